@@ -1,0 +1,209 @@
+"""Config: every setting of a run in one frozen dataclass, each default stated once, each checked.
+
+``main`` makes one absl flag of every field, so a field's ``help`` is also the flag's.
+"""
+
+import dataclasses
+import math
+import re
+from fractions import Fraction
+from typing import Any
+
+SMALLEST_SIDE = 16  # pixels: four halvings still leave one
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is one sentence: what is wrong, what to do."""
+
+
+def parse_time(text: str | float | None) -> float | None:
+    """Seconds from ``"90"``, ``"90.5"``, ``"1:30"`` or ``"0:01:30"``; ``None`` from ``""`` or ``None``.
+
+    Raises:
+      InputError: the text is no time.
+    """
+    if text is None or text == "":
+        return None
+    if not re.fullmatch(r"(\d+:)?(\d+:)?\d+(\.\d*)?", str(text).strip()):
+        raise InputError(f"{text!r} is no time: give seconds (90.5) or H:MM:SS (0:01:30.5).")
+    seconds = 0.0
+    for part in str(text).strip().split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
+
+
+def parse_number(text: str | float) -> float:
+    """A float from ``"0.5"``, ``"1e-3"`` or a fraction such as ``"1/72"``.
+
+    Raises:
+      InputError: the text is no finite number.
+    """
+    try:
+        number = float(Fraction(text)) if isinstance(text, str) else float(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{text!r} is no number: give one such as 0.5, 1e-3 or 1/72.")
+    return number
+
+
+def parse_schedule(text: str) -> tuple[float, ...]:
+    """The noise schedule from ``"0.25,0.1,0.05"``: one number an epoch.
+
+    Raises:
+      InputError: an entry is no number.
+    """
+    try:
+        return tuple(parse_number(entry.strip()) for entry in text.split(","))
+    except InputError as error:
+        raise InputError(
+            f"--noise_schedule={text} has an entry that is no number: "
+            "give one standard deviation an epoch, such as 0.25,0.1,0.05."
+        ) from error
+
+
+def _setting(default: Any, help: str, *, fixed: bool = False, choices=None, parse=None):
+    """A field of Config. ``fixed``: a run folder holds its runs to the value it was made with."""
+    metadata = {"help": help, "fixed": fixed, "choices": choices, "parse": parse}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The settings of a run; hashable, so that a jitted function takes it as a static argument.
+
+    Section numbers are those of the thesis. Fields marked ``fixed`` belong to the trained model and
+    cannot change within a run folder; the noise schedule may only be lengthened.
+
+    Raises:
+      InputError: a value is outside its range; the sentence names the flag.
+    """
+
+    # Where things are
+    run_dir: str = _setting("", "Folder of the run: everything that it makes is kept there.")
+    film: str = _setting("", "The film to learn: anything that ffmpeg opens.", fixed=True)
+    source: str = _setting("", "The film to reconstruct; default: the learnt one.")
+    output: str = _setting("", "The reconstructed film; default: RUN_DIR/films/NAME.mp4.")
+    frames_out: str = _setting("", "Folder for the reconstructed frames as numbered PNGs.")
+
+    # From film to frames (4.1, 5.1)
+    trim_start: float | None = _setting(
+        None, "Where the film starts, seconds or H:MM:SS.", fixed=True, parse=parse_time
+    )
+    trim_end: float | None = _setting(
+        None, "Where the film ends, seconds or H:MM:SS.", fixed=True, parse=parse_time
+    )
+    crop: str = _setting(
+        "16:9", "Central crop to a shape, W:H such as 16:9, or none (pad).", fixed=True
+    )
+    width: int = _setting(256, "Width of a frame, pixels.", fixed=True)
+    height: int = _setting(144, "Height of a frame, pixels.", fixed=True)
+
+    # The networks (4.2)
+    filters: int = _setting(80, "Filters of the first convolution; doubled by each.", fixed=True)
+    z_dim: int = _setting(200, "Dimensions of the latent representation z.", fixed=True)
+    leak: float = _setting(
+        0.01, "Slope of LeakyReLU below 0 (eq. 4.5).", fixed=True, parse=parse_number
+    )
+    first_batch_norm: bool = _setting(
+        False,
+        "Batch norm on the first convolution of encoder and discriminator, as printed.",
+        fixed=True,
+    )
+
+    # The objectives (4.3, 4.4)
+    gamma: float = _setting(
+        2.5, "Weight of the similarity in the decoder (eq. 4.14).", fixed=True, parse=parse_number
+    )
+    adversarial_weight: float = _setting(
+        1 / 72, "Weight of L_GAN, wherever it is used.", fixed=True, parse=parse_number
+    )
+    kl_weight: float = _setting(
+        1.0, "Weight of L_KL in the encoder (eq. 4.13).", fixed=True, parse=parse_number
+    )
+    prior: str = _setting(
+        "normal",
+        "What samples are drawn from: N(0, I), or uniform(-1, 1) as in the released code.",
+        fixed=True,
+        choices=("normal", "uniform"),
+    )
+
+    # Training (4.5)
+    batch_size: int = _setting(12, "Frames in a mini-batch.", fixed=True)
+    noise_schedule: tuple[float, ...] = _setting(
+        (0.25, 0.1, 0.1, 0.05, 0.05, 0.05),
+        "Standard deviation of the noise, one number an epoch (4.5.1); its length is the epochs.",
+        fixed=True,
+        parse=parse_schedule,
+    )
+    learning_rate: float = _setting(
+        2e-4, "Adam's learning rate, of all three networks.", fixed=True, parse=parse_number
+    )
+    adam_b1: float = _setting(
+        0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
+    )
+    seed: int = _setting(0, "Seed of weights, order of frames, noise and samples.", fixed=True)
+    sample_every: int = _setting(500, "Steps between sample grids; 0: only after each epoch.")
+
+    # Running the model (4.6)
+    reconstruct_noise: float = _setting(
+        0.0, "Standard deviation of the noise when reconstructing.", parse=parse_number
+    )
+    batch_norm: str = _setting(
+        "running",
+        "Statistics when reconstructing: running ones of the training film, or the batch's own.",
+        choices=("running", "batch"),
+    )
+    layout: str = _setting(
+        "output",
+        "What the written film shows: the output, or the source and the output in one picture.",
+        choices=("output", "side_by_side", "stacked"),
+    )
+
+    def __post_init__(self):
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if side < SMALLEST_SIDE:
+                raise InputError(f"--{name}={side} is too small: give {SMALLEST_SIDE} or more.")
+        for name in ("filters", "z_dim", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
+        for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name}={getattr(self, name)} must not be negative.")
+        if self.sample_every < 0:
+            raise InputError(f"--sample_every={self.sample_every} must not be negative.")
+        if self.seed not in range(2**32):
+            raise InputError(f"--seed={self.seed} must lie between 0 and {2**32 - 1}.")
+        if self.learning_rate <= 0:
+            raise InputError(f"--learning_rate={self.learning_rate} must be above 0.")
+        if not 0 <= self.adam_b1 < 1:
+            raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
+        for field in dataclasses.fields(self):
+            choices = field.metadata["choices"]
+            if choices and getattr(self, field.name) not in choices:
+                raise InputError(
+                    f"--{field.name}={getattr(self, field.name)} is none of {', '.join(choices)}."
+                )
+        object.__setattr__(self, "noise_schedule", tuple(self.noise_schedule))
+        if not self.noise_schedule:
+            raise InputError("--noise_schedule is empty: give one number an epoch.")
+        for noise_std in self.noise_schedule:
+            if noise_std < 0:
+                raise InputError(
+                    f"--noise_schedule has the negative entry {noise_std}: "
+                    "a standard deviation is 0 or more."
+                )
+        if self.crop != "none" and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", self.crop):
+            raise InputError(f"--crop={self.crop} is no shape: give W:H such as 16:9, or none.")
+        start, end = self.trim_start or 0.0, self.trim_end
+        if end is not None and end <= start:
+            raise InputError(
+                f"the trim range is empty: --trim_end={end:g} s is not after "
+                f"--trim_start={start:g} s."
+            )
+
+    @property
+    def epochs(self) -> int:
+        """How many times training goes through the film."""
+        return len(self.noise_schedule)

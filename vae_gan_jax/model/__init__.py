@@ -1,0 +1,1 @@
+"""Networks and objectives: pure functions of (variables, arrays)."""

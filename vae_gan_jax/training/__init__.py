@@ -1,0 +1,1 @@
+"""State, step, schedule, checkpoints and the loop that joins them."""
