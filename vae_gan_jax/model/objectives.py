@@ -1,0 +1,75 @@
+"""The three objectives (4.3), which network they train (4.4), and the clipping rule (6.2)."""
+
+import jax
+import jax.numpy as jnp
+
+LOG_FLOOR = -18.420680743952367  # log 1e-8: footnote 3 of chapter 6
+
+# Section 6.2: an objective outside its network's range gives no gradient. The decoder's is signed:
+# its objective is a difference, and stops learning where only positive values may pass.
+CLIPPING_RANGE = {
+    "encoder": (1e-8, 100.0),
+    "decoder": (-100.0, 100.0),
+    "discriminator": (1e-8, 100.0),
+}
+
+
+def kl_divergence(mean_BZ, log_variance_BZ):
+    """L_KL of N(mean, variance) from N(0, I), eq. 4.8, averaged over dimensions and batch.
+
+    Eq. 4.8 prints no minus and a sum; a sum over 200 dimensions drowns the similarity, a mean.
+    """
+    return -0.5 * jnp.mean(1 + log_variance_BZ - jnp.square(mean_BZ) - jnp.exp(log_variance_BZ))
+
+
+def learned_similarity(real_activations, reconstructed_activations):
+    """L_like of eq. 4.11: squared error of the discriminator's activations, the layers' mean.
+
+    Args:
+      real_activations: the discriminator's layers for x, arrays ``[B, H_l, W_l, F_l]``.
+      reconstructed_activations: the same for the reconstruction.
+    """
+    errors = [
+        jnp.mean(jnp.square(real_BHWF - reconstructed_BHWF))
+        for real_BHWF, reconstructed_BHWF in zip(
+            real_activations, reconstructed_activations, strict=True
+        )
+    ]
+    return sum(errors) / len(errors)
+
+
+def cross_entropy(logit_B, real: bool):
+    """Mean of -log(probability of the right answer), the logarithm floored at log 1e-8."""
+    log_probability_B = jax.nn.log_sigmoid(logit_B if real else -logit_B)
+    return -jnp.mean(jnp.maximum(log_probability_B, LOG_FLOOR))
+
+
+def adversarial(real_logit_B, reconstructed_logit_B, sampled_logit_B, weight: float):
+    """L_GAN of eq. 4.9 as the discriminator's loss: ``weight`` times three cross-entropies.
+
+    Larsen et al., Algorithm 1: the discriminator minimises it, the decoder maximises it.
+    """
+    return weight * (
+        cross_entropy(real_logit_B, real=True)
+        + cross_entropy(reconstructed_logit_B, real=False)
+        + cross_entropy(sampled_logit_B, real=False)
+    )
+
+
+def routing(gamma: float, kl_weight: float) -> dict[str, dict[str, float]]:
+    """Which objectives train which network, and their weights: eqs. 4.13, 4.14 and 4.12.
+
+    What a network minimises is the weighted sum of its row; no other objective reaches it.
+    """
+    return {
+        "encoder": {"kl": kl_weight, "similarity": 1.0},
+        "decoder": {"similarity": gamma, "adversarial": -1.0},
+        "discriminator": {"adversarial": 1.0},
+    }
+
+
+def clip(network: str, objective):
+    """The objective clipped to its network's range, and whether it lay outside or was no number."""
+    low, high = CLIPPING_RANGE[network]
+    clipped = ~((objective >= low) & (objective <= high))
+    return jnp.clip(objective, low, high), clipped
