@@ -7,6 +7,7 @@ import dataclasses
 import math
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 SMALLEST_SIDE = 16  # pixels: four halvings still leave one
@@ -17,7 +18,7 @@ class InputError(ValueError):
 
 
 def parse_time(text: str | float | None) -> float | None:
-    """Seconds from ``"90"``, ``"90.5"``, ``"1:30"`` or ``"0:01:30"``; ``None`` from ``""`` or ``None``.
+    """Seconds from ``"90.5"``, ``"1:30"`` or ``"0:01:30"``; ``None`` from nothing.
 
     Raises:
       InputError: the text is no time.
@@ -60,6 +61,11 @@ def parse_schedule(text: str) -> tuple[float, ...]:
             f"--noise_schedule={text} has an entry that is no number: "
             "give one standard deviation an epoch, such as 0.25,0.1,0.05."
         ) from error
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """Comma-separated words."""
+    return tuple(entry.strip() for entry in text.split(","))
 
 
 def _setting(default: Any, help: str, *, fixed: bool = False, choices=None, parse=None):
@@ -144,6 +150,7 @@ class Config:
     )
     seed: int = _setting(0, "Seed of weights, order of frames, noise and samples.", fixed=True)
     sample_every: int = _setting(500, "Steps between sample grids; 0: only after each epoch.")
+    keep_epochs: int = _setting(6, "How many epochs' checkpoints are kept, the latest ones.")
 
     # Running the model (4.6)
     reconstruct_noise: float = _setting(
@@ -154,10 +161,11 @@ class Config:
         "Statistics when reconstructing: running ones of the training film, or the batch's own.",
         choices=("running", "batch"),
     )
-    layout: str = _setting(
-        "output",
-        "What the written film shows: the output, or the source and the output in one picture.",
+    layout: tuple[str, ...] = _setting(
+        ("output",),
+        "What the written films show, one film each: output, side_by_side, stacked.",
         choices=("output", "side_by_side", "stacked"),
+        parse=parse_list,
     )
 
     def __post_init__(self):
@@ -165,7 +173,7 @@ class Config:
             side = getattr(self, name)
             if side < SMALLEST_SIDE:
                 raise InputError(f"--{name}={side} is too small: give {SMALLEST_SIDE} or more.")
-        for name in ("filters", "z_dim", "batch_size"):
+        for name in ("filters", "z_dim", "batch_size", "keep_epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise"):
@@ -179,13 +187,15 @@ class Config:
             raise InputError(f"--learning_rate={self.learning_rate} must be above 0.")
         if not 0 <= self.adam_b1 < 1:
             raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
+        for name in ("noise_schedule", "layout"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in dataclasses.fields(self):
-            choices = field.metadata["choices"]
-            if choices and getattr(self, field.name) not in choices:
-                raise InputError(
-                    f"--{field.name}={getattr(self, field.name)} is none of {', '.join(choices)}."
-                )
-        object.__setattr__(self, "noise_schedule", tuple(self.noise_schedule))
+            choices, value = field.metadata["choices"], getattr(self, field.name)
+            for word in value if isinstance(value, tuple) else (value,):
+                if choices and word not in choices:
+                    raise InputError(
+                        f"--{field.name}={word} is none of {', '.join(choices)}: give one of them."
+                    )
         if not self.noise_schedule:
             raise InputError("--noise_schedule is empty: give one number an epoch.")
         for noise_std in self.noise_schedule:
@@ -207,3 +217,47 @@ class Config:
     def epochs(self) -> int:
         """How many times training goes through the film."""
         return len(self.noise_schedule)
+
+
+def to_text(value: Any) -> str:
+    """A setting's value as its flag is given; the field's parser reads it back exactly."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(to_text(entry) for entry in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def from_text(field: dataclasses.Field, text: str) -> Any:
+    """The inverse of ``to_text`` for a field of Config.
+
+    Raises:
+      InputError: the text is no such value.
+    """
+    if field.metadata["parse"]:
+        return field.metadata["parse"](text)
+    if field.type is bool:
+        return text == "true"
+    return field.type(text)
+
+
+def write_flags(path: Path, config: Config) -> None:
+    """Writes every setting as a flagfile, whole or not at all."""
+    lines = [
+        f"--{field.name}={to_text(getattr(config, field.name))}\n"
+        for field in dataclasses.fields(config)
+    ]
+    unfinished = path.with_suffix(".partial")
+    unfinished.write_text("".join(lines))
+    unfinished.replace(path)
+
+
+def read_flags(path: Path) -> dict[str, Any]:
+    """The settings in a file of ``write_flags``; names that no Config has are left out."""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    settings = {}
+    for line in path.read_text().splitlines():
+        name, _, text = line.removeprefix("--").partition("=")
+        if name in fields:
+            settings[name] = from_text(fields[name], text)
+    return settings

@@ -1,0 +1,68 @@
+"""Checkpoints of a run: the whole training state, written by orbax whole or not at all."""
+
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import LatestN
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.training import train_state
+
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of a run folder, each named by its step; a context manager.
+
+    Saving goes on in the background; leaving the context waits for it.
+
+    Args:
+      run_dir: the run's folder.
+      keep: how many of the latest are kept; ``None`` keeps all.
+    """
+
+    def __init__(self, run_dir: str | Path, keep: int | None = None):
+        self.folder = Path(run_dir).absolute() / FOLDER
+        options = ocp.CheckpointManagerOptions(preservation_policy=LatestN(keep))
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._manager.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """The step of the newest complete checkpoint, ``None`` where there is none."""
+        return self._manager.latest_step()
+
+    def save(self, state: train_state.TrainState) -> None:
+        """Saves the state under its step, unless that is there already."""
+        step = int(jax.device_get(state.step))
+        if step != self.latest_step:
+            self._manager.save(step, args=ocp.args.StandardSave(state))
+
+    def restore(self, state: train_state.TrainState) -> train_state.TrainState:
+        """The newest saved state.
+
+        Args:
+          state: one of the same configuration; gives shapes and devices, its values are not used.
+
+        Raises:
+          InputError: the checkpoint holds networks of another configuration.
+        """
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        try:
+            return self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(abstract))
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"the checkpoint {self.folder / str(self.latest_step)} does not fit the networks "
+                "that the flags describe: give the flags in flags.txt beside it."
+            ) from error
+
+
+def exists(run_dir: str | Path) -> bool:
+    """Whether the run has a complete checkpoint."""
+    return bool(ocp.utils.checkpoint_steps(Path(run_dir).absolute() / FOLDER))

@@ -1,0 +1,184 @@
+"""One step of Algorithm 1: a forward pass, three objectives, one pull-back each, three updates."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from vae_gan_jax.model import autoencoder, networks, objectives
+from vae_gan_jax.training import train_state
+
+
+class NetworkUpdates(NamedTuple):
+    """What a mini-batch makes of the state; the first three are keyed by the network's name."""
+
+    updates: dict[str, Any]  # to be added to the parameters: three separate optax updates
+    opt_state: dict[str, Any]
+    batch_stats: dict[str, Any]
+    metrics: dict[str, jax.Array]  # float32 scalars
+
+
+def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdates:
+    """The updates of encoder, decoder and discriminator for one mini-batch (4.4, Algorithm 1).
+
+    Each of x, its reconstruction and the prior samples passes the discriminator by itself, and z
+    and z_p the decoder, so that each is normalised by its own statistics; a merged batch would tell
+    the discriminator which is which. The running statistics are those of the reconstruction pass.
+
+    Args:
+      state: a ``TrainState``.
+      frames_BHWC: uint8 frames, ``[B, height, width, 3]``.
+      key: of the whole run; the step is folded in here.
+      noise_std: standard deviation of the noise epsilon, a traced scalar (4.5.1).
+      config: a ``Config``.
+
+    Returns:
+      ``NetworkUpdates``.
+    """
+    chex.assert_shape(frames_BHWC, (None, config.height, config.width, 3))
+    chex.assert_type(frames_BHWC, jnp.uint8)
+    modules = networks.create(config)
+    noise_key, prior_key = jax.random.split(jax.random.fold_in(key, state.step))
+    x_BHWC = autoencoder.from_frames(frames_BHWC)
+    sampled_z_BZ = autoencoder.sample_prior(
+        config.prior, prior_key, (x_BHWC.shape[0], config.z_dim)
+    )
+
+    def forward(name, params, inputs):
+        variables = {"params": params, "batch_stats": state.batch_stats[name]}
+        outputs, updated = modules[name].apply(
+            variables, inputs, train=True, mutable=["batch_stats"]
+        )
+        return outputs, updated["batch_stats"]
+
+    def encode(params):
+        (mean_BZ, log_variance_BZ), batch_stats = forward("encoder", params, x_BHWC)
+        z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, noise_key, noise_std)
+        return (z_BZ, objectives.kl_divergence(mean_BZ, log_variance_BZ)), batch_stats
+
+    decode = partial(forward, "decoder")
+    discriminate = partial(forward, "discriminator")
+
+    def discriminate_real(params):
+        (logit_B, activations), _ = discriminate(params, x_BHWC)
+        return logit_B, activations
+
+    def discriminate_sampled(params, sampled_BHWC):
+        (logit_B, _), _ = discriminate(params, sampled_BHWC)
+        return logit_B
+
+    # One forward pass of each network over each of its inputs.
+    params, batch_stats = state.params, {}
+    (z_BZ, kl), encoder_pullback, batch_stats["encoder"] = jax.vjp(
+        encode, params["encoder"], has_aux=True
+    )
+    reconstructed_BHWC, decoder_pullback, batch_stats["decoder"] = jax.vjp(
+        decode, params["decoder"], z_BZ, has_aux=True
+    )
+    sampled_BHWC, sampling_pullback, _ = jax.vjp(
+        lambda decoder: decode(decoder, sampled_z_BZ), params["decoder"], has_aux=True
+    )
+    real_logit_B, real_pullback, real_activations = jax.vjp(
+        discriminate_real, params["discriminator"], has_aux=True
+    )
+    (reconstructed_logit_B, activations), discriminator_pullback, batch_stats["discriminator"] = (
+        jax.vjp(discriminate, params["discriminator"], reconstructed_BHWC, has_aux=True)
+    )
+    sampled_logit_B, sampled_pullback = jax.vjp(
+        discriminate_sampled, params["discriminator"], sampled_BHWC
+    )
+
+    similarity, similarity_pullback = jax.vjp(
+        partial(objectives.learned_similarity, real_activations), activations
+    )
+    adversarial, adversarial_pullback = jax.vjp(
+        partial(objectives.adversarial, weight=config.adversarial_weight),
+        real_logit_B,
+        reconstructed_logit_B,
+        sampled_logit_B,
+    )
+    values = {"kl": kl, "similarity": similarity, "adversarial": adversarial}
+    weights = objectives.routing(config.gamma, config.kl_weight)
+
+    # Pull-backs, from the objectives down to the parameters. Of each, XLA drops what is not used.
+    one = jnp.ones(())
+    (similarity_activations,) = similarity_pullback(one)
+    real_cotangent_B, reconstructed_cotangent_B, sampled_cotangent_B = adversarial_pullback(one)
+
+    # Discriminator, eq. 4.12.
+    (real_gradient,) = real_pullback(real_cotangent_B)
+    reconstructed_gradient, adversarial_BHWC = discriminator_pullback(
+        (reconstructed_cotangent_B, jax.tree.map(jnp.zeros_like, activations))
+    )
+    sampled_gradient, adversarial_sampled_BHWC = sampled_pullback(sampled_cotangent_B)
+    discriminator_gradient = jax.tree.map(
+        lambda *terms: weights["discriminator"]["adversarial"] * sum(terms),
+        real_gradient,
+        reconstructed_gradient,
+        sampled_gradient,
+    )
+
+    # Decoder, eq. 4.14: both objectives through the reconstruction, the adversarial one through the
+    # samples. The encoder must be reached by the similarity alone, so that goes down a second time.
+    _, similarity_BHWC = discriminator_pullback(
+        (jnp.zeros_like(reconstructed_logit_B), similarity_activations)
+    )
+    decoder_weights = weights["decoder"]
+    reconstruction_gradient, _ = decoder_pullback(
+        decoder_weights["similarity"] * similarity_BHWC
+        + decoder_weights["adversarial"] * adversarial_BHWC
+    )
+    (sampling_gradient,) = sampling_pullback(
+        decoder_weights["adversarial"] * adversarial_sampled_BHWC
+    )
+    decoder_gradient = jax.tree.map(jnp.add, reconstruction_gradient, sampling_gradient)
+
+    # Encoder, eq. 4.13.
+    _, similarity_BZ = decoder_pullback(similarity_BHWC)
+    encoder_weights = weights["encoder"]
+    (encoder_gradient,) = encoder_pullback(
+        (encoder_weights["similarity"] * similarity_BZ, encoder_weights["kl"] * one)
+    )
+
+    gradients = {
+        "encoder": encoder_gradient,
+        "decoder": decoder_gradient,
+        "discriminator": discriminator_gradient,
+    }
+    updates, opt_state = {}, {}
+    metrics = {f"objective/{name}": value for name, value in values.items()}
+    for name, gradient in gradients.items():
+        loss = sum(weight * values[objective] for objective, weight in weights[name].items())
+        metrics[f"loss/{name}"], clipped = objectives.clip(name, loss)
+        metrics[f"clipped/{name}"] = clipped.astype(jnp.float32)
+        # Section 6.2: clipping the objective before differentiation leaves no gradient outside.
+        gradient = jax.tree.map(lambda g, clipped=clipped: jnp.where(clipped, 0, g), gradient)
+        updates[name], opt_state[name] = train_state.optimiser(config).update(
+            gradient, state.opt_state[name], state.params[name]
+        )
+    metrics["discriminator/real"] = jax.nn.sigmoid(real_logit_B).mean()
+    metrics["discriminator/reconstructed"] = jax.nn.sigmoid(reconstructed_logit_B).mean()
+    metrics["discriminator/sampled"] = jax.nn.sigmoid(sampled_logit_B).mean()
+    return NetworkUpdates(updates, opt_state, batch_stats, metrics)
+
+
+@partial(jax.jit, static_argnames="config", donate_argnames="state")
+def train_step(state, frames_uint8, key, noise_std, config):
+    """Applies ``network_updates``; the given state's memory is reused for the new one.
+
+    Args and errors are those of ``network_updates``.
+
+    Returns:
+      The state after the step, and the metrics.
+    """
+    new = network_updates(state, frames_uint8, key, noise_std, config)
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, new.updates),
+        batch_stats=new.batch_stats,
+        opt_state=new.opt_state,
+    )
+    return state, new.metrics
