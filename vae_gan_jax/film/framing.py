@@ -1,0 +1,118 @@
+"""From a film's picture to frames of one size, as ffmpeg filters: which part, which colours."""
+
+import dataclasses
+import re
+from fractions import Fraction
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.probe import Probe
+
+SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
+HIGH_DYNAMIC_RANGE = ("smpte2084", "arib-std-b67")  # PQ and HLG
+REFERENCE_WHITE = 203  # nits of a white page in PQ and HLG (ITU-R BT.2408)
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+    """What of a film becomes frames, and of which size.
+
+    ``crop`` chooses a rectangle of the picture as it is shown, with square pixels: ``W:H`` the
+    largest central one of that shape, ``W:H:X:Y`` that very one, in pixels, ``auto`` the picture
+    without its black bars. It is then cropped centrally to the shape of the frames, so that nothing
+    is ever distorted. ``none`` keeps everything and pads with black.
+    """
+
+    width: int
+    height: int
+    crop: str = "16:9"
+    trim_start: float | None = None  # seconds
+    trim_end: float | None = None
+    video_stream: int | None = None
+    fps: Fraction | None = None  # stills only
+
+    def __post_init__(self):
+        if not re.fullmatch(r"auto|none|[1-9]\d*:[1-9]\d*(:\d+:\d+)?", self.crop):
+            raise InputError(
+                f"--crop={self.crop} is no shape: give W:H such as 16:9, W:H:X:Y, auto or none."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Rectangle:
+    """Part of a picture, in pixels: its size and its top left corner."""
+
+    width: float
+    height: float
+    x: float
+    y: float
+
+    def central(self, shape: Fraction | float) -> "Rectangle":
+        """The largest rectangle of that shape (width over height) in its middle."""
+        width = min(self.width, self.height * shape)
+        height = min(self.height, self.width / shape)
+        return Rectangle(
+            width, height, self.x + (self.width - width) / 2, self.y + (self.height - height) / 2
+        )
+
+
+def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
+    """The part of the picture, as shown, that becomes a frame.
+
+    Raises:
+      InputError: the rectangle given lies outside the picture.
+    """
+    picture = Rectangle(film.width, film.height, 0, 0)
+    if framing.crop == "none":
+        return picture
+    numbers = [int(number) for number in framing.crop.split(":")]
+    if len(numbers) == 2:
+        picture = picture.central(Fraction(*numbers))
+    else:
+        picture = Rectangle(*numbers)
+        if picture.x + picture.width > film.width or picture.y + picture.height > film.height:
+            raise InputError(
+                f"--crop={framing.crop} reaches outside the picture of {film.path}, "
+                f"which is {film.width}x{film.height}: give a rectangle inside it."
+            )
+    return picture.central(Fraction(framing.width, framing.height))
+
+
+def filter_chain(film: Probe, framing: Framing) -> str:
+    """ffmpeg's filters from the decoded picture to RGB frames of the framing's size."""
+    filters = []
+    if film.interlaced:
+        filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
+    filters += _crop(film, chosen_rectangle(film, framing))
+    width, height = framing.width, framing.height
+    if framing.crop == "none":
+        fit = min(Fraction(width, film.width), Fraction(height, film.height))
+        width, height = round(film.width * fit), round(film.height * fit)
+    filters += _to_rgb(film, max(width, 1), max(height, 1))
+    if (width, height) != (framing.width, framing.height):
+        filters.append(f"pad={framing.width}:{framing.height}:(ow-iw)/2:(oh-ih)/2:black")
+    return ",".join(filters)
+
+
+def _crop(film: Probe, part: Rectangle) -> list[str]:
+    """Crops in stored pixels; corners on even ones, where the coarser chroma has its samples."""
+    across, down = film.stored_width / film.width, film.stored_height / film.height
+    width = max(1, round(part.width * across))
+    height = max(1, round(part.height * down))
+    if (width, height) == (film.stored_width, film.stored_height):
+        return []
+    x, y = int(part.x * across) // 2 * 2, int(part.y * down) // 2 * 2
+    return [f"crop={width}:{height}:{x}:{y}:exact=1"]
+
+
+def _to_rgb(film: Probe, width: int, height: int) -> list[str]:
+    """Scales and turns into 8-bit RGB of BT.709, the film's own matrix and range stated."""
+    if film.pixel_format.startswith(("rgb", "bgr", "gbr", "pal8", "argb", "abgr", "0", "mono")):
+        return [f"scale={width}:{height}:{SCALING}", "format=rgb24"]
+    matrix = film.matrix
+    if matrix not in ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc"):
+        # As players do: what does not say is BT.709 from 720 lines upwards and BT.601 below.
+        high = film.stored_width >= 1280 or film.stored_height > 576
+        matrix = "bt709" if high else "smpte170m"
+    full = film.colour_range == "pc" or film.pixel_format.startswith("yuvj")
+    source = f"in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}"
+    return [f"scale={width}:{height}:{SCALING}:{source}:out_range=pc", "format=rgb24"]

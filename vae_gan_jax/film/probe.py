@@ -1,0 +1,264 @@
+"""What a film is: its streams, exact rate, shape, scan and colours, as ffmpeg itself sees them."""
+
+import dataclasses
+import functools
+import os
+import re
+from fractions import Fraction
+
+import numpy as np
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film import ffmpeg
+
+NTSC = Fraction(1000, 1001)
+STANDARD_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 100, 120)
+FASTEST = 240  # frames a second; a clock's ticks taken for a rate lie far above
+CLOCK_TICK = 1.1e-3  # seconds; Matroska rounds timestamps to milliseconds
+SAMPLED_FRAMES = 12  # at the start of a film, to see whether it is interlaced
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """One line of ffmpeg's list: ``kind`` is Video, Audio or Subtitle, ``index`` counts in it."""
+
+    kind: str
+    index: int
+    codec: str
+    details: str
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a cover or a thumbnail rather than a film."""
+        return any(word in self.details for word in ("(attached pic)", "(still image)"))
+
+    @property
+    def area(self) -> int:
+        """Pixels of a video's frame; 0 where ffmpeg could not tell."""
+        size = re.search(r",\s(\d+)x(\d+)\b", self.details)
+        return int(size[1]) * int(size[2]) if size else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A film's video stream, and what accompanies it. Times are seconds of the film's own clock."""
+
+    path: str
+    width: int  # as shown: rotated, with square pixels
+    height: int
+    rate: Fraction  # frames a second: of the film, or to resample a variable one to
+    variable_rate: bool
+    start: float  # when the first frame is shown
+    duration: float | None  # from there to the end of the last frame
+    frames: int | None  # in the file; at ``rate`` where that is variable
+    stored_width: int  # rotated, before its pixels are made square
+    stored_height: int
+    stream: int  # number among the video streams
+    interlaced: bool
+    pixel_format: str
+    matrix: str  # the last four as ffmpeg names them, or "unknown"
+    colour_range: str
+    primaries: str
+    transfer: str
+    sounds: tuple[str, ...]  # codec of each audio stream
+    subtitles: tuple[str, ...]
+    complaints: str = ""  # of the demuxer: a damaged or truncated file
+    times_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def audio_streams(self) -> int:
+        """How many sound tracks it has."""
+        return len(self.sounds)
+
+    @property
+    def end(self) -> float | None:
+        """When the last frame ends."""
+        return None if self.duration is None else self.start + self.duration
+
+
+def probe(path: str | os.PathLike, video_stream: int | None = None) -> Probe:
+    """Looks at a film: lists its streams, decodes a few frames, reads every packet's timestamp.
+
+    Args:
+      path: anything that ffmpeg opens.
+      video_stream: number among the video streams, from 0; default: the largest that is no cover.
+
+    Raises:
+      InputError: no such file, no film, no video in it, no such stream.
+    """
+    path = os.fspath(path)
+    ffmpeg.require_file(path)
+    status = os.stat(path)
+    return _probe(path, video_stream, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _probe(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
+    streams, container_start = list_streams(path)
+    stream = _choose(path, streams, video_stream)
+    seen = _first_frames(path, stream)
+    times_T, last_duration, complaints = frame_times(path, stream, container_start)
+    rate, variable = _rate(times_T, last_duration, seen["frame_rate"])
+    frames = duration = None
+    start = 0.0
+    if len(times_T):
+        start = float(times_T[0])
+        frames, duration = len(times_T), float(len(times_T) / rate)
+        if variable:
+            duration = float(times_T[-1]) - start + last_duration
+            frames = max(1, round(duration * rate))
+    width, height, sar = seen["width"], seen["height"], seen["sar"]
+    return Probe(
+        path=path,
+        width=round(width * max(sar, 1)),
+        height=round(height / min(sar, 1)),
+        rate=rate,
+        variable_rate=variable,
+        start=start,
+        duration=duration,
+        frames=frames,
+        stored_width=width,
+        stored_height=height,
+        stream=stream,
+        interlaced=seen["interlaced"],
+        pixel_format=seen["pixel_format"],
+        matrix=seen["space"],
+        colour_range=seen["range"],
+        primaries=seen["primaries"],
+        transfer=seen["trc"],
+        sounds=tuple(stream.codec for stream in streams if stream.kind == "Audio"),
+        subtitles=tuple(stream.codec for stream in streams if stream.kind == "Subtitle"),
+        complaints=complaints,
+        times_T=times_T,
+    )
+
+
+def list_streams(path: str) -> tuple[list[Stream], float]:
+    """The streams of a file, and the time in seconds at which its clock starts.
+
+    Raises:
+      InputError: ffmpeg cannot open it.
+    """
+    _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", path])
+    if "Input #0" not in text:
+        raise InputError(
+            f"{path} is no film that ffmpeg can read ({_reason(text, path)}): give another file."
+        )
+    streams, count = [], {}
+    listed = r"^\s+Stream #0:\d+.*?: (Video|Audio|Subtitle): (.*)$"
+    for kind, rest in re.findall(listed, text, re.MULTILINE):
+        index = count.get(kind, 0)
+        count[kind] = index + 1
+        streams.append(Stream(kind, index, re.match(r"\w*", rest)[0], rest))
+    start = re.search(r"Duration: .*?, start: (-?[\d.]+)", text)
+    return streams, float(start[1]) if start else 0.0
+
+
+def _reason(text: str, path: str) -> str:
+    lines = [line for line in text.splitlines() if "Error opening input" not in line]
+    if lines:
+        return ffmpeg.last_words("\n".join(lines))
+    return ffmpeg.last_words(text).removeprefix("Error opening input: ").replace(path, "it")
+
+
+def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
+    videos = [stream for stream in streams if stream.kind == "Video"]
+    if video_stream is not None:
+        if not 0 <= video_stream < len(videos):
+            raise InputError(
+                f"{path} has no video stream {video_stream}: it has {len(videos)}, counted from 0."
+            )
+        return video_stream
+    videos = [stream for stream in videos if not stream.is_picture]
+    if not videos:
+        raise InputError(f"{path} has no video: give a film with pictures.")
+    return max(videos, key=lambda stream: (stream.area, "(default)" in stream.details)).index
+
+
+def _first_frames(path: str, stream: int) -> dict:
+    """Decodes the first frames and returns what ffmpeg's showinfo says about them."""
+    _, _, text = ffmpeg.output_of(
+        ["-hide_banner", "-nostdin", "-i", path, "-map", f"0:v:{stream}"],
+        ["-vf", "showinfo=checksum=0", "-frames:v", str(SAMPLED_FRAMES), "-f", "null", "-"],
+    )
+    frame = re.search(r"\bfmt:(\S+) .*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)", text)
+    colours = re.search(
+        r"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", text
+    )
+    rate = re.search(r"config in time_base: \S+ frame_rate: (\d+)/(\d+)", text)
+    if not (frame and colours):
+        raise InputError(
+            f"no frame of {path} can be decoded ({ffmpeg.last_words(text)}): give another file."
+        )
+    sar = Fraction(int(frame[2]), int(frame[3])) if int(frame[2]) and int(frame[3]) else Fraction(1)
+    return {
+        "pixel_format": frame[1],
+        "sar": sar,
+        "width": int(frame[4]),
+        "height": int(frame[5]),
+        "interlaced": re.search(r"\bi:[TB]\b", text) is not None,
+        "frame_rate": Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None,
+        **dict(zip(("range", "space", "primaries", "trc"), colours.groups(), strict=True)),
+    }
+
+
+def frame_times(path: str, stream: int, clock_start: float = 0.0) -> tuple[np.ndarray, float, str]:
+    """When each frame is shown, by its packet's timestamp; nothing is decoded.
+
+    Returns:
+      times_T in seconds, ascending; the last one's duration in seconds (0.0: unknown); ffmpeg's
+      complaints, empty for an undamaged file.
+    """
+    _, table, complaints = ffmpeg.output_of(
+        ffmpeg.QUIET,
+        ["-copyts", "-i", path, "-map", f"0:v:{stream}", "-c", "copy", "-f", "framecrc", "pipe:1"],
+    )
+    tick, rows = Fraction(1), []
+    for line in table.splitlines():
+        if line.startswith(b"#tb"):
+            tick = Fraction(line.split(b":")[1].strip().decode())
+        elif not line.startswith(b"#"):
+            fields = line.split(b",")
+            flags = next((f for f in fields[6:] if f.strip().startswith(b"F=0x")), b"F=0x0")
+            if int(flags.strip()[4:], 16) & 0x4:  # cut away by the file's own edit list
+                continue
+            try:
+                rows.append((int(fields[2]), int(fields[3])))
+            except ValueError:
+                continue  # a packet without a timestamp
+    if not rows:
+        return np.zeros(0), 0.0, complaints
+    rows.sort()
+    times_T = np.array([shown for shown, _ in rows], np.float64) * float(tick) - clock_start
+    return times_T, float(rows[-1][1] * tick), complaints
+
+
+def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Fraction, bool]:
+    """The rate that explains every timestamp, or the one to resample to; whether it varies."""
+    if claimed is not None and not 0 < claimed <= FASTEST:
+        claimed = None
+    if len(times_T) < 2:
+        return claimed or _nearest_standard(1 / last_duration if last_duration else 25.0), False
+    steps = np.diff(times_T)
+    average = (len(times_T) - 1) / max(times_T[-1] - times_T[0], 1e-9)
+    offset_T, number_T = times_T - times_T[0], np.arange(len(times_T))
+    claims = [_nearest_standard(float(claimed)), claimed] if claimed else []
+    candidates = [*claims, _nearest_standard(average), Fraction(average).limit_denominator(1001)]
+    candidates = [rate for rate in candidates if 0 < rate <= FASTEST]
+    for slack in (
+        lambda _: CLOCK_TICK,
+        lambda rate: 0.5 / rate,
+    ):  # an exact fit, or else a near one
+        for rate in candidates:
+            if np.abs(offset_T - number_T / float(rate)).max() < slack(float(rate)):
+                return rate, False
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1 / 25
+    return _nearest_standard(min(1 / usual, FASTEST)), True
+
+
+def _nearest_standard(rate: float) -> Fraction:
+    """A rate within 1% that films have, or else a fraction near the number itself."""
+    nearest = min(STANDARD_RATES, key=lambda standard: abs(standard / rate - 1))
+    if abs(nearest / rate - 1) < 0.01:
+        return Fraction(nearest)
+    return Fraction(rate).limit_denominator(1001) or Fraction(1)

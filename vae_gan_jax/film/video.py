@@ -1,0 +1,155 @@
+"""A film as frames: looked at, decoded and encoded through ffmpeg."""
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+
+import numpy as np
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film.encode import Encoder
+from vae_gan_jax.film.framing import Framing, filter_chain
+from vae_gan_jax.film.probe import Probe, probe
+from vae_gan_jax.film.trim import section
+
+__all__ = ["Decoder", "Encoder", "Framing", "Probe", "decode", "expected_frames", "probe"]
+
+
+class Decoder:
+    """A film being decoded into blocks of frames; a context manager that ends ffmpeg.
+
+    Args:
+      film: what ``probe`` said about it.
+      framing: what of it becomes frames.
+      skip: frames to leave out at the start of the framing's range.
+
+    Raises:
+      InputError: the framing keeps no frame of this film.
+    """
+
+    def __init__(self, film: Probe, framing: Framing, skip: int = 0):
+        self.film, self.framing = film, framing
+        kept = section(film, framing.trim_start, framing.trim_end)
+        self.expected = None if kept.count is None else max(0, kept.count - skip)
+        self.start = kept.start + float(skip / film.rate)  # seconds of the film's clock
+        self.decoded = 0
+        self._ended = False
+        self._process = ffmpeg.Process(
+            ffmpeg.QUIET,
+            self._arguments(kept.first + skip),
+            ["-f", "rawvideo", "pipe:1"],
+            stdout=subprocess.PIPE,
+        )
+
+    def _arguments(self, first: int) -> list[str]:
+        """ffmpeg's arguments for the frames from number ``first`` of the film on."""
+        film, cut, filters = self.film, [], []
+        last = None if self.expected is None else first + self.expected
+        if film.variable_rate:
+            filters.append(f"fps={film.rate}:start_time={film.start:.6f}")
+            if first or last != film.frames:
+                until = "" if last is None else f":end_frame={last}"
+                filters.append(f"trim=start_frame={first}{until}")
+        else:
+            start = _just_before(film, first) if first else 0.0
+            cut += ["-ss", f"{start:.6f}"] if first else []
+            if last is not None and last < film.frames:
+                cut += ["-t", f"{_just_before(film, last) - start:.6f}"]
+        filters.append(filter_chain(film, self.framing))
+        arguments = [*cut, "-i", film.path, "-map", f"0:v:{film.stream}"]
+        return [*arguments, "-vf", ",".join(filters), "-fps_mode", "passthrough"]
+
+    def read(self, frames_BHWC: np.ndarray) -> int:
+        """Fills the uint8 block with the next frames; returns how many: fewer only at the end."""
+        block = memoryview(frames_BHWC).cast("B")
+        filled = 0
+        while filled < len(block):
+            got = self._process.stdout.readinto(block[filled:])
+            if not got:
+                break
+            filled += got
+        count = filled // frames_BHWC[0].nbytes
+        self.decoded += count
+        self._ended = filled < len(block)
+        return count
+
+    def loss(self) -> str | None:
+        """After the end: a sentence on what could not be decoded, or None where nothing is missing.
+
+        Raises:
+          InputError: not one frame could be decoded.
+        """
+        code, complaints = self._process.wait()
+        reason = ffmpeg.last_words(complaints or self.film.complaints)
+        if self.expected and not self.decoded:
+            raise InputError(
+                f"no frame of {self.film.path} can be decoded ({reason}): give another film."
+            )
+        short = self.expected is not None and self.decoded < self.expected
+        if code or short or complaints or self.film.complaints:
+            of = f" of {self.expected}" if short else ""
+            return f"{self.film.path} is damaged ({reason}): {self.decoded}{of} frames decoded."
+        return None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+
+
+def decode(
+    path: str | os.PathLike, framing: Framing, *, skip: int = 0, strict: bool = False
+) -> Iterator[np.ndarray]:
+    """The frames of a film, in order: uint8 [H, W, 3], RGB, each its own array.
+
+    A damaged film gives the frames that decode, and a logged warning. Closing the generator ends
+    ffmpeg.
+
+    Args:
+      path: the film.
+      framing: what of it becomes frames.
+      skip: frames to leave out at the start of the framing's range.
+      strict: refuse a damaged film.
+
+    Raises:
+      InputError: no film, no video, an empty range; damage, if ``strict``.
+    """
+    film = probe(path, framing.video_stream)
+    with Decoder(film, framing, skip) as decoder:
+        while True:
+            frame_HWC = np.empty((framing.height, framing.width, 3), np.uint8)
+            if not decoder.read(frame_HWC[None]):
+                break
+            yield frame_HWC
+        tell_loss(decoder, strict)
+
+
+def _just_before(film: Probe, frame: int) -> float:
+    """A time between two frames, where no rounding to any clock's ticks moves one across it."""
+    return float(film.times_T[frame] - 0.25 * (film.times_T[frame] - film.times_T[frame - 1]))
+
+
+def tell_loss(decoder: Decoder, strict: bool) -> str | None:
+    """Logs what a film's damage cost, if anything, and returns the sentence.
+
+    Raises:
+      InputError: the sentence, if ``strict``.
+    """
+    loss = decoder.loss()
+    if loss and strict:
+        raise InputError(f"{loss} Leave --strict out to use those.")
+    if loss:
+        logging.getLogger(__name__).warning("%s", loss)
+    return loss
+
+
+def expected_frames(film: Probe, framing: Framing) -> int | None:
+    """How many frames ``decode`` will give, for progress bars; None where nobody can say.
+
+    Raises:
+      InputError: the framing keeps no frame of this film.
+    """
+    return section(film, framing.trim_start, framing.trim_end).count
