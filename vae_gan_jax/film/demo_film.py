@@ -18,7 +18,7 @@ import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -142,10 +142,8 @@ def _linger(time, share=0.5):
 
 def _keyed(time, keys):
     """Eases from value to value of the keys ((time, value), ...), at rest at each."""
-    steps = zip(keys, keys[1:], strict=False)
-    return keys[0][1] + sum(
-        (v1 - v0) * _smooth((time - t0) / (t1 - t0)) for (t0, v0), (t1, v1) in steps
-    )
+    eased = ((v1 - v0) * _smooth((time - t0) / (t1 - t0)) for (t0, v0), (t1, v1) in pairwise(keys))
+    return keys[0][1] + sum(eased)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -248,13 +246,13 @@ def _discs(canvas: _Canvas, time: float) -> None:
 
 
 def _night(canvas: _Canvas, time: float) -> None:
-    """Almost dark: a dim moon is uncovered while twelve embers circle it."""
-    canvas.wash(0x0B0D14, 0x08090D)
-    canvas.disc(0, 0, 0.22, 0x2D2A26)
-    canvas.disc(0.06 + 0.2 * _smooth(time), -0.03 - 0.06 * _smooth(time), 0.2, 0x0B0D14)
+    """Grey on the darkest plum: a dim moon is uncovered while twelve lights circle it."""
+    canvas.wash(0x1C0C16, 0x16080F)
+    canvas.disc(0, 0, 0.22, 0x2D292B)
+    canvas.disc(0.06 + 0.2 * _smooth(time), -0.03 - 0.06 * _smooth(time), 0.2, 0x1B0C15)
     for k in range(12):
         x, y = _polar(0.3 + 0.05 * (k % 3), k / 12 + 0.09 * time * (1 + k % 3))
-        canvas.disc(x, y, 0.024, 0x1E252C)
+        canvas.disc(x, y, 0.026, 0x2D2028)
 
 
 def _bands(canvas: _Canvas, time: float) -> None:
@@ -275,10 +273,10 @@ def _triangles(canvas: _Canvas, time: float) -> None:
     turn = 1 - _smooth(time / 0.75)
     for k in range(8, 0, -1):
         colour = (0xFFF6E0, 0xFF9D76, 0xFFE27A)[k % 3]
-        canvas.triangle(0.06 * (1 - turn), 0.06 * k, 0.05 * k * turn - 0.25, 0.02, colour)
+        canvas.triangle(0.05 * (1 - turn) ** 3, 0.057 * k, 0.05 * k * turn - 0.25, 0.02, colour)
     # The light falls by a constant share a frame, not by a constant step: down to the cut every
     # frame stays nearer to the one before it than to black.
-    canvas.picture_HWC *= 0.84 ** (51 * max(0.0, time - 0.7))
+    canvas.picture_HWC *= 0.81 ** (51 * max(0.0, time - 0.76))
 
 
 def _black(canvas: _Canvas, time: float) -> None:
@@ -376,10 +374,8 @@ def render(path: str | os.PathLike) -> None:
 def _join(picture: str, sound: str, path: str) -> None:
     """Puts picture and sound into one file beside `path`, which then takes its name."""
     whole = os.path.join(os.path.dirname(path), f".whole.{os.path.basename(path)}")
-    process = ffmpeg.Process(
-        [*ffmpeg.QUIET, "-y", "-i", picture, "-i", sound, "-c:v", "copy"]
-        + ["-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", whole]
-    )
+    output = ("-c:v", "copy", "-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", whole)
+    process = ffmpeg.Process([*ffmpeg.QUIET, "-y", "-i", picture, "-i", sound, *output])
     try:
         code, complaints = process.wait()
         if code:
