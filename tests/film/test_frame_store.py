@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from tests.film.test_video import counting_film, numbers
+from tests.film.films import counting_film, numbers
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import frame_store
 from vae_gan_jax.film.video import Framing

@@ -1,65 +1,27 @@
 """A film in is a film out: frames, their colours, their rate, their sound."""
 
 import contextlib
-import subprocess
 from fractions import Fraction
-from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from tests.film import films
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.video import Encoder, Framing, decode, expected_frames, probe
-
-FILMS = Path(__file__).parents[3] / "shared" / "films"
-
-
-def run_ffmpeg(*arguments) -> bytes:
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-v",
-        "error",
-        "-nostdin",
-        "-y",
-        *map(str, arguments),
-    ]
-    return subprocess.run(command, check=True, capture_output=True).stdout
-
-
-def counting_film(path, rate="24", count=48, size=(64, 48), *options):
-    """A film whose frame number t is read off its picture: eight bars, black or white, as bits."""
-    width, height = size
-    bits = "".join(f"+255*eq(floor(X*8/W),{bit})*mod(floor(N/{2**bit}),2)" for bit in range(8))
-    run_ffmpeg(
-        *("-f", "lavfi", "-i", f"color=black:s={width}x{height}:r={rate},format=gray"),
-        *("-vf", f"geq=lum='0{bits}',format=yuv420p", "-frames:v", count),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", *options, path),
-    )
-    return str(path)
-
-
-def numbers(frames_THWC) -> list[int]:
-    """The frame numbers that a counting film's frames show."""
-    read = []
-    for frame_HWC in frames_THWC:
-        height, width, _ = frame_HWC.shape
-        bars = [frame_HWC[height // 2, int((bit + 0.5) * width / 8), 1] for bit in range(8)]
-        read.append(sum(2**bit for bit in range(8) if bars[bit] > 127))
-    return read
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "25", "30000/1001", "60000/1001"])
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
 def test_every_frame_and_the_exact_rate(tmp_path, rate, extension):
-    path = counting_film(tmp_path / f"film.{extension}", rate, count=50)
+    path = films.counting_film(tmp_path / f"film.{extension}", rate, count=50)
     film = probe(path)
     assert film.rate == Fraction(rate)
     assert not film.variable_rate
     framing = Framing(64, 48, crop="none")
     assert expected_frames(film, framing) == 50
-    assert numbers(decode(path, framing)) == list(range(50))
-    assert numbers(decode(path, framing, skip=20)) == list(range(20, 50))
+    assert films.numbers(decode(path, framing)) == list(range(50))
+    assert films.numbers(decode(path, framing, skip=20)) == list(range(20, 50))
 
 
 @pytest.mark.parametrize(
@@ -73,20 +35,20 @@ def test_every_frame_and_the_exact_rate(tmp_path, rate, extension):
     ],
 )
 def test_a_trim_keeps_the_frames_shown_from_start_until_end(tmp_path, start, end, kept):
-    path = counting_film(tmp_path / "film.mp4")
+    path = films.counting_film(tmp_path / "film.mp4")
     framing = Framing(64, 48, crop="none", trim_start=start, trim_end=end)
-    assert numbers(decode(path, framing)) == list(kept)
+    assert films.numbers(decode(path, framing)) == list(kept)
     assert expected_frames(probe(path), framing) == len(kept)
 
 
 def test_a_trim_past_the_end_is_told(tmp_path):
-    path = counting_film(tmp_path / "film.mp4", count=24)
+    path = films.counting_film(tmp_path / "film.mp4", count=24)
     with pytest.raises(InputError, match=r"keeps no frame: .* lasts 1.00 s"):
         next(decode(path, Framing(64, 48, trim_start=5.0)))
 
 
 def test_an_abandoned_decode_ends_ffmpeg(tmp_path):
-    path = counting_film(tmp_path / "film.mp4", count=200)
+    path = films.counting_film(tmp_path / "film.mp4", count=200)
     frames = decode(path, Framing(640, 480, crop="none"))
     next(frames)
     frames.close()
@@ -96,23 +58,10 @@ def test_an_abandoned_decode_ends_ffmpeg(tmp_path):
 def patches_THWC(width=64, height=48, count=5) -> np.ndarray:
     """Still frames of four colours, one a quarter."""
     frames_THWC = np.empty((count, height, width, 3), np.uint8)
-    frames_THWC[:, : height // 2, : width // 2] = 200, 30, 40
-    frames_THWC[:, : height // 2, width // 2 :] = 30, 180, 60
-    frames_THWC[:, height // 2 :, : width // 2] = 20, 60, 210
-    frames_THWC[:, height // 2 :, width // 2 :] = 128, 128, 128
+    for quarter, colour in enumerate(films.COLOURS):
+        row, column = divmod(quarter, 2)
+        frames_THWC[:, row * height // 2 :, column * width // 2 :] = colour
     return frames_THWC
-
-
-def quarters(frame_HWC) -> np.ndarray:
-    """The colours in the middle of the quarters, [4, 3]."""
-    height, width, _ = frame_HWC.shape
-    return np.array(
-        [
-            frame_HWC[int(y * height), int(x * width)].astype(int)
-            for y in (0.25, 0.75)
-            for x in (0.25, 0.75)
-        ]
-    )
 
 
 def test_colours_survive_encoding_and_decoding(tmp_path):
@@ -126,7 +75,7 @@ def test_colours_survive_encoding_and_decoding(tmp_path):
     )
     assert film.pixel_format == "yuv420p"
     for frame_HWC in decode(tmp_path / "film.mp4", Framing(64, 48, crop="none")):
-        assert np.abs(quarters(frame_HWC) - quarters(frames_THWC[0])).max() <= 3
+        assert np.abs(films.quarters(frame_HWC) - films.COLOURS).max() <= 3
 
 
 def test_the_index_lies_in_front(tmp_path):
@@ -157,14 +106,14 @@ def test_a_failure_leaves_the_earlier_film(tmp_path):
 
 def test_what_is_no_film_is_told(tmp_path):
     (tmp_path / "text.mp4").write_text("not a film\n" * 100)
-    run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
+    films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
     with pytest.raises(InputError, match=r"there is no film .*missing\.mp4"):
         probe(tmp_path / "missing.mp4")
     with pytest.raises(InputError, match="no film that ffmpeg can read"):
         probe(tmp_path / "text.mp4")
     with pytest.raises(InputError, match="has no video"):
         probe(tmp_path / "sound.mp4")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="holds no PNG or JPEG"):
         probe(tmp_path)
 
 
@@ -174,7 +123,7 @@ def test_an_output_that_cannot_be_is_told_at_once(tmp_path, output):
         Encoder(tmp_path / output, 64, 48, Fraction(25))
 
 
-@pytest.mark.skipif(not FILMS.is_dir(), reason="the real clips are not here")
+@pytest.mark.skipif(not films.REAL.is_dir(), reason="the real clips are not here")
 @pytest.mark.parametrize(
     ("name", "count", "rate", "shown"),
     [
@@ -183,6 +132,6 @@ def test_an_output_that_cannot_be_is_told_at_once(tmp_path, output):
     ],
 )
 def test_real_clips(tmp_path, name, count, rate, shown):
-    film = probe(FILMS / name)
+    film = probe(films.REAL / name)
     assert (film.frames, film.rate, (film.width, film.height)) == (count, Fraction(rate), shown)
-    assert sum(1 for _ in decode(FILMS / name, Framing(64, 36))) == count
+    assert sum(1 for _ in decode(films.REAL / name, Framing(64, 36))) == count

@@ -1,6 +1,7 @@
 """Frames to a film: encoded as they come, then joined with the sound of their source."""
 
 import contextlib
+import logging
 import os
 import subprocess
 from fractions import Fraction
@@ -8,31 +9,44 @@ from fractions import Fraction
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.film.probe import frame_times, probe
+from vae_gan_jax.film import codecs, ffmpeg
+from vae_gan_jax.film.framing import SCALING
+from vae_gan_jax.film.probe import frame_times, list_streams, probe
 from vae_gan_jax.film.trim import section
 
-BT709 = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+TO_BT709 = "out_color_matrix=bt709:out_range=tv"
+TAGS = "color_primaries=bt709:color_trc=bt709"
+# Compressed sound comes in packets of some 21 ms, and one that begins within the range is kept
+# whole: cutting half a packet early, picture and sound end within half a packet of each other.
+HALF_PACKET = 0.0105  # seconds
+# What a container says about itself rather than about the film.
+CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
+
+logger = logging.getLogger(__name__)
 
 
 class Encoder:
     """A film being written; a context manager. It appears under its name whole, or not at all.
 
-    The picture is encoded to a temporary file beside it; once the frames are counted, that is
-    joined with the source's sound, cut to the same range, in a second file, which then takes the
-    name. H.264, yuv420p, converted with the matrix of BT.709 and tagged so; an odd side grows by a
-    repeated line.
+    The picture is encoded to a temporary file beside it. Once the frames are counted, that is
+    joined with every sound track of the source, its chapters and title, and the subtitles that the
+    container takes, all cut to the same range, in a second file, which then takes the name. The
+    picture is converted with the matrix of BT.709 and tagged so. Where the codec wants even sides,
+    an odd one grows by a repeated line.
 
     Args:
       path: the film to write; an existing one stays until the new one is whole.
       width, height: of the frames, pixels.
       rate: frames a second, exact.
-      sound_from: the film whose sound accompanies the frames.
+      sound_from: the film, or sound, that accompanies the frames; stills have none.
       trim_start, trim_end: the range of ``sound_from`` that the frames come from, seconds.
-      quality: constant rate factor; smaller is better and larger.
+      video_stream: which of its video streams they come from, where that was chosen.
+      quality: constant rate factor, 0 (best) to 51; default: the codec's, 18 for h264.
+      codec: h264, h265, ffv1 or prores.
+      upscale: width and height of the film, if not those of the frames; Lanczos.
 
     Raises:
-      InputError: the path cannot be written, or a sentence on how ffmpeg failed.
+      InputError: the path cannot be written, or does not suit the codec.
     """
 
     def __init__(
@@ -41,42 +55,48 @@ class Encoder:
         width: int,
         height: int,
         rate: Fraction,
-        sound_from: str | None = None,
+        sound_from: str | os.PathLike | None = None,
         trim_start: float | None = None,
         trim_end: float | None = None,
         *,
-        quality: int = 18,
+        video_stream: int | None = None,
+        quality: int | None = None,
+        codec: str = "h264",
+        upscale: tuple[int, int] | None = None,
     ):
         self.path = os.fspath(path)
-        self.width, self.height, self.rate = width, height, rate
+        self.width, self.height, self.rate = width, height, Fraction(rate)
         self.frames = 0
-        self._source = probe(sound_from) if sound_from else None
-        self._trim = (trim_start, trim_end)
-        _require_place(self.path)
+        self._sound_from = None
+        if sound_from is not None and os.path.isfile(sound_from):
+            self._sound_from = os.fspath(sound_from)
+        self._range = (video_stream, trim_start, trim_end)
+        encoding = codecs.picture_arguments(self.path, codec, quality)
+        self._require_place()
         folder, name = os.path.split(self.path)
         stem, extension = os.path.splitext(name)
         self._picture = os.path.join(folder, f".{stem}.picture{extension}")
         self._whole = os.path.join(folder, f".{stem}.whole{extension}")
+        filters = _filters(width, height, upscale, codecs.CODECS[codec].pixel_format)
         self._process = ffmpeg.Process(
             ffmpeg.QUIET,
             ["-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"],
-            ["-r", str(rate), "-i", "pipe:0", "-vf", self._filters()],
-            ["-c:v", "libx264", "-crf", str(quality), "-r", str(rate), self._picture],
+            ["-r", str(rate), "-i", "pipe:0", "-vf", filters, *encoding],
+            ["-r", str(rate), ffmpeg.url(self._picture)],
             stdin=subprocess.PIPE,
         )
 
-    def _filters(self) -> str:
-        width, height = self.width + self.width % 2, self.height + self.height % 2
-        filters = []
-        if (width, height) != (self.width, self.height):
-            filters.append(f"pad={width}:{height}")
-            filters.append(
-                f"fillborders=right={width - self.width}:bottom={height - self.height}:mode=smear"
-            )
-        filters.append(
-            "scale=flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=bt709:out_range=tv"
-        )
-        return ",".join([*filters, "format=yuv420p", BT709])
+    def _require_place(self) -> None:
+        folder = os.path.dirname(self.path) or "."
+        if not os.path.isdir(folder):
+            raise InputError(f"there is no folder {folder} for {self.path}: make it first.")
+        if os.path.lexists(self.path) and not os.path.isfile(self.path):
+            raise InputError(f"{self.path} is no ordinary file: give another output.")
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{folder} may not be written: give another output.")
+        source = self._sound_from
+        if source and os.path.exists(self.path) and os.path.samefile(source, self.path):
+            raise InputError(f"{self.path} is the film that is read: give another output.")
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Appends a block of uint8 RGB frames [B, height, width, 3].
@@ -94,50 +114,30 @@ class Encoder:
         try:
             while block:
                 block = block[self._process.stdin.write(block) :]
-        except OSError:  # ffmpeg closed the pipe: its own words say why
+        except OSError:  # ffmpeg has closed the pipe: its own words say why
             self._finish(self._process)
             raise InputError(f"{self.path} cannot be written: ffmpeg stopped early.") from None
         self.frames += len(frames_BHWC)
-
-    def _finish(self, process: ffmpeg.Process) -> None:
-        code, complaints = process.wait()
-        if code:
-            raise InputError(
-                f"{self.path} cannot be written ({ffmpeg.last_words(complaints)}): "
-                "give another output or make room."
-            )
-
-    def _join(self) -> None:
-        """Puts picture and sound into one file, the index in front."""
-        source, sound = self._source, []
-        arguments = ["-i", self._picture]
-        if source is not None and source.sounds:
-            start = section(source, *self._trim).start
-            length = f"{self.frames / float(self.rate):.6f}"
-            # -ss on the picture's side of the clock; the source's own picture, copied to nowhere,
-            # keeps ffmpeg counting time from the file's first stream rather than from its sound's.
-            arguments += (["-ss", f"{start:.6f}"] if start > 0 else []) + ["-t", length]
-            arguments += ["-i", source.path]
-            sound = ["-map", "1:a", "-c:a", "copy"]
-        self._finish(
-            ffmpeg.Process(
-                ffmpeg.QUIET,
-                ["-y", *arguments, "-map", "0:v", "-c:v", "copy", *sound],
-                ["-movflags", "+faststart", self._whole],
-            )
-        )
 
     def close(self) -> None:
         """Ends the film and gives it its name.
 
         Raises:
-          InputError: ffmpeg failed, or the file does not hold every frame.
+          InputError: there were no frames, ffmpeg failed, or the file does not hold every frame.
         """
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._finish(self._process)
         if not self.frames:
             raise InputError(f"{self.path} was given no frames: nothing is written.")
-        self._join()
+        self._finish(
+            ffmpeg.Process(
+                ffmpeg.QUIET,
+                ["-y", "-i", ffmpeg.url(self._picture), *self._accompaniment()],
+                ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart"],
+                ["-t", f"{self._seconds:.6f}", ffmpeg.url(self._whole)],
+            )
+        )
         times_T, _, _ = frame_times(self._whole, 0)
         if len(times_T) != self.frames:
             raise InputError(
@@ -145,12 +145,49 @@ class Encoder:
                 "nothing is written; is the disk full?"
             )
         os.replace(self._whole, self.path)
-        self._clear()
 
-    def _clear(self) -> None:
-        for path in (self._picture, self._whole):
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
+    @property
+    def _seconds(self) -> float:
+        return self.frames / float(self.rate)
+
+    def _accompaniment(self) -> list[str]:
+        """A second input, and what is taken from it."""
+        if self._sound_from is None:
+            return []
+        streams, _ = list_streams(self._sound_from)
+        of_kind = {
+            kind: [stream for stream in streams if stream.kind == kind]
+            for kind in ("Video", "Audio", "Subtitle")
+        }
+        start = 0.0
+        if any(not stream.is_picture for stream in of_kind["Video"]):
+            video_stream, *trim = self._range
+            start = section(probe(self._sound_from, video_stream), *trim).start
+        elif self._range[1]:
+            start = self._range[1]
+        subtitles, refused = codecs.subtitle_arguments(self.path, of_kind["Subtitle"])
+        if refused:
+            logger.warning("%s cannot hold %s subtitles.", self.path, ", ".join(refused))
+        length = max(self._seconds - HALF_PACKET, HALF_PACKET)
+        return [
+            *(["-ss", f"{start:.6f}"] if start > 0 else []),
+            *("-t", f"{length:.6f}", "-i", ffmpeg.url(self._sound_from)),
+            *codecs.sound_arguments(self.path, of_kind["Audio"]),
+            *subtitles,
+            *("-map_chapters", "1", "-map_metadata", "1"),
+            *(part for tag in CONTAINER_TAGS for part in ("-metadata", f"{tag}=")),
+        ]
+
+    def _finish(self, process: ffmpeg.Process) -> None:
+        try:
+            code, complaints = process.wait()
+        finally:
+            process.kill()
+        if code:
+            raise InputError(
+                f"{self.path} cannot be written ({ffmpeg.last_words(complaints)}): "
+                "make room or give another output."
+            )
 
     def __enter__(self):
         return self
@@ -161,14 +198,21 @@ class Encoder:
                 self.close()
         finally:
             self._process.kill()
-            self._clear()
+            for path in (self._picture, self._whole):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
 
 
-def _require_place(path: str) -> None:
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise InputError(f"there is no folder {folder} for {path}: make it or give another.")
-    if os.path.lexists(path) and not os.path.isfile(path):
-        raise InputError(f"{path} is no ordinary file: give another output.")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder} may not be written: give another output.")
+def _filters(width: int, height: int, upscale: tuple[int, int] | None, pixel_format: str) -> str:
+    """From RGB frames to the picture that is encoded."""
+    filters = []
+    if upscale is not None:
+        width, height = upscale
+        filters.append(f"scale={width}:{height}:{SCALING.replace('bicubic', 'lanczos')}")
+    if pixel_format == "bgr0":
+        return ",".join([*filters, "format=bgr0", f"setparams=range=pc:colorspace=gbr:{TAGS}"])
+    if width % 2 or height % 2:
+        filters.append(f"pad={width + width % 2}:{height + height % 2}")
+        filters.append(f"fillborders=right={width % 2}:bottom={height % 2}:mode=smear")
+    filters.append(f"scale={SCALING}:{TO_BT709}")
+    return ",".join([*filters, f"format={pixel_format}", f"setparams=colorspace=bt709:{TAGS}"])

@@ -76,10 +76,13 @@ def last_words(complaints: str) -> str:
     return lines[0].rstrip(".") if lines else "ffmpeg gave no reason"
 
 
+def url(path: str) -> str:
+    """A path as ffmpeg's name for a file, whatever colons or dashes it holds."""
+    return f"file:{path}"
+
+
 def require_file(path: str) -> None:
     """Raises InputError, with the reason, unless ``path`` is a file that can be read."""
-    if os.path.isdir(path):
-        raise InputError(f"{path} is a folder, not a film: give a file.")
     if not os.path.exists(path):
         raise InputError(f"there is no film {path}: check the path.")
     if not os.path.isfile(path):

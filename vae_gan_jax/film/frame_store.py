@@ -170,7 +170,7 @@ def prepare(
         raise ValueError("films must be a sequence of one path or more")
     folder = os.fspath(folder)
     settings = _settings(framing)
-    probes = [probe(film, framing.video_stream) for film in films]
+    probes = [probe(film, framing.video_stream, framing.fps) for film in films]
     with contextlib.suppress(InputError):
         store = open_store(folder, exclude)
         if _agrees(store.manifest, settings, probes):
@@ -211,17 +211,29 @@ def _agrees(manifest: dict[str, Any], settings: dict[str, Any], probes: Sequence
 
 
 def _same_film(entry: dict[str, Any], film: Probe) -> bool:
-    status = os.stat(film.path)
-    if entry["size"] != status.st_size or entry["stream"] != film.stream:
+    dated = _date(film)
+    if entry["size"] != dated["size"] or entry["stream"] != film.stream:
         return False
-    if (entry["path"], entry["changed"]) == (os.path.abspath(film.path), status.st_mtime_ns):
-        return True
-    return entry["sha256"] == _sha256(film.path)
+    return all(entry[key] == dated[key] for key in dated) or entry["sha256"] == _sha256(film)
 
 
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _date(film: Probe) -> dict[str, Any]:
+    """What tells at a glance whether a film may have changed."""
+    status = [os.stat(name) for name in film.files]
+    return {
+        "path": os.path.abspath(film.path),
+        "size": sum(file.st_size for file in status),
+        "changed": max(file.st_mtime_ns for file in status),
+    }
+
+
+def _sha256(film: Probe) -> str:
+    digest = hashlib.sha256()
+    for name in film.files:
+        with open(name, "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _require_room(folder: str, needed: int) -> None:
@@ -283,12 +295,9 @@ def _decode_into(
 
 
 def _entry(film: Probe, framing: Framing, decoder: Decoder, loss: str | None) -> dict[str, Any]:
-    status = os.stat(film.path)
     return {
-        "path": os.path.abspath(film.path),
-        "size": status.st_size,
-        "changed": status.st_mtime_ns,
-        "sha256": _sha256(film.path),
+        **_date(film),
+        "sha256": _sha256(film),
         "stream": film.stream,
         "rate": str(film.rate),
         "first_time": decoder.start,

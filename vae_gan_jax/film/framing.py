@@ -5,11 +5,15 @@ import re
 from fractions import Fraction
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.black_bars import picture_inside
 from vae_gan_jax.film.probe import Probe
+from vae_gan_jax.film.trim import section
 
 SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
 HIGH_DYNAMIC_RANGE = ("smpte2084", "arib-std-b67")  # PQ and HLG
-REFERENCE_WHITE = 203  # nits of a white page in PQ and HLG (ITU-R BT.2408)
+RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "mono", "gray", "ya")
+MATRICES = ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc")
+REFERENCE_WHITE = 203.0  # nits of a white page in PQ and HLG (ITU-R BT.2408)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +68,9 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
     picture = Rectangle(film.width, film.height, 0, 0)
     if framing.crop == "none":
         return picture
+    shape = Fraction(framing.width, framing.height)
+    if framing.crop == "auto":
+        return _without_bars(film, framing).central(shape)
     numbers = [int(number) for number in framing.crop.split(":")]
     if len(numbers) == 2:
         picture = picture.central(Fraction(*numbers))
@@ -74,7 +81,14 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
                 f"--crop={framing.crop} reaches outside the picture of {film.path}, "
                 f"which is {film.width}x{film.height}: give a rectangle inside it."
             )
-    return picture.central(Fraction(framing.width, framing.height))
+    return picture.central(shape)
+
+
+def _without_bars(film: Probe, framing: Framing) -> Rectangle:
+    kept = section(film, framing.trim_start, framing.trim_end)
+    left, top, right, bottom = picture_inside(film, kept.first, kept.count or 1)
+    across, down = film.width / film.stored_width, film.height / film.stored_height
+    return Rectangle((right - left) * across, (bottom - top) * down, left * across, top * down)
 
 
 def filter_chain(film: Probe, framing: Framing) -> str:
@@ -106,13 +120,40 @@ def _crop(film: Probe, part: Rectangle) -> list[str]:
 
 def _to_rgb(film: Probe, width: int, height: int) -> list[str]:
     """Scales and turns into 8-bit RGB of BT.709, the film's own matrix and range stated."""
-    if film.pixel_format.startswith(("rgb", "bgr", "gbr", "pal8", "argb", "abgr", "0", "mono")):
-        return [f"scale={width}:{height}:{SCALING}", "format=rgb24"]
+    scale = f"scale={width}:{height}:{SCALING}"
+    if film.pixel_format.startswith(RGB):
+        return [*_over_black(film), scale, "format=rgb24"]
+    full = film.colour_range == "pc" or film.pixel_format.startswith("yuvj")
+    if film.transfer in HIGH_DYNAMIC_RANGE:
+        return [scale, "format=yuv444p12le", *_tone_map(film, full), "format=rgb24"]
     matrix = film.matrix
-    if matrix not in ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc"):
+    if matrix not in MATRICES:
         # As players do: what does not say is BT.709 from 720 lines upwards and BT.601 below.
         high = film.stored_width >= 1280 or film.stored_height > 576
         matrix = "bt709" if high else "smpte170m"
-    full = film.colour_range == "pc" or film.pixel_format.startswith("yuvj")
-    source = f"in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}"
-    return [f"scale={width}:{height}:{SCALING}:{source}:out_range=pc", "format=rgb24"]
+    colours = f"in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}:out_range=pc"
+    return [*_over_black(film), f"{scale}:{colours}", "format=rgb24"]
+
+
+def _over_black(film: Probe) -> list[str]:
+    """Transparent pictures are laid over black; RGB knows no transparency."""
+    if not film.pixel_format.startswith(("rgba", "bgra", "argb", "abgr", "gbrap", "ya", "pal8")):
+        return []
+    return ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
+
+
+def _tone_map(film: Probe, full: bool) -> list[str]:
+    """HDR light to that of a BT.709 screen, of which reference white is the unit.
+
+    Up to 0.3 of it, and so faces and shadows, nothing changes; from there a Moebius curve leads the
+    brightest that the film was mastered for to 1.
+    """
+    return [
+        f"zscale=tin={film.transfer}:min=bt2020nc:pin=bt2020:rin={'full' if full else 'limited'}"
+        f":t=linear:npl={REFERENCE_WHITE}",
+        "format=gbrpf32le",
+        "zscale=p=bt709",
+        f"tonemap=mobius:param=0.3:desat=0:peak={film.peak / REFERENCE_WHITE:.4f}",
+        "zscale=t=bt709:m=gbr:r=full",
+        "format=gbrp",
+    ]

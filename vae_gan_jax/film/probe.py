@@ -9,12 +9,13 @@ from fractions import Fraction
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film import ffmpeg, stills
 
 NTSC = Fraction(1000, 1001)
 STANDARD_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 100, 120)
 FASTEST = 240  # frames a second; a clock's ticks taken for a rate lie far above
 CLOCK_TICK = 1.1e-3  # seconds; Matroska rounds timestamps to milliseconds
+USUAL_PEAK = 1000.0  # nits; of most masters, and the nominal one of HLG
 SAMPLED_FRAMES = 12  # at the start of a film, to see whether it is interlaced
 
 
@@ -44,6 +45,8 @@ class Probe:
     """A film's video stream, and what accompanies it. Times are seconds of the film's own clock."""
 
     path: str
+    files: tuple[str, ...]  # that it consists of: one, or stills
+    input: tuple[str, ...]  # ffmpeg's arguments that open it
     width: int  # as shown: rotated, with square pixels
     height: int
     rate: Fraction  # frames a second: of the film, or to resample a variable one to
@@ -60,15 +63,10 @@ class Probe:
     colour_range: str
     primaries: str
     transfer: str
-    sounds: tuple[str, ...]  # codec of each audio stream
-    subtitles: tuple[str, ...]
+    peak: float  # nits of the brightest that an HDR film was mastered for
+    audio_streams: int
     complaints: str = ""  # of the demuxer: a damaged or truncated file
     times_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
-
-    @property
-    def audio_streams(self) -> int:
-        """How many sound tracks it has."""
-        return len(self.sounds)
 
     @property
     def end(self) -> float | None:
@@ -76,60 +74,75 @@ class Probe:
         return None if self.duration is None else self.start + self.duration
 
 
-def probe(path: str | os.PathLike, video_stream: int | None = None) -> Probe:
+def probe(
+    path: str | os.PathLike, video_stream: int | None = None, fps: Fraction | None = None
+) -> Probe:
     """Looks at a film: lists its streams, decodes a few frames, reads every packet's timestamp.
 
     Args:
-      path: anything that ffmpeg opens.
+      path: anything that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
       video_stream: number among the video streams, from 0; default: the largest that is no cover.
+      fps: frames a second of stills.
 
     Raises:
       InputError: no such file, no film, no video in it, no such stream.
     """
     path = os.fspath(path)
+    if stills.are_stills(path):
+        return _probe_stills(path, stills.find(path), fps or stills.USUAL_RATE)
     ffmpeg.require_file(path)
     status = os.stat(path)
-    return _probe(path, video_stream, status.st_size, status.st_mtime_ns)
+    return _probe_film(path, video_stream, status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
-def _probe(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
-    streams, container_start = list_streams(path)
+def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
+    streams, clock_start = list_streams(path)
     stream = _choose(path, streams, video_stream)
-    seen = _first_frames(path, stream)
-    times_T, last_duration, complaints = frame_times(path, stream, container_start)
-    rate, variable = _rate(times_T, last_duration, seen["frame_rate"])
+    opened = ("-i", ffmpeg.url(path))
+    seen = _first_frames(path, opened, stream)
+    times_T, last_duration, complaints = frame_times(path, stream, clock_start)
+    rate, variable = _rate(times_T, last_duration, seen.pop("claimed_rate"))
     frames = duration = None
-    start = 0.0
     if len(times_T):
-        start = float(times_T[0])
         frames, duration = len(times_T), float(len(times_T) / rate)
-        if variable:
-            duration = float(times_T[-1]) - start + last_duration
-            frames = max(1, round(duration * rate))
-    width, height, sar = seen["width"], seen["height"], seen["sar"]
+    if variable:
+        duration = float(times_T[-1] - times_T[0]) + last_duration
+        frames = max(1, round(duration * rate))
     return Probe(
         path=path,
-        width=round(width * max(sar, 1)),
-        height=round(height / min(sar, 1)),
+        files=(path,),
+        input=opened,
         rate=rate,
         variable_rate=variable,
-        start=start,
+        start=float(times_T[0]) if len(times_T) else 0.0,
         duration=duration,
         frames=frames,
-        stored_width=width,
-        stored_height=height,
         stream=stream,
-        interlaced=seen["interlaced"],
-        pixel_format=seen["pixel_format"],
-        matrix=seen["space"],
-        colour_range=seen["range"],
-        primaries=seen["primaries"],
-        transfer=seen["trc"],
-        sounds=tuple(stream.codec for stream in streams if stream.kind == "Audio"),
-        subtitles=tuple(stream.codec for stream in streams if stream.kind == "Subtitle"),
+        audio_streams=sum(stream.kind == "Audio" for stream in streams),
         complaints=complaints,
         times_T=times_T,
+        **seen,
+    )
+
+
+def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
+    opened = ("-framerate", str(rate), "-i", stills.sequence(files))
+    seen = _first_frames(path, opened, 0)
+    del seen["claimed_rate"]
+    return Probe(
+        path=path,
+        files=files,
+        input=opened,
+        rate=rate,
+        variable_rate=False,
+        start=0.0,
+        duration=float(len(files) / rate),
+        frames=len(files),
+        stream=0,
+        audio_streams=0,
+        times_T=np.arange(len(files)) / float(rate),
+        **seen,
     )
 
 
@@ -139,7 +152,7 @@ def list_streams(path: str) -> tuple[list[Stream], float]:
     Raises:
       InputError: ffmpeg cannot open it.
     """
-    _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", path])
+    _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", ffmpeg.url(path)])
     if "Input #0" not in text:
         raise InputError(
             f"{path} is no film that ffmpeg can read ({_reason(text, path)}): give another file."
@@ -175,30 +188,37 @@ def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
     return max(videos, key=lambda stream: (stream.area, "(default)" in stream.details)).index
 
 
-def _first_frames(path: str, stream: int) -> dict:
-    """Decodes the first frames and returns what ffmpeg's showinfo says about them."""
+def _first_frames(path: str, opened: tuple[str, ...], stream: int) -> dict:
+    """Decodes the first frames: what ffmpeg's showinfo says about them, as fields of Probe."""
     _, _, text = ffmpeg.output_of(
-        ["-hide_banner", "-nostdin", "-i", path, "-map", f"0:v:{stream}"],
+        ["-hide_banner", "-nostdin", *opened, "-map", f"0:v:{stream}"],
         ["-vf", "showinfo=checksum=0", "-frames:v", str(SAMPLED_FRAMES), "-f", "null", "-"],
     )
     frame = re.search(r"\bfmt:(\S+) .*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)", text)
     colours = re.search(
         r"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", text
     )
-    rate = re.search(r"config in time_base: \S+ frame_rate: (\d+)/(\d+)", text)
     if not (frame and colours):
         raise InputError(
             f"no frame of {path} can be decoded ({ffmpeg.last_words(text)}): give another file."
         )
-    sar = Fraction(int(frame[2]), int(frame[3])) if int(frame[2]) and int(frame[3]) else Fraction(1)
+    rate = re.search(r"config in time_base: \S+ frame_rate: (\d+)/(\d+)", text)
+    peak = re.search(r"max_luminance[=:]\s*([\d.]+)", text)
+    above, below, width, height = map(int, frame.groups()[1:])
+    sar = Fraction(above, below) if above and below else Fraction(1)
     return {
-        "pixel_format": frame[1],
-        "sar": sar,
-        "width": int(frame[4]),
-        "height": int(frame[5]),
+        "claimed_rate": Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None,
+        "width": round(width * max(sar, 1)),
+        "height": round(height / min(sar, 1)),
+        "stored_width": width,
+        "stored_height": height,
         "interlaced": re.search(r"\bi:[TB]\b", text) is not None,
-        "frame_rate": Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None,
-        **dict(zip(("range", "space", "primaries", "trc"), colours.groups(), strict=True)),
+        "pixel_format": frame[1],
+        "colour_range": colours[1],
+        "matrix": colours[2],
+        "primaries": colours[3],
+        "transfer": colours[4],
+        "peak": float(peak[1]) if peak else USUAL_PEAK,
     }
 
 
@@ -211,7 +231,18 @@ def frame_times(path: str, stream: int, clock_start: float = 0.0) -> tuple[np.nd
     """
     _, table, complaints = ffmpeg.output_of(
         ffmpeg.QUIET,
-        ["-copyts", "-i", path, "-map", f"0:v:{stream}", "-c", "copy", "-f", "framecrc", "pipe:1"],
+        [
+            "-copyts",
+            "-i",
+            ffmpeg.url(path),
+            "-map",
+            f"0:v:{stream}",
+            "-c",
+            "copy",
+            "-f",
+            "framecrc",
+            "pipe:1",
+        ],
     )
     tick, rows = Fraction(1), []
     for line in table.splitlines():
@@ -239,7 +270,6 @@ def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Frac
         claimed = None
     if len(times_T) < 2:
         return claimed or _nearest_standard(1 / last_duration if last_duration else 25.0), False
-    steps = np.diff(times_T)
     average = (len(times_T) - 1) / max(times_T[-1] - times_T[0], 1e-9)
     offset_T, number_T = times_T - times_T[0], np.arange(len(times_T))
     claims = [_nearest_standard(float(claimed)), claimed] if claimed else []
@@ -252,13 +282,23 @@ def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Frac
         for rate in candidates:
             if np.abs(offset_T - number_T / float(rate)).max() < slack(float(rate)):
                 return rate, False
-    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1 / 25
-    return _nearest_standard(min(1 / usual, FASTEST)), True
+    return _rate_to_keep(np.diff(times_T)), True
 
 
-def _nearest_standard(rate: float) -> Fraction:
-    """A rate within 1% that films have, or else a fraction near the number itself."""
+def _rate_to_keep(steps: np.ndarray) -> Fraction:
+    """A rate at which a film with these steps between frames, in seconds, loses few of them."""
+    steps = steps[steps > 1 / FASTEST]
+    if not len(steps):
+        return Fraction(25)
+    usual = np.median(steps)
+    while (steps < 0.75 * usual).mean() > 0.05:  # stretches that are really faster
+        usual = np.median(steps[steps < 0.75 * usual])
+    return _nearest_standard(1 / usual, within=0.05)
+
+
+def _nearest_standard(rate: float, within: float = 0.01) -> Fraction:
+    """A rate that films have, where one is near, or else a fraction near the number itself."""
     nearest = min(STANDARD_RATES, key=lambda standard: abs(standard / rate - 1))
-    if abs(nearest / rate - 1) < 0.01:
+    if abs(nearest / rate - 1) < within:
         return Fraction(nearest)
     return Fraction(rate).limit_denominator(1001) or Fraction(1)

@@ -14,7 +14,18 @@ from vae_gan_jax.film.framing import Framing, filter_chain
 from vae_gan_jax.film.probe import Probe, probe
 from vae_gan_jax.film.trim import section
 
-__all__ = ["Decoder", "Encoder", "Framing", "Probe", "decode", "expected_frames", "probe"]
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Framing",
+    "Probe",
+    "decode",
+    "decode_blocks",
+    "expected_frames",
+    "probe",
+]
+
+BLOCK = 4 << 20  # bytes of frames handed over at a time
 
 
 class Decoder:
@@ -58,7 +69,7 @@ class Decoder:
             if last is not None and last < film.frames:
                 cut += ["-t", f"{_just_before(film, last) - start:.6f}"]
         filters.append(filter_chain(film, self.framing))
-        arguments = [*cut, "-i", film.path, "-map", f"0:v:{film.stream}"]
+        arguments = [*cut, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", ",".join(filters), "-fps_mode", "passthrough"]
 
     def read(self, frames_BHWC: np.ndarray) -> int:
@@ -103,7 +114,7 @@ class Decoder:
 def decode(
     path: str | os.PathLike, framing: Framing, *, skip: int = 0, strict: bool = False
 ) -> Iterator[np.ndarray]:
-    """The frames of a film, in order: uint8 [H, W, 3], RGB, each its own array.
+    """The frames of a film, in order: uint8 [H, W, 3], RGB.
 
     A damaged film gives the frames that decode, and a logged warning. Closing the generator ends
     ffmpeg.
@@ -117,13 +128,24 @@ def decode(
     Raises:
       InputError: no film, no video, an empty range; damage, if ``strict``.
     """
-    film = probe(path, framing.video_stream)
-    with Decoder(film, framing, skip) as decoder:
+    for frames_BHWC in decode_blocks(path, framing, skip=skip, strict=strict):
+        yield from frames_BHWC
+
+
+def decode_blocks(
+    path: str | os.PathLike, framing: Framing, *, skip: int = 0, strict: bool = False
+) -> Iterator[np.ndarray]:
+    """As ``decode``, a few megabytes of frames at a time: uint8 [B, H, W, 3], B at least 1."""
+    height, width = framing.height, framing.width
+    block = max(1, BLOCK // (height * width * 3))
+    with Decoder(probe(path, framing.video_stream, framing.fps), framing, skip) as decoder:
         while True:
-            frame_HWC = np.empty((framing.height, framing.width, 3), np.uint8)
-            if not decoder.read(frame_HWC[None]):
+            frames_BHWC = np.empty((block, height, width, 3), np.uint8)
+            count = decoder.read(frames_BHWC)
+            if count:
+                yield frames_BHWC[:count]
+            if count < block:
                 break
-            yield frame_HWC
         tell_loss(decoder, strict)
 
 

@@ -1,0 +1,196 @@
+"""Small films of every kind that users bring, made with the bundled ffmpeg, and what is in them."""
+
+import dataclasses
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+
+REAL = Path(__file__).parents[3] / "shared" / "films"
+
+# Four quarters of known colours, and in their middle a box that turns white as a beep begins.
+COLOURS = np.array([(200, 30, 40), (30, 180, 60), (20, 60, 210), (128, 128, 128)])
+FLASH, LENGTH = 0.5, 0.25  # seconds: when the flash and the beep begin, and how long they last
+
+
+def run_ffmpeg(*arguments) -> bytes:
+    """Runs the bundled ffmpeg, which must succeed, and returns its output."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def counting_film(path, rate="24", count=48, size=(64, 48)):
+    """A film whose frame number t is read off its picture: eight bars, black or white, as bits."""
+    width, height = size
+    bits = "".join(f"+255*eq(floor(X*8/W),{bit})*mod(floor(N/{2**bit}),2)" for bit in range(8))
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", f"color=black:s={width}x{height}:r={rate},format=gray"),
+        *("-vf", f"geq=lum='0{bits}',format=yuv420p", "-frames:v", count),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", path),
+    )
+    return str(path)
+
+
+def numbers(frames_THWC) -> list[int]:
+    """The frame numbers that a counting film's frames show."""
+    read = []
+    for frame_HWC in frames_THWC:
+        height, width, _ = frame_HWC.shape
+        bars = [frame_HWC[height // 2, int((bit + 0.5) * width / 8), 1] for bit in range(8)]
+        read.append(sum(2**bit for bit in range(8) if bars[bit] > 127))
+    return read
+
+
+def patches(width: int, height: int) -> str:
+    """lavfi filters that paint the four quarters and the flash, in RGB."""
+    boxes = [("iw/2", "0", 1), ("0", "ih/2", 2), ("iw/2", "ih/2", 3)]
+    painted = [
+        f"drawbox=x={x}:y={y}:w=iw/2:h=ih/2:t=fill:c=0x{bytes(COLOURS[quarter].tolist()).hex()}"
+        for x, y, quarter in boxes
+    ]
+    flash = (
+        f"drawbox=x=iw*3/8:y=ih*3/8:w=iw/4:h=ih/4:t=fill:c=white"
+        f":enable='between(t,{FLASH}-0.001,{FLASH + LENGTH})'"
+    )
+    return ",".join([*painted, flash])
+
+
+def quarters(frame_HWC) -> np.ndarray:
+    """The colours in the quarters of a frame: int [4, 3]."""
+    height, width, _ = frame_HWC.shape
+    at = [(y, x) for y in (0.25, 0.75) for x in (0.25, 0.75)]
+    return np.array([frame_HWC[int(y * height), int(x * width)] for y, x in at], int)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A kind of film: how it is made, and what it must turn out to be."""
+
+    name: str  # with its extension
+    rate: str = "25"
+    size: tuple[int, int] = (128, 72)
+    seconds: float = 1.2
+    matrix: str = "bt709"
+    full: bool = False
+    filters: str = ""  # after the colours' conversion
+    video: tuple = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "4")
+    sounds: tuple = (("-c:a", "aac"),)
+    sound_seconds: float | None = None
+    more: tuple = ()
+    rotation: int = 0
+    shown: tuple[int, int] | None = None
+    frames: int | None = None
+    out_rate: str | None = None
+    colour_slack: int = 3
+
+    def make(self, folder: Path) -> str:
+        """Makes the film and returns its path."""
+        width, height = self.size
+        path = folder / self.name
+        first = bytes(COLOURS[0].tolist()).hex()
+        picture = f"color=c=0x{first}:s={width}x{height}:r={self.rate}:d={self.seconds},format=gbrp"
+        beep = (
+            f"aevalsrc=0.5*sin(2000*PI*t)*between(t\\,{FLASH}\\,{FLASH + LENGTH})"
+            f":d={self.sound_seconds or self.seconds}"
+        )
+        conversion = (
+            f"scale=flags=accurate_rnd:out_color_matrix={self.matrix}"
+            f":out_range={'pc' if self.full else 'tv'},format=yuv420p,setparams="
+            f"range={'pc' if self.full else 'tv'}:colorspace={self.matrix}"
+        )
+        filters = [patches(width, height), conversion, *([self.filters] if self.filters else [])]
+        sounds = [option for sound in self.sounds for option in sound]
+        target = folder / f"unturned_{self.name}" if self.rotation else path
+        run_ffmpeg(
+            *("-f", "lavfi", "-i", picture),
+            *(("-f", "lavfi", "-i", beep) * bool(sounds)),
+            *("-map", "0:v", "-vf", ",".join(filters), *self.video),
+            *sum((("-map", "1:a") for _ in self.sounds), ()),
+            *sounds,
+            *self.more,
+            target,
+        )
+        if self.rotation:
+            run_ffmpeg(
+                *("-display_rotation", self.rotation, "-i", target, "-map", "0", "-c", "copy", path)
+            )
+        return str(path)
+
+    @property
+    def expected_frames(self) -> int:
+        """How many frames must come out."""
+        return self.frames or round(float(Fraction(self.rate)) * self.seconds)
+
+
+TWO_SOUNDS = (("-c:a:0", "aac"), ("-c:a:1", "ac3"))
+VARIANTS = (
+    Variant("23.976.mp4", rate="24000/1001"),
+    Variant("25.mkv"),
+    Variant("29.97.mp4", rate="30000/1001"),
+    Variant("59.94.mkv", rate="60000/1001"),
+    Variant(
+        "variable.mp4",
+        rate="30",
+        filters="select='lt(t,0.4)+gte(t,0.4)*not(mod(n,2))'",
+        more=("-fps_mode", "passthrough"),
+        seconds=2,
+        frames=59,  # the last one shown begins after 58
+    ),
+    Variant("turned_90.mp4", rotation=90, shown=(72, 128)),
+    Variant("turned_180.mp4", rotation=180),
+    Variant("pixels_64_45.mp4", size=(80, 64), filters="setsar=64/45", shown=(114, 64)),
+    Variant(
+        "pal_4_3.mkv",
+        size=(180, 144),
+        matrix="bt470bg",
+        filters="setsar=16/15",
+        shown=(192, 144),
+    ),
+    Variant(
+        "interlaced.mp4",
+        rate="50",
+        size=(128, 96),
+        filters="tinterlace=interleave_top,setfield=tff",
+        video=("-c:v", "libx264", "-flags", "+ilme+ildct", "-x264-params", "tff=1", "-qp", "4"),
+        out_rate="25",
+        frames=30,
+    ),
+    Variant("bt601.mp4", matrix="smpte170m"),
+    Variant("full_range.mp4", full=True),
+    Variant("full_range.mov", matrix="bt470bg", full=True, video=("-c:v", "mjpeg", "-q:v", "1")),
+    Variant("two_sounds.mkv", sounds=TWO_SOUNDS),
+    Variant("surround.mp4", sounds=(("-ac", "6", "-c:a", "aac"),)),
+    Variant("silent.mp4", sounds=()),
+    Variant("longer_sound.mp4", sound_seconds=2),
+    Variant(
+        "web.webm",
+        matrix="smpte170m",
+        video=("-c:v", "libvpx", "-b:v", "1M"),
+        sounds=(("-c:a", "libvorbis"),),
+    ),
+    Variant("opus.webm", video=("-c:v", "libvpx-vp9", "-crf", "8"), sounds=(("-c:a", "libopus"),)),
+    Variant("odd.mkv", size=(97, 73), filters="format=yuv444p", video=("-c:v", "ffv1")),
+    Variant(  # its first frame is shown for two
+        "old.avi",
+        frames=31,
+        matrix="smpte170m",
+        video=("-c:v", "mpeg4", "-q:v", "1", "-fps_mode", "passthrough"),
+        sounds=(("-c:a", "libmp3lame"),),
+    ),
+    Variant("broadcast.ts", video=("-c:v", "mpeg2video", "-q:v", "1"), sounds=(("-c:a", "mp2"),)),
+    Variant(
+        "animation.gif",
+        rate="10",
+        seconds=2,
+        filters="split[a][b];[a]palettegen[c];[b][c]paletteuse",
+        video=("-c:v", "gif"),
+        sounds=(),
+        colour_slack=4,
+    ),
+    Variant("one_frame.mp4", seconds=0.04, sounds=()),
+    Variant("pcm.mov", sounds=(("-c:a", "pcm_s16le"),)),
+)

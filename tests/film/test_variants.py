@@ -1,0 +1,67 @@
+"""Every kind of film comes out with its frames, shape, colours and its sound in step."""
+
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tests.film import films
+from vae_gan_jax.film.passthrough import passthrough
+from vae_gan_jax.film.video import Framing, decode, probe
+
+SOUND_RATE = 48_000
+
+
+def beep_start(path, track: int = 0) -> float:
+    """Seconds of the film's clock at which the beep begins."""
+    sound = films.run_ffmpeg(
+        *("-i", path, "-map", f"0:a:{track}", "-af", "aresample=async=1:first_pts=0"),
+        *("-ac", 1, "-ar", SOUND_RATE, "-f", "f32le", "-"),
+    )
+    return np.argmax(np.abs(np.frombuffer(sound, "<f4")) > 0.1) / SOUND_RATE
+
+
+def sound_seconds(path) -> float:
+    """When the first sound track ends, by its last packet."""
+    lines = films.run_ffmpeg("-i", path, "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-")
+    tick = Fraction(re.search(rb"#tb 0: (\S+)", lines)[1].decode())
+    _, _, start, duration, *_ = lines.decode().splitlines()[-1].split(",")
+    return float((int(start) + int(duration)) * tick)
+
+
+def flash_start(frames_THWC, rate) -> float:
+    """Seconds at which the middle of the picture turns white."""
+    middles = [frame[frame.shape[0] // 2, frame.shape[1] // 2].min() for frame in frames_THWC]
+    return middles.index(max(middles)) / float(rate) if max(middles) > 200 else np.nan
+
+
+@pytest.mark.parametrize("variant", films.VARIANTS, ids=lambda variant: variant.name)
+def test_in_and_out_again(tmp_path, variant):
+    path = variant.make(tmp_path)
+    film = probe(path)
+    width, height = variant.shown or variant.size
+    assert (film.width, film.height) == (width, height)
+    assert film.rate == Fraction(variant.out_rate or variant.rate)
+    assert film.audio_streams == len(variant.sounds)
+    count = passthrough(path, tmp_path / "out.mp4", Framing(width, height))
+    assert count == variant.expected_frames
+
+    out = probe(tmp_path / "out.mp4")
+    assert (out.frames, out.rate, out.start) == (count, film.rate, 0.0)
+    assert out.duration == pytest.approx(variant.seconds, abs=1 / film.rate + 1e-6)
+    assert (out.width, out.height) == (width + width % 2, height + height % 2)
+    assert out.audio_streams == len(variant.sounds)
+
+    frames = list(decode(tmp_path / "out.mp4", Framing(width, height, crop="none")))
+    turned = {90: [1, 3, 0, 2], 180: [3, 2, 1, 0]}.get(variant.rotation, [0, 1, 2, 3])
+    off = np.abs(films.quarters(frames[0]) - films.COLOURS[turned])
+    assert off.max() <= variant.colour_slack
+    if variant.sounds:
+        # Of the source, the beep begins with the first frame at or after its time.
+        for track in range(len(variant.sounds)):
+            late = flash_start(frames, film.rate) - beep_start(tmp_path / "out.mp4", track)
+            assert abs(late) <= 1 / film.rate
+        assert sound_seconds(tmp_path / "out.mp4") == pytest.approx(
+            min(out.duration, variant.sound_seconds or variant.seconds), abs=1 / film.rate + 0.022
+        )

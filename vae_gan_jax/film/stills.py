@@ -1,0 +1,102 @@
+"""A folder of numbered pictures as a film: found, put in numeric order, checked."""
+
+import atexit
+import functools
+import glob
+import itertools
+import logging
+import os
+import re
+import shutil
+import tempfile
+from fractions import Fraction
+
+from PIL import Image
+
+from vae_gan_jax.config import InputError
+
+KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
+USUAL_RATE = Fraction(24)  # of stills for which none is given
+NAMED = 3  # gaps in the numbers that a warning spells out
+
+logger = logging.getLogger(__name__)
+
+
+def are_stills(path: str) -> bool:
+    """Whether a path means pictures: a folder, or a pattern such as ``frames/*.png``."""
+    return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
+
+
+def find(path: str) -> tuple[str, ...]:
+    """The pictures of a folder or pattern in numeric order; gaps in their numbers are logged.
+
+    Raises:
+      InputError: there are none, or they differ in kind or size, or one cannot be read.
+    """
+    if os.path.isdir(path):
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise InputError(f"{path} may not be read: check its permissions.")
+        names = [os.path.join(path, name) for name in os.listdir(path)]
+    else:
+        names = glob.glob(path)
+    files = [name for name in names if _kind(name) and os.path.isfile(name)]
+    if not files:
+        raise InputError(f"{path} holds no PNG or JPEG pictures: give a folder of stills.")
+    files.sort(key=lambda name: (_numbers(name), name))
+    if len({_kind(name) for name in files}) > 1:
+        raise InputError(f"{path} holds pictures of several kinds: give a pattern for one of them.")
+    _require_one_size(files)
+    _tell_gaps(path, files)
+    return tuple(files)
+
+
+def _kind(name: str) -> str | None:
+    return KINDS.get(os.path.splitext(name)[1][1:].lower())
+
+
+def _numbers(name: str) -> list[int]:
+    """All numbers in a file's name, so that 2 comes before 10 and chapter 1 before chapter 2."""
+    return [int(digits) for digits in re.findall(r"\d+", os.path.basename(name))]
+
+
+def _require_one_size(files: list[str]) -> None:
+    first = None
+    for name in files:
+        try:
+            with Image.open(name) as picture:  # reads the header only
+                size = picture.size
+        except OSError as error:
+            raise InputError(f"the picture {name} cannot be read ({error}): remove it.") from None
+        first = first or size
+        if size != first:
+            raise InputError(
+                f"{name} is {size[0]}x{size[1]} and {files[0]} is {first[0]}x{first[1]}: "
+                "give stills of one size."
+            )
+
+
+def _tell_gaps(path: str, files: list[str]) -> None:
+    numbers = [_numbers(name)[-1:] for name in files]
+    gaps = [
+        f"{before[0] + 1}" + (f"-{after[0] - 1}" if after[0] > before[0] + 2 else "")
+        for before, after in itertools.pairwise(numbers)
+        if before and after and after[0] > before[0] + 1
+    ]
+    if gaps:
+        told = ", ".join(gaps[:NAMED]) + (" and others" if len(gaps) > NAMED else "")
+        logger.warning("%s lacks stills %s: the film goes on without them.", path, told)
+
+
+@functools.lru_cache(maxsize=8)
+def sequence(files: tuple[str, ...]) -> str:
+    """A pattern such as ``/tmp/x/%08d.png`` under which ffmpeg finds the files, numbered from 0.
+
+    They are links in a temporary folder, removed when the program ends: ffmpeg orders names by
+    the alphabet, and only consecutive numbers as numbers.
+    """
+    folder = tempfile.mkdtemp(prefix="stills-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    kind = _kind(files[0])
+    for number, name in enumerate(files):
+        os.symlink(os.path.abspath(name), os.path.join(folder, f"{number:08d}.{kind}"))
+    return os.path.join(folder, f"%08d.{kind}")
