@@ -23,14 +23,14 @@ def run_ffmpeg(*arguments) -> bytes:
     return done.stdout
 
 
-def counting_film(path, rate="24", count=48, size=(64, 48)):
+def counting_film(path, rate="24", count=48, size=(64, 48), options=()):
     """A film whose frame number t is read off its picture: eight bars, black or white, as bits."""
     width, height = size
     bits = "".join(f"+255*eq(floor(X*8/W),{bit})*mod(floor(N/{2**bit}),2)" for bit in range(8))
     run_ffmpeg(
         *("-f", "lavfi", "-i", f"color=black:s={width}x{height}:r={rate},format=gray"),
         *("-vf", f"geq=lum='0{bits}',format=yuv420p", "-frames:v", count),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", path),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", *options, path),
     )
     return str(path)
 

@@ -33,7 +33,9 @@ def sound_seconds(path) -> float:
 def flash_start(frames_THWC, rate) -> float:
     """Seconds at which the middle of the picture turns white."""
     middles = [frame[frame.shape[0] // 2, frame.shape[1] // 2].min() for frame in frames_THWC]
-    return middles.index(max(middles)) / float(rate) if max(middles) > 200 else np.nan
+    return next((number for number, level in enumerate(middles) if level > 200), np.nan) / float(
+        rate
+    )
 
 
 @pytest.mark.parametrize("variant", films.VARIANTS, ids=lambda variant: variant.name)
@@ -65,3 +67,21 @@ def test_in_and_out_again(tmp_path, variant):
         assert sound_seconds(tmp_path / "out.mp4") == pytest.approx(
             min(out.duration, variant.sound_seconds or variant.seconds), abs=1 / film.rate + 0.022
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["23.976.mp4", "59.94.mkv", "variable.mp4", "opus.webm", "broadcast.ts", "old.avi"]
+)
+def test_a_trimmed_film_is_in_step(tmp_path, name):
+    variant = next(variant for variant in films.VARIANTS if variant.name == name)
+    path = variant.make(tmp_path)
+    framing = Framing(*variant.size, trim_start=0.3, trim_end=0.9)
+    count = passthrough(path, tmp_path / "out.mp4", framing)
+    rate = probe(path).rate
+    assert count == pytest.approx(float(0.6 * rate), abs=1)
+    out = probe(tmp_path / "out.mp4")
+    assert (out.frames, out.rate, out.start) == (count, rate, 0.0)
+    flash = flash_start(decode(tmp_path / "out.mp4", Framing(*variant.size)), rate)
+    assert flash == pytest.approx(0.2, abs=float(1 / rate))
+    assert beep_start(tmp_path / "out.mp4") == pytest.approx(flash, abs=float(1 / rate))
+    assert sound_seconds(tmp_path / "out.mp4") == pytest.approx(out.duration, abs=float(1 / rate))

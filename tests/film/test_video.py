@@ -10,6 +10,8 @@ from tests.film import films
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.video import Encoder, Framing, decode, expected_frames, probe
 
+FULL = Framing(64, 48, crop="none")
+
 
 @pytest.mark.parametrize("rate", ["24000/1001", "25", "30000/1001", "60000/1001"])
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
@@ -22,6 +24,35 @@ def test_every_frame_and_the_exact_rate(tmp_path, rate, extension):
     assert expected_frames(film, framing) == 50
     assert films.numbers(decode(path, framing)) == list(range(50))
     assert films.numbers(decode(path, framing, skip=20)) == list(range(20, 50))
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.ts", "film.avi", "film.mkv"])
+def test_a_later_start_gives_the_same_frames(tmp_path, name):
+    path = films.counting_film(tmp_path / name, count=200, options=("-g", 12, "-bf", 2))
+    for first in (100, 131, 199):
+        assert films.numbers(decode(path, FULL, skip=first)) == list(range(first, 200))
+    trimmed = Framing(64, 48, crop="none", trim_start=100 / 24, trim_end=110 / 24)
+    assert films.numbers(decode(path, trimmed, skip=3)) == list(range(103, 110))
+
+
+def test_a_later_start_of_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path):
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=6"),
+        *("-vf", "select='lt(t,2)+not(mod(n,3))'", "-fps_mode", "passthrough"),
+        *("-c:v", "libx264", "-g", 10, tmp_path / "variable.mp4"),
+    )
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=50:d=6"),
+        *("-vf", "tinterlace=interleave_top,setfield=tff", "-c:v", "libx264", "-g", 10),
+        *("-flags", "+ilme+ildct", "-x264-params", "tff=1", tmp_path / "interlaced.mp4"),
+    )
+    assert probe(tmp_path / "variable.mp4").variable_rate
+    assert probe(tmp_path / "interlaced.mp4").interlaced
+    for path in tmp_path.iterdir():
+        whole_THWC = np.stack(list(decode(path, FULL)))
+        for first in (len(whole_THWC) // 2, len(whole_THWC) - 1):
+            later_THWC = np.stack(list(decode(path, FULL, skip=first)))
+            np.testing.assert_array_equal(later_THWC, whole_THWC[first:])
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,9 @@ def subtitle_arguments(path: str, subtitles: list[Stream]) -> tuple[list[str], l
             continue
         arguments += ["-map", f"1:s:{stream.index}", f"-c:s:{out}", codec]
         out += 1
-    return arguments, refused
+    # Those before the film begins: encoded anew they would otherwise be shown at its start.
+    early = ["-bsf:s", "noise=drop=lt(pts\\,0)"] if out else []
+    return [*arguments, *early], refused
 
 
 def _channels(details: str) -> int:

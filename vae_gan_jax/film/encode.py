@@ -11,7 +11,7 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import codecs, ffmpeg
 from vae_gan_jax.film.framing import SCALING
-from vae_gan_jax.film.probe import frame_times, list_streams, probe
+from vae_gan_jax.film.probe import list_streams, probe, read_packets
 from vae_gan_jax.film.trim import section
 
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
@@ -135,20 +135,21 @@ class Encoder:
                 ffmpeg.QUIET,
                 ["-y", "-i", ffmpeg.url(self._picture), *self._accompaniment()],
                 ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart"],
-                ["-t", f"{self._seconds:.6f}", ffmpeg.url(self._whole)],
+                ["-t", f"{self._end_of_sound():.6f}", ffmpeg.url(self._whole)],
             )
         )
-        times_T, _, _ = frame_times(self._whole, 0)
-        if len(times_T) != self.frames:
+        written = len(read_packets(self._whole, 0).times_T)
+        if written != self.frames:
             raise InputError(
-                f"{self.path} would hold {len(times_T)} frames instead of {self.frames}: "
+                f"{self.path} would hold {written} frames instead of {self.frames}: "
                 "nothing is written; is the disk full?"
             )
         os.replace(self._whole, self.path)
 
-    @property
-    def _seconds(self) -> float:
-        return self.frames / float(self.rate)
+    def _end_of_sound(self) -> float:
+        """Seconds at which no more packets begin; the last frame begins earlier in any case."""
+        early = min(HALF_PACKET, 0.5 / float(self.rate))
+        return self.frames / float(self.rate) - early
 
     def _accompaniment(self) -> list[str]:
         """A second input, and what is taken from it."""
@@ -159,20 +160,20 @@ class Encoder:
             kind: [stream for stream in streams if stream.kind == kind]
             for kind in ("Video", "Audio", "Subtitle")
         }
-        start = 0.0
+        video_stream, *trim = self._range
+        start, picture = trim[0] or 0.0, []
         if any(not stream.is_picture for stream in of_kind["Video"]):
-            video_stream, *trim = self._range
-            start = section(probe(self._sound_from, video_stream), *trim).start
-        elif self._range[1]:
-            start = self._range[1]
+            film = probe(self._sound_from, video_stream)
+            start = section(film, *trim).start
+            # Into nothing, so that a broadcast's clock starts with the first of all its streams.
+            picture = ["-map", f"1:v:{film.stream}", "-c", "copy", "-f", "null", "-"]
         subtitles, refused = codecs.subtitle_arguments(self.path, of_kind["Subtitle"])
         if refused:
             logger.warning("%s cannot hold %s subtitles.", self.path, ", ".join(refused))
-        length = max(self._seconds - HALF_PACKET, HALF_PACKET)
         return [
-            *(["-ss", f"{start:.6f}"] if start > 0 else []),
-            *("-t", f"{length:.6f}", "-i", ffmpeg.url(self._sound_from)),
+            *("-itsoffset", f"{-start:.6f}", "-i", ffmpeg.url(self._sound_from), *picture),
             *codecs.sound_arguments(self.path, of_kind["Audio"]),
+            *("-copypriorss:a", "0", "-copypriorss:s", "0"),
             *subtitles,
             *("-map_chapters", "1", "-map_metadata", "1"),
             *(part for tag in CONTAINER_TAGS for part in ("-metadata", f"{tag}=")),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from vae_gan_jax.config import InputError
@@ -91,11 +92,16 @@ def _without_bars(film: Probe, framing: Framing) -> Rectangle:
     return Rectangle((right - left) * across, (bottom - top) * down, left * across, top * down)
 
 
-def filter_chain(film: Probe, framing: Framing) -> str:
-    """ffmpeg's filters from the decoded picture to RGB frames of the framing's size."""
+def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
+    """ffmpeg's filters from the decoded picture to RGB frames of the framing's size.
+
+    Those of ``cut``, which choose among the frames, come after deinterlacing, which looks at
+    neighbours, and before all that would be in vain for a frame left out.
+    """
     filters = []
     if film.interlaced:
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
+    filters += cut
     filters += _crop(film, chosen_rectangle(film, framing))
     width, height = framing.width, framing.height
     if framing.crop == "none":

@@ -16,6 +16,8 @@ STANDARD_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 6
 FASTEST = 240  # frames a second; a clock's ticks taken for a rate lie far above
 CLOCK_TICK = 1.1e-3  # seconds; Matroska rounds timestamps to milliseconds
 USUAL_PEAK = 1000.0  # nits; of most masters, and the nominal one of HLG
+JITTER = 0.3  # of a frame; by which frames of a constant rate may be early or late
+KEY, DISCARDED = 0x1, 0x4  # flags of a packet; the latter is cut away by the file's edit list
 SAMPLED_FRAMES = 12  # at the start of a film, to see whether it is interlaced
 
 
@@ -66,7 +68,9 @@ class Probe:
     peak: float  # nits of the brightest that an HDR film was mastered for
     audio_streams: int
     complaints: str = ""  # of the demuxer: a damaged or truncated file
+    # When each frame is shown, and which of these times are of keyframes; ascending.
     times_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+    keys_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def end(self) -> float | None:
@@ -101,13 +105,14 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
     stream = _choose(path, streams, video_stream)
     opened = ("-i", ffmpeg.url(path))
     seen = _first_frames(path, opened, stream)
-    times_T, last_duration, complaints = frame_times(path, stream, clock_start)
-    rate, variable = _rate(times_T, last_duration, seen.pop("claimed_rate"))
+    packets = read_packets(path, stream, clock_start)
+    times_T = packets.times_T
+    rate, variable = _rate(times_T, packets.last_duration, seen.pop("claimed_rate"))
     frames = duration = None
     if len(times_T):
         frames, duration = len(times_T), float(len(times_T) / rate)
     if variable:
-        duration = float(times_T[-1] - times_T[0]) + last_duration
+        duration = float(times_T[-1] - times_T[0]) + packets.last_duration
         frames = max(1, round(duration * rate))
     return Probe(
         path=path,
@@ -120,8 +125,9 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
         frames=frames,
         stream=stream,
         audio_streams=sum(stream.kind == "Audio" for stream in streams),
-        complaints=complaints,
+        complaints=packets.complaints,
         times_T=times_T,
+        keys_T=packets.keys_T,
         **seen,
     )
 
@@ -142,6 +148,7 @@ def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
         stream=0,
         audio_streams=0,
         times_T=np.arange(len(files)) / float(rate),
+        keys_T=np.arange(len(files)) / float(rate),
         **seen,
     )
 
@@ -222,46 +229,38 @@ def _first_frames(path: str, opened: tuple[str, ...], stream: int) -> dict:
     }
 
 
-def frame_times(path: str, stream: int, clock_start: float = 0.0) -> tuple[np.ndarray, float, str]:
-    """When each frame is shown, by its packet's timestamp; nothing is decoded.
+@dataclasses.dataclass(frozen=True)
+class Packets:
+    """What a video stream's packets say of its frames, undecoded; times in seconds, ascending."""
 
-    Returns:
-      times_T in seconds, ascending; the last one's duration in seconds (0.0: unknown); ffmpeg's
-      complaints, empty for an undamaged file.
-    """
+    times_T: np.ndarray
+    keys_T: np.ndarray  # those of them that are of keyframes
+    last_duration: float  # 0.0: unknown
+    complaints: str  # of ffmpeg; empty for an undamaged file
+
+
+def read_packets(path: str, stream: int, clock_start: float = 0.0) -> Packets:
+    """When each frame of a stream is shown, on a clock that starts at ``clock_start``."""
     _, table, complaints = ffmpeg.output_of(
         ffmpeg.QUIET,
-        [
-            "-copyts",
-            "-i",
-            ffmpeg.url(path),
-            "-map",
-            f"0:v:{stream}",
-            "-c",
-            "copy",
-            "-f",
-            "framecrc",
-            "pipe:1",
-        ],
+        ["-copyts", "-i", ffmpeg.url(path), "-map", f"0:v:{stream}", "-c", "copy"],
+        ["-f", "framecrc", "pipe:1"],
     )
     tick, rows = Fraction(1), []
     for line in table.splitlines():
         if line.startswith(b"#tb"):
             tick = Fraction(line.split(b":")[1].strip().decode())
         elif not line.startswith(b"#"):
-            fields = line.split(b",")
-            flags = next((f for f in fields[6:] if f.strip().startswith(b"F=0x")), b"F=0x0")
-            if int(flags.strip()[4:], 16) & 0x4:  # cut away by the file's own edit list
-                continue
-            try:
-                rows.append((int(fields[2]), int(fields[3])))
-            except ValueError:
-                continue  # a packet without a timestamp
+            _, _, shown, duration, _, _, *more = line.split(b",")
+            flags = next((int(f.strip()[4:], 16) for f in more if f.strip()[:2] == b"F="), KEY)
+            if not flags & DISCARDED and shown.strip() != b"NOPTS":
+                rows.append((int(shown), int(duration), flags & KEY))
     if not rows:
-        return np.zeros(0), 0.0, complaints
+        return Packets(np.zeros(0), np.zeros(0), 0.0, complaints)
     rows.sort()
-    times_T = np.array([shown for shown, _ in rows], np.float64) * float(tick) - clock_start
-    return times_T, float(rows[-1][1] * tick), complaints
+    shown_T, _, key_T = np.array(rows, np.int64).T
+    times_T = shown_T * float(tick) - clock_start
+    return Packets(times_T, times_T[key_T == KEY], float(rows[-1][1] * tick), complaints)
 
 
 def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Fraction, bool]:
@@ -277,7 +276,7 @@ def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Frac
     candidates = [rate for rate in candidates if 0 < rate <= FASTEST]
     for slack in (
         lambda _: CLOCK_TICK,
-        lambda rate: 0.5 / rate,
+        lambda rate: JITTER / rate,
     ):  # an exact fit, or else a near one
         for rate in candidates:
             if np.abs(offset_T - number_T / float(rate)).max() < slack(float(rate)):

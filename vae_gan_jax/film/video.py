@@ -56,21 +56,23 @@ class Decoder:
 
     def _arguments(self, first: int) -> list[str]:
         """ffmpeg's arguments for the frames from number ``first`` of the film on."""
-        film, cut, filters = self.film, [], []
-        last = None if self.expected is None else first + self.expected
+        film, rate = self.film, float(self.film.rate)
+        last = film.frames if self.expected is None else first + self.expected
+        origin = _seek_before(film, first)
+        seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
+        if not origin:  # the clock starts with the first frame
+            seek, cut = [], ["setpts=PTS-STARTPTS"]
         if film.variable_rate:
-            filters.append(f"fps={film.rate}:start_time={film.start:.6f}")
-            if first or last != film.frames:
-                until = "" if last is None else f":end_frame={last}"
-                filters.append(f"trim=start_frame={first}{until}")
+            start = (first - origin) / rate
+            cut += [f"fps={film.rate}:start_time={start:.6f}", f"trim=end_frame={last - first}"]
+        elif first or last != film.frames:
+            start, end = (_just_before(film, frame) - origin / rate for frame in (first, last))
+            cut.append(f"trim=start={start:.6f}:end={end:.6f}")
         else:
-            start = _just_before(film, first) if first else 0.0
-            cut += ["-ss", f"{start:.6f}"] if first else []
-            if last is not None and last < film.frames:
-                cut += ["-t", f"{_just_before(film, last) - start:.6f}"]
-        filters.append(filter_chain(film, self.framing))
-        arguments = [*cut, *film.input, "-map", f"0:v:{film.stream}"]
-        return [*arguments, "-vf", ",".join(filters), "-fps_mode", "passthrough"]
+            cut = []
+        filters = filter_chain(film, self.framing, cut)
+        arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
+        return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
 
     def read(self, frames_BHWC: np.ndarray) -> int:
         """Fills the uint8 block with the next frames; returns how many: fewer only at the end."""
@@ -149,9 +151,26 @@ def decode_blocks(
         tell_loss(decoder, strict)
 
 
+def _seek_before(film: Probe, frame: int) -> int:
+    """A frame from which decoding gets to ``frame`` for certain; 0: the start of the film.
+
+    Some formats seek to a keyframe too late, and deinterlacing looks at frames before: it lies
+    three keyframes and a second earlier.
+    """
+    at = film.start + frame / float(film.rate)
+    keyframe = np.searchsorted(film.keys_T, at) - 3
+    if keyframe <= 0:
+        return 0
+    earlier = min(film.keys_T[keyframe], at - 1.0)
+    return max(0, int((earlier - film.start) * float(film.rate)))
+
+
 def _just_before(film: Probe, frame: int) -> float:
-    """A time between two frames, where no rounding to any clock's ticks moves one across it."""
-    return float(film.times_T[frame] - 0.25 * (film.times_T[frame] - film.times_T[frame - 1]))
+    """Seconds since the first frame, between two frames, where no rounding moves one across."""
+    if not 0 < frame < film.frames:
+        return (frame - 0.25) / float(film.rate)
+    before, at = film.times_T[frame - 1 : frame + 1] - film.start
+    return float(at - 0.25 * (at - before))
 
 
 def tell_loss(decoder: Decoder, strict: bool) -> str | None:
