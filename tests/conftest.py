@@ -1,0 +1,76 @@
+"""Settings of all tests: small networks, a generated film, no silent rank promotion."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from vae_gan_jax.config import Config
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tiny networks spend their time in the compiler; programs started by tests inherit this.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes minutes: --slow runs it"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Programs that the tests start compile each function once between them."""
+    folder = str(tmp_path_factory.mktemp("compilation"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1"
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1)
+
+
+@pytest.fixture(scope="session")
+def small() -> Config:
+    """The one small configuration that most tests share, so that it is compiled once."""
+    return Config(
+        width=20,
+        height=18,
+        filters=2,
+        z_dim=3,
+        batch_size=4,
+        noise_schedule=(0.5, 0.1),
+        sample_every=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def frames_THWC(small) -> np.ndarray:
+    """Ten random frames of the small size: two mini-batches an epoch, two frames left over."""
+    shape = (10, small.height, small.width, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory) -> Path:
+    """A film of 26 frames, 64x36 at 24000/1001 frames a second, with a tone."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    subprocess.run(
+        [
+            get_ffmpeg_exe(), "-v", "error",
+            "-f", "lavfi", "-i", "testsrc2=size=64x36:rate=24000/1001",
+            "-f", "lavfi", "-i", "sine=frequency=330",
+            "-frames:v", "26", "-t", "1.0844", "-pix_fmt", "yuv420p", str(path),
+        ],
+        check=True,
+    )  # fmt: skip
+    return path

@@ -1,0 +1,140 @@
+"""The networks against Tables 1 to 3, and the transposed convolution against XLA's own."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_gan_jax.config import Config
+from vae_gan_jax.model import networks
+from vae_gan_jax.training import train_state
+
+# Tables 1 to 3 with the misprints mended: height, width, features of each layer.
+CONVOLUTIONS = [(72, 128, 80), (36, 64, 160), (18, 32, 320), (9, 16, 640)]
+
+
+def shapes_of(config, name, inputs):
+    """Shapes of the network's outputs and of its intermediate layers, computed without arithmetic."""
+    network = networks.create(config)[name]
+
+    def run(key):
+        outputs, variables = network.init_with_output(
+            key, inputs, train=True, capture_intermediates=True, mutable=True
+        )
+        return outputs, variables["intermediates"]
+
+    return jax.eval_shape(run, jax.random.key(0))
+
+
+def frames_of(config, batch=12):
+    return jnp.zeros((batch, config.height, config.width, 3))
+
+
+def test_encoder_has_the_layers_of_table_1():
+    config = Config()
+    (mean_BZ, log_variance_BZ), layers = shapes_of(config, "encoder", frames_of(config))
+    for layer, shape in enumerate(CONVOLUTIONS, start=1):
+        chex.assert_shape(layers["stack"][f"convolution_{layer}"]["__call__"][0], (12, *shape))
+    chex.assert_shape([mean_BZ, log_variance_BZ], (12, 200))
+
+
+def test_decoder_has_the_layers_of_table_2():
+    config = Config()
+    x_BHWC, layers = shapes_of(config, "decoder", jnp.zeros((12, 200)))
+    chex.assert_shape(layers["projection"]["__call__"][0], (12, 16 * 9 * 640))
+    expected = [*reversed(CONVOLUTIONS[:-1]), (144, 256, 3)]
+    for layer, shape in enumerate(expected, start=1):
+        chex.assert_shape(layers[f"convolution_{layer}"]["__call__"][0], (12, *shape))
+    chex.assert_shape(x_BHWC, (12, 144, 256, 3))
+
+
+def test_discriminator_has_the_layers_of_table_3():
+    config = Config()
+    (logit_B, activations), _ = shapes_of(config, "discriminator", frames_of(config))
+    assert [activation.shape[1:] for activation in activations] == CONVOLUTIONS
+    chex.assert_shape(logit_B, (12,))
+
+
+def test_parameter_counts():
+    """By hand: 5x5 kernels, batch norms of two a feature, one bias where none follows."""
+    kernels = 25 * (3 * 80 + 80 * 160 + 160 * 320 + 320 * 640)
+    norms = 2 * (160 + 320 + 640)
+    flat = 16 * 9 * 640
+    expected = {
+        "encoder": kernels + 80 + norms + 2 * (flat * 200 + 200),
+        "decoder": 200 * flat + flat + kernels + 2 * (640 + 320 + 160 + 80) + 3,
+        "discriminator": kernels + 80 + norms + flat + 1,
+    }
+    state = jax.eval_shape(lambda key: train_state.create(Config(), key), jax.random.key(0))
+    counts = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(state.params[name]))
+        for name in state.params
+    }
+    assert counts == expected
+    assert round(sum(counts.values()) / 1e6, 1) == 75.7
+
+
+@pytest.mark.parametrize("height, width", [(16, 16), (17, 31), (72, 128), (135, 240), (144, 256)])
+def test_any_size_comes_back(height, width):
+    config = Config(width=width, height=height, filters=2, z_dim=3)
+    x_BHWC, _ = shapes_of(config, "decoder", jnp.zeros((2, 3)))
+    chex.assert_shape(x_BHWC, (2, height, width, 3))
+    (mean_BZ, _), _ = shapes_of(config, "encoder", frames_of(config, 2))
+    chex.assert_shape(mean_BZ, (2, 3))
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_batch_norm_spares_the_first_convolution_unless_as_printed(printed):
+    config = Config(width=16, height=16, filters=2, z_dim=3, first_batch_norm=printed)
+    state = jax.eval_shape(lambda key: train_state.create(config, key), jax.random.key(0))
+    for name in ("encoder", "discriminator"):
+        assert ("batch_norm_1" in state.batch_stats[name]["stack"]) is printed
+        assert "batch_norm_2" in state.batch_stats[name]["stack"]
+    assert len(state.batch_stats["decoder"]) == 4
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 2), (3, 16)])
+def test_transposed_convolution_is_the_transpose_and_has_its_gradients(size):
+    """<g, T(y, k)> = <conv(g, k), y> for all g, and all gradients are XLA's, in float64."""
+    with jax.enable_x64(True):
+        random = np.random.default_rng(1)
+        half = tuple(-(-side // 2) for side in size)
+        y_BHWG, g_BHWF = random.normal(size=(2, *half, 4)), random.normal(size=(2, *size, 3))
+        kernel = random.normal(size=(5, 5, 3, 4))
+
+        def plain(y_BHWG, kernel):
+            primal = jax.ShapeDtypeStruct(g_BHWF.shape, y_BHWG.dtype)
+            transpose = jax.linear_transpose(
+                lambda x: networks.strided_convolution(x, kernel), primal
+            )
+            return transpose(y_BHWG)[0]
+
+        ours, pullback = jax.vjp(
+            lambda *a: networks.transposed_convolution(*a, size), y_BHWG, kernel
+        )
+        theirs, expected_pullback = jax.vjp(plain, y_BHWG, kernel)
+        np.testing.assert_allclose(
+            np.vdot(g_BHWF, ours), np.vdot(networks.strided_convolution(g_BHWF, kernel), y_BHWG)
+        )
+        chex.assert_trees_all_close(ours, theirs, rtol=1e-12)
+        chex.assert_trees_all_close(
+            pullback(jnp.asarray(g_BHWF)), expected_pullback(jnp.asarray(g_BHWF)), rtol=1e-9
+        )
+
+
+def test_encoder_outputs_are_bounded():
+    """tanh bounds the mean to (-1, 1) and the log variance to (-1/2, 1/2)."""
+    encoder = networks.create(Config(width=16, height=16, filters=2, z_dim=50))["encoder"]
+    x_BHWC = jnp.asarray(np.random.default_rng(2).normal(size=(4, 16, 16, 3)), jnp.float32)
+
+    @jax.jit
+    def encode(key):
+        variables = encoder.init(key, x_BHWC, train=True)
+        variables["params"]["mean"]["kernel"] *= 1e3
+        variables["params"]["log_variance"]["kernel"] *= 1e3
+        return encoder.apply(variables, x_BHWC, train=True, mutable=["batch_stats"])[0]
+
+    mean_BZ, log_variance_BZ = encode(jax.random.key(0))
+    assert 0.99 < float(jnp.abs(mean_BZ).max()) <= 1
+    assert 0.495 < float(jnp.abs(log_variance_BZ).max()) <= 0.5

@@ -1,0 +1,131 @@
+"""Reconstruction: every frame once and in order, independent of its neighbours, at its own rate."""
+
+import dataclasses
+from fractions import Fraction
+
+import chex
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film import video
+from vae_gan_jax.output import reconstruct
+from vae_gan_jax.training import train_state
+
+
+@pytest.fixture(scope="module")
+def state(small):
+    return train_state.create(small, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def statistics(small, state, frames_THWC):
+    return reconstruct.running_statistics(small, state, frames_THWC)
+
+
+def through(config, state, statistics, frames):
+    """All pairs of frames, joined: source and output, ``[T, H, W, 3]``."""
+    pairs = list(reconstruct.reconstruct_frames(config, state.params, statistics, iter(frames)))
+    return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
+
+
+def test_every_frame_comes_out_in_order(small, state, statistics, frames_THWC):
+    """Ten frames in batches of four: the last batch is short."""
+    source_THWC, output_THWC = through(small, state, statistics, frames_THWC)
+    np.testing.assert_array_equal(source_THWC, frames_THWC)
+    alone = [through(small, state, statistics, frames_THWC[t : t + 1])[1] for t in range(10)]
+    difference = output_THWC.astype(int) - np.concatenate(alone)
+    assert np.abs(difference).max() <= 1  # other batch sizes round otherwise, no more
+
+
+def test_with_the_batch_s_own_statistics_neighbours_matter(small, state, statistics, frames_THWC):
+    config = dataclasses.replace(small, batch_norm="batch")
+    _, in_order = through(config, state, statistics, frames_THWC)
+    _, shuffled = through(config, state, statistics, frames_THWC[::-1])
+    assert np.abs(in_order.astype(int) - shuffled[::-1]).max() > 1
+
+
+def test_running_statistics_are_those_of_the_training_frames(small, state, statistics):
+    """With frames that are all one batch over again, they are that batch's own."""
+    random = np.random.default_rng(3)
+    batch_BHWC = random.integers(0, 256, (4, small.height, small.width, 3), dtype=np.uint8)
+    own = reconstruct.running_statistics(small, state, batch_BHWC)
+    _, running = through(small, state, own, batch_BHWC)
+    _, batch = through(
+        dataclasses.replace(small, batch_norm="batch"), state, statistics, batch_BHWC
+    )
+    assert np.abs(running.astype(int) - batch).max() <= 1
+    other = jax.tree.map(lambda a, b: np.abs(a - b).max(), own, statistics)
+    assert max(jax.tree.leaves(other)) > 1e-3
+
+
+def test_statistics_are_kept_in_the_run_folder(small, state, statistics, frames_THWC, tmp_path):
+    stored = reconstruct.stored_statistics(small, state, tmp_path, lambda: frames_THWC)
+    chex.assert_trees_all_close(stored, statistics)
+    again = reconstruct.stored_statistics(
+        small, state, tmp_path, lambda: pytest.fail("the frames were read again")
+    )
+    chex.assert_trees_all_equal(again, stored)
+
+
+@pytest.fixture(scope="module")
+def framing(small):
+    return video.Framing(width=small.width, height=small.height, crop="none")
+
+
+def frames_of(path, width, height):
+    framing = video.Framing(width=width, height=height, crop="none")
+    return np.stack(list(video.decode(path, framing)))
+
+
+def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, framing, tmp_path):
+    """26 frames at 24000/1001 in batches of 4, as films and as PNGs."""
+    config = dataclasses.replace(
+        small,
+        run_dir=str(tmp_path),
+        frames_out=str(tmp_path / "stills"),
+        layout=("output", "side_by_side"),
+    )
+    paths = reconstruct.reconstruct(config, state.params, statistics, str(film), framing)
+    assert [path.name for path in paths.values()] == ["film.mp4", "film_side_by_side.mp4"]
+    for path, width in zip(paths.values(), (20, 40), strict=True):
+        probe = video.probe(path)
+        assert (probe.rate, probe.width, probe.height) == (Fraction(24000, 1001), width, 18)
+        assert len(frames_of(path, width, 18)) == 26
+    stills = sorted((tmp_path / "stills").iterdir())
+    assert [still.name for still in stills] == [f"{n:08d}.png" for n in range(1, 27)]
+    _, expected = through(config, state, statistics, video.decode(film, framing))
+    for still, frame_HWC in zip(stills, expected, strict=True):
+        with Image.open(still) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), frame_HWC)
+
+
+def test_a_folder_of_something_else_is_not_overwritten(
+    small, state, statistics, film, framing, tmp_path
+):
+    (tmp_path / "stills").mkdir()
+    (tmp_path / "stills" / "diary.txt").write_text("dear")
+    config = dataclasses.replace(small, run_dir=str(tmp_path), frames_out=str(tmp_path / "stills"))
+    with pytest.raises(InputError, match="holds other files"):
+        reconstruct.reconstruct(config, state.params, statistics, str(film), framing)
+    assert (tmp_path / "stills" / "diary.txt").read_text() == "dear"
+    assert not list((tmp_path / "films").glob("*"))
+
+
+def test_a_failure_half_way_leaves_the_earlier_film(
+    small, state, statistics, film, framing, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(small, run_dir=str(tmp_path), output=str(tmp_path / "out.mp4"))
+    (tmp_path / "out.mp4").write_bytes(b"earlier")
+
+    def torn(*_):
+        yield np.zeros((18, 20, 3), np.uint8)
+        raise InputError("torn.")
+
+    monkeypatch.setattr(video, "decode", torn)
+    with pytest.raises(InputError, match="torn"):
+        reconstruct.reconstruct(config, state.params, statistics, str(film), framing)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert (tmp_path / "out.mp4").read_bytes() == b"earlier"

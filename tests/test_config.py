@@ -1,0 +1,74 @@
+"""Config: what is refused and in which words, and settings as flags and back."""
+
+import dataclasses
+
+import pytest
+
+from vae_gan_jax import config as config_lib
+from vae_gan_jax.config import Config, InputError
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"width": 15}, "--width=15 is too small: give 16 or more."),
+        ({"height": 0}, "--height=0 is too small"),
+        ({"batch_size": 0}, "--batch_size=0 must be 1 or more."),
+        ({"noise_schedule": (0.1, -0.5)}, "--noise_schedule has the negative entry -0.5"),
+        ({"noise_schedule": ()}, "--noise_schedule is empty"),
+        ({"trim_start": 9.0, "trim_end": 3.0}, "the trim range is empty"),
+        ({"crop": "wide"}, "--crop=wide"),
+        ({"prior": "cauchy"}, "--prior=cauchy is none of normal, uniform"),
+        ({"layout": ("output", "round")}, "--layout=round is none of"),
+        ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0."),
+        ({"adam_b1": 1.0}, "--adam_b1=1.0"),
+        ({"seed": -1}, "--seed=-1"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_in_a_sentence(settings, sentence):
+    with pytest.raises(InputError) as error:
+        Config(**settings)
+    assert sentence in str(error.value)
+    assert str(error.value).count("\n") == 0
+    assert str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", None), ("90", 90.0), ("90.5", 90.5), ("1:30", 90.0), ("1:01:30.5", 3690.5)],
+)
+def test_times(text, seconds):
+    assert config_lib.parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "1:2:3:4", "-3", "1h", "nan"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(InputError, match="is no time"):
+        config_lib.parse_time(text)
+
+
+@pytest.mark.parametrize("text", ["0.25,lots", "", "0.25,,0.1", "0.25,nan", "1/0"])
+def test_a_schedule_with_an_entry_that_is_no_number_is_refused(text):
+    with pytest.raises(InputError, match="entry that is no number"):
+        config_lib.parse_schedule(text)
+
+
+def test_numbers_may_be_fractions():
+    assert config_lib.parse_number("1/72") == Config().adversarial_weight
+
+
+def test_flags_are_read_back_exactly(tmp_path):
+    config = Config(
+        run_dir="runs/a b",
+        trim_start=1 / 3,
+        first_batch_norm=True,
+        noise_schedule=(0.1, 1e-9),
+        layout=("output", "stacked"),
+    )
+    config_lib.write_flags(tmp_path / "flags.txt", config)
+    assert Config(**config_lib.read_flags(tmp_path / "flags.txt")) == config
+
+
+def test_every_setting_says_what_it_is():
+    for field in dataclasses.fields(Config):
+        assert field.metadata["help"].endswith("."), field.name

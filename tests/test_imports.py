@@ -1,0 +1,47 @@
+"""Data flows one way: film and model stand on the ground, nothing imports main."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "vae_gan_jax"
+MAY_IMPORT = {
+    "config": set(),
+    "film": {"film", "config"},
+    "model": {"model", "config"},
+    "training": {"training", "film", "model", "config"},
+    "output": {"output", "training", "film", "model", "config"},
+    "main": {"output", "training", "film", "model", "config"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all that a file imports, at whatever depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_each_part_imports_only_what_lies_below_it():
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if part == "__init__":
+            continue
+        inside = {name.split(".")[1] for name in imports(path) if name.startswith("vae_gan_jax.")}
+        assert inside <= MAY_IMPORT[part], f"{path} imports {inside - MAY_IMPORT[part]}"
+
+
+def test_the_film_package_does_without_jax():
+    for path in (PACKAGE / "film").glob("*.py"):
+        roots = {name.split(".")[0] for name in imports(path)}
+        assert not roots & {"jax", "flax", "optax", "orbax"}, path
+
+
+def test_main_alone_touches_flags():
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "main.py":
+            assert not any(name.startswith("absl") for name in imports(path)), path

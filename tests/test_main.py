@@ -1,0 +1,159 @@
+"""The entrypoint, as a user calls it: the whole path, going on, and bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vae_gan_jax.film import video
+
+PROJECT = Path(__file__).parent.parent
+SMALL = [
+    "--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4", "--sample_every=0",
+    "--noise_schedule=0.5",
+]  # fmt: skip
+
+
+def call(*arguments):
+    """Runs the program; returns its exit code and what it wrote to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vae_gan_jax.main", *map(str, arguments)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def refused(*arguments) -> str:
+    """The one sentence with which a call is refused."""
+    code, stderr = call(*arguments)
+    assert code == 2, stderr
+    assert "Traceback" not in stderr
+    (sentence,) = stderr.strip().splitlines()
+    assert sentence.startswith("vae_gan_jax: ")
+    return sentence
+
+
+def contents(folder):
+    """Every file below a folder with its bytes, but for the log."""
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "log.txt"
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(film, tmp_path_factory):
+    """A run folder after the whole path, ``--mode=all``."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    code, stderr = call(f"--film={film}", f"--run_dir={run_dir}", *SMALL)
+    assert code == 0, stderr
+    return run_dir
+
+
+def test_the_whole_path(trained, film):
+    assert {path.name for path in trained.iterdir()} == {
+        "checkpoints", "films", "flags.txt", "frames", "log.txt", "metrics.jsonl",
+        "running_statistics", "samples",
+    }  # fmt: skip
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 26 // 4
+    assert set(lines[-1]) == {
+        "step", "epoch", "noise_std",
+        "objective/kl", "objective/similarity", "objective/adversarial",
+        "loss/encoder", "loss/decoder", "loss/discriminator",
+        "clipped/encoder", "clipped/decoder", "clipped/discriminator",
+        "discriminator/real", "discriminator/reconstructed", "discriminator/sampled",
+        "time/frames_per_second",
+    }  # fmt: skip
+    made = trained / "films" / "film.mp4"
+    framing = video.Framing(width=20, height=18, crop="none")
+    assert sum(1 for _ in video.decode(made, framing)) == 26
+    assert video.probe(made).rate == video.probe(film).rate
+    assert video.probe(made).audio_streams == 1
+
+
+def test_what_is_done_is_not_done_again_and_more_epochs_go_on(trained, film, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    before = contents(run_dir)
+    code, stderr = call(f"--film={film}", f"--run_dir={run_dir}", *SMALL)
+    assert code == 0, stderr
+    assert contents(run_dir) == before
+    longer = [*SMALL[:-1], "--noise_schedule=0.5,0.1"]
+    code, stderr = call(f"--film={film}", f"--run_dir={run_dir}", *longer)
+    assert code == 0, stderr
+    assert {step.name for step in (run_dir / "checkpoints").iterdir()} == {"6", "12"}
+    made = json.loads((run_dir / "films" / "reconstructed.json").read_text())
+    assert made[str(run_dir / "films" / "film.mp4")]["step"] == 12
+
+
+def test_another_film_through_a_trained_run(trained, film, tmp_path):
+    """The run's settings are its own; the trims are the other film's."""
+    output = tmp_path / "other.mkv"
+    code, stderr = call(
+        "--mode=reconstruct",
+        f"--run_dir={trained}",
+        f"--source={film}",
+        "--trim_start=0.5",
+        f"--output={output}",
+    )
+    assert code == 0, stderr
+    framing = video.Framing(width=20, height=18, crop="none")
+    assert sum(1 for _ in video.decode(output, framing)) == 14  # frames 12 to 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--film=missing.mp4"], "missing.mp4"),
+        (["--film=README.md"], "README.md"),
+        (["--film=FILM", "--trim_start=5", "--trim_end=5"], "trim range is empty"),
+        (["--film=FILM", "--trim_start=60"], "trim"),
+        (["--film=FILM", "--trim_end=soon"], "'soon' is no time"),
+        (["--film=FILM", "--width=15"], "--width=15 is too small"),
+        (["--film=FILM", "--width=wide"], "--width=wide"),
+        (["--film=FILM", "--noise_schedule=0.1,-0.1"], "negative entry -0.1"),
+        (["--film=FILM", "--noise_schedule=0.1,lots"], "no number"),
+        (["--film=FILM", "--batch_size=27"], "--batch_size=27 is more than the film's 26 frames"),
+        (["--film=FILM", "--colour=red"], "colour"),
+        (["--film=FILM", "red"], "'red' is no flag"),
+        (["--flagfile=missing.flags"], "missing.flags"),
+        ([], "--film is missing"),
+        (["--mode=reconstruct"], "has no checkpoint"),
+        (["--mode=train"], "prepare"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tmp_path):
+    arguments = [argument.replace("FILM", str(film)) for argument in arguments]
+    assert words in refused(f"--run_dir={tmp_path / 'run'}", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--filters=3", "--filters=3 disagrees with the run"),
+        ("--seed=1", "--seed=1 disagrees"),
+        ("--noise_schedule=0.1", "--noise_schedule=0.1 disagrees"),
+        ("--film=other.mp4", "--film=other.mp4 disagrees"),
+        ("--output=missing/folder/out.mp4", "--output=missing/folder/out.mp4"),
+    ],
+)
+def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(argument, words, trained, film):
+    before = contents(trained)
+    mode = "reconstruct" if "output" in argument else "all"
+    assert words in refused(f"--mode={mode}", f"--run_dir={trained}", argument)
+    assert contents(trained) == before
+
+
+def test_a_folder_of_something_else_is_refused(film, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    assert "is no run folder" in refused(f"--film={film}", f"--run_dir={tmp_path}")
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

@@ -1,0 +1,193 @@
+"""The step's gradients, routing, clipping, statistics and compilation, on a small configuration."""
+
+import dataclasses
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_gan_jax.model import autoencoder, networks, objectives
+from vae_gan_jax.training import train_state, train_step
+
+NOISE_STD = 0.3
+
+# Who is trained by what, written down here once more (eqs. 4.12 to 4.14): the objective of each
+# network as a function of the three values. The released code got two of these rows exchanged.
+TABLE = {
+    "encoder": lambda kl, similarity, adversarial: kl + similarity,
+    "decoder": lambda kl, similarity, adversarial: 2.5 * similarity - adversarial,
+    "discriminator": lambda kl, similarity, adversarial: adversarial,
+}
+
+
+def three_objectives(config, params, batch_stats, frames_BHWC, key):
+    """The three objectives, straight from Algorithm 1: no sharing, no pull-backs."""
+    modules = networks.create(config)
+    stats = {name: {"batch_stats": batch_stats[name]} for name in modules}
+
+    def apply(name, inputs):
+        variables = {"params": params[name], **stats[name]}
+        return modules[name].apply(variables, inputs, train=True, mutable=["batch_stats"])[0]
+
+    noise_key, prior_key = jax.random.split(jax.random.fold_in(key, 0))
+    x_BHWC = autoencoder.from_frames(frames_BHWC)
+    mean_BZ, log_variance_BZ = apply("encoder", x_BHWC)
+    epsilon_BZ = NOISE_STD * jax.random.normal(noise_key, mean_BZ.shape)
+    reconstructed_BHWC = apply("decoder", mean_BZ + jnp.exp(log_variance_BZ / 2) * epsilon_BZ)
+    sampled_BHWC = apply("decoder", jax.random.normal(prior_key, mean_BZ.shape))
+    real, real_layers = apply("discriminator", x_BHWC)
+    reconstructed, layers = apply("discriminator", reconstructed_BHWC)
+    sampled, _ = apply("discriminator", sampled_BHWC)
+    return (
+        objectives.kl_divergence(mean_BZ, log_variance_BZ),
+        objectives.learned_similarity(real_layers, layers),
+        objectives.adversarial(real, reconstructed, sampled, config.adversarial_weight),
+    )
+
+
+@pytest.fixture(scope="module")
+def batch_BHWC(small, frames_THWC):
+    return frames_THWC[: small.batch_size]
+
+
+@pytest.fixture(scope="module")
+def state(small):
+    return train_state.create(small, jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def gradients_of(small, batch_BHWC):
+    """Gradients that the step's updates hold, for a state: by plain descent of rate 1."""
+    import optax
+
+    def gradients(state, config=small):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(train_state, "optimiser", lambda config: optax.sgd(1.0))
+            opt_state = {name: optax.sgd(1.0).init(state.params[name]) for name in state.params}
+            new = jax.jit(train_step.network_updates, static_argnames="config")(
+                state.replace(opt_state=opt_state),
+                batch_BHWC,
+                jax.random.key(2),
+                NOISE_STD,
+                config,
+            )
+        return jax.tree.map(jnp.negative, new.updates), new.metrics
+
+    return gradients
+
+
+@pytest.mark.parametrize("network", list(TABLE))
+def test_each_network_follows_its_own_objective(network, small, state, batch_BHWC, gradients_of):
+    """Three independent gradients, each of one network's objective in its own parameters alone."""
+
+    def objective(params):
+        everything = {**state.params, network: params}
+        values = three_objectives(
+            small, everything, state.batch_stats, batch_BHWC, jax.random.key(2)
+        )
+        return TABLE[network](*values)
+
+    expected = jax.jit(jax.grad(objective))(state.params[network])
+    gradients, metrics = gradients_of(state)
+    assert not any(metrics[f"clipped/{name}"] for name in TABLE)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    chex.assert_trees_all_close(gradients[network], expected, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_the_metrics_are_the_objectives(small, state, batch_BHWC, gradients_of):
+    kl, similarity, adversarial = three_objectives(
+        small, state.params, state.batch_stats, batch_BHWC, jax.random.key(2)
+    )
+    _, metrics = gradients_of(state)
+    expected = {
+        "objective/kl": kl,
+        "objective/similarity": similarity,
+        "objective/adversarial": adversarial,
+        **{f"loss/{name}": rule(kl, similarity, adversarial) for name, rule in TABLE.items()},
+    }
+    chex.assert_trees_all_close({name: metrics[name] for name in expected}, expected, rtol=1e-4)
+    assert set(metrics) == set(expected) | {f"clipped/{name}" for name in TABLE} | {
+        f"discriminator/{name}" for name in ("real", "reconstructed", "sampled")
+    }
+    for name in ("real", "reconstructed", "sampled"):
+        assert 0 < metrics[f"discriminator/{name}"] < 1
+
+
+def test_outside_its_range_an_objective_gives_no_gradient(small, state, gradients_of):
+    """An enormous gamma throws the decoder's objective over 100; the other two are not touched."""
+    config = dataclasses.replace(small, gamma=1e6)
+    gradients, metrics = gradients_of(state, config)
+    assert metrics["clipped/decoder"] == 1
+    assert metrics["loss/decoder"] == 100
+    assert all(not leaf.any() for leaf in jax.tree.leaves(gradients["decoder"]))
+    for name in ("encoder", "discriminator"):
+        assert metrics[f"clipped/{name}"] == 0
+        assert any(leaf.any() for leaf in jax.tree.leaves(gradients[name]))
+
+
+def test_the_decoder_learns_from_a_negative_objective(small, state, gradients_of):
+    """With gamma 0 the decoder's objective is -L_GAN, below 0, and still it has a gradient."""
+    config = dataclasses.replace(small, gamma=0.0)
+    gradients, metrics = gradients_of(state, config)
+    assert metrics["loss/decoder"] < 0
+    assert metrics["clipped/decoder"] == 0
+    assert any(leaf.any() for leaf in jax.tree.leaves(gradients["decoder"]))
+
+
+def test_running_statistics_come_from_the_reconstruction_pass(small, state, batch_BHWC):
+    """Enc(x), Dec(z), Dis of the reconstruction: neither prior samples nor x leave a trace."""
+
+    @jax.jit
+    def expected(state, frames_BHWC, key):
+        noise_key, _ = jax.random.split(jax.random.fold_in(key, 0))
+        reconstructed_BHWC, batch_stats = autoencoder.autoencode(
+            small, state.params, state.batch_stats, frames_BHWC, noise_key, NOISE_STD, train=True
+        )
+        name = "discriminator"
+        variables = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
+        _, updated = networks.create(small)[name].apply(
+            variables, reconstructed_BHWC, train=True, mutable=["batch_stats"]
+        )
+        return batch_stats | {name: updated["batch_stats"]}
+
+    key = jax.random.key(2)
+    wanted = expected(state, batch_BHWC, key)
+    new, _ = train_step.train_step(jax.tree.map(jnp.copy, state), batch_BHWC, key, NOISE_STD, small)
+    chex.assert_trees_all_close(new.batch_stats, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_one_compilation_serves_the_whole_schedule(small, batch_BHWC):
+    chex.clear_trace_counter()
+    traced = chex.assert_max_traces(train_step.network_updates, n=1)
+    step = jax.jit(partial(traced, config=small))
+    state = train_state.create(small, jax.random.key(1))
+    for noise_std in (0.25, 0.01, 0.0):
+        step(state, batch_BHWC, jax.random.key(0), noise_std)
+
+
+def test_the_noise_is_what_the_schedule_says(small):
+    """z - mean has standard deviation sigma * noise_std, and is nothing at 0."""
+    mean_BZ = jnp.zeros((200, 300))
+    log_variance_BZ = jnp.full((200, 300), 0.4)
+    z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, jax.random.key(0), 0.25)
+    np.testing.assert_allclose(z_BZ.std(), 0.25 * np.exp(0.2), rtol=0.01)
+    silent_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, jax.random.key(0), 0.0)
+    np.testing.assert_array_equal(silent_BZ, mean_BZ)
+
+
+@pytest.mark.parametrize(("prior", "std"), [("normal", 1.0), ("uniform", 3**-0.5)])
+def test_priors(prior, std):
+    z_BZ = autoencoder.sample_prior(prior, jax.random.key(0), (200, 300))
+    np.testing.assert_allclose(z_BZ.mean(), 0, atol=0.02)
+    np.testing.assert_allclose(z_BZ.std(), std, rtol=0.02)
+    assert (float(jnp.abs(z_BZ).max()) <= 1) is (prior == "uniform")
+
+
+def test_frames_survive_the_way_to_pixels_and_back():
+    frames_BHWC = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    x_BHWC = autoencoder.from_frames(jnp.asarray(frames_BHWC))
+    assert (x_BHWC.min(), x_BHWC.max()) == (-1, 1)
+    np.testing.assert_array_equal(autoencoder.to_frames(x_BHWC), frames_BHWC)
