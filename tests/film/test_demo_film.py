@@ -97,9 +97,10 @@ def test_black_is_black_after_a_fade(film_THWC):
 
 def test_night_is_dark_with_something_to_see(film_THWC):
     night_THWC = film_THWC[SHOT["night"]]
-    assert night_THWC.min() >= 8
-    assert night_THWC.max() <= 45
-    assert (np.ptp(night_THWC.mean(-1), (1, 2)) > 20).all()
+    assert night_THWC.min() >= 20
+    assert night_THWC.max() <= 95
+    assert night_THWC.mean() < 50
+    assert (np.ptp(night_THWC.mean(-1), (1, 2)) > 30).all()
 
 
 def test_face_moves_before_a_still_background(film_THWC):
@@ -139,7 +140,7 @@ def test_rendered_film_holds_the_frames_and_their_sound(tmp_path, film_THWC):
     assert (film.width, film.height, film.rate, film.frames) == (256, 144, Fraction(24), 480)
     assert not film.variable_rate
     assert film.duration == pytest.approx(20, abs=0.01)
-    assert film.sounds == ("aac",)
+    assert film.audio_streams == 1
     pairs = zip(decode(path, Framing(128, 72)), film_THWC, strict=True)
     error_T = np.array([((shown.astype(float) - drawn) ** 2).mean() for shown, drawn in pairs])
     assert error_T.max() < 100  # 28 dB

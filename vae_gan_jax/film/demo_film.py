@@ -153,23 +153,23 @@ def _keyed(time, keys):
 def _rose(canvas: _Canvas, time: float) -> None:
     """Orange on deep blue: five curved arms straighten into a star and curl the other way."""
     canvas.wash(0x1A3A86, 0x0A1440)
-    count, phase = 30, 1 / 5 + 0.0095 * _linger(time)
+    count, phase = 20, 1 / 5 + 0.0125 * _linger(time)
     canvas.disc(0, 0, 0.36, 0x4A63C8, opacity=0.35, soft=0.3)
     for k in range(count, 0, -1):
         share = k / count
         x, y = _polar(0.43 * share**0.9, k * phase - 0.25 + 0.08 * (time - 0.5))
-        canvas.disc(x, y, 0.022 + 0.022 * share, 0xF2711C, opacity=0.25, soft=0.03)
-        canvas.disc(x, y, 0.021 + 0.02 * share, 0xFF8A2B if k % 5 else 0xFFC861)
+        canvas.disc(x, y, 0.032 + 0.03 * share, 0xF2711C, opacity=0.25, soft=0.03)
+        canvas.disc(x, y, 0.03 + 0.026 * share, 0xFF8A2B if k % 5 else 0xFFC861)
 
 
 def _rings(canvas: _Canvas, time: float) -> None:
     """Teal on bone: rings swing about at multiples of one speed and close up concentric."""
     canvas.wash(0xF6EFDD, 0xE3D6B8)
     sway = _linger(time)
-    for k in range(7, 0, -1):
-        x, y = _polar(0.11 * (1 - k / 8) * abs(sway) ** 0.8, 0.16 * k * sway - 0.25)
-        canvas.ring(x, y, 0.058 * k, 0.026, (0x0E6F73, 0x1B9A96, 0x57BDB4)[k % 3])
-    canvas.disc(0, 0, 0.022, 0xD9683C)
+    for k in range(5, 0, -1):
+        x, y = _polar(0.13 * (1 - k / 6) * abs(sway) ** 0.8, 0.16 * k * sway - 0.25)
+        canvas.ring(x, y, 0.081 * k, 0.037, (0x0E6F73, 0x1B9A96, 0x57BDB4)[k % 3])
+    canvas.disc(0, 0, 0.032, 0xD9683C)
 
 
 def _knot(canvas: _Canvas, time: float) -> None:
@@ -186,11 +186,11 @@ def _knot(canvas: _Canvas, time: float) -> None:
 def _spiral(canvas: _Canvas, time: float) -> None:
     """Gold on dark green: a sunflower's spiral turns into eight arms and winds up again."""
     canvas.wash(0x2A6B3C, 0x10401F)
-    count, phase = 52, 3 / 8 + 0.0042 * _linger(time)
+    count, phase = 32, 3 / 8 + 0.006 * _linger(time)
     for k in range(count, 0, -1):
         share = np.sqrt(k / count)
         x, y = _polar(0.46 * share, k * phase + 0.1 * time)
-        canvas.disc(x, y, 0.023 + 0.013 * share, 0xF7D774 if k % 8 < 4 else 0xD9A233)
+        canvas.disc(x, y, 0.028 + 0.022 * share, 0xF7D774 if k % 8 < 4 else 0xD9A233)
 
 
 def _face(canvas: _Canvas, time: float) -> None:
@@ -246,13 +246,13 @@ def _discs(canvas: _Canvas, time: float) -> None:
 
 
 def _night(canvas: _Canvas, time: float) -> None:
-    """Grey on the darkest plum: a dim moon is uncovered while twelve lights circle it."""
-    canvas.wash(0x1C0C16, 0x16080F)
-    canvas.disc(0, 0, 0.22, 0x2D292B)
-    canvas.disc(0.06 + 0.2 * _smooth(time), -0.03 - 0.06 * _smooth(time), 0.2, 0x1B0C15)
+    """Grey on dark plum: a dim moon is uncovered while twelve lights circle it."""
+    canvas.wash(0x352433, 0x281A28)
+    canvas.disc(0, 0, 0.24, 0x57505A)
+    canvas.disc(0.06 + 0.2 * _smooth(time), -0.03 - 0.06 * _smooth(time), 0.22, 0x332231)
     for k in range(12):
         x, y = _polar(0.3 + 0.05 * (k % 3), k / 12 + 0.09 * time * (1 + k % 3))
-        canvas.disc(x, y, 0.026, 0x2D2028)
+        canvas.disc(x, y, 0.032, 0x51404F)
 
 
 def _bands(canvas: _Canvas, time: float) -> None:
@@ -271,9 +271,9 @@ def _triangles(canvas: _Canvas, time: float) -> None:
     """Ivory, coral and lemon on turquoise: triangles fall into line as the light goes."""
     canvas.wash(0x159A9C, 0x0A5C6B)
     turn = 1 - _smooth(time / 0.75)
-    for k in range(8, 0, -1):
+    for k in range(6, 0, -1):
         colour = (0xFFF6E0, 0xFF9D76, 0xFFE27A)[k % 3]
-        canvas.triangle(0.05 * (1 - turn) ** 3, 0.057 * k, 0.05 * k * turn - 0.25, 0.02, colour)
+        canvas.triangle(0.05 * (1 - turn) ** 3, 0.076 * k, 0.06 * k * turn - 0.25, 0.028, colour)
     # The light falls by a constant share a frame, not by a constant step: down to the cut every
     # frame stays nearer to the one before it than to black.
     canvas.picture_HWC *= 0.81 ** (51 * max(0.0, time - 0.76))
