@@ -87,7 +87,11 @@ class Config:
 
     # Where things are
     run_dir: str = _setting("", "Folder of the run: everything that it makes is kept there.")
-    film: str = _setting("", "The film to learn: anything that ffmpeg opens.", fixed=True)
+    film: str = _setting(
+        "",
+        "The film to learn: anything that ffmpeg opens, or demo for the embedded one.",
+        fixed=True,
+    )
     source: str = _setting("", "The film to reconstruct; default: the learnt one.")
     output: str = _setting("", "The reconstructed film; default: RUN_DIR/films/NAME.mp4.")
     frames_out: str = _setting("", "Folder for the reconstructed frames as numbered PNGs.")

@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from vae_gan_jax import config as config_lib
 from vae_gan_jax.config import Config, InputError
 
 FLAGS_FILE, LOG_FILE, FRAMES, FILMS = "flags.txt", "log.txt", "frames", "films"
+DEMO = "demo"  # as --film: the embedded one
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
 
 logger = logging.getLogger("vae_gan_jax")
@@ -100,11 +102,16 @@ def resolve(given: dict, recorded: dict, reconstructing: bool) -> Config:
 
 def prepare(config: Config):
     """Film to frames: the run's frame store, made unless it is there."""
-    from vae_gan_jax.film import frame_store, video
+    from vae_gan_jax.film import demo_film, frame_store, video
 
     if not config.film:
         raise InputError("--film is missing: give the film to learn.")
-    probe, framing = video.probe(config.film), framing_of(config)
+    film = film_path(config)
+    if config.film == DEMO and not film.exists():
+        open_run(config)
+        logger.info("rendering the demo film: %s", film)
+        demo_film.render(film)
+    probe, framing = video.probe(film), framing_of(config)
     expected = video.expected_frames(probe, framing)
     if expected is not None and expected < config.batch_size:
         raise InputError(
@@ -112,7 +119,12 @@ def prepare(config: Config):
             "give a smaller batch or a longer film."
         )
     open_run(config)
-    return frame_store.prepare([config.film], Path(config.run_dir) / FRAMES, framing)
+    return frame_store.prepare([film], Path(config.run_dir) / FRAMES, framing)
+
+
+def film_path(config: Config) -> Path:
+    """The film to learn; the demo film lies in the run folder, where it is rendered."""
+    return Path(config.run_dir) / "demo_film.mp4" if config.film == DEMO else Path(config.film)
 
 
 def train(config: Config) -> None:
@@ -138,11 +150,9 @@ def reconstruct(config: Config, again: bool = True) -> None:
     from vae_gan_jax.output import reconstruct as reconstruction
     from vae_gan_jax.training import checkpoint, train_state
 
-    run_dir, source = Path(config.run_dir), config.source or config.film
+    run_dir, source = Path(config.run_dir), config.source or film_path(config)
     if not checkpoint.exists(run_dir):
         raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
-    if not source:
-        raise InputError("--source is missing: give the film to reconstruct.")
     open_run(config)
     with checkpoint.Checkpoints(run_dir, keep=config.keep_epochs) as checkpoints:
         made_from = _reconstruction_settings(config, source, checkpoints.latest_step)
@@ -232,7 +242,9 @@ def run() -> None:
 
 def main(argv: list[str]) -> int:
     """Runs; bad input becomes one sentence on stderr and exit code 2."""
+    absl_logging.set_verbosity(absl_logging.WARNING)  # orbax tells of every file
     logger.setLevel(logging.INFO)
+    logger.propagate = False
     console = logging.StreamHandler()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)

@@ -4,6 +4,7 @@ from functools import partial
 
 import chex
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
@@ -72,6 +73,11 @@ def _transposed_convolution_backward(size, residuals, cotangent_BHWF):
 transposed_convolution.defvjp(_transposed_convolution_forward, _transposed_convolution_backward)
 
 
+def _add_bias(module: nn.Module, x_BHWF):
+    bias_F = module.param("bias", nn.initializers.zeros, (x_BHWF.shape[-1],))
+    return x_BHWF + jnp.broadcast_to(bias_F, x_BHWF.shape)
+
+
 class StridedConvolution(nn.Module):
     """A 5x5 convolution with stride 2; ``bias`` only where no batch norm follows with its own."""
 
@@ -83,7 +89,7 @@ class StridedConvolution(nn.Module):
         kernel = self.param("kernel", weights, (*KERNEL, x_BHWF.shape[-1], self.features))
         y_BHWG = strided_convolution(x_BHWF, kernel)
         if self.bias:
-            y_BHWG += self.param("bias", nn.initializers.zeros, (self.features,))
+            y_BHWG = _add_bias(self, y_BHWG)
         return y_BHWG
 
 
@@ -99,7 +105,7 @@ class TransposedConvolution(nn.Module):
         kernel = self.param("kernel", weights, (*KERNEL, self.features, y_BHWG.shape[-1]))
         x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
         if self.bias:
-            x_BHWF += self.param("bias", nn.initializers.zeros, (self.features,))
+            x_BHWF = _add_bias(self, x_BHWF)
         return x_BHWF
 
 

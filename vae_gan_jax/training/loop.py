@@ -66,7 +66,7 @@ def train(config: Config, frames_THWC: np.ndarray, run_dir: str | Path) -> train
         )  # fmt: skip
 
         first = noise_schedule.position(first_step, steps_per_epoch)
-        progress = tqdm(total=total_steps, initial=first_step, unit="step", smoothing=0.1)
+        progress = tqdm(total=total_steps, initial=first_step, unit="step", mininterval=1)
         with progress, metrics_log.MetricsLog(run_dir, first_step) as log:
             for epoch in range(first.epoch, config.epochs):
                 noise_std = noise_schedule.noise_std(config.noise_schedule, epoch)

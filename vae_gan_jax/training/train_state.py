@@ -1,5 +1,6 @@
 """TrainState: everything that a training step reads and writes, and nothing else."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ def optimiser(config) -> optax.GradientTransformation:
     return optax.adam(config.learning_rate, b1=config.adam_b1, b2=ADAM_B2)
 
 
+@partial(jax.jit, static_argnames="config")
 def create(config, key) -> TrainState:
     """A fresh state: weights from N(0, 0.02^2), Adam's moments 0, running statistics (0, 1).
 
