@@ -78,6 +78,37 @@ def test_a_trim_past_the_end_is_told(tmp_path):
         next(decode(path, Framing(64, 48, trim_start=5.0)))
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_a_truncated_film_gives_what_decodes_and_tells(tmp_path, name, caplog):
+    path = tmp_path / name
+    films.counting_film(path, count=200, options=("-g", 12, "-movflags", "+faststart"))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 3 // 4)
+    shown = films.numbers(decode(path, FULL))
+    assert 100 < len(shown) < 200
+    assert shown == list(range(len(shown)))
+    assert f"{name} is damaged" in caplog.text
+    assert f": {len(shown)} frames of " in caplog.text
+    with pytest.raises(InputError, match=rf"{name} is damaged .* Leave --strict out"):
+        list(decode(path, FULL, strict=True))
+
+
+def test_damage_within_a_film_is_told(tmp_path, caplog):
+    path = tmp_path / "film.mp4"
+    films.counting_film(path, count=100, options=("-g", 12))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 : len(content) // 3 + 300] = bytes(300)
+    path.write_bytes(content)
+    assert len(list(decode(path, FULL))) > 80
+    assert "is damaged" in caplog.text
+
+
+def test_an_undamaged_film_is_not_complained_about(tmp_path, caplog):
+    path = films.counting_film(tmp_path / "film.mp4", count=60)
+    list(decode(path, FULL, strict=True))
+    assert not caplog.records
+
+
 def test_an_abandoned_decode_ends_ffmpeg(tmp_path):
     path = films.counting_film(tmp_path / "film.mp4", count=200)
     frames = decode(path, Framing(640, 480, crop="none"))

@@ -71,8 +71,8 @@ class Encoder:
         if sound_from is not None and os.path.isfile(sound_from):
             self._sound_from = os.fspath(sound_from)
         self._range = (video_stream, trim_start, trim_end)
-        encoding = codecs.picture_arguments(self.path, codec, quality)
         self._require_place()
+        encoding = codecs.picture_arguments(self.path, codec, quality)
         folder, name = os.path.split(self.path)
         stem, extension = os.path.splitext(name)
         self._picture = os.path.join(folder, f".{stem}.picture{extension}")
@@ -155,7 +155,7 @@ class Encoder:
         """A second input, and what is taken from it."""
         if self._sound_from is None:
             return []
-        streams, _ = list_streams(self._sound_from)
+        streams, *_ = list_streams(self._sound_from)
         of_kind = {
             kind: [stream for stream in streams if stream.kind == kind]
             for kind in ("Video", "Audio", "Subtitle")

@@ -16,12 +16,13 @@ import numpy as np
 import tqdm
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.batches import prefetch
 from vae_gan_jax.film.framing import Framing, filter_chain
 from vae_gan_jax.film.probe import Probe, probe
 from vae_gan_jax.film.video import Decoder, expected_frames, tell_loss
 
 VERSION = 1  # of the layout below; another one is prepared anew
-BLOCK = 8 << 20  # bytes read, checked and written at a time
+BLOCK = 8 << 20  # bytes of a film read at a time for its checksum
 SPARE = 64 << 20  # bytes of disk left to others
 FRAMES, MANIFEST = "frames.u8", "manifest.json"
 
@@ -260,8 +261,6 @@ def _decode_into(
     strict: bool,
 ) -> None:
     """Writes ``frames.u8`` and, after it is on the disk, the manifest."""
-    height, width = framing.height, framing.width
-    block_BHWC = np.empty((max(1, BLOCK // (height * width * 3)), height, width, 3), np.uint8)
     expected = [expected_frames(film, framing) for film in probes]
     total = None if None in expected else sum(expected)
     films, checksums = [], []
@@ -270,13 +269,17 @@ def _decode_into(
         tqdm.tqdm(total=total, desc="frames", unit="frame", mininterval=0.5) as progress,
     ):
         for film in probes:
-            with Decoder(film, framing) as decoder:
-                while count := decoder.read(block_BHWC):
-                    block = memoryview(block_BHWC[:count]).cast("B")
-                    checksums.append((count, zlib.crc32(block)))
+            # The prefetching thread keeps ffmpeg busy while a block goes to the disk.
+            with (
+                Decoder(film, framing) as decoder,
+                contextlib.closing(prefetch(decoder.blocks())) as blocks,
+            ):
+                for frames_BHWC in blocks:
+                    block = memoryview(frames_BHWC).cast("B")
+                    checksums.append((len(frames_BHWC), zlib.crc32(block)))
                     while block:
                         block = block[file.write(block) :]
-                    progress.update(count)
+                    progress.update(len(frames_BHWC))
                 loss = tell_loss(decoder, strict)
             films.append(_entry(film, framing, decoder, loss))
         os.fsync(file.fileno())
@@ -284,7 +287,7 @@ def _decode_into(
     manifest = {
         "version": VERSION,
         "settings": settings,
-        "shape": [count, height, width, 3],
+        "shape": [count, framing.height, framing.width, 3],
         "films": films,
         "checksums": checksums,  # [frames, crc32] of each block, in order
     }

@@ -11,6 +11,8 @@ from vae_gan_jax.film.probe import Probe
 from vae_gan_jax.film.trim import section
 
 SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
+# zscale is faster and as exact, but only for these and for even sides.
+FASTER, FASTER_SCALING = r"yuvj?4(20|22|44)p(1[02]le)?", "filter=bicubic:param_a=0:param_b=0.5"
 HIGH_DYNAMIC_RANGE = ("smpte2084", "arib-std-b67")  # PQ and HLG
 RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "mono", "gray", "ya")
 MATRICES = ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc")
@@ -102,29 +104,31 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     if film.interlaced:
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
     filters += cut
-    filters += _crop(film, chosen_rectangle(film, framing))
+    part = _stored(film, chosen_rectangle(film, framing))
+    if (part.width, part.height) != (film.stored_width, film.stored_height):
+        filters.append(f"crop={part.width}:{part.height}:{part.x}:{part.y}:exact=1")
     width, height = framing.width, framing.height
     if framing.crop == "none":
         fit = min(Fraction(width, film.width), Fraction(height, film.height))
         width, height = round(film.width * fit), round(film.height * fit)
-    filters += _to_rgb(film, max(width, 1), max(height, 1))
+    filters += _to_rgb(film, part, max(width, 1), max(height, 1))
     if (width, height) != (framing.width, framing.height):
         filters.append(f"pad={framing.width}:{framing.height}:(ow-iw)/2:(oh-ih)/2:black")
     return ",".join(filters)
 
 
-def _crop(film: Probe, part: Rectangle) -> list[str]:
-    """Crops in stored pixels; corners on even ones, where the coarser chroma has its samples."""
+def _stored(film: Probe, part: Rectangle) -> Rectangle:
+    """The rectangle in stored pixels; corners on even ones, where coarser chroma has samples."""
     across, down = film.stored_width / film.width, film.stored_height / film.height
-    width = max(1, round(part.width * across))
-    height = max(1, round(part.height * down))
-    if (width, height) == (film.stored_width, film.stored_height):
-        return []
-    x, y = int(part.x * across) // 2 * 2, int(part.y * down) // 2 * 2
-    return [f"crop={width}:{height}:{x}:{y}:exact=1"]
+    return Rectangle(
+        max(1, round(part.width * across)),
+        max(1, round(part.height * down)),
+        int(part.x * across) // 2 * 2,
+        int(part.y * down) // 2 * 2,
+    )
 
 
-def _to_rgb(film: Probe, width: int, height: int) -> list[str]:
+def _to_rgb(film: Probe, part: Rectangle, width: int, height: int) -> list[str]:
     """Scales and turns into 8-bit RGB of BT.709, the film's own matrix and range stated."""
     scale = f"scale={width}:{height}:{SCALING}"
     if film.pixel_format.startswith(RGB):
@@ -137,8 +141,11 @@ def _to_rgb(film: Probe, width: int, height: int) -> list[str]:
         # As players do: what does not say is BT.709 from 720 lines upwards and BT.601 below.
         high = film.stored_width >= 1280 or film.stored_height > 576
         matrix = "bt709" if high else "smpte170m"
+    if re.fullmatch(FASTER, film.pixel_format) and not (part.width % 2 or part.height % 2):
+        colours = f"min={matrix}:rin={'full' if full else 'limited'}:m=gbr:r=full"
+        return [f"zscale={width}:{height}:{FASTER_SCALING}:{colours}", "format=gbrp,format=rgb24"]
     colours = f"in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}:out_range=pc"
-    return [*_over_black(film), f"{scale}:{colours}", "format=rgb24"]
+    return [f"{scale}:{colours}", "format=rgb24"]
 
 
 def _over_black(film: Probe) -> list[str]:

@@ -44,7 +44,9 @@ def passthrough(
             video_stream=framing.video_stream,
             **encoding,
         ) as encoder,
-        tqdm.tqdm(total=expected_frames(film, framing), desc="frames", unit="frame") as progress,
+        tqdm.tqdm(
+            total=expected_frames(film, framing), desc="frames", unit="frame", mininterval=0.5
+        ) as progress,
     ):
         for frames_BHWC in prefetch(decode_blocks(source, framing, strict=strict)):
             encoder.write(frames_BHWC)

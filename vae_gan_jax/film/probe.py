@@ -68,6 +68,7 @@ class Probe:
     peak: float  # nits of the brightest that an HDR film was mastered for
     audio_streams: int
     complaints: str = ""  # of the demuxer: a damaged or truncated file
+    claimed_frames: int = 0  # that the whole file would have, by the duration in its head
     # When each frame is shown, and which of these times are of keyframes; ascending.
     times_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
     keys_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -101,7 +102,7 @@ def probe(
 
 @functools.lru_cache(maxsize=64)
 def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
-    streams, clock_start = list_streams(path)
+    streams, clock_start, claimed = list_streams(path)
     stream = _choose(path, streams, video_stream)
     opened = ("-i", ffmpeg.url(path))
     seen = _first_frames(path, opened, stream)
@@ -126,6 +127,7 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
         stream=stream,
         audio_streams=sum(stream.kind == "Audio" for stream in streams),
         complaints=packets.complaints,
+        claimed_frames=round(claimed * rate),
         times_T=times_T,
         keys_T=packets.keys_T,
         **seen,
@@ -153,8 +155,8 @@ def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
     )
 
 
-def list_streams(path: str) -> tuple[list[Stream], float]:
-    """The streams of a file, and the time in seconds at which its clock starts.
+def list_streams(path: str) -> tuple[list[Stream], float, float]:
+    """The streams of a file, when its clock starts, and how long it claims to last; seconds.
 
     Raises:
       InputError: ffmpeg cannot open it.
@@ -171,7 +173,9 @@ def list_streams(path: str) -> tuple[list[Stream], float]:
         count[kind] = index + 1
         streams.append(Stream(kind, index, re.match(r"\w*", rest)[0], rest))
     start = re.search(r"Duration: .*?, start: (-?[\d.]+)", text)
-    return streams, float(start[1]) if start else 0.0
+    length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text)
+    seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else 0.0
+    return streams, float(start[1]) if start else 0.0, seconds
 
 
 def _reason(text: str, path: str) -> str:

@@ -1,6 +1,7 @@
 """A film as frames: looked at, decoded and encoded through ffmpeg."""
 
 import logging
+import math
 import os
 import subprocess
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ __all__ = [
     "probe",
 ]
 
-BLOCK = 4 << 20  # bytes of frames handed over at a time
+BLOCK = 8 << 20  # bytes of frames handed over at a time
 
 
 class Decoder:
@@ -46,7 +47,7 @@ class Decoder:
         self.expected = None if kept.count is None else max(0, kept.count - skip)
         self.start = kept.start + float(skip / film.rate)  # seconds of the film's clock
         self.decoded = 0
-        self._ended = False
+        self._sought = False
         self._process = ffmpeg.Process(
             ffmpeg.QUIET,
             self._arguments(kept.first + skip),
@@ -59,6 +60,7 @@ class Decoder:
         film, rate = self.film, float(self.film.rate)
         last = film.frames if self.expected is None else first + self.expected
         origin = _seek_before(film, first)
+        self._sought = origin > 0
         seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
         if not origin:  # the clock starts with the first frame
             seek, cut = [], ["setpts=PTS-STARTPTS"]
@@ -74,19 +76,21 @@ class Decoder:
         arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
 
-    def read(self, frames_BHWC: np.ndarray) -> int:
-        """Fills the uint8 block with the next frames; returns how many: fewer only at the end."""
-        block = memoryview(frames_BHWC).cast("B")
-        filled = 0
-        while filled < len(block):
-            got = self._process.stdout.readinto(block[filled:])
-            if not got:
-                break
-            filled += got
-        count = filled // frames_BHWC[0].nbytes
-        self.decoded += count
-        self._ended = filled < len(block)
-        return count
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The frames, a few megabytes at a time: uint8 [B, H, W, 3], each block its own array."""
+        shape = self.framing.height, self.framing.width, 3
+        count = max(1, BLOCK // math.prod(shape))
+        while True:
+            frames_BHWC = np.empty((count, *shape), np.uint8)
+            block, filled = memoryview(frames_BHWC).cast("B"), 0
+            while got := self._process.stdout.readinto(block[filled:]):
+                filled += got
+            complete = filled // math.prod(shape)
+            self.decoded += complete
+            if complete:
+                yield frames_BHWC[:complete]
+            if complete < count:
+                return
 
     def loss(self) -> str | None:
         """After the end: a sentence on what could not be decoded, or None where nothing is missing.
@@ -95,16 +99,22 @@ class Decoder:
           InputError: not one frame could be decoded.
         """
         code, complaints = self._process.wait()
-        reason = ffmpeg.last_words(complaints or self.film.complaints)
+        reason = ffmpeg.last_words(self.film.complaints or complaints)
         if self.expected and not self.decoded:
             raise InputError(
                 f"no frame of {self.film.path} can be decoded ({reason}): give another film."
             )
         short = self.expected is not None and self.decoded < self.expected
-        if code or short or complaints or self.film.complaints:
-            of = f" of {self.expected}" if short else ""
-            return f"{self.film.path} is damaged ({reason}): {self.decoded}{of} frames decoded."
-        return None
+        if self._sought:  # a decoder set down in the middle complains of what it has not seen
+            complaints = ""
+        if not (code or short or complaints or self.film.complaints):
+            return None
+        total = ""
+        if short:
+            total = f" of {self.expected}"
+        elif self.film.complaints and self.film.claimed_frames > self.film.frames:
+            total = f" of a film of about {self.film.claimed_frames}"
+        return f"{self.film.path} is damaged ({reason}): {self.decoded} frames{total} decoded."
 
     def __enter__(self):
         return self
@@ -138,16 +148,9 @@ def decode_blocks(
     path: str | os.PathLike, framing: Framing, *, skip: int = 0, strict: bool = False
 ) -> Iterator[np.ndarray]:
     """As ``decode``, a few megabytes of frames at a time: uint8 [B, H, W, 3], B at least 1."""
-    height, width = framing.height, framing.width
-    block = max(1, BLOCK // (height * width * 3))
-    with Decoder(probe(path, framing.video_stream, framing.fps), framing, skip) as decoder:
-        while True:
-            frames_BHWC = np.empty((block, height, width, 3), np.uint8)
-            count = decoder.read(frames_BHWC)
-            if count:
-                yield frames_BHWC[:count]
-            if count < block:
-                break
+    film = probe(path, framing.video_stream, framing.fps)
+    with Decoder(film, framing, skip) as decoder:
+        yield from decoder.blocks()
         tell_loss(decoder, strict)
 
 
