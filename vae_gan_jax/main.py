@@ -137,6 +137,16 @@ def train(config: Config) -> None:
     loop.train(config, store.frames_THWC, config.run_dir)
 
 
+def check_reconstruction(config: Config) -> None:
+    """Refuses before weeks of training what could not be reconstructed after them."""
+    from vae_gan_jax.film import video
+
+    if config.output and not Path(config.output).absolute().parent.is_dir():
+        raise InputError(f"--output={config.output} lies in no folder that exists: make it.")
+    if config.source:
+        video.probe(config.source)
+
+
 def reconstruct(config: Config, again: bool = True) -> None:
     """The source film through the trained model.
 
@@ -158,9 +168,11 @@ def reconstruct(config: Config, again: bool = True) -> None:
         made_from = _reconstruction_settings(config, source, checkpoints.latest_step)
         record = run_dir / FILMS / RECONSTRUCTED
         made = json.loads(record.read_text()) if record.exists() else {}
-        paths = [str(path) for path in reconstruction.film_paths(config, source).values()]
-        if not again and all(made.get(path) == made_from and Path(path).exists() for path in paths):
-            logger.info("reconstructed already: %s", ", ".join(paths))
+        paths = reconstruction.film_paths(config, source).values()
+        names = [os.path.relpath(path, run_dir) for path in paths]  # a run folder may be moved
+        as_asked = all(made.get(name) == made_from for name in names)
+        if not again and as_asked and all(path.exists() for path in paths):
+            logger.info("reconstructed already: %s", ", ".join(map(str, paths)))
             return
         state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
     statistics = reconstruction.stored_statistics(
@@ -169,9 +181,9 @@ def reconstruct(config: Config, again: bool = True) -> None:
     reconstruction.reconstruct(config, state.params, statistics, source, framing_of(config))
     record.parent.mkdir(parents=True, exist_ok=True)
     unfinished = record.with_suffix(".partial")
-    unfinished.write_text(json.dumps(made | dict.fromkeys(paths, made_from), indent=2) + "\n")
+    unfinished.write_text(json.dumps(made | dict.fromkeys(names, made_from), indent=2) + "\n")
     unfinished.replace(record)
-    logger.info("films: %s", ", ".join(paths))
+    logger.info("films: %s", ", ".join(map(str, paths)))
 
 
 def _reconstruction_settings(config: Config, source: str, step: int) -> dict:
@@ -212,7 +224,7 @@ def open_run(config: Config) -> None:
         handler = logging.FileHandler(run_dir / LOG_FILE)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger.addHandler(handler)
-        logger.info("%s", " ".join(sys.argv))
+        logger.debug("%s", " ".join(sys.argv))
     if MODE.value != "reconstruct":
         config_lib.write_flags(run_dir / FLAGS_FILE, config)
 
@@ -232,10 +244,14 @@ def run() -> None:
         raise InputError(f"{run_dir} is no run folder, it has no {FLAGS_FILE}: give another.")
     recorded = config_lib.read_flags(flags_file) if flags_file.exists() else {}
     config = resolve(given, recorded, reconstructing=mode == "reconstruct")
+    if mode in ("all", "reconstruct"):
+        check_reconstruction(config)
     if mode in ("all", "prepare"):
         prepare(config)
     if mode in ("all", "train"):
         train(config)
+    if mode == "all" and config.source:  # the trims were the learnt film's
+        config = dataclasses.replace(config, trim_start=None, trim_end=None)
     if mode in ("all", "reconstruct"):
         reconstruct(config, again=mode == "reconstruct")
 
@@ -243,9 +259,10 @@ def run() -> None:
 def main(argv: list[str]) -> int:
     """Runs; bad input becomes one sentence on stderr and exit code 2."""
     absl_logging.set_verbosity(absl_logging.WARNING)  # orbax tells of every file
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     console = logging.StreamHandler()
+    console.setLevel(logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
     try:

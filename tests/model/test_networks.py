@@ -15,7 +15,7 @@ CONVOLUTIONS = [(72, 128, 80), (36, 64, 160), (18, 32, 320), (9, 16, 640)]
 
 
 def shapes_of(config, name, inputs):
-    """Shapes of the network's outputs and of its intermediate layers, computed without arithmetic."""
+    """Shapes of the network's outputs and of its layers, computed without arithmetic."""
     network = networks.create(config)[name]
 
     def run(key):
@@ -75,7 +75,7 @@ def test_parameter_counts():
     assert round(sum(counts.values()) / 1e6, 1) == 75.7
 
 
-@pytest.mark.parametrize("height, width", [(16, 16), (17, 31), (72, 128), (135, 240), (144, 256)])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), (72, 128), (135, 240)])
 def test_any_size_comes_back(height, width):
     config = Config(width=width, height=height, filters=2, z_dim=3)
     x_BHWC, _ = shapes_of(config, "decoder", jnp.zeros((2, 3)))

@@ -61,7 +61,7 @@ def test_adversarial_is_the_sum_of_three_floored_cross_entropies():
 
 
 def test_the_logarithm_is_floored():
-    """Even the surest wrong answer costs no more than -log 1e-8, and is finite with its gradient."""
+    """Even the surest wrong answer costs no more than -log 1e-8, with a finite gradient."""
     logit_B = jnp.asarray([-1e4, -1e4])
     value, gradient = jax.value_and_grad(objectives.cross_entropy)(logit_B, real=True)
     np.testing.assert_allclose(value, -np.log(1e-8), rtol=1e-6)
@@ -69,7 +69,7 @@ def test_the_logarithm_is_floored():
 
 
 @pytest.mark.parametrize(
-    "network, objective, clipped_to",
+    ("network", "objective", "clipped_to"),
     [
         ("encoder", -3.0, 1e-8),
         ("encoder", 3.0, 3.0),

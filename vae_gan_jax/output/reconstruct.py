@@ -186,11 +186,8 @@ def reconstruct(
     """
     probe = video.probe(source)
     paths = film_paths(config, source)
-    for path in paths.values():
-        if not config.output:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif not path.parent.is_dir():
-            raise InputError(f"--output={config.output} lies in no folder that exists: make it.")
+    if not config.output:
+        (Path(config.run_dir) / "films").mkdir(parents=True, exist_ok=True)
     count = 0
     with contextlib.ExitStack() as stack:
         encoders = {}
