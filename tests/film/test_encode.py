@@ -1,5 +1,6 @@
 """A written film: its codec and container, and what accompanies the picture."""
 
+import contextlib
 import re
 import resource
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from tests.film import films
 from tests.film.test_variants import beep_start, flash_start, sound_seconds
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film import encode
 from vae_gan_jax.film.passthrough import passthrough
 from vae_gan_jax.film.video import Encoder, Framing, decode, probe
 
@@ -183,3 +185,42 @@ def test_the_source_is_not_written_over(tmp_path):
     with pytest.raises(InputError, match="is the film that is read"):
         passthrough(path, tmp_path / "film.mp4", FRAMING)
     assert probe(path).frames == 10
+
+
+def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "PART", 10)
+    noise_THWC = np.random.default_rng(0).integers(0, 256, (34, 48, 64, 3), np.uint8)
+
+    def write(path, upto=None, resume="step 100"):
+        """Writes from where an earlier attempt stopped; returns where that was."""
+        encoder = Encoder(path, 64, 48, Fraction(24000, 1001), resume=resume)
+        first = encoder.frames
+        with contextlib.suppress(KeyboardInterrupt), encoder:
+            for start in range(first, upto or 34, 7):
+                encoder.write(noise_THWC[start : min(start + 7, upto or 34)])
+            if upto:
+                raise KeyboardInterrupt
+        return first
+
+    assert write(tmp_path / "whole.mp4") == 0
+    assert write(tmp_path / "film.mp4", upto=17) == 0
+    assert not (tmp_path / "film.mp4").exists()
+    assert write(tmp_path / "film.mp4", upto=23) == 10
+    assert write(tmp_path / "film.mp4") == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "whole.mp4"]
+    film = probe(tmp_path / "film.mp4")
+    assert (film.frames, film.rate, film.variable_rate) == (34, Fraction(24000, 1001), False)
+    whole_THWC, film_THWC = (
+        np.stack(list(decode(tmp_path / name, Framing(64, 48))))
+        for name in ("whole.mp4", "film.mp4")
+    )
+    np.testing.assert_array_equal(film_THWC, whole_THWC)
+    # A film beside it may stand further back; what was made from something else is of no use.
+    assert write(tmp_path / "film.mp4", upto=23) == 0
+    beside = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(24000, 1001), resume="step 100")
+    beside.go_back(10)
+    with beside:
+        beside.write(noise_THWC[10:])
+    assert probe(tmp_path / "film.mp4").frames == 34
+    assert write(tmp_path / "film.mp4", upto=17) == 0
+    assert write(tmp_path / "film.mp4", resume="step 200") == 0

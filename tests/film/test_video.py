@@ -5,9 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.film import films
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.probe import list_streams
 from vae_gan_jax.film.video import Encoder, Framing, decode, expected_frames, probe
 
 FULL = Framing(64, 48, crop="none")
@@ -107,6 +109,48 @@ def test_an_undamaged_film_is_not_complained_about(tmp_path, caplog):
     path = films.counting_film(tmp_path / "film.mp4", count=60)
     list(decode(path, FULL, strict=True))
     assert not caplog.records
+
+
+def test_the_main_video_stream_is_chosen(tmp_path):
+    small = films.counting_film(tmp_path / "small.mp4", count=10, size=(32, 24))
+    large = films.counting_film(tmp_path / "large.mp4", "25", count=20)
+    Image.new("RGB", (640, 480)).save(tmp_path / "cover.png")
+    films.run_ffmpeg(
+        *("-i", tmp_path / "cover.png", "-i", small, "-i", large, "-map", "0", "-map", "1"),
+        *("-map", "2", "-c", "copy", "-disposition:v:0", "attached_pic", tmp_path / "film.mp4"),
+    )
+    listed = [(s.kind, s.is_picture) for s in list_streams(str(tmp_path / "film.mp4"))[0]]
+    assert sorted(listed) == [("Video", False), ("Video", False), ("Video", True)]
+    film = probe(tmp_path / "film.mp4")
+    assert (film.width, film.height, film.rate) == (64, 48, 25)
+    assert films.numbers(decode(tmp_path / "film.mp4", FULL)) == list(range(20))
+    counts = {
+        stream: sum(1 for _ in decode(tmp_path / "film.mp4", Framing(32, 24, video_stream=stream)))
+        for stream in range(3)
+    }
+    assert sorted(counts.values()) == [1, 10, 20]
+    with pytest.raises(InputError, match="has no video stream 3: it has 3, counted from 0"):
+        probe(tmp_path / "film.mp4", video_stream=3)
+
+
+def test_a_sound_with_a_cover_is_no_film(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "sine=d=1", "-i", tmp_path / "cover.png", "-map", 0, "-map", 1),
+        *("-c:v", "copy", "-disposition:v", "attached_pic", tmp_path / "song.m4a"),
+    )
+    with pytest.raises(InputError, match="has no video"):
+        probe(tmp_path / "song.m4a")
+
+
+def test_names_that_look_like_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    films.counting_film(tmp_path / "film.mp4", count=5)
+    for name in ("-y.mp4", "http:a.mp4", "100%d [a] 'b'.mp4"):
+        (tmp_path / name).write_bytes((tmp_path / "film.mp4").read_bytes())
+        with Encoder(f"out {name}", 64, 48, Fraction(24), sound_from=name) as encoder:
+            encoder.write(np.stack(list(decode(name, FULL))))
+        assert films.numbers(decode(f"out {name}", FULL)) == list(range(5))
 
 
 def test_an_abandoned_decode_ends_ffmpeg(tmp_path):

@@ -1,8 +1,10 @@
 """Frames to a film: encoded as they come, then joined with the sound of their source."""
 
 import contextlib
+import json
 import logging
 import os
+import shutil
 import subprocess
 from fractions import Fraction
 
@@ -16,6 +18,7 @@ from vae_gan_jax.film.trim import section
 
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
 TAGS = "color_primaries=bt709:color_trc=bt709"
+PART = 1000  # frames between which an interrupted film can go on
 # Compressed sound comes in packets of some 21 ms, and one that begins within the range is kept
 # whole: cutting half a packet early, picture and sound end within half a packet of each other.
 HALF_PACKET = 0.0105  # seconds
@@ -28,9 +31,9 @@ logger = logging.getLogger(__name__)
 class Encoder:
     """A film being written; a context manager. It appears under its name whole, or not at all.
 
-    The picture is encoded to a temporary file beside it. Once the frames are counted, that is
+    The picture is encoded to a temporary folder beside it. Once the frames are counted, that is
     joined with every sound track of the source, its chapters and title, and the subtitles that the
-    container takes, all cut to the same range, in a second file, which then takes the name. The
+    container takes, all cut to the same range, in a file that then takes the name. The
     picture is converted with the matrix of BT.709 and tagged so. Where the codec wants even sides,
     an odd one grows by a repeated line.
 
@@ -44,6 +47,10 @@ class Encoder:
       quality: constant rate factor, 0 (best) to 51; default: the codec's, 18 for h264.
       codec: h264, h265, ffv1 or prores.
       upscale: width and height of the film, if not those of the frames; Lanczos.
+      resume: what the film is made from, in words of the caller's. If given, the picture is kept in
+        parts of ``PART`` frames, and an Encoder for the same path and the same words goes on after
+        the last whole one: ``frames`` then says how many are there already. The film is the same
+        as one that was never interrupted.
 
     Raises:
       InputError: the path cannot be written, or does not suit the codec.
@@ -63,6 +70,7 @@ class Encoder:
         quality: int | None = None,
         codec: str = "h264",
         upscale: tuple[int, int] | None = None,
+        resume: str | None = None,
     ):
         self.path = os.fspath(path)
         self.width, self.height, self.rate = width, height, Fraction(rate)
@@ -73,18 +81,42 @@ class Encoder:
         self._range = (video_stream, trim_start, trim_end)
         self._require_place()
         encoding = codecs.picture_arguments(self.path, codec, quality)
-        folder, name = os.path.split(self.path)
-        stem, extension = os.path.splitext(name)
-        self._picture = os.path.join(folder, f".{stem}.picture{extension}")
-        self._whole = os.path.join(folder, f".{stem}.whole{extension}")
         filters = _filters(width, height, upscale, codecs.CODECS[codec].pixel_format)
-        self._process = ffmpeg.Process(
-            ffmpeg.QUIET,
-            ["-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"],
-            ["-r", str(rate), "-i", "pipe:0", "-vf", filters, *encoding],
-            ["-r", str(rate), ffmpeg.url(self._picture)],
-            stdin=subprocess.PIPE,
-        )
+        self._arguments = [
+            *("-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
+            *("-r", str(rate), "-i", "pipe:0", "-vf", filters, *encoding, "-r", str(rate)),
+        ]
+        folder, name = os.path.split(self.path)
+        stem, self._extension = os.path.splitext(name)
+        self._whole = os.path.join(folder, f".{stem}.whole{self._extension}")
+        self._parts = os.path.join(folder, f".{stem}.parts")
+        self._resume, self._process = resume is not None, None
+        try:
+            self._find_parts({"from": resume, "encoding": self._arguments})
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written ({error.strerror}).") from None
+
+    def _find_parts(self, made_from: dict) -> None:
+        """Counts the whole parts of an earlier attempt at the same film; others are removed."""
+        label = os.path.join(self._parts, "made_from.json")
+        with contextlib.suppress(OSError, ValueError), open(label, encoding="utf-8") as file:
+            if self._resume and json.load(file) == made_from:
+                while os.path.exists(self._part(self.frames // PART)):
+                    self.frames += PART
+                return
+        shutil.rmtree(self._parts, ignore_errors=True)
+        os.mkdir(self._parts)
+        with open(label, "w", encoding="utf-8") as file:
+            json.dump(made_from, file)
+
+    def go_back(self, frames: int) -> None:
+        """Before writing: forgets whole parts after ``frames``, where a film beside it stands."""
+        if frames % PART or frames > self.frames or self._process is not None:
+            raise ValueError(f"cannot go back from {self.frames} frames to {frames}")
+        self.frames = frames
+
+    def _part(self, number: int | str) -> str:
+        return os.path.join(self._parts, f"{number}{self._extension}")
 
     def _require_place(self) -> None:
         folder = os.path.dirname(self.path) or "."
@@ -110,6 +142,19 @@ class Encoder:
                 f"frames must be uint8 [B, {self.height}, {self.width}, 3], "
                 f"not {frames_BHWC.dtype} {list(frames_BHWC.shape)}"
             )
+        while len(frames_BHWC):
+            room = PART - self.frames % PART if self._resume else len(frames_BHWC)
+            self._write(frames_BHWC[:room])
+            if self._resume and self.frames % PART == 0:
+                self._end_part()
+            frames_BHWC = frames_BHWC[room:]
+
+    def _write(self, frames_BHWC: np.ndarray) -> None:
+        if self._process is None:
+            self._process = ffmpeg.Process(
+                *(ffmpeg.QUIET, self._arguments, [ffmpeg.url(self._part("unfinished"))]),
+                stdin=subprocess.PIPE,
+            )
         block = memoryview(np.ascontiguousarray(frames_BHWC)).cast("B")
         try:
             while block:
@@ -119,21 +164,30 @@ class Encoder:
             raise InputError(f"{self.path} cannot be written: ffmpeg stopped early.") from None
         self.frames += len(frames_BHWC)
 
+    def _end_part(self) -> None:
+        """Closes the part being written and gives it its number."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._finish(self._process)
+        self._process = None
+        number = (self.frames - 1) // PART if self._resume else 0
+        os.replace(self._part("unfinished"), self._part(number))
+
     def close(self) -> None:
         """Ends the film and gives it its name.
 
         Raises:
           InputError: there were no frames, ffmpeg failed, or the file does not hold every frame.
         """
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._finish(self._process)
         if not self.frames:
             raise InputError(f"{self.path} was given no frames: nothing is written.")
+        if self._process is not None:
+            self._end_part()
         self._finish(
             ffmpeg.Process(
                 ffmpeg.QUIET,
-                ["-y", "-i", ffmpeg.url(self._picture), *self._accompaniment()],
+                ["-y", "-f", "concat", "-i", ffmpeg.url(self._list_parts())],
+                self._accompaniment(),
                 ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart"],
                 ["-t", f"{self._end_of_sound():.6f}", ffmpeg.url(self._whole)],
             )
@@ -145,6 +199,20 @@ class Encoder:
                 "nothing is written; is the disk full?"
             )
         os.replace(self._whole, self.path)
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _list_parts(self) -> str:
+        """Writes the list by which ffmpeg puts the parts one after another."""
+        lines, left, number = ["ffconcat version 1.0"], self.frames, 0
+        while left > 0:
+            count = min(left, PART) if self._resume else left
+            seconds = count / float(self.rate)
+            lines += [f"file {number}{self._extension}", f"duration {seconds:.9f}"]
+            left, number = left - count, number + 1
+        path = os.path.join(self._parts, "parts.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        return path
 
     def _end_of_sound(self) -> float:
         """Seconds at which no more packets begin; the last frame begins earlier in any case."""
@@ -198,10 +266,12 @@ class Encoder:
             if kind is None:
                 self.close()
         finally:
-            self._process.kill()
-            for path in (self._picture, self._whole):
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(path)
+            if self._process is not None:
+                self._process.kill()
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._whole)
+            if not self._resume:
+                shutil.rmtree(self._parts, ignore_errors=True)
 
 
 def _filters(width: int, height: int, upscale: tuple[int, int] | None, pixel_format: str) -> str:
