@@ -154,6 +154,9 @@ class Config:
     )
     seed: int = _setting(0, "Seed of weights, order of frames, noise and samples.", fixed=True)
     sample_every: int = _setting(500, "Steps between sample grids; 0: only after each epoch.")
+    checkpoint_every_minutes: float = _setting(
+        10.0, "Minutes between checkpoints within an epoch.", parse=parse_number
+    )
     keep_epochs: int = _setting(6, "How many epochs' checkpoints are kept, the latest ones.")
 
     # Running the model (4.6)
@@ -180,7 +183,8 @@ class Config:
         for name in ("filters", "z_dim", "batch_size", "keep_epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
-        for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise"):
+        for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
+                     "checkpoint_every_minutes"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"--{name}={getattr(self, name)} must not be negative.")
         if self.sample_every < 0:

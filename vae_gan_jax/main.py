@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def train(config: Config) -> None:
 
     store = frame_store.open_store(Path(config.run_dir) / FRAMES)
     open_run(config)
-    loop.train(config, store.frames_THWC, config.run_dir)
+    loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
 
 
 def check_reconstruction(config: Config) -> None:
@@ -164,7 +165,7 @@ def reconstruct(config: Config, again: bool = True) -> None:
     if not checkpoint.exists(run_dir):
         raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
     open_run(config)
-    with checkpoint.Checkpoints(run_dir, keep=config.keep_epochs) as checkpoints:
+    with checkpoint.Checkpoints(run_dir) as checkpoints:
         made_from = _reconstruction_settings(config, source, checkpoints.latest_step)
         record = run_dir / FILMS / RECONSTRUCTED
         made = json.loads(record.read_text()) if record.exists() else {}
@@ -175,9 +176,12 @@ def reconstruct(config: Config, again: bool = True) -> None:
             logger.info("reconstructed already: %s", ", ".join(map(str, paths)))
             return
         state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
-    statistics = reconstruction.stored_statistics(
-        config, state, run_dir, lambda: frame_store.open_store(run_dir / FRAMES).frames_THWC
-    )
+
+    def training_frames():
+        store = frame_store.open_store(run_dir / FRAMES)
+        return store.frames_THWC, store.training_T
+
+    statistics = reconstruction.stored_statistics(config, state, run_dir, training_frames)
     reconstruction.reconstruct(config, state.params, statistics, source, framing_of(config))
     record.parent.mkdir(parents=True, exist_ok=True)
     unfinished = record.with_suffix(".partial")
@@ -265,6 +269,8 @@ def main(argv: list[str]) -> int:
     console.setLevel(logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
+    for number in (signal.SIGTERM, signal.SIGINT):  # leave, tidying up on the way
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")
@@ -276,9 +282,6 @@ def main(argv: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"vae_gan_jax: {where}{error.strerror or error}.", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("vae_gan_jax: interrupted; the same command goes on.", file=sys.stderr)
-        return 130
     return 0
 
 

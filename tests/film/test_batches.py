@@ -18,11 +18,21 @@ def test_order_is_a_permutation_that_differs_by_epoch_and_repeats_by_seed():
 
 def test_shuffled_goes_on_where_it_was_left():
     frames_THWC = np.arange(14, dtype=np.uint8).reshape(14, 1, 1, 1)
-    whole = [batch.ravel().tolist() for batch in batches.shuffled(frames_THWC, 0, 2, 4)]
-    rest = [batch.ravel().tolist() for batch in batches.shuffled(frames_THWC, 0, 2, 4, first=1)]
+    all_T = np.arange(14)
+    whole = [batch.ravel().tolist() for batch in batches.shuffled(frames_THWC, all_T, 0, 2, 4)]
+    rest = [
+        batch.ravel().tolist() for batch in batches.shuffled(frames_THWC, all_T, 0, 2, 4, first=1)
+    ]
     assert [len(batch) for batch in whole] == [4, 4, 4]  # the two that remain are left out
     assert rest == whole[1:]
     assert len({frame for batch in whole for frame in batch}) == 12
+
+
+def test_shuffled_draws_from_the_given_frames_alone():
+    frames_THWC = np.arange(14, dtype=np.uint8).reshape(14, 1, 1, 1)
+    training_T = np.array([2, 3, 5, 7, 11, 13])
+    drawn = list(batches.shuffled(frames_THWC, training_T, 0, 0, 3))
+    assert sorted(np.concatenate(drawn).ravel()) == training_T.tolist()
 
 
 def test_sequential_leaves_nothing_out():
@@ -37,11 +47,10 @@ def test_prefetch_keeps_order_and_passes_errors_on():
         yield from range(5)
         raise OSError("disk gone")
 
-    got = []
+    ahead = batches.prefetch(broken())
+    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(OSError, match="disk gone"):
-        for item in batches.prefetch(broken()):
-            got.append(item)
-    assert got == [0, 1, 2, 3, 4]
+        next(ahead)
 
 
 def test_a_closed_prefetch_stops_reading_and_closes_its_source():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 
 import chex
 import jax
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import loop, noise_schedule
+from vae_gan_jax.training import loop, noise_schedule, train_step
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,32 @@ def test_the_schedule_changes_with_the_epoch():
     assert noise_schedule.position(step=26, steps_per_epoch=13) == (2, 0)
     assert noise_schedule.position(step=25, steps_per_epoch=13) == (1, 12)
     assert noise_schedule.noise_std((0.25, 0.1), 1) == 0.1
+
+
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_end(
+    small, frames_THWC, whole, tmp_path, monkeypatch
+):
+    """SIGTERM during the first step of two: it is finished and saved, the second comes after."""
+    step = train_step.train_step
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_step, "train_step", interrupted)
+        with pytest.raises(SystemExit) as exit:
+            loop.train(small, frames_THWC, tmp_path)
+    assert exit.value.code == 128 + signal.SIGTERM
+    assert [folder.name for folder in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    state = loop.train(small, frames_THWC, tmp_path)
+    chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(whole[0]))
+    assert [line["step"] for line in metrics_of(tmp_path)] == [1, 2, 4]
+
+
+def test_epochs_are_kept_as_asked_and_the_latest_two_besides(small, frames_THWC, tmp_path):
+    """Four epochs of two steps, a checkpoint at every step that may have one."""
+    config = dataclasses.replace(small, noise_schedule=(0.1,) * 4, keep_epochs=3)
+    loop.train(config, frames_THWC, tmp_path)
+    kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {4, 6, 8}

@@ -16,19 +16,25 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def shuffled(
-    frames_THWC: np.ndarray, seed: int, epoch: int, batch_size: int, first: int = 0
+    frames_THWC: np.ndarray,
+    training_T: np.ndarray,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    first: int = 0,
 ) -> Iterator[np.ndarray]:
     """An epoch's mini-batches in its shuffled order, uint8 ``[batch_size, H, W, C]``.
 
     Args:
       frames_THWC: the film.
+      training_T: numbers of the frames to draw from.
       seed, epoch: choose the order.
       batch_size: frames in a mini-batch; what remains at the end is left for other epochs.
       first: how many mini-batches to skip, when resuming within an epoch.
     """
-    indices_T = order(seed, epoch, len(frames_THWC))
-    for batch in range(first, len(frames_THWC) // batch_size):
-        yield frames_THWC[indices_T[batch * batch_size : (batch + 1) * batch_size]]
+    shuffled_T = training_T[order(seed, epoch, len(training_T))]
+    for batch in range(first, len(training_T) // batch_size):
+        yield frames_THWC[shuffled_T[batch * batch_size : (batch + 1) * batch_size]]
 
 
 def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

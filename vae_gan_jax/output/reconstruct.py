@@ -40,7 +40,9 @@ def _batch_statistics(config: Config, params, batch_stats, frames_BHWC):
     return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), moved)
 
 
-def running_statistics(config: Config, state: TrainState, frames_THWC: np.ndarray):
+def running_statistics(
+    config: Config, state: TrainState, frames_THWC: np.ndarray, training_T: np.ndarray
+):
     """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
 
     The moving averages of training lag behind the weights and hold the noise of the schedule; these
@@ -49,12 +51,15 @@ def running_statistics(config: Config, state: TrainState, frames_THWC: np.ndarra
     Args:
       config: the settings of the run.
       state: the trained state.
-      frames_THWC: the frames it was trained on, uint8.
+      frames_THWC: the film it was trained on, uint8.
+      training_T: numbers of the frames that it was trained on.
 
     Returns:
       ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
     """
-    shuffled = batches.shuffled(frames_THWC, config.seed, config.epochs, config.batch_size)
+    shuffled = batches.shuffled(
+        frames_THWC, training_T, config.seed, config.epochs, config.batch_size
+    )
     collected = [
         flatten_dict(
             jax.device_get(_batch_statistics(config, state.params, state.batch_stats, frames_BHWC))
@@ -75,13 +80,14 @@ def stored_statistics(config: Config, state: TrainState, run_dir: Path, read_fra
     Args:
       config, state: of the run.
       run_dir: the run's folder.
-      read_frames: called for the training frames where the statistics are not there yet.
+      read_frames: called for the film and the numbers of its training frames, where the statistics
+        are not there yet.
     """
     path = Path(run_dir) / STATISTICS / f"{int(state.step)}.msgpack"
     template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
     if path.exists():
         return serialization.from_bytes(template, path.read_bytes())
-    statistics = running_statistics(config, state, read_frames())
+    statistics = running_statistics(config, state, *read_frames())
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial")
     unfinished.write_bytes(serialization.to_bytes(statistics))

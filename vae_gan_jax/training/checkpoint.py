@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import LatestN
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSteps, LatestN
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.training import train_state
@@ -15,16 +15,23 @@ FOLDER = "checkpoints"
 class Checkpoints:
     """The checkpoints of a run folder, each named by its step; a context manager.
 
-    Saving goes on in the background; leaving the context waits for it.
+    Saving goes on in the background; leaving the context waits for it. The latest two are kept, and
+    of those after whole epochs the latest ``keep_epochs``.
 
     Args:
       run_dir: the run's folder.
-      keep: how many of the latest are kept; ``None`` keeps all.
+      steps_per_epoch: mini-batches in an epoch; not needed for reading alone.
+      keep_epochs: not needed for reading alone.
     """
 
-    def __init__(self, run_dir: str | Path, keep: int | None = None):
+    def __init__(
+        self, run_dir: str | Path, steps_per_epoch: int = 1, keep_epochs: int | None = None
+    ):
         self.folder = Path(run_dir).absolute() / FOLDER
-        options = ocp.CheckpointManagerOptions(preservation_policy=LatestN(keep))
+        policy = AnyPreservationPolicy(
+            [LatestN(2), EveryNSteps(steps_per_epoch, max_to_keep=keep_epochs)]
+        )
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self):
