@@ -1,10 +1,12 @@
 """Config: what is refused and in which words, and settings as flags and back."""
 
 import dataclasses
+from fractions import Fraction
 
 import pytest
 
 from vae_gan_jax import config as config_lib
+from vae_gan_jax import run_folder
 from vae_gan_jax.config import Config, InputError
 
 
@@ -64,9 +66,36 @@ def test_flags_are_read_back_exactly(tmp_path):
         first_batch_norm=True,
         noise_schedule=(0.1, 1e-9),
         layout=("output", "stacked"),
+        exclude=((0.0, 1 / 3), (6720.5, None)),
+        fps=Fraction(24000, 1001),
+        upscale=(1280, 720),
+        quality=0,
     )
-    config_lib.write_flags(tmp_path / "flags.txt", config)
-    assert Config(**config_lib.read_flags(tmp_path / "flags.txt")) == config
+    run_folder.record_settings(tmp_path, config)
+    assert Config(**run_folder.recorded_settings(tmp_path)) == config
+
+
+def test_stretches():
+    assert config_lib.parse_stretches("0:00-1:30,1:52:00-end") == ((0, 90), (6720, None))
+    assert config_lib.parse_stretches("") == ()
+    for text in ("1:30", "1:30-1:00", "-5", "5-", "5-5", "a-b"):
+        with pytest.raises(InputError):
+            config_lib.parse_stretches(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (config_lib.parse_size, "1280"),
+        (config_lib.parse_size, "0x5"),
+        (config_lib.parse_rate, "-24"),
+        (config_lib.parse_rate, "24/0"),
+        (config_lib.parse_whole, "1.5"),
+    ],
+)
+def test_what_is_no_size_rate_or_whole_number_is_refused(parse, text):
+    with pytest.raises(InputError, match=" is no "):
+        parse(text)
 
 
 def test_every_setting_says_what_it_is():

@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import main
+from vae_gan_jax import main, run_folder
 
 PROJECT = Path(__file__).parent.parent
 NAMES = [
@@ -23,7 +23,7 @@ def load(monkeypatch):
 
     def load(name):
         flags.FLAGS(["main", f"--flagfile=experiments/{name}.flags"])
-        return flags.FLAGS.mode, main.resolve(main.given_settings(), {}, reconstructing=False)
+        return flags.FLAGS.mode, run_folder.resolve(main.given_settings(), {}, learning=True)
 
     yield load
     flags.FLAGS.unparse_flags()

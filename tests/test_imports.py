@@ -6,11 +6,12 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "vae_gan_jax"
 MAY_IMPORT = {
     "config": set(),
+    "run_folder": {"config"},
     "film": {"film", "config"},
     "model": {"model", "config"},
     "training": {"training", "film", "model", "config"},
     "output": {"output", "training", "film", "model", "config"},
-    "main": {"output", "training", "film", "model", "config"},
+    "main": {"run_folder", "output", "training", "film", "model", "config"},
 }
 
 

@@ -109,6 +109,34 @@ def test_another_film_through_a_trained_run(trained, film, tmp_path):
     assert sum(1 for _ in video.decode(output, framing)) == 14  # frames 12 to 25
 
 
+def test_passthrough_shows_what_would_be_learnt(film, tmp_path):
+    """Without a run folder: two frames of pixels in, the same shape and count out, with sound."""
+    output = tmp_path / "framed.mp4"
+    code, stderr = call(
+        "--mode=passthrough", f"--source={film}", f"--output={output}", "--width=32",
+        "--height=18", "--upscale=64x36",
+    )  # fmt: skip
+    assert code == 0, stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["framed.mp4"]
+    probe = video.probe(output)
+    assert (probe.width, probe.height, probe.frames, probe.audio_streams) == (64, 36, 26, 1)
+
+
+def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
+    """One of them is excluded but for its last frames, and both come out whole."""
+    other = tmp_path / "other.mp4"
+    shutil.copy(film, other)
+    run_dir = tmp_path / "run"
+    code, stderr = call(
+        f"--film={film},{other}", f"--run_dir={run_dir}", "--exclude=0:00-0.5", *SMALL
+    )
+    assert code == 0, stderr
+    assert "training: 28 frames" in (run_dir / "log.txt").read_text()  # frames 12 to 25 of both
+    framing = video.Framing(width=20, height=18, crop="none")
+    for name in ("film.mp4", "other.mp4"):
+        assert sum(1 for _ in video.decode(run_dir / "films" / name, framing)) == 26
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -125,6 +153,8 @@ def test_another_film_through_a_trained_run(trained, film, tmp_path):
         (["--film=FILM", "--colour=red"], "colour"),
         (["--film=FILM", "red"], "'red' is no flag"),
         (["--flagfile=missing.flags"], "missing.flags"),
+        (["--film=FILM", "--output=missing/folder/out.mp4"], "missing/folder/out.mp4"),
+        (["--film=FILM", "--source=missing.mp4"], "missing.mp4"),
         ([], "--film is missing"),
         (["--mode=reconstruct"], "has no checkpoint"),
         (["--mode=train"], "prepare"),

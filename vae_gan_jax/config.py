@@ -7,7 +7,6 @@ import dataclasses
 import math
 import re
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 SMALLEST_SIDE = 16  # pixels: four halvings still leave one
@@ -63,14 +62,83 @@ def parse_schedule(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def parse_rate(text: str) -> Fraction | None:
+    """Frames a second, exact, from ``"24"`` or ``"24000/1001"``; ``None`` from nothing.
+
+    Raises:
+      InputError: the text is no positive number.
+    """
+    if not text:
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise InputError(f"{text!r} is no frame rate: give one such as 24 or 24000/1001.")
+    return rate
+
+
+def parse_stretches(text: str) -> tuple[tuple[float, float | None], ...]:
+    """Stretches of a film from ``"0:00-1:30,1:52:00-end"``: pairs of seconds, the end ``None``.
+
+    Raises:
+      InputError: one is no stretch, or ends before it starts.
+    """
+    stretches = []
+    for entry in filter(None, parse_list(text)):
+        start, _, end = entry.partition("-")
+        stretch = parse_time(start), None if end == "end" else parse_time(end)
+        if not (start and end) or (stretch[1] is not None and stretch[1] <= stretch[0]):
+            raise InputError(f"{entry!r} is no stretch: give start-end such as 0:00-1:30.")
+        stretches.append(stretch)
+    return tuple(stretches)
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """Width and height in pixels from ``"1280x720"``; ``None`` from nothing.
+
+    Raises:
+      InputError: the text is no size.
+    """
+    if not text:
+        return None
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
+        raise InputError(f"{text!r} is no size: give WxH such as 1280x720.")
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
+def parse_whole(text: str) -> int | None:
+    """A whole number from its digits, ``None`` from nothing.
+
+    Raises:
+      InputError: the text is no whole number.
+    """
+    if not text:
+        return None
+    if not text.isdigit():
+        raise InputError(f"{text!r} is no whole number: give one such as 0 or 18.")
+    return int(text)
+
+
 def parse_list(text: str) -> tuple[str, ...]:
     """Comma-separated words."""
     return tuple(entry.strip() for entry in text.split(","))
 
 
-def _setting(default: Any, help: str, *, fixed: bool = False, choices=None, parse=None):
-    """A field of Config. ``fixed``: a run folder holds its runs to the value it was made with."""
-    metadata = {"help": help, "fixed": fixed, "choices": choices, "parse": parse}
+def _setting(default: Any, help: str, *, fixed: bool = False, choices=None, parse=None, show=None):
+    """A field of Config.
+
+    Args:
+      default: its value where none is given.
+      help: what the flag's help says.
+      fixed: a run folder holds its commands to the value it was made with.
+      choices: the words it may be.
+      parse: makes the value of a flag's text; default: the field's type does.
+      show: makes the text of a value that ``parse`` reads back; default: ``to_text`` does.
+    """
+    metadata = {"help": help, "fixed": fixed, "choices": choices, "parse": parse, "show": show}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -89,7 +157,8 @@ class Config:
     run_dir: str = _setting("", "Folder of the run: everything that it makes is kept there.")
     film: str = _setting(
         "",
-        "The film to learn: anything that ffmpeg opens, or demo for the embedded one.",
+        "The film to learn: anything that ffmpeg opens, a folder or glob of numbered stills, "
+        "several of these separated by commas, or demo for the embedded one.",
         fixed=True,
     )
     source: str = _setting("", "The film to reconstruct; default: the learnt one.")
@@ -103,9 +172,27 @@ class Config:
     trim_end: float | None = _setting(
         None, "Where the film ends, seconds or H:MM:SS.", fixed=True, parse=parse_time
     )
-    crop: str = _setting(
-        "16:9", "Central crop to a shape, W:H such as 16:9, or none (pad).", fixed=True
+    exclude: tuple[tuple[float, float | None], ...] = _setting(
+        (),
+        "Stretches not to learn from, such as 0:00-1:30,1:52:00-end.",
+        fixed=True,
+        parse=parse_stretches,
+        show=lambda stretches: ",".join(
+            f"{start}-{'end' if end is None else end}" for start, end in stretches
+        ),
     )
+    crop: str = _setting(
+        "16:9",
+        "Central crop to a shape W:H, the rectangle W:H:X:Y, auto (black bars away) or none (pad).",
+        fixed=True,
+    )
+    video_stream: int | None = _setting(
+        None, "Which video stream, from 0; default: the largest.", fixed=True, parse=parse_whole
+    )
+    fps: Fraction | None = _setting(
+        None, "Frames a second of numbered stills.", fixed=True, parse=parse_rate
+    )
+    strict: bool = _setting(False, "Refuse a damaged film instead of using what decodes of it.")
     width: int = _setting(256, "Width of a frame, pixels.", fixed=True)
     height: int = _setting(144, "Height of a frame, pixels.", fixed=True)
 
@@ -175,6 +262,19 @@ class Config:
         parse=parse_list,
     )
 
+    codec: str = _setting(
+        "h264", "Of the written films.", choices=("h264", "h265", "ffv1", "prores")
+    )
+    quality: int | None = _setting(
+        None, "Constant rate factor, 0 best to 51; default: the codec's own.", parse=parse_whole
+    )
+    upscale: tuple[int, int] | None = _setting(
+        None,
+        "Size of the written films, WxH; default: the frames'.",
+        parse=parse_size,
+        show=lambda size: "x".join(map(str, size)) if size else "",
+    )
+
     def __post_init__(self):
         for name in ("width", "height"):
             side = getattr(self, name)
@@ -195,7 +295,7 @@ class Config:
             raise InputError(f"--learning_rate={self.learning_rate} must be above 0.")
         if not 0 <= self.adam_b1 < 1:
             raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
-        for name in ("noise_schedule", "layout"):
+        for name in ("noise_schedule", "layout", "exclude"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
@@ -212,8 +312,12 @@ class Config:
                     f"--noise_schedule has the negative entry {noise_std}: "
                     "a standard deviation is 0 or more."
                 )
-        if self.crop != "none" and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", self.crop):
-            raise InputError(f"--crop={self.crop} is no shape: give W:H such as 16:9, or none.")
+        if not re.fullmatch(r"auto|none|[1-9]\d*:[1-9]\d*(:\d+:\d+)?", self.crop):
+            raise InputError(
+                f"--crop={self.crop} is no shape: give W:H such as 16:9, W:H:X:Y, auto or none."
+            )
+        if self.quality is not None and self.quality > 51:
+            raise InputError(f"--quality={self.quality} must lie between 0 and 51.")
         start, end = self.trim_start or 0.0, self.trim_end
         if end is not None and end <= start:
             raise InputError(
@@ -227,12 +331,14 @@ class Config:
         return len(self.noise_schedule)
 
 
-def to_text(value: Any) -> str:
-    """A setting's value as its flag is given; the field's parser reads it back exactly."""
+def to_text(field: dataclasses.Field, value: Any) -> str:
+    """A setting's value as its flag is given; ``from_text`` reads it back exactly."""
+    if field.metadata["show"]:
+        return field.metadata["show"](value)
     if value is None:
         return ""
     if isinstance(value, tuple):
-        return ",".join(to_text(entry) for entry in value)
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -247,25 +353,3 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
     if field.type is bool:
         return text == "true"
     return field.type(text)
-
-
-def write_flags(path: Path, config: Config) -> None:
-    """Writes every setting as a flagfile, whole or not at all."""
-    lines = [
-        f"--{field.name}={to_text(getattr(config, field.name))}\n"
-        for field in dataclasses.fields(config)
-    ]
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text("".join(lines))
-    unfinished.replace(path)
-
-
-def read_flags(path: Path) -> dict[str, Any]:
-    """The settings in a file of ``write_flags``; names that no Config has are left out."""
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    settings = {}
-    for line in path.read_text().splitlines():
-        name, _, text = line.removeprefix("--").partition("=")
-        if name in fields:
-            settings[name] = from_text(fields[name], text)
-    return settings

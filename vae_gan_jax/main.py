@@ -15,35 +15,37 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from vae_gan_jax import config as config_lib
+from vae_gan_jax import run_folder
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, video
 
-FLAGS_FILE, LOG_FILE, FRAMES, FILMS = "flags.txt", "log.txt", "frames", "films"
-DEMO = "demo"  # as --film: the embedded one
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
 
 logger = logging.getLogger("vae_gan_jax")
 MODE = flags.DEFINE_enum(
     "mode",
     "all",
-    ["all", "prepare", "train", "reconstruct"],
-    "What to do; all = prepare, train, reconstruct, less what is done already.",
+    ["all", "prepare", "train", "reconstruct", "passthrough"],
+    "What to do; all = prepare, train, reconstruct, less what is done already; passthrough = the "
+    "film as it would be learnt, past the networks.",
 )
 
 
 def _define_flags() -> None:
     """One flag for each field of Config, with its default and help."""
     for field in dataclasses.fields(Config):
-        text, help = config_lib.to_text(field.default), field.metadata["help"]
+        help, choices = field.metadata["help"], field.metadata["choices"]
         if field.metadata["parse"]:
-            flags.DEFINE_string(field.name, text, help)
-        elif field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, text, field.metadata["choices"], help)
-        elif field.type is bool:
-            flags.DEFINE_bool(field.name, field.default, help)
-        elif field.type is int:
-            flags.DEFINE_integer(field.name, field.default, help)
+            flags.DEFINE_string(field.name, config_lib.to_text(field, field.default), help)
+        elif choices:
+            flags.DEFINE_enum(field.name, field.default, choices, help)
         else:
-            flags.DEFINE_string(field.name, text, help)
+            define = {
+                bool: flags.DEFINE_bool,
+                int: flags.DEFINE_integer,
+                str: flags.DEFINE_string,
+            }[field.type]
+            define(field.name, field.default, help)
 
 
 _define_flags()
@@ -57,180 +59,151 @@ def given_settings() -> dict:
     """
     given = {}
     for field in dataclasses.fields(Config):
-        flag = flags.FLAGS[field.name]
+        flag, parse = flags.FLAGS[field.name], field.metadata["parse"]
         if flag.present:
-            parse = field.metadata["parse"]
             given[field.name] = parse(flag.value) if parse else flag.value
     return given
 
 
-def resolve(given: dict, recorded: dict, reconstructing: bool) -> Config:
-    """The Config of this command in its run folder.
-
-    What is not given is what the run was made with; of what is given, all that belongs to the
-    trained model must agree with that. Trims and crop belong to the film that is read: to another
-    ``source`` than the learnt film where only that is reconstructed.
-
-    Args:
-      given: settings of this command.
-      recorded: settings of the run folder, empty for a new one.
-      reconstructing: nothing is learnt by this command.
-
-    Raises:
-      InputError: a given setting disagrees with the run's, or is out of range.
-    """
-    fixed = {field.name for field in dataclasses.fields(Config) if field.metadata["fixed"]}
-    inherited = {name: value for name, value in recorded.items() if name in fixed}
-    if reconstructing and given.get("source"):
-        framing = {"trim_start", "trim_end", "crop"}
-        fixed -= framing
-        inherited |= dict.fromkeys(["trim_start", "trim_end"])
-    for name in sorted(fixed & given.keys() & recorded.keys()):
-        old, new = recorded[name], given[name]
-        if name == "film":
-            same = os.path.abspath(old) == os.path.abspath(new)
-        elif name == "noise_schedule":
-            same = new[: len(old)] == old  # a longer schedule goes on with more epochs
-        else:
-            same = old == new
-        if not same:
-            raise InputError(
-                f"--{name}={config_lib.to_text(new)} disagrees with the run in {given['run_dir']}, "
-                f"made with --{name}={config_lib.to_text(old)}: give that, or another --run_dir."
-            )
-    return Config(**(inherited | given))
+def framing_of(config: Config) -> video.Framing:
+    """What of a film becomes frames."""
+    names = {field.name for field in dataclasses.fields(video.Framing)}
+    return video.Framing(**{name: getattr(config, name) for name in names})
 
 
-def prepare(config: Config):
-    """Film to frames: the run's frame store, made unless it is there."""
-    from vae_gan_jax.film import demo_film, frame_store, video
-
-    if not config.film:
+def prepare(config: Config) -> None:
+    """Films to frames: the run's frame store, made unless it is there."""
+    films, framing = run_folder.learnt_films(config), framing_of(config)
+    if not films:
         raise InputError("--film is missing: give the film to learn.")
-    film = film_path(config)
-    if config.film == DEMO and not film.exists():
-        open_run(config)
-        logger.info("rendering the demo film: %s", film)
-        demo_film.render(film)
-    probe, framing = video.probe(film), framing_of(config)
-    expected = video.expected_frames(probe, framing)
-    if expected is not None and expected < config.batch_size:
+    if config.film == run_folder.DEMO and not os.path.exists(films[0]):
+        run_folder.open_run(config, record=True)
+        logger.info("rendering the demo film: %s", films[0])
+        demo_film.render(films[0])
+    probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
+    expected = [video.expected_frames(probe, framing) for probe in probes]
+    if None not in expected and sum(expected) < config.batch_size:
         raise InputError(
-            f"--batch_size={config.batch_size} is more than the film's {expected} frames: "
+            f"--batch_size={config.batch_size} is more than the film's {sum(expected)} frames: "
             "give a smaller batch or a longer film."
         )
-    open_run(config)
-    return frame_store.prepare([film], Path(config.run_dir) / FRAMES, framing)
-
-
-def film_path(config: Config) -> Path:
-    """The film to learn; the demo film lies in the run folder, where it is rendered."""
-    return Path(config.run_dir) / "demo_film.mp4" if config.film == DEMO else Path(config.film)
+    run_folder.open_run(config, record=True)
+    store = Path(config.run_dir) / run_folder.FRAMES
+    frame_store.prepare(films, store, framing, config.exclude, strict=config.strict)
 
 
 def train(config: Config) -> None:
     """Frames to a trained model, from the newest checkpoint on."""
-    from vae_gan_jax.film import frame_store
+    store = _open_store(config)
+    run_folder.open_run(config, record=True)
     from vae_gan_jax.training import loop
 
-    store = frame_store.open_store(Path(config.run_dir) / FRAMES)
-    open_run(config)
     loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
 
 
-def check_reconstruction(config: Config) -> None:
-    """Refuses before weeks of training what could not be reconstructed after them."""
-    from vae_gan_jax.film import video
+def _open_store(config: Config) -> frame_store.FrameStore:
+    return frame_store.open_store(Path(config.run_dir) / run_folder.FRAMES, config.exclude)
 
+
+def check_output(config: Config) -> None:
+    """Refuses before weeks of training what could not be reconstructed after them."""
     if config.output and not Path(config.output).absolute().parent.is_dir():
         raise InputError(f"--output={config.output} lies in no folder that exists: make it.")
     if config.source:
-        video.probe(config.source)
+        for source in run_folder.sources(config):
+            video.probe(source, config.video_stream, config.fps)
 
 
-def reconstruct(config: Config, again: bool = True) -> None:
-    """The source film through the trained model.
+def reconstruct(config: Config, again: bool) -> None:
+    """The source films through the trained model.
 
     Args:
       config: the settings of this command.
-      again: also where the same film has been made from the same source and model before.
+      again: also films that have been made from the same source and model before.
     """
     import jax
 
-    from vae_gan_jax.film import frame_store
     from vae_gan_jax.output import reconstruct as reconstruction
     from vae_gan_jax.training import checkpoint, train_state
 
-    run_dir, source = Path(config.run_dir), config.source or film_path(config)
+    run_dir = Path(config.run_dir)
     if not checkpoint.exists(run_dir):
         raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
-    open_run(config)
+    sources = run_folder.sources(config)
+    run_folder.open_run(config, record=False)
+    record = run_dir / run_folder.FILMS / RECONSTRUCTED
+    made = json.loads(record.read_text()) if record.exists() else {}
     with checkpoint.Checkpoints(run_dir) as checkpoints:
-        made_from = _reconstruction_settings(config, source, checkpoints.latest_step)
-        record = run_dir / FILMS / RECONSTRUCTED
-        made = json.loads(record.read_text()) if record.exists() else {}
-        paths = reconstruction.film_paths(config, source).values()
-        names = [os.path.relpath(path, run_dir) for path in paths]  # a run folder may be moved
-        as_asked = all(made.get(name) == made_from for name in names)
-        if not again and as_asked and all(path.exists() for path in paths):
-            logger.info("reconstructed already: %s", ", ".join(map(str, paths)))
+        films = {}
+        for source in sources:
+            paths = reconstruction.film_paths(config, run_folder.name_of(source))
+            made_from = _made_from(config, source, checkpoints.latest_step)
+            names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
+            as_asked = all(made.get(name) == made_from for name in names)
+            if not again and as_asked and all(path.exists() for path in paths.values()):
+                logger.info("reconstructed already: %s", ", ".join(map(str, paths.values())))
+            else:
+                films[source] = paths, names, made_from
+        if not films:
             return
         state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
 
     def training_frames():
-        store = frame_store.open_store(run_dir / FRAMES)
+        store = _open_store(config)
         return store.frames_THWC, store.training_T
 
     statistics = reconstruction.stored_statistics(config, state, run_dir, training_frames)
-    reconstruction.reconstruct(config, state.params, statistics, source, framing_of(config))
     record.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = record.with_suffix(".partial")
-    unfinished.write_text(json.dumps(made | dict.fromkeys(names, made_from), indent=2) + "\n")
-    unfinished.replace(record)
-    logger.info("films: %s", ", ".join(map(str, paths)))
+    for source, (paths, names, made_from) in films.items():
+        count = reconstruction.reconstruct(
+            config, state.params, statistics, source, framing_of(config), paths,
+            json.dumps(made_from),
+        )  # fmt: skip
+        made |= dict.fromkeys(names, made_from)
+        unfinished = record.with_suffix(".partial")
+        unfinished.write_text(json.dumps(made, indent=2) + "\n")
+        unfinished.replace(record)
+        logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
 
 
-def _reconstruction_settings(config: Config, source: str, step: int) -> dict:
+def _made_from(config: Config, source: str, step: int) -> dict:
     """All that a reconstructed film depends on, as JSON."""
     status = os.stat(source) if os.path.exists(source) else None
+    dependent = (
+        "trim_start", "trim_end", "crop", "video_stream", "fps", "reconstruct_noise", "batch_norm",
+        "codec", "quality", "upscale", "frames_out",
+    )  # fmt: skip
+    fields = run_folder.FIELDS
     return {
         "source": os.path.abspath(source),
         "bytes": status and status.st_size,
         "modified": status and status.st_mtime,
         "step": step,
-        **{
-            name: getattr(config, name)
-            for name in (
-                "trim_start", "trim_end", "crop", "reconstruct_noise", "batch_norm", "frames_out",
-            )
-        },
-    }  # fmt: skip
+        **{name: config_lib.to_text(fields[name], getattr(config, name)) for name in dependent},
+    }
 
 
-def framing_of(config: Config):
-    """What of the film becomes frames."""
-    from vae_gan_jax.film import video
-
-    return video.Framing(
-        width=config.width,
-        height=config.height,
-        crop=config.crop,
-        trim_start=config.trim_start,
-        trim_end=config.trim_end,
-    )
-
-
-def open_run(config: Config) -> None:
-    """Makes the run folder and its ``flags.txt``, and sends the log into its ``log.txt``."""
-    run_dir = Path(config.run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    if not any(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
-        handler = logging.FileHandler(run_dir / LOG_FILE)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        logger.addHandler(handler)
-        logger.debug("%s", " ".join(sys.argv))
-    if MODE.value != "reconstruct":
-        config_lib.write_flags(run_dir / FLAGS_FILE, config)
+def pass_through(config: Config) -> None:
+    """The films through everything but the networks, to see the framing before training."""
+    for source in run_folder.sources(config):
+        name = (
+            f"{run_folder.name_of(source)}_passthrough.{codecs.CODECS[config.codec].extensions[0]}"
+        )
+        output = Path(config.output or Path(config.run_dir) / run_folder.FILMS / name)
+        if not config.output:
+            video.probe(source, config.video_stream, config.fps)
+            run_folder.open_run(config, record=False)
+            output.parent.mkdir(exist_ok=True)
+        count = passthrough.passthrough(
+            source,
+            output,
+            framing_of(config),
+            strict=config.strict,
+            codec=config.codec,
+            quality=config.quality,
+            upscale=config.upscale,
+        )
+        logger.info("%d frames in %s", count, output)
 
 
 def run() -> None:
@@ -240,33 +213,31 @@ def run() -> None:
       InputError: what was given cannot be used.
     """
     given, mode = given_settings(), MODE.value
-    if not given.get("run_dir"):
+    if not given.get("run_dir") and not (mode == "passthrough" and given.get("output")):
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
-    run_dir = Path(given["run_dir"])
-    flags_file = run_dir / FLAGS_FILE
-    if not flags_file.exists() and run_dir.exists() and any(run_dir.iterdir()):
-        raise InputError(f"{run_dir} is no run folder, it has no {FLAGS_FILE}: give another.")
-    recorded = config_lib.read_flags(flags_file) if flags_file.exists() else {}
-    config = resolve(given, recorded, reconstructing=mode == "reconstruct")
-    if mode in ("all", "reconstruct"):
-        check_reconstruction(config)
+    recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
+    learning = mode in ("all", "prepare", "train")
+    config = run_folder.resolve(given, recorded, learning)
+    check_output(config)
     if mode in ("all", "prepare"):
         prepare(config)
     if mode in ("all", "train"):
         train(config)
-    if mode == "all" and config.source:  # the trims were the learnt film's
-        config = dataclasses.replace(config, trim_start=None, trim_end=None)
+    if mode == "all" and config.source:  # trims and the like were the learnt film's
+        unset = dict.fromkeys(run_folder.OF_THE_SOURCE - {"crop"})
+        config = dataclasses.replace(config, **unset)
     if mode in ("all", "reconstruct"):
         reconstruct(config, again=mode == "reconstruct")
+    if mode == "passthrough":
+        pass_through(config)
 
 
 def main(argv: list[str]) -> int:
     """Runs; bad input becomes one sentence on stderr and exit code 2."""
     absl_logging.set_verbosity(absl_logging.WARNING)  # orbax tells of every file
-    logger.setLevel(logging.DEBUG)
+    logger.setLevel(logging.INFO)
     logger.propagate = False
     console = logging.StreamHandler()
-    console.setLevel(logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
     for number in (signal.SIGTERM, signal.SIGINT):  # leave, tidying up on the way

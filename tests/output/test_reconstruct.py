@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import video
+from vae_gan_jax.film import encode, video
 from vae_gan_jax.output import reconstruct
 from vae_gan_jax.training import train_state
 
@@ -82,6 +82,15 @@ def frames_of(path, width, height):
     return np.stack(list(video.decode(path, framing)))
 
 
+def film_through(config, state, statistics, film, framing, made_from="this"):
+    """The film through the networks: the paths written, by layout."""
+    paths = reconstruct.film_paths(config, "film")
+    for path in paths.values():
+        path.parent.mkdir(exist_ok=True)
+    reconstruct.reconstruct(config, state.params, statistics, str(film), framing, paths, made_from)
+    return paths
+
+
 def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, framing, tmp_path):
     """26 frames at 24000/1001 in batches of 4, as films and as PNGs."""
     config = dataclasses.replace(
@@ -89,19 +98,63 @@ def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, fram
         run_dir=str(tmp_path),
         frames_out=str(tmp_path / "stills"),
         layout=("output", "side_by_side"),
+        upscale=(40, 36),
     )
-    paths = reconstruct.reconstruct(config, state.params, statistics, str(film), framing)
+    paths = film_through(config, state, statistics, film, framing)
     assert [path.name for path in paths.values()] == ["film.mp4", "film_side_by_side.mp4"]
-    for path, width in zip(paths.values(), (20, 40), strict=True):
+    for path, width in zip(paths.values(), (40, 80), strict=True):
         probe = video.probe(path)
-        assert (probe.rate, probe.width, probe.height) == (Fraction(24000, 1001), width, 18)
-        assert len(frames_of(path, width, 18)) == 26
+        assert (probe.rate, probe.width, probe.height) == (Fraction(24000, 1001), width, 36)
+        assert len(frames_of(path, width, 36)) == 26
     stills = sorted((tmp_path / "stills").iterdir())
     assert [still.name for still in stills] == [f"{n:08d}.png" for n in range(1, 27)]
     _, expected = through(config, state, statistics, video.decode(film, framing))
     for still, frame_HWC in zip(stills, expected, strict=True):
         with Image.open(still) as picture:
             np.testing.assert_array_equal(np.asarray(picture), frame_HWC)
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "batch"])
+def test_interrupted_it_goes_on_to_the_same_film(
+    batch_norm, small, state, statistics, film, framing, tmp_path, monkeypatch
+):
+    """Torn after 17 of 26 frames with parts of 6: 12 are kept; noise and batches are as before."""
+    for module in (encode, reconstruct):
+        monkeypatch.setattr(module, "PART", 6)
+    config = dataclasses.replace(small, batch_norm=batch_norm, reconstruct_noise=0.5)
+    whole = dataclasses.replace(
+        config, run_dir=str(tmp_path / "whole"), frames_out=str(tmp_path / "whole" / "stills")
+    )
+    torn = dataclasses.replace(
+        config, run_dir=str(tmp_path / "torn"), frames_out=str(tmp_path / "torn" / "stills")
+    )
+    for folder in ("whole", "torn"):
+        (tmp_path / folder).mkdir()
+    expected = film_through(whole, state, statistics, film, framing)["output"]
+
+    decode, read = video.decode, []
+
+    def tearing(*arguments, **options):
+        for number, frame_HWC in enumerate(decode(*arguments, **options)):
+            if number == 20:
+                raise InputError("torn.")
+            yield frame_HWC
+
+    def counting(*arguments, **options):
+        read.append(options["skip"])
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(video, "decode", tearing)
+    with pytest.raises(InputError, match="torn"):
+        film_through(torn, state, statistics, film, framing)
+    monkeypatch.setattr(video, "decode", counting)
+    path = film_through(torn, state, statistics, film, framing)["output"]
+    assert read == [8]  # the batch before the one that holds frame 12
+    monkeypatch.setattr(video, "decode", decode)
+    np.testing.assert_array_equal(frames_of(path, 20, 18), frames_of(expected, 20, 18))
+    for still in (tmp_path / "whole" / "stills").iterdir():
+        assert (tmp_path / "torn" / "stills" / still.name).read_bytes() == still.read_bytes()
+    assert len(list((tmp_path / "torn" / "stills").iterdir())) == 26
 
 
 def test_a_folder_of_something_else_is_not_overwritten(
@@ -111,23 +164,23 @@ def test_a_folder_of_something_else_is_not_overwritten(
     (tmp_path / "stills" / "diary.txt").write_text("dear")
     config = dataclasses.replace(small, run_dir=str(tmp_path), frames_out=str(tmp_path / "stills"))
     with pytest.raises(InputError, match="holds other files"):
-        reconstruct.reconstruct(config, state.params, statistics, str(film), framing)
+        film_through(config, state, statistics, film, framing)
     assert (tmp_path / "stills" / "diary.txt").read_text() == "dear"
-    assert not list((tmp_path / "films").glob("*"))
+    assert not list((tmp_path / "films").iterdir())
 
 
-def test_a_failure_half_way_leaves_the_earlier_film(
+def test_a_failure_leaves_the_earlier_film(
     small, state, statistics, film, framing, tmp_path, monkeypatch
 ):
     config = dataclasses.replace(small, run_dir=str(tmp_path), output=str(tmp_path / "out.mp4"))
     (tmp_path / "out.mp4").write_bytes(b"earlier")
 
-    def torn(*_):
+    def torn(*_, **__):
         yield np.zeros((18, 20, 3), np.uint8)
         raise InputError("torn.")
 
     monkeypatch.setattr(video, "decode", torn)
     with pytest.raises(InputError, match="torn"):
-        reconstruct.reconstruct(config, state.params, statistics, str(film), framing)
+        film_through(config, state, statistics, film, framing)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"earlier"

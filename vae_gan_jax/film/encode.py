@@ -270,7 +270,7 @@ class Encoder:
                 self._process.kill()
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._whole)
-            if not self._resume:
+            if not (self._resume and os.path.exists(self._part(0))):
                 shutil.rmtree(self._parts, ignore_errors=True)
 
 

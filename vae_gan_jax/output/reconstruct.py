@@ -1,7 +1,6 @@
 """A film through the trained networks, frame for frame (4.6), written as films and as PNGs."""
 
 import contextlib
-import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import batches, video
+from vae_gan_jax.film import batches, codecs, video
+from vae_gan_jax.film.encode import PART
 from vae_gan_jax.model import autoencoder, networks
 from vae_gan_jax.training import metrics_log
 from vae_gan_jax.training.train_state import TrainState
@@ -25,8 +25,6 @@ from vae_gan_jax.training.train_state import TrainState
 STATISTICS = "running_statistics"
 STATISTICS_BATCHES = 100
 PNG_NAME = "{:08d}.png"
-
-logger = logging.getLogger(__name__)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -114,7 +112,7 @@ def reconstruct_batch(config: Config, params, batch_stats, frames_BHWC, key):
 
 
 def reconstruct_frames(
-    config: Config, params, batch_stats, frames
+    config: Config, params, batch_stats, frames, first_batch: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of source and reconstructed frames, in order, every frame once.
 
@@ -123,6 +121,7 @@ def reconstruct_frames(
       params: of the networks, by name.
       batch_stats: of encoder and decoder, by name.
       frames: frames ``[H, W, 3]`` in order.
+      first_batch: number of the first batch, which the noise depends on.
 
     Yields:
       ``(source_BHWC, reconstructed_BHWC)``, uint8, with B the batch size, at the end fewer.
@@ -130,7 +129,7 @@ def reconstruct_frames(
     key = jax.random.key(config.seed)
     before_BHWC, waiting = None, None
     for index, source_BHWC in enumerate(
-        batches.prefetch(batches.sequential(frames, config.batch_size))
+        batches.prefetch(batches.sequential(frames, config.batch_size)), first_batch
     ):
         filled_BHWC = source_BHWC
         if before_BHWC is not None and len(source_BHWC) < config.batch_size:
@@ -155,12 +154,11 @@ LAYOUTS = {
 }
 
 
-def film_paths(config: Config, source: str) -> dict[str, Path]:
+def film_paths(config: Config, name: str) -> dict[str, Path]:
     """Where each layout's film goes: the first to ``--output``, further ones beside it.
 
-    Without ``--output`` they go to the run's ``films``, under the source's name.
+    Without ``--output`` they go to the run's ``films``, under ``name``.
     """
-    stem = Path(source).stem
     paths = {}
     for index, layout in enumerate(config.layout):
         suffix = "" if layout == "output" else f"_{layout}"
@@ -168,14 +166,24 @@ def film_paths(config: Config, source: str) -> dict[str, Path]:
             output = Path(config.output)
             paths[layout] = output.with_stem(output.stem + suffix) if index else output
         else:
-            paths[layout] = Path(config.run_dir) / "films" / f"{stem}{suffix}.mp4"
+            extension = codecs.CODECS[config.codec].extensions[0]
+            paths[layout] = Path(config.run_dir) / "films" / f"{name}{suffix}.{extension}"
     return paths
 
 
 def reconstruct(
-    config: Config, params, batch_stats, source: str, framing: video.Framing
-) -> dict[str, Path]:
+    config: Config,
+    params,
+    batch_stats,
+    source: str,
+    framing: video.Framing,
+    paths: dict[str, Path],
+    made_from: str,
+) -> int:
     """Passes a whole film through the networks and writes it at its own rate, with its sound.
+
+    Decoding, the networks and encoding overlap; memory does not grow with the film. Interrupted,
+    the same call goes on where it stopped, with the frames that it would have had.
 
     Args:
       config: the settings of the run.
@@ -183,79 +191,128 @@ def reconstruct(
       batch_stats: of encoder and decoder, by name.
       source: the film.
       framing: what of it becomes frames.
+      paths: the films to write, by layout.
+      made_from: what an interrupted attempt must have been made from to be continued.
 
     Returns:
-      The films written, by layout.
+      How many frames the film has.
 
     Raises:
       InputError: the film cannot be read, or a result cannot be written where it should go.
     """
-    probe = video.probe(source)
-    paths = film_paths(config, source)
-    if not config.output:
-        (Path(config.run_dir) / "films").mkdir(parents=True, exist_ok=True)
-    count = 0
+    probe = video.probe(source, framing.video_stream, framing.fps)
+    upscale = config.upscale
     with contextlib.ExitStack() as stack:
         encoders = {}
         for layout, path in paths.items():
-            shape = LAYOUTS[layout](*2 * [np.empty((1, config.height, config.width, 3))]).shape
+            pair = 2 * [np.empty((1, config.height, config.width, 3), np.uint8)]
+            _, height, width, _ = LAYOUTS[layout](*pair).shape
+            across, down = width // config.width, height // config.height
             encoders[layout] = stack.enter_context(
                 video.Encoder(
                     path,
-                    width=shape[2],
-                    height=shape[1],
-                    rate=probe.rate,
+                    width,
+                    height,
+                    probe.rate,
                     sound_from=source,
                     trim_start=framing.trim_start,
                     trim_end=framing.trim_end,
+                    video_stream=framing.video_stream,
+                    quality=config.quality,
+                    codec=config.codec,
+                    upscale=upscale and (upscale[0] * across, upscale[1] * down),
+                    resume=made_from,
                 )
             )
-        write_stills = stack.enter_context(_stills(config.frames_out))
+        stills = stack.enter_context(_Stills(config.frames_out, made_from))
+        done = min(encoder.frames for encoder in encoders.values())
+        done = min(done, stills.frames - stills.frames % PART) if config.frames_out else done
+        for encoder in encoders.values():
+            encoder.go_back(done)
+        stills.frames = done
+        # The batches of the first attempt, one of them again: a short last one is filled from it.
+        first_batch = max(0, done // config.batch_size - 1)
+        skipped = first_batch * config.batch_size
+        frames = video.decode(source, framing, skip=skipped, strict=config.strict)
         progress = stack.enter_context(
-            tqdm(total=video.expected_frames(probe, framing), unit="frame", desc="reconstructing")
+            tqdm(
+                total=video.expected_frames(probe, framing),
+                initial=done,
+                unit="frame",
+                desc="reconstructing",
+                mininterval=1,
+            )
         )
-        frames = video.decode(source, framing)
-        for source_BHWC, output_BHWC in reconstruct_frames(config, params, batch_stats, frames):
+        again = done - skipped
+        for source_BHWC, output_BHWC in reconstruct_frames(
+            config, params, batch_stats, frames, first_batch
+        ):
+            source_BHWC, output_BHWC = source_BHWC[again:], output_BHWC[again:]
+            again = max(0, again - config.batch_size)
             for layout, encoder in encoders.items():
                 encoder.write(LAYOUTS[layout](source_BHWC, output_BHWC))
-            write_stills(output_BHWC)
-            count += len(output_BHWC)
+            stills.write(output_BHWC)
+            done += len(output_BHWC)
             progress.update(len(output_BHWC))
-        if count == 0:
-            raise InputError(f"{source} has no frames between the trims: widen them.")
-    logger.info("reconstructed %d frames of %s", count, source)
-    return paths
+    return done
 
 
-@contextlib.contextmanager
-def _stills(folder: str):
-    """A function that writes frames as PNGs numbered from 1; the folder appears whole.
+class _Stills:
+    """Frames as PNGs numbered from 1 in a folder that appears whole; a context manager.
 
-    An earlier reconstruction's folder is replaced; one that holds anything else is refused.
+    Unfinished, it is called ``folder.partial`` and is continued if made from the same. An earlier
+    reconstruction's folder is replaced; one that holds anything else is refused.
+
+    Args:
+      folder: where they go; with "" nothing is written.
+      made_from: what they are made from.
+
+    Raises:
+      InputError: the folder holds something else, or cannot be made.
     """
-    if not folder:
-        yield lambda frames_BHWC: None
-        return
-    folder = Path(folder)
-    if folder.exists() and not (
-        folder.is_dir() and all(re.fullmatch(r"\d{8}\.png", item.name) for item in folder.iterdir())
-    ):
-        raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
-    unfinished = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    count = 0
 
-    def write(frames_BHWC):
-        nonlocal count
-        for frame_HWC in frames_BHWC:
-            count += 1
-            metrics_log.write_png(unfinished / PNG_NAME.format(count), frame_HWC)
+    def __init__(self, folder: str, made_from: str):
+        self.frames = 0
+        self._folder = Path(folder) if folder else None
+        if self._folder is None:
+            return
+        if self._folder.exists() and not _holds_stills_alone(self._folder):
+            raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
+        self._unfinished = self._folder.with_name(self._folder.name + ".partial")
+        label = self._unfinished / "made_from.json"
+        if not label.exists() or label.read_text() != made_from:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            self._unfinished.mkdir(parents=True)
+            label.write_text(made_from)
+        while self._still(self.frames + 1).exists():
+            self.frames += 1
 
-    try:
-        yield write
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    def _still(self, number: int) -> Path:
+        return self._unfinished / PNG_NAME.format(number)
+
+    def write(self, frames_BHWC: np.ndarray) -> None:
+        """Writes the next frames."""
+        for frame_HWC in frames_BHWC if self._folder else ():
+            self.frames += 1
+            metrics_log.write_png(self._still(self.frames), frame_HWC)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exception, *_):
+        if self._folder is None:
+            return
+        if exception is not None:
+            if not self.frames:
+                shutil.rmtree(self._unfinished, ignore_errors=True)
+            return
+        (self._unfinished / "made_from.json").unlink()
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._unfinished.rename(self._folder)
+
+
+def _holds_stills_alone(folder: Path) -> bool:
+    return folder.is_dir() and all(
+        re.fullmatch(r"\d{8}\.png", item.name) for item in folder.iterdir()
+    )

@@ -143,7 +143,7 @@ def _mini_batches(config: Config, frames_THWC, training_T, first_step: int):
 
 
 class _Signals:
-    """Holds back SIGTERM and SIGINT until the loop asks; the second one ends the program at once."""
+    """Holds back SIGTERM and SIGINT until the loop asks; a second one ends the program at once."""
 
     received = 0
 

@@ -1,0 +1,142 @@
+"""A run's folder: the settings it was made with, and what holds later commands to them."""
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from vae_gan_jax.config import Config, InputError, from_text, to_text
+
+FLAGS_FILE, LOG_FILE, FRAMES, FILMS = "flags.txt", "log.txt", "frames", "films"
+DEMO, DEMO_FILM = "demo", "demo_film.mp4"  # as --film; the embedded film, rendered here
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+# Of another film than the learnt one, these say what of it becomes frames.
+OF_THE_SOURCE = {"trim_start", "trim_end", "crop", "video_stream", "fps"}
+
+logger = logging.getLogger(__name__)
+
+
+def recorded_settings(run_dir: Path) -> dict[str, Any]:
+    """The settings a run folder was made with; none where there is no folder, or an empty one.
+
+    Raises:
+      InputError: the folder holds something else than a run.
+    """
+    path = run_dir / FLAGS_FILE
+    if not path.exists():
+        if run_dir.exists() and any(run_dir.iterdir()):
+            raise InputError(f"{run_dir} is no run folder, it has no {FLAGS_FILE}: give another.")
+        return {}
+    settings = {}
+    for line in path.read_text().splitlines():
+        name, _, text = line.removeprefix("--").partition("=")
+        if name in FIELDS:
+            settings[name] = from_text(FIELDS[name], text)
+    return settings
+
+
+def record_settings(run_dir: Path, config: Config) -> None:
+    """Writes every setting as a flagfile, whole or not at all."""
+    unfinished = run_dir / f"{FLAGS_FILE}.partial"
+    unfinished.write_text(
+        "".join(
+            f"--{name}={to_text(field, getattr(config, name))}\n" for name, field in FIELDS.items()
+        )
+    )
+    unfinished.replace(run_dir / FLAGS_FILE)
+
+
+def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> Config:
+    """The Config of a command in its run folder.
+
+    What is not given is what the run was made with; what is given must agree with that where it
+    belongs to the trained model. A longer noise schedule agrees with its beginning.
+
+    Args:
+      given: settings of this command.
+      recorded: settings of the run folder, empty for a new one.
+      learning: the command prepares or trains; if not, and it names another ``source``, trims, crop
+        and the like are that film's, and only the crop is the run's where none is given.
+
+    Raises:
+      InputError: a given setting disagrees with the run's, or is out of range.
+    """
+    fixed = {name for name, field in FIELDS.items() if field.metadata["fixed"]}
+    inherited = {name: value for name, value in recorded.items() if name in fixed}
+    if not learning and given.get("source"):
+        fixed -= OF_THE_SOURCE
+        inherited = {name: value for name, value in inherited.items() if name in fixed | {"crop"}}
+    for name in sorted(fixed & given.keys() & recorded.keys()):
+        old, new = recorded[name], given[name]
+        if name == "film":
+            same = _absolute(old) == _absolute(new)
+        elif name == "noise_schedule":
+            same = new[: len(old)] == old
+        else:
+            same = old == new
+        if not same:
+            new, old = (to_text(FIELDS[name], value) for value in (new, old))
+            raise InputError(
+                f"--{name}={new} disagrees with the run in {given['run_dir']}, made with "
+                f"--{name}={old}: give that, or another --run_dir."
+            )
+    return Config(**(inherited | given))
+
+
+def _absolute(films: str) -> list[str]:
+    return [os.path.abspath(film) for film in split_films(films)]
+
+
+def split_films(films: str) -> list[str]:
+    """The films that --film or --source name: one whose name has a comma, or several."""
+    if os.path.exists(films):
+        return [films]
+    return [film.strip() for film in films.split(",") if film.strip()]
+
+
+def learnt_films(config: Config) -> list[str]:
+    """Paths of the films to learn; the demo film lies in the run folder."""
+    if config.film == DEMO:
+        return [os.path.join(config.run_dir, DEMO_FILM)]
+    return split_films(config.film)
+
+
+def sources(config: Config) -> list[str]:
+    """Paths of the films to reconstruct.
+
+    Raises:
+      InputError: there are none, or several that would be written to one file.
+    """
+    films = split_films(config.source) or learnt_films(config)
+    if not films:
+        raise InputError("--source is missing: give the film to reconstruct.")
+    if config.output and len(films) > 1:
+        raise InputError("--output is one file and there are several films: leave it out.")
+    names = [name_of(film) for film in films]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise InputError(f"two films are named {twice.pop()}: reconstruct them one at a time.")
+    return films
+
+
+def name_of(film: str) -> str:
+    """What a film's reconstruction is called: after its file or folder, of a glob its folder."""
+    path = Path(film)
+    if any(sign in path.name for sign in "*?["):
+        path = path.parent
+    return path.resolve().stem if not path.is_dir() else path.resolve().name
+
+
+def open_run(config: Config, record: bool) -> None:
+    """Makes the run folder, sends the log into its ``log.txt``, records the settings if asked."""
+    run_dir = Path(config.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    package = logging.getLogger("vae_gan_jax")
+    if not any(isinstance(handler, logging.FileHandler) for handler in package.handlers):
+        handler = logging.FileHandler(run_dir / LOG_FILE)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        package.addHandler(handler)
+    if record:
+        record_settings(run_dir, config)
