@@ -165,6 +165,10 @@ class Config:
     output: str = _setting("", "The reconstructed film; default: RUN_DIR/films/NAME.mp4.")
     frames_out: str = _setting("", "Folder for the reconstructed frames as numbered PNGs.")
 
+    frames_dir: str = _setting(
+        "", "Folder of prepared frames that runs share; default: each run keeps its own."
+    )
+
     # From film to frames (4.1, 5.1)
     trim_start: float | None = _setting(
         None, "Where the film starts, seconds or H:MM:SS.", fixed=True, parse=parse_time

@@ -88,8 +88,7 @@ def prepare(config: Config) -> None:
             "give a smaller batch or a longer film."
         )
     run_folder.open_run(config, record=True)
-    store = Path(config.run_dir) / run_folder.FRAMES
-    frame_store.prepare(films, store, framing, config.exclude, strict=config.strict)
+    frame_store.prepare(films, _store_folder(config), framing, config.exclude, strict=config.strict)
 
 
 def train(config: Config) -> None:
@@ -102,7 +101,15 @@ def train(config: Config) -> None:
 
 
 def _open_store(config: Config) -> frame_store.FrameStore:
-    return frame_store.open_store(Path(config.run_dir) / run_folder.FRAMES, config.exclude)
+    return frame_store.open_store(_store_folder(config), config.exclude)
+
+
+def _store_folder(config: Config) -> Path:
+    """Where the run's frames lie: in its folder, or among those that runs share."""
+    if not config.frames_dir:
+        return Path(config.run_dir) / run_folder.FRAMES
+    films, framing = run_folder.learnt_films(config), framing_of(config)
+    return Path(config.frames_dir) / frame_store.name_for(films, framing)
 
 
 def check_output(config: Config) -> None:

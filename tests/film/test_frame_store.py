@@ -1,6 +1,8 @@
 """Prepared frames are the film's, whole, and prepared again only when something changed."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -114,3 +116,27 @@ def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, p
     with pytest.raises(InputError, match=r"need 0\.4 MB and .* has 67\.1 MB free"):
         frame_store.prepare([film], tmp_path / "frames", FRAMING)
     assert not preparations
+
+
+def test_two_processes_prepare_one_store_once(tmp_path):
+    """Both ask for the same at the same time: one decodes, the other waits and finds it done."""
+    path = counting_film(tmp_path / "shared.mp4")
+    code = (
+        "import sys; from vae_gan_jax.film import frame_store, video; "
+        "store = frame_store.prepare([sys.argv[1]], sys.argv[2], video.Framing(64, 48)); "
+        "print(len(store.frames_THWC), store.verify())"
+    )
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "shared")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert {process.communicate()[0] for process in running} == {"48 None\n"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["shared", "shared.mp4"]
+
+
+def test_names_of_shared_stores_differ_with_film_and_framing():
+    names = {
+        frame_store.name_for(films, Framing(64, 36, crop))
+        for films in (["a.mp4"], ["b.mp4"], ["a.mp4", "b.mp4"])
+        for crop in ("16:9", "none")
+    }
+    assert len(names) == 6
+    assert frame_store.name_for(["./a.mp4"], Framing(64, 36)) in names

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
@@ -172,25 +173,47 @@ def prepare(
     folder = os.fspath(folder)
     settings = _settings(framing)
     probes = [probe(film, framing.video_stream, framing.fps) for film in films]
-    with contextlib.suppress(InputError):
-        store = open_store(folder, exclude)
-        if _agrees(store.manifest, settings, probes):
-            return store
-    _require_room(folder, sum(_bytes(film, framing) for film in probes))
-    unfinished = folder.rstrip(os.sep) + ".partial"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        os.makedirs(unfinished)
-        _decode_into(unfinished, settings, probes, framing, strict)
-        _publish(unfinished, folder)
-    except OSError as error:
-        raise InputError(
-            f"the frames cannot be kept in {folder} ({error.strerror}): "
-            "make room or give another folder."
-        ) from None
-    finally:
+    with _alone_beside(folder):
+        with contextlib.suppress(InputError):
+            store = open_store(folder, exclude)
+            if _agrees(store.manifest, settings, probes):
+                return store
+        _require_room(folder, sum(_bytes(film, framing) for film in probes))
+        unfinished = folder.rstrip(os.sep) + ".partial"
         shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            os.makedirs(unfinished)
+            _decode_into(unfinished, settings, probes, framing, strict)
+            _publish(unfinished, folder)
+        except OSError as error:
+            raise InputError(
+                f"the frames cannot be kept in {folder} ({error.strerror}): "
+                "make room or give another folder."
+            ) from None
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return open_store(folder, exclude)
+
+
+def name_for(films: Sequence[str | os.PathLike], framing: Framing) -> str:
+    """A folder's name for the frames of these films under these settings, among those of others."""
+    asked = [[os.path.abspath(film) for film in films], _settings(framing)]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    stem = os.path.splitext(os.path.basename(os.path.abspath(films[0])))[0]
+    return f"{stem}_{framing.width}x{framing.height}_{digest[:12]}"
+
+
+@contextlib.contextmanager
+def _alone_beside(folder: str):
+    """Keeps other processes from preparing frames beside these at the same time: they wait."""
+    beside = os.path.dirname(os.path.abspath(folder))
+    os.makedirs(beside, exist_ok=True)
+    held = os.open(beside, os.O_RDONLY)  # the folder is its own lock, so that none is left behind
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _settings(framing: Framing) -> dict[str, Any]:
