@@ -1,6 +1,6 @@
 """How fast films become frames and frames films, against ffmpeg doing the same by itself.
 
-python benchmarks/film_io.py FILM [--seconds=60] [--rounds=3]
+    python -m benchmarks.film_io FILM [--seconds=60] [--rounds=3]
 
 Each job is done in turn with ffmpeg's own, so that whatever else the machine is busy with slows
 both; the rates are of the medians.

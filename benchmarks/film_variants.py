@@ -1,6 +1,6 @@
 """Films of every kind through the passthrough, as a table: what went in and what came out.
 
-python benchmarks/film_variants.py [FILM...]
+    python -m benchmarks.film_variants [FILM...]
 
 The films that the tests make, one of ten thousand frames, and the given ones. For each: frames in
 and out; by how much the durations differ, in frames; size as shown, in and out; the largest

@@ -93,14 +93,15 @@ def prepare(config: Config) -> None:
 
 def train(config: Config) -> None:
     """Frames to a trained model, from the newest checkpoint on."""
-    store = _open_store(config)
+    store = open_store(config)
     run_folder.open_run(config, record=True)
     from vae_gan_jax.training import loop
 
     loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
 
 
-def _open_store(config: Config) -> frame_store.FrameStore:
+def open_store(config: Config) -> frame_store.FrameStore:
+    """The run's prepared frames."""
     return frame_store.open_store(_store_folder(config), config.exclude)
 
 
@@ -156,7 +157,7 @@ def reconstruct(config: Config, again: bool) -> None:
         state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
 
     def training_frames():
-        store = _open_store(config)
+        store = open_store(config)
         return store.frames_THWC, store.training_T
 
     statistics = reconstruction.stored_statistics(config, state, run_dir, training_frames)
