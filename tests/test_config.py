@@ -5,8 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from vae_gan_jax import config as config_lib
-from vae_gan_jax import run_folder
+from vae_gan_jax import flag_text, run_folder
 from vae_gan_jax.config import Config, InputError
 
 
@@ -40,23 +39,23 @@ def test_a_setting_out_of_range_is_refused_in_a_sentence(settings, sentence):
     [("", None), ("90", 90.0), ("90.5", 90.5), ("1:30", 90.0), ("1:01:30.5", 3690.5)],
 )
 def test_times(text, seconds):
-    assert config_lib.parse_time(text) == seconds
+    assert flag_text.parse_time(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["soon", "1:2:3:4", "-3", "1h", "nan"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InputError, match="is no time"):
-        config_lib.parse_time(text)
+        flag_text.parse_time(text)
 
 
 @pytest.mark.parametrize("text", ["0.25,lots", "", "0.25,,0.1", "0.25,nan", "1/0"])
 def test_a_schedule_with_an_entry_that_is_no_number_is_refused(text):
     with pytest.raises(InputError, match="entry that is no number"):
-        config_lib.parse_schedule(text)
+        flag_text.parse_schedule(text)
 
 
 def test_numbers_may_be_fractions():
-    assert config_lib.parse_number("1/72") == Config().adversarial_weight
+    assert flag_text.parse_number("1/72") == Config().adversarial_weight
 
 
 def test_flags_are_read_back_exactly(tmp_path):
@@ -76,21 +75,21 @@ def test_flags_are_read_back_exactly(tmp_path):
 
 
 def test_stretches():
-    assert config_lib.parse_stretches("0:00-1:30,1:52:00-end") == ((0, 90), (6720, None))
-    assert config_lib.parse_stretches("") == ()
+    assert flag_text.parse_stretches("0:00-1:30,1:52:00-end") == ((0, 90), (6720, None))
+    assert flag_text.parse_stretches("") == ()
     for text in ("1:30", "1:30-1:00", "-5", "5-", "5-5", "a-b"):
         with pytest.raises(InputError):
-            config_lib.parse_stretches(text)
+            flag_text.parse_stretches(text)
 
 
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (config_lib.parse_size, "1280"),
-        (config_lib.parse_size, "0x5"),
-        (config_lib.parse_rate, "-24"),
-        (config_lib.parse_rate, "24/0"),
-        (config_lib.parse_whole, "1.5"),
+        (flag_text.parse_size, "1280"),
+        (flag_text.parse_size, "0x5"),
+        (flag_text.parse_rate, "-24"),
+        (flag_text.parse_rate, "24/0"),
+        (flag_text.parse_whole, "1.5"),
     ],
 )
 def test_what_is_no_size_rate_or_whole_number_is_refused(parse, text):

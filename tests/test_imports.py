@@ -5,7 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "vae_gan_jax"
 MAY_IMPORT = {
-    "config": set(),
+    "flag_text": set(),
+    "config": {"flag_text"},
     "run_folder": {"config"},
     "film": {"film", "config"},
     "model": {"model", "config"},

@@ -132,6 +132,7 @@ def reconstruct(config: Config, again: bool) -> None:
     import jax
 
     from vae_gan_jax.output import reconstruct as reconstruction
+    from vae_gan_jax.output import running_statistics
     from vae_gan_jax.training import checkpoint, train_state
 
     run_dir = Path(config.run_dir)
@@ -160,7 +161,7 @@ def reconstruct(config: Config, again: bool) -> None:
         store = open_store(config)
         return store.frames_THWC, store.training_T
 
-    statistics = reconstruction.stored_statistics(config, state, run_dir, training_frames)
+    statistics = running_statistics.stored(config, state, run_dir, training_frames)
     record.parent.mkdir(parents=True, exist_ok=True)
     for source, (paths, names, made_from) in films.items():
         count = reconstruction.reconstruct(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import encode, video
-from vae_gan_jax.output import reconstruct
+from vae_gan_jax.output import reconstruct, running_statistics
 from vae_gan_jax.training import train_state
 
 
@@ -22,7 +22,7 @@ def state(small):
 
 @pytest.fixture(scope="module")
 def statistics(small, state, frames_THWC):
-    return reconstruct.running_statistics(small, state, frames_THWC, np.arange(10))
+    return running_statistics.estimate(small, state, frames_THWC, np.arange(10))
 
 
 def through(config, state, statistics, frames):
@@ -51,7 +51,7 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
     """With frames that are all one batch over again, they are that batch's own."""
     random = np.random.default_rng(3)
     batch_BHWC = random.integers(0, 256, (4, small.height, small.width, 3), dtype=np.uint8)
-    own = reconstruct.running_statistics(small, state, batch_BHWC, np.arange(4))
+    own = running_statistics.estimate(small, state, batch_BHWC, np.arange(4))
     _, running = through(small, state, own, batch_BHWC)
     _, batch = through(
         dataclasses.replace(small, batch_norm="batch"), state, statistics, batch_BHWC
@@ -62,11 +62,9 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
 
 
 def test_statistics_are_kept_in_the_run_folder(small, state, statistics, frames_THWC, tmp_path):
-    stored = reconstruct.stored_statistics(
-        small, state, tmp_path, lambda: (frames_THWC, np.arange(10))
-    )
+    stored = running_statistics.stored(small, state, tmp_path, lambda: (frames_THWC, np.arange(10)))
     chex.assert_trees_all_close(stored, statistics)
-    again = reconstruct.stored_statistics(
+    again = running_statistics.stored(
         small, state, tmp_path, lambda: pytest.fail("the frames were read again")
     )
     chex.assert_trees_all_equal(again, stored)

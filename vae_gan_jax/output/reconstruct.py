@@ -1,96 +1,19 @@
 """A film through the trained networks, frame for frame (4.6), written as films and as PNGs."""
 
 import contextlib
-import re
-import shutil
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import serialization
-from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches, codecs, video
 from vae_gan_jax.film.encode import PART
-from vae_gan_jax.model import autoencoder, networks
-from vae_gan_jax.training import metrics_log
-from vae_gan_jax.training.train_state import TrainState
-
-STATISTICS = "running_statistics"
-STATISTICS_BATCHES = 100
-PNG_NAME = "{:08d}.png"
-
-
-@partial(jax.jit, static_argnames="config")
-def _batch_statistics(config: Config, params, batch_stats, frames_BHWC):
-    """Means and variances of one batch in every batch norm of encoder and decoder, noise 0."""
-    zeros = jax.tree.map(jnp.zeros_like, batch_stats)
-    _, moved = autoencoder.autoencode(
-        config, params, zeros, frames_BHWC, jax.random.key(0), 0.0, train=True
-    )
-    # A moving average that starts from 0 holds the batch's statistics times its share.
-    return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), moved)
-
-
-def running_statistics(
-    config: Config, state: TrainState, frames_THWC: np.ndarray, training_T: np.ndarray
-):
-    """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
-
-    The moving averages of training lag behind the weights and hold the noise of the schedule; these
-    do neither. Mini-batches are shuffled as in training, 100 of them or as many as the film has.
-
-    Args:
-      config: the settings of the run.
-      state: the trained state.
-      frames_THWC: the film it was trained on, uint8.
-      training_T: numbers of the frames that it was trained on.
-
-    Returns:
-      ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
-    """
-    shuffled = batches.shuffled(
-        frames_THWC, training_T, config.seed, config.epochs, config.batch_size
-    )
-    collected = [
-        flatten_dict(
-            jax.device_get(_batch_statistics(config, state.params, state.batch_stats, frames_BHWC))
-        )
-        for frames_BHWC in islice(shuffled, STATISTICS_BATCHES)
-    ]
-    stacked = {path: np.stack([batch[path] for batch in collected]) for path in collected[0]}
-    statistics = {path: values.mean(axis=0) for path, values in stacked.items()}
-    for *layer, name in stacked:
-        if name == "var":  # law of total variance: within the batches, and between them
-            statistics[*layer, "var"] += stacked[*layer, "mean"].var(axis=0)
-    return unflatten_dict(statistics)
-
-
-def stored_statistics(config: Config, state: TrainState, run_dir: Path, read_frames):
-    """``running_statistics``, kept in the run folder: a run reconstructs without its frames.
-
-    Args:
-      config, state: of the run.
-      run_dir: the run's folder.
-      read_frames: called for the film and the numbers of its training frames, where the statistics
-        are not there yet.
-    """
-    path = Path(run_dir) / STATISTICS / f"{int(state.step)}.msgpack"
-    template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
-    if path.exists():
-        return serialization.from_bytes(template, path.read_bytes())
-    statistics = running_statistics(config, state, *read_frames())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_bytes(serialization.to_bytes(statistics))
-    unfinished.replace(path)
-    return statistics
+from vae_gan_jax.model import autoencoder
+from vae_gan_jax.output.stills import Stills
 
 
 @partial(jax.jit, static_argnames="config")
@@ -224,7 +147,7 @@ def reconstruct(
                     resume=made_from,
                 )
             )
-        stills = stack.enter_context(_Stills(config.frames_out, made_from))
+        stills = stack.enter_context(Stills(config.frames_out, made_from))
         done = min(encoder.frames for encoder in encoders.values())
         done = min(done, stills.frames - stills.frames % PART) if config.frames_out else done
         for encoder in encoders.values():
@@ -255,64 +178,3 @@ def reconstruct(
             done += len(output_BHWC)
             progress.update(len(output_BHWC))
     return done
-
-
-class _Stills:
-    """Frames as PNGs numbered from 1 in a folder that appears whole; a context manager.
-
-    Unfinished, it is called ``folder.partial`` and is continued if made from the same. An earlier
-    reconstruction's folder is replaced; one that holds anything else is refused.
-
-    Args:
-      folder: where they go; with "" nothing is written.
-      made_from: what they are made from.
-
-    Raises:
-      InputError: the folder holds something else, or cannot be made.
-    """
-
-    def __init__(self, folder: str, made_from: str):
-        self.frames = 0
-        self._folder = Path(folder) if folder else None
-        if self._folder is None:
-            return
-        if self._folder.exists() and not _holds_stills_alone(self._folder):
-            raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
-        self._unfinished = self._folder.with_name(self._folder.name + ".partial")
-        label = self._unfinished / "made_from.json"
-        if not label.exists() or label.read_text() != made_from:
-            shutil.rmtree(self._unfinished, ignore_errors=True)
-            self._unfinished.mkdir(parents=True)
-            label.write_text(made_from)
-        while self._still(self.frames + 1).exists():
-            self.frames += 1
-
-    def _still(self, number: int) -> Path:
-        return self._unfinished / PNG_NAME.format(number)
-
-    def write(self, frames_BHWC: np.ndarray) -> None:
-        """Writes the next frames."""
-        for frame_HWC in frames_BHWC if self._folder else ():
-            self.frames += 1
-            metrics_log.write_png(self._still(self.frames), frame_HWC)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, exception, *_):
-        if self._folder is None:
-            return
-        if exception is not None:
-            if not self.frames:
-                shutil.rmtree(self._unfinished, ignore_errors=True)
-            return
-        (self._unfinished / "made_from.json").unlink()
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
-        self._unfinished.rename(self._folder)
-
-
-def _holds_stills_alone(folder: Path) -> bool:
-    return folder.is_dir() and all(
-        re.fullmatch(r"\d{8}\.png", item.name) for item in folder.iterdir()
-    )

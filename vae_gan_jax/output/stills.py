@@ -1,0 +1,73 @@
+"""Reconstructed frames as a folder of numbered PNGs."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.training import metrics_log
+
+NAME = "{:08d}.png"
+
+
+class Stills:
+    """Frames as PNGs numbered from 1 in a folder that appears whole; a context manager.
+
+    Unfinished, it is called ``folder.partial`` and is continued if made from the same. An earlier
+    reconstruction's folder is replaced; one that holds anything else is refused.
+
+    Args:
+      folder: where they go; with "" nothing is written.
+      made_from: what they are made from.
+
+    Raises:
+      InputError: the folder holds something else, or cannot be made.
+    """
+
+    def __init__(self, folder: str, made_from: str):
+        self.frames = 0
+        self._folder = Path(folder) if folder else None
+        if self._folder is None:
+            return
+        if self._folder.exists() and not _holds_stills_alone(self._folder):
+            raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
+        self._unfinished = self._folder.with_name(self._folder.name + ".partial")
+        label = self._unfinished / "made_from.json"
+        if not label.exists() or label.read_text() != made_from:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            self._unfinished.mkdir(parents=True)
+            label.write_text(made_from)
+        while self._still(self.frames + 1).exists():
+            self.frames += 1
+
+    def _still(self, number: int) -> Path:
+        return self._unfinished / NAME.format(number)
+
+    def write(self, frames_BHWC: np.ndarray) -> None:
+        """Writes the next frames."""
+        for frame_HWC in frames_BHWC if self._folder else ():
+            self.frames += 1
+            metrics_log.write_png(self._still(self.frames), frame_HWC)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exception, *_):
+        if self._folder is None:
+            return
+        if exception is not None:
+            if not self.frames:
+                shutil.rmtree(self._unfinished, ignore_errors=True)
+            return
+        (self._unfinished / "made_from.json").unlink()
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._unfinished.rename(self._folder)
+
+
+def _holds_stills_alone(folder: Path) -> bool:
+    return folder.is_dir() and all(
+        re.fullmatch(r"\d{8}\.png", item.name) for item in folder.iterdir()
+    )
