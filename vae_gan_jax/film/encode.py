@@ -234,7 +234,8 @@ class Encoder:
             film = probe(self._sound_from, video_stream)
             start = section(film, *trim).start
             # Into nothing, so that a broadcast's clock starts with the first of all its streams.
-            picture = ["-map", f"1:v:{film.stream}", "-c", "copy", "-f", "null", "-"]
+            until = ["-t", f"{self._end_of_sound():.6f}"]  # not to the end of a long source
+            picture = ["-map", f"1:v:{film.stream}", "-c", "copy", *until, "-f", "null", "-"]
         subtitles, refused = codecs.subtitle_arguments(self.path, of_kind["Subtitle"])
         if refused:
             logger.warning("%s cannot hold %s subtitles.", self.path, ", ".join(refused))
