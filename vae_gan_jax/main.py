@@ -239,6 +239,10 @@ def run() -> None:
         reconstruct(config, again=mode == "reconstruct")
     if mode == "passthrough":
         pass_through(config)
+    if mode == "all":
+        run_dir = Path(config.run_dir).absolute()
+        logger.info("films: %s", run_dir / run_folder.FILMS)
+        logger.info("sample grids: %s", run_dir / "samples")
 
 
 def main(argv: list[str]) -> int:
