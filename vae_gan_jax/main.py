@@ -13,6 +13,7 @@ from pathlib import Path
 
 from absl import app, flags
 from absl import logging as absl_logging
+from tqdm import tqdm
 
 from vae_gan_jax import config as config_lib
 from vae_gan_jax import run_folder
@@ -245,12 +246,19 @@ def run() -> None:
         logger.info("sample grids: %s", run_dir / "samples")
 
 
+class _Console(logging.Handler):
+    """Lines on stderr that leave a progress bar whole."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def main(argv: list[str]) -> int:
     """Runs; bad input becomes one sentence on stderr and exit code 2."""
     absl_logging.set_verbosity(absl_logging.WARNING)  # orbax tells of every file
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    console = logging.StreamHandler()
+    console = _Console()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
     for number in (signal.SIGTERM, signal.SIGINT):  # leave, tidying up on the way

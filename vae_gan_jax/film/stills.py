@@ -46,7 +46,7 @@ def find(path: str) -> tuple[str, ...]:
     if len({_kind(name) for name in files}) > 1:
         raise InputError(f"{path} holds pictures of several kinds: give a pattern for one of them.")
     _require_one_size(files)
-    _tell_gaps(path, files)
+    _tell_gaps(path, tuple(files))
     return tuple(files)
 
 
@@ -75,7 +75,8 @@ def _require_one_size(files: list[str]) -> None:
             )
 
 
-def _tell_gaps(path: str, files: list[str]) -> None:
+@functools.lru_cache(maxsize=8)  # once, however often the folder is looked at
+def _tell_gaps(path: str, files: tuple[str, ...]) -> None:
     numbers = [_numbers(name)[-1:] for name in files]
     gaps = [
         f"{before[0] + 1}" + (f"-{after[0] - 1}" if after[0] > before[0] + 2 else "")

@@ -31,6 +31,11 @@ def section(film: Probe, trim_start: float | None = None, trim_end: float | None
     if trim_start is not None:
         first = max(0, math.ceil(_position(film, trim_start)))
     end = film.frames
+    if trim_end is not None and film.end is not None and trim_end > film.end + 1 / rate:
+        raise InputError(
+            f"the trim ends at {trim_end:g} s and {film.path} at {film.end:.2f} s: "
+            "give an earlier end, or none."
+        )
     if trim_end is not None:
         wanted = max(0, math.ceil(_position(film, trim_end)))
         end = wanted if end is None else min(end, wanted)
