@@ -7,8 +7,10 @@ usage() {
 usage:
   ./run.sh                                          render, learn and reconstruct the demo film
   ./run.sh experiments/NAME.flags [--flag=value …]  run an experiment; again: go on with it
-  ./run.sh test [pytest arguments]                  run the tests
+  ./run.sh test [pytest arguments]                  lint and run the tests
   ./run.sh --help                                   this text
+
+Paths are relative to the project's folder, wherever this is called from.
 
 environment:
   PLATFORM=cpu|cuda13|tpu   the build of jax; default: cuda13 where an NVIDIA driver answers, else cpu
@@ -63,7 +65,13 @@ run() { # in the project's folder for its own flagfiles and films; messages name
 case "${1:-demo}" in
   -h | --help) usage ;;
   demo) install; run --flagfile=experiments/demo.flags ;;
-  test) install; cd "$project"; exec "$venv/bin/python" -m pytest "${@:2}" ;;
+  test)
+    install
+    cd "$project"
+    "$venv/bin/python" -m ruff check --quiet .
+    "$venv/bin/python" -m ruff format --quiet --check .
+    exec "$venv/bin/python" -m pytest "${@:2}"
+    ;;
   *.flags)
     [[ -f "$1" ]] && flagfile="$(cd "$(dirname "$1")" && pwd)/$(basename "$1")" || flagfile="$project/$1"
     [[ -f "$flagfile" ]] || { echo "run.sh: there is no $1: see the folder experiments." >&2; exit 2; }

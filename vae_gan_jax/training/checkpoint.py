@@ -32,7 +32,9 @@ class Checkpoints:
             [LatestN(2), EveryNSteps(steps_per_epoch, max_to_keep=keep_epochs)]
         )
         options = ocp.CheckpointManagerOptions(preservation_policy=policy)
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = ocp.CheckpointManager(
+            self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     def __enter__(self):
         return self
@@ -60,14 +62,23 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint holds networks of another configuration.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        try:
-            return self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(abstract))
-        except (ValueError, KeyError) as error:
+        step = self.latest_step
+        if _shapes(self._manager.item_metadata(step).tree) != _shapes(state):
             raise InputError(
-                f"the checkpoint {self.folder / str(self.latest_step)} does not fit the networks "
-                "that the flags describe: give the flags in flags.txt beside it."
-            ) from error
+                f"the checkpoint {self.folder / str(step)} does not fit the networks that the "
+                "flags describe: give those in the run's flags.txt."
+            )
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    """Shape of each array by its path; alike for a state and for what orbax says of a saved one."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
 
 
 def exists(run_dir: str | Path) -> bool:
