@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,41 @@ def test_what_is_done_is_not_done_again_and_more_epochs_go_on(trained, film, tmp
     assert {step.name for step in (run_dir / "checkpoints").iterdir()} == {"6", "12"}
     made = json.loads((run_dir / "films" / "reconstructed.json").read_text())
     assert made["films/film.mp4"]["step"] == 12
+
+
+def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path):
+    """The frames for the statistics are found again though the command trims another film."""
+    run_dir, shared = tmp_path / "run", f"--frames_dir={tmp_path / 'shared'}"
+    code, stderr = call("--mode=prepare", f"--film={film}", f"--run_dir={run_dir}", shared, *SMALL)
+    assert code == 0, stderr
+    code, stderr = call("--mode=train", f"--run_dir={run_dir}")
+    assert code == 0, stderr
+    assert not (run_dir / "frames").exists()
+    output = tmp_path / "other.mp4"
+    code, stderr = call(
+        "--mode=reconstruct", f"--run_dir={run_dir}", f"--source={film}", "--trim_end=0.5",
+        f"--output={output}",
+    )  # fmt: skip
+    assert code == 0, stderr
+    assert video.probe(output).frames == 12
+
+
+def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
+    """SIGTERM while a thousand epochs are learnt: saved, 143, and the run is whole."""
+    schedule = "--noise_schedule=" + ",".join(["0.1"] * 1000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vae_gan_jax.main", f"--film={film}",
+         f"--run_dir={tmp_path / 'run'}", *SMALL[:-1], schedule],
+        cwd=PROJECT, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    steps = [int(step.name) for step in (tmp_path / "run" / "checkpoints").iterdir()]
+    lines = metrics.read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == max(steps)
 
 
 def test_another_film_through_a_trained_run(trained, film, tmp_path):

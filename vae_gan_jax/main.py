@@ -158,8 +158,9 @@ def reconstruct(config: Config, again: bool) -> None:
             return
         state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
 
-    def training_frames():
-        store = open_store(config)
+    def training_frames():  # trims and the like may be another film's in this command
+        recorded = Config(**run_folder.recorded_settings(run_dir))
+        store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))
         return store.frames_THWC, store.training_T
 
     statistics = running_statistics.stored(config, state, run_dir, training_frames)
@@ -246,6 +247,14 @@ def run() -> None:
         logger.info("sample grids: %s", run_dir / "samples")
 
 
+def _leave(number: int, _) -> None:
+    """Ends the program at a signal, tidying up on the way; a second signal ends it at once."""
+    signal.signal(number, signal.SIG_DFL)
+    name = signal.Signals(number).name
+    print(f"\nvae_gan_jax: stopped by {name}; the same command goes on.", file=sys.stderr)
+    sys.exit(128 + number)
+
+
 class _Console(logging.Handler):
     """Lines on stderr that leave a progress bar whole."""
 
@@ -261,8 +270,8 @@ def main(argv: list[str]) -> int:
     console = _Console()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
-    for number in (signal.SIGTERM, signal.SIGINT):  # leave, tidying up on the way
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")

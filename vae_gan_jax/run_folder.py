@@ -64,10 +64,11 @@ def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> 
       InputError: a given setting disagrees with the run's, or is out of range.
     """
     fixed = {name for name, field in FIELDS.items() if field.metadata["fixed"]}
-    inherited = {name: value for name, value in recorded.items() if name in fixed}
+    kept = fixed | {"frames_dir"}  # the frames stay where they are, unless told otherwise
     if not learning and given.get("source"):
         fixed -= OF_THE_SOURCE
-        inherited = {name: value for name, value in inherited.items() if name in fixed | {"crop"}}
+        kept -= OF_THE_SOURCE - {"crop"}
+    inherited = {name: value for name, value in recorded.items() if name in kept}
     for name in sorted(fixed & given.keys() & recorded.keys()):
         old, new = recorded[name], given[name]
         if name == "film":
@@ -112,8 +113,9 @@ def sources(config: Config) -> list[str]:
     films = split_films(config.source) or learnt_films(config)
     if not films:
         raise InputError("--source is missing: give the film to reconstruct.")
-    if config.output and len(films) > 1:
-        raise InputError("--output is one file and there are several films: leave it out.")
+    for name in ("output", "frames_out"):
+        if getattr(config, name) and len(films) > 1:
+            raise InputError(f"--{name} is for one film and there are several: leave it out.")
     names = [name_of(film) for film in films]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
