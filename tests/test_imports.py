@@ -5,14 +5,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "vae_gan_jax"
 MAY_IMPORT = {
+    "whole_file": set(),
     "flag_text": set(),
     "config": {"flag_text"},
-    "run_folder": {"config"},
+    "run_folder": {"config", "whole_file"},
     "film": {"film", "config"},
     "model": {"model", "config"},
-    "training": {"training", "film", "model", "config"},
-    "output": {"output", "training", "film", "model", "config"},
-    "main": {"run_folder", "output", "training", "film", "model", "config"},
+    "training": {"whole_file", "training", "film", "model", "config"},
+    "output": {"whole_file", "output", "training", "film", "model", "config"},
+    "main": {"whole_file", "run_folder", "output", "training", "film", "model", "config"},
 }
 
 

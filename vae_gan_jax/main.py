@@ -16,7 +16,7 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import run_folder
+from vae_gan_jax import run_folder, whole_file
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, video
 
@@ -164,16 +164,14 @@ def reconstruct(config: Config, again: bool) -> None:
         return store.frames_THWC, store.training_T
 
     statistics = running_statistics.stored(config, state, run_dir, training_frames)
-    record.parent.mkdir(parents=True, exist_ok=True)
+    record.parent.mkdir(exist_ok=True)
     for source, (paths, names, made_from) in films.items():
         count = reconstruction.reconstruct(
             config, state.params, statistics, source, framing_of(config), paths,
             json.dumps(made_from),
         )  # fmt: skip
         made |= dict.fromkeys(names, made_from)
-        unfinished = record.with_suffix(".partial")
-        unfinished.write_text(json.dumps(made, indent=2) + "\n")
-        unfinished.replace(record)
+        whole_file.write(record, json.dumps(made, indent=2) + "\n")
         logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
 
 

@@ -3,9 +3,11 @@
 import dataclasses
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config, InputError, from_text, to_text
 
 FLAGS_FILE, LOG_FILE, FRAMES, FILMS = "flags.txt", "log.txt", "frames", "films"
@@ -39,13 +41,10 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
 
 def record_settings(run_dir: Path, config: Config) -> None:
     """Writes every setting as a flagfile, whole or not at all."""
-    unfinished = run_dir / f"{FLAGS_FILE}.partial"
-    unfinished.write_text(
-        "".join(
-            f"--{name}={to_text(field, getattr(config, name))}\n" for name, field in FIELDS.items()
-        )
-    )
-    unfinished.replace(run_dir / FLAGS_FILE)
+    lines = [
+        f"--{name}={to_text(field, getattr(config, name))}\n" for name, field in FIELDS.items()
+    ]
+    whole_file.write(run_dir / FLAGS_FILE, "".join(lines))
 
 
 def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> Config:
@@ -140,5 +139,6 @@ def open_run(config: Config, record: bool) -> None:
         handler = logging.FileHandler(run_dir / LOG_FILE)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         package.addHandler(handler)
+        handler.handle(logging.makeLogRecord({"msg": " ".join(sys.argv)}))
     if record:
         record_settings(run_dir, config)

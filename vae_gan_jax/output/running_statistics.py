@@ -10,6 +10,7 @@ import numpy as np
 from flax import serialization
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches
 from vae_gan_jax.model import autoencoder, networks
@@ -76,8 +77,5 @@ def stored(config: Config, state: TrainState, run_dir: Path, read_frames):
     if path.exists():
         return serialization.from_bytes(template, path.read_bytes())
     statistics = estimate(config, state, *read_frames())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_bytes(serialization.to_bytes(statistics))
-    unfinished.replace(path)
+    whole_file.write(path, serialization.to_bytes(statistics))
     return statistics

@@ -1,5 +1,6 @@
 """What a run writes down while it trains: metrics as lines of JSON, sample grids as PNGs."""
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from vae_gan_jax import whole_file
 
 FILE = "metrics.jsonl"
 GRID_GAP = 2  # pixels between the pictures of a grid
@@ -26,9 +29,7 @@ class MetricsLog:
         kept = []
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _step(line) <= step]
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text("".join(f"{line}\n" for line in kept))
-        unfinished.replace(path)
+        whole_file.write(path, "".join(f"{line}\n" for line in kept))
         self._file = path.open("a")
 
     def __enter__(self):
@@ -68,8 +69,6 @@ def sample_grid(rows_BHWC: Sequence[np.ndarray]) -> np.ndarray:
 
 def write_png(path: str | Path, picture_HWC: np.ndarray) -> None:
     """Writes a uint8 picture as PNG, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
-    Image.fromarray(picture_HWC).save(unfinished, format="PNG")
-    unfinished.replace(path)
+    png = io.BytesIO()
+    Image.fromarray(picture_HWC).save(png, format="PNG")
+    whole_file.write(path, png.getvalue())
