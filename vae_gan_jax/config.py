@@ -232,6 +232,19 @@ class Config:
         """How many times training goes through the film."""
         return len(self.noise_schedule)
 
+    def steps_per_epoch(self, frames: int) -> int:
+        """Mini-batches in an epoch of so many frames.
+
+        Raises:
+          InputError: there are fewer frames than a mini-batch has.
+        """
+        if frames < self.batch_size:
+            raise InputError(
+                f"--batch_size={self.batch_size} is more than the film's {frames} frames: "
+                "give a smaller batch or a longer film."
+            )
+        return frames // self.batch_size
+
 
 def to_text(field: dataclasses.Field, value: Any) -> str:
     """A setting's value as its flag is given; ``from_text`` reads it back exactly."""

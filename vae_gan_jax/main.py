@@ -83,11 +83,8 @@ def prepare(config: Config) -> None:
         demo_film.render(films[0])
     probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
     expected = [video.expected_frames(probe, framing) for probe in probes]
-    if None not in expected and sum(expected) < config.batch_size:
-        raise InputError(
-            f"--batch_size={config.batch_size} is more than the film's {sum(expected)} frames: "
-            "give a smaller batch or a longer film."
-        )
+    if None not in expected:
+        config.steps_per_epoch(sum(expected))  # refuses a film that is too short
     run_folder.open_run(config, record=True)
     frame_store.prepare(films, _store_folder(config), framing, config.exclude, strict=config.strict)
 

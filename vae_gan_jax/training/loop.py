@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import metrics_log, noise_schedule, train_state, train_step
@@ -53,12 +53,7 @@ def train(
     run_dir = Path(run_dir)
     if training_T is None:
         training_T = np.arange(len(frames_THWC))
-    steps_per_epoch = len(training_T) // config.batch_size
-    if steps_per_epoch == 0:
-        raise InputError(
-            f"--batch_size={config.batch_size} is more than the film's {len(training_T)} frames: "
-            "give a smaller batch or a longer film."
-        )
+    steps_per_epoch = config.steps_per_epoch(len(training_T))
     total_steps = steps_per_epoch * config.epochs
     init_key, step_key, sample_key = jax.random.split(jax.random.key(config.seed), 3)
     shown_T = training_T[np.linspace(0, len(training_T) - 1, GRID_COLUMNS).round().astype(int)]
@@ -103,7 +98,7 @@ def train(
                     line = {
                         "step": step,
                         "epoch": epoch + 1,
-                        "noise_std": config.noise_schedule[epoch],
+                        "noise_std": noise_schedule.noise_std(config.noise_schedule, epoch),
                         **_mean(pending),
                     }
                     seconds = time.perf_counter() - since
@@ -130,7 +125,7 @@ def train(
 
 def _mini_batches(config: Config, frames_THWC, training_T, first_step: int):
     """Epoch, noise and frames of every mini-batch after ``first_step``, fetched to the device."""
-    first = noise_schedule.position(first_step, len(training_T) // config.batch_size)
+    first = noise_schedule.position(first_step, config.steps_per_epoch(len(training_T)))
     for epoch in range(first.epoch, config.epochs):
         noise_std = jax.device_put(
             np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
