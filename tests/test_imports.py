@@ -6,14 +6,24 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "vae_gan_jax"
 MAY_IMPORT = {
     "whole_file": set(),
+    "signals": set(),
     "flag_text": set(),
     "config": {"flag_text"},
     "run_folder": {"config", "whole_file"},
     "film": {"film", "config"},
     "model": {"model", "config"},
-    "training": {"whole_file", "training", "film", "model", "config"},
+    "training": {"whole_file", "signals", "training", "film", "model", "config"},
     "output": {"whole_file", "output", "training", "film", "model", "config"},
-    "main": {"whole_file", "run_folder", "output", "training", "film", "model", "config"},
+    "main": {
+        "whole_file",
+        "signals",
+        "run_folder",
+        "output",
+        "training",
+        "film",
+        "model",
+        "config",
+    },
 }
 
 

@@ -61,8 +61,8 @@ def trained(film, tmp_path_factory):
 
 def test_the_whole_path(trained, film):
     assert {path.name for path in trained.iterdir()} == {
-        "checkpoints", "films", "flags.txt", "frames", "log.txt", "metrics.jsonl",
-        "running_statistics", "samples",
+        "checkpoints", "films", "flags.txt", "frames", "learnt_films.json", "log.txt",
+        "metrics.jsonl", "running_statistics", "samples",
     }  # fmt: skip
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 26 // 4
@@ -72,7 +72,9 @@ def test_the_whole_path(trained, film):
         "loss/encoder", "loss/decoder", "loss/discriminator",
         "clipped/encoder", "clipped/decoder", "clipped/discriminator",
         "discriminator/real", "discriminator/reconstructed", "discriminator/sampled",
-        "time/frames_per_second",
+        "gradient_norm/encoder", "gradient_norm/decoder", "gradient_norm/discriminator",
+        "latent/mean_magnitude", "reconstruction/spread", "skipped",
+        "time/frames_per_second", "time/checkpoint_seconds",
     }  # fmt: skip
     made = trained / "films" / "film.mp4"
     framing = video.Framing(width=20, height=18, crop="none")

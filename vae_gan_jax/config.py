@@ -94,7 +94,11 @@ class Config:
     fps: Fraction | None = _setting(
         None, "Frames a second of numbered stills.", fixed=True, parse=parse_rate
     )
-    strict: bool = _setting(False, "Refuse a damaged film instead of using what decodes of it.")
+    strict: bool = _setting(
+        False,
+        "Refuse a damaged film instead of using what decodes of it; stop where a checkpoint, "
+        "metrics or a grid of samples cannot be written instead of training on.",
+    )
     width: int = _setting(256, "Width of a frame, pixels.", fixed=True)
     height: int = _setting(144, "Height of a frame, pixels.", fixed=True)
 
@@ -146,6 +150,9 @@ class Config:
     checkpoint_every_minutes: float = _setting(
         10.0, "Minutes between checkpoints within an epoch.", parse=parse_number
     )
+    max_bad_steps: int = _setting(
+        50, "Skipped steps in a row after which training goes back to its newest checkpoint."
+    )
     keep_epochs: int = _setting(6, "How many epochs' checkpoints are kept, the latest ones.")
 
     # Running the model (4.6)
@@ -182,7 +189,7 @@ class Config:
             side = getattr(self, name)
             if side < SMALLEST_SIDE:
                 raise InputError(f"--{name}={side} is too small: give {SMALLEST_SIDE} or more.")
-        for name in ("filters", "z_dim", "batch_size", "keep_epochs"):
+        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import run_folder, whole_file
+from vae_gan_jax import run_folder, signals, whole_file
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, video
 
@@ -85,6 +84,9 @@ def prepare(config: Config) -> None:
     expected = [video.expected_frames(probe, framing) for probe in probes]
     if None not in expected:
         config.steps_per_epoch(sum(expected))  # refuses a film that is too short
+    learnt = run_folder.learnt_entries(Path(config.run_dir))
+    if learnt is not None and not frame_store.same_films(learnt, probes):
+        raise run_folder.changed(config.run_dir)
     run_folder.open_run(config, record=True)
     frame_store.prepare(films, _store_folder(config), framing, config.exclude, strict=config.strict)
 
@@ -93,6 +95,7 @@ def train(config: Config) -> None:
     """Frames to a trained model, from the newest checkpoint on."""
     store = open_store(config)
     run_folder.open_run(config, record=True)
+    run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
     from vae_gan_jax.training import loop
 
     loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
@@ -134,26 +137,34 @@ def reconstruct(config: Config, again: bool) -> None:
     from vae_gan_jax.training import checkpoint, train_state
 
     run_dir = Path(config.run_dir)
-    if not checkpoint.exists(run_dir):
+    if not checkpoint.steps(run_dir):
         raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
     sources = run_folder.sources(config)
     run_folder.open_run(config, record=False)
     record = run_dir / run_folder.FILMS / RECONSTRUCTED
     made = json.loads(record.read_text()) if record.exists() else {}
-    with checkpoint.Checkpoints(run_dir) as checkpoints:
+
+    def still_to_make(step):
         films = {}
         for source in sources:
             paths = reconstruction.film_paths(config, run_folder.name_of(source))
-            made_from = _made_from(config, source, checkpoints.latest_step)
+            made_from = _made_from(config, source, step)
             names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
             as_asked = all(made.get(name) == made_from for name in names)
             if not again and as_asked and all(path.exists() for path in paths.values()):
                 logger.info("reconstructed already: %s", ", ".join(map(str, paths.values())))
             else:
                 films[source] = paths, names, made_from
+        return films
+
+    with checkpoint.Checkpoints(run_dir) as checkpoints:
+        newest = checkpoints.latest_step
+        films = still_to_make(newest)
         if not films:
             return
         state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
+        if int(state.step) != newest:  # that one was damaged
+            films = still_to_make(int(state.step))
 
     def training_frames():  # trims and the like may be another film's in this command
         recorded = Config(**run_folder.recorded_settings(run_dir))
@@ -242,14 +253,6 @@ def run() -> None:
         logger.info("sample grids: %s", run_dir / "samples")
 
 
-def _leave(number: int, _) -> None:
-    """Ends the program at a signal, tidying up on the way; a second signal ends it at once."""
-    signal.signal(number, signal.SIG_DFL)
-    name = signal.Signals(number).name
-    print(f"\nvae_gan_jax: stopped by {name}; the same command goes on.", file=sys.stderr)
-    sys.exit(128 + number)
-
-
 class _Console(logging.Handler):
     """Lines on stderr that leave a progress bar whole."""
 
@@ -265,8 +268,7 @@ def main(argv: list[str]) -> int:
     console = _Console()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+    signals.install()
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")

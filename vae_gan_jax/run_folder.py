@@ -1,6 +1,8 @@
 """A run's folder: the settings it was made with, and what holds later commands to them."""
 
 import dataclasses
+import fcntl
+import json
 import logging
 import os
 import sys
@@ -11,6 +13,7 @@ from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config, InputError, from_text, to_text
 
 FLAGS_FILE, LOG_FILE, FRAMES, FILMS = "flags.txt", "log.txt", "frames", "films"
+LEARNT = "learnt_films.json"  # what the films were when training began
 DEMO, DEMO_FILM = "demo", "demo_film.mp4"  # as --film; the embedded film, rendered here
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -130,15 +133,77 @@ def name_of(film: str) -> str:
     return path.resolve().stem if not path.is_dir() else path.resolve().name
 
 
+def learnt_entries(run_dir: Path) -> list[dict[str, Any]] | None:
+    """The entries in the frame store of the films that the run began to learn; ``None`` before."""
+    path = run_dir / LEARNT
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def hold_to_films(run_dir: Path, entries: list[dict[str, Any]]) -> None:
+    """Records what is learnt when training begins, and later compares with that.
+
+    Args:
+      run_dir: the run's folder.
+      entries: of the films in the frame store.
+
+    Raises:
+      InputError: the frames are those of another film.
+    """
+    learnt = learnt_entries(run_dir)
+    if learnt is None:
+        whole_file.write(run_dir / LEARNT, json.dumps(entries, indent=1) + "\n")
+    elif [_contents(entry) for entry in learnt] != [_contents(entry) for entry in entries]:
+        raise changed(run_dir)
+
+
+def _contents(entry: dict[str, Any]) -> list:
+    return [entry[name] for name in ("sha256", "stream", "count")]
+
+
+def changed(run_dir: Path) -> InputError:
+    """The error of a film that is no longer what the run learns."""
+    return InputError(
+        f"the film is not what it was when {run_dir} began to learn it: bring back the film as it "
+        "was, or learn the new one in another --run_dir."
+    )
+
+
+class _LogFile(logging.FileHandler):
+    """The log, which a full disk stops, but nothing else with it."""
+
+    def handleError(self, record):
+        pass
+
+
 def open_run(config: Config, record: bool) -> None:
-    """Makes the run folder, sends the log into its ``log.txt``, records the settings if asked."""
+    """Makes the run folder, sends the log into its ``log.txt``, records the settings if asked.
+
+    From here on the folder is this process's alone, until it ends.
+
+    Raises:
+      InputError: another process has it.
+    """
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     package = logging.getLogger("vae_gan_jax")
-    if not any(isinstance(handler, logging.FileHandler) for handler in package.handlers):
-        handler = logging.FileHandler(run_dir / LOG_FILE)
+    if not any(isinstance(handler, _LogFile) for handler in package.handlers):
+        handler = _LogFile(run_dir / LOG_FILE)
+        _claim(handler.stream, run_dir)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         package.addHandler(handler)
         handler.handle(logging.makeLogRecord({"msg": " ".join(sys.argv)}))
     if record:
         record_settings(run_dir, config)
+
+
+def _claim(log, run_dir: Path) -> None:
+    """Locks the log for as long as this process has it open, however it ends."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.close()
+        raise InputError(
+            f"{run_dir} is in use by another process: wait for that, or give another --run_dir."
+        ) from None
+    except OSError:
+        logger.info("the disk of %s knows no locks: start one process there at a time", run_dir)

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside, then renamed."""
 
+import contextlib
 from pathlib import Path
 
 
@@ -8,5 +9,10 @@ def write(path: str | Path, content: bytes | str) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.partial")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    unfinished.replace(path)
+    try:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+        unfinished.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()  # a full disk needs the room
+        raise

@@ -109,9 +109,13 @@ def test_the_metrics_are_the_objectives(small, state, batch_BHWC, gradients_of):
         **{f"loss/{name}": rule(kl, similarity, adversarial) for name, rule in TABLE.items()},
     }
     chex.assert_trees_all_close({name: metrics[name] for name in expected}, expected, rtol=1e-4)
-    assert set(metrics) == set(expected) | {f"clipped/{name}" for name in TABLE} | {
-        f"discriminator/{name}" for name in ("real", "reconstructed", "sampled")
-    }
+    assert set(metrics) == {
+        *expected,
+        *(f"clipped/{name}" for name in TABLE),
+        *(f"gradient_norm/{name}" for name in TABLE),
+        *(f"discriminator/{name}" for name in ("real", "reconstructed", "sampled")),
+        "latent/mean_magnitude", "reconstruction/spread", "skipped",
+    }  # fmt: skip
     for name in ("real", "reconstructed", "sampled"):
         assert 0 < metrics[f"discriminator/{name}"] < 1
 

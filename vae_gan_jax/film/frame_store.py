@@ -227,11 +227,12 @@ def _bytes(film: Probe, framing: Framing) -> int:
 
 def _agrees(manifest: dict[str, Any], settings: dict[str, Any], probes: Sequence[Probe]) -> bool:
     """Whether the manifest is of these films, by their contents, under these settings."""
-    return (
-        manifest["settings"] == settings
-        and len(manifest["films"]) == len(probes)
-        and all(map(_same_film, manifest["films"], probes))
-    )
+    return manifest["settings"] == settings and same_films(manifest["films"], probes)
+
+
+def same_films(entries: Sequence[dict[str, Any]], probes: Sequence[Probe]) -> bool:
+    """Whether films are those of which a manifest has these entries, by their contents."""
+    return len(entries) == len(probes) and all(map(_same_film, entries, probes))
 
 
 def _same_film(entry: dict[str, Any], film: Probe) -> bool:

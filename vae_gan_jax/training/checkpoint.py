@@ -1,15 +1,46 @@
-"""Checkpoints of a run: the whole training state, written by orbax whole or not at all."""
+"""Checkpoints of a run: the whole training state, whole or not at all, checked when read."""
 
+import json
+import logging
+import shutil
+import zlib
 from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSteps, LatestN
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
 from vae_gan_jax.training import train_state
 
 FOLDER = "checkpoints"
+CHECKSUMS = "checksums.json"
+VERSION = 1  # of what a checkpoint holds
+ASIDE = ".damaged"  # ends the name of a checkpoint that was set aside
+LATEST = 2  # how many are kept besides those of whole epochs
+BLOCK = 8 << 20  # bytes of a file read at a time
+
+logger = logging.getLogger(__name__)
+
+
+class _Handler(ocp.StandardCheckpointHandler):
+    """Orbax's own, which adds the checksums of all files before the checkpoint gets its name."""
+
+    def finalize(self, directory):
+        super().finalize(directory)
+        folder = Path(directory)
+        content = json.dumps({"version": VERSION, "files": _checksums(folder)}, indent=0)
+        whole_file.write(folder / CHECKSUMS, f"{zlib.crc32(content.encode()):08x}\n{content}")
+
+
+@ocp.args.register_with_handler(_Handler, for_save=True)
+class _Save(ocp.args.StandardSave):
+    pass
+
+
+@ocp.args.register_with_handler(_Handler, for_restore=True)
+class _Restore(ocp.args.StandardRestore):
+    pass
 
 
 class Checkpoints:
@@ -22,54 +53,140 @@ class Checkpoints:
       run_dir: the run's folder.
       steps_per_epoch: mini-batches in an epoch; not needed for reading alone.
       keep_epochs: not needed for reading alone.
+      strict: a checkpoint that cannot be written raises, instead of a warning.
     """
 
     def __init__(
-        self, run_dir: str | Path, steps_per_epoch: int = 1, keep_epochs: int | None = None
+        self,
+        run_dir: str | Path,
+        steps_per_epoch: int = 1,
+        keep_epochs: int | None = None,
+        strict: bool = False,
     ):
         self.folder = Path(run_dir).absolute() / FOLDER
-        policy = AnyPreservationPolicy(
-            [LatestN(2), EveryNSteps(steps_per_epoch, max_to_keep=keep_epochs)]
-        )
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy)
-        self._manager = ocp.CheckpointManager(
-            self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
-        )
+        self._steps_per_epoch, self._keep_epochs = steps_per_epoch, keep_epochs
+        self._strict = strict
+        self._checkpointer = ocp.AsyncCheckpointer(_Handler())
+        self._saving: int | None = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self._manager.close()
+        self.wait()
+        self._checkpointer.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, ascending; whether they are sound is not said."""
+        return steps(self.folder.parent)
 
     @property
     def latest_step(self) -> int | None:
         """The step of the newest complete checkpoint, ``None`` where there is none."""
-        return self._manager.latest_step()
+        return max(self.steps, default=None)
 
     def save(self, state: train_state.TrainState) -> None:
-        """Saves the state under its step, unless that is there already."""
-        step = int(jax.device_get(state.step))
-        if step != self.latest_step:
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+        """Saves the state under its step, unless that is there already.
 
-    def restore(self, state: train_state.TrainState) -> train_state.TrainState:
-        """The newest saved state.
+        Where that fails a warning says so, at the next call of this or ``wait``, and those that are
+        there stay.
+
+        Raises:
+          InputError: the one before could not be written, and ``strict`` was asked for or the
+            run's folder is gone.
+        """
+        self.wait()
+        step = int(jax.device_get(state.step))
+        if step in self.steps:
+            return
+        self._saving = step
+        try:
+            self._checkpointer.save(self.folder / str(step), args=_Save(state))
+        except Exception as error:
+            self._tell_failure(error)
+
+    def wait(self) -> None:
+        """Waits until what is being saved is saved; raises as ``save`` does."""
+        try:
+            self._checkpointer.wait_until_finished()
+        except Exception as error:
+            self._tell_failure(error)
+        self._saving = None
+        self._forget_old()
+
+    def _tell_failure(self, error: Exception) -> None:
+        step, self._saving = self._saving, None
+        for unfinished in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)  # makes room again
+        sentence = f"the checkpoint at step {step} cannot be written in {self.folder}"
+        reason = "No space left on device"
+        if reason not in str(error):
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        if not self.folder.parent.is_dir():
+            raise InputError(f"{self.folder.parent} is gone, the run cannot go on.") from error
+        if self._strict:
+            raise InputError(f"{sentence} ({reason}): make room, then go on.") from error
+        latest = self.latest_step
+        kept = "there is none yet" if latest is None else f"the newest one is of step {latest}"
+        logger.warning("%s (%s): training goes on, %s", sentence, reason, kept)
+
+    def _forget_old(self) -> None:
+        """Deletes what is no longer kept."""
+        if self._keep_epochs is None:
+            return
+        steps = self.steps
+        whole = [step for step in steps if step % self._steps_per_epoch == 0]
+        for step in set(steps) - set(steps[-LATEST:]) - set(whole[-self._keep_epochs :]):
+            going = self.folder / f"{step}.deleted"  # at once no checkpoint any more
+            (self.folder / str(step)).rename(going)
+            shutil.rmtree(going, ignore_errors=True)
+
+    def restore(
+        self, state: train_state.TrainState, step: int | None = None
+    ) -> train_state.TrainState:
+        """A saved state whose files agree with their checksums: of ``step``, or the newest.
+
+        A newer one that does not agree is told of and set aside, under a name that ends in
+        ``.damaged``.
 
         Args:
           state: one of the same configuration; gives shapes and devices, its values are not used.
+          step: which, if not the newest that is sound.
 
         Raises:
-          InputError: the checkpoint holds networks of another configuration.
+          InputError: there is none that is sound, or it holds networks of another configuration.
         """
-        step = self.latest_step
-        if _shapes(self._manager.item_metadata(step).tree) != _shapes(state):
+        candidates = self.steps[::-1] if step is None else [step]
+        damages = {}
+        for candidate in candidates:
+            damages[candidate] = damage(self.folder / str(candidate))
+            if damages[candidate] is None:
+                break
+        else:
+            told = "; ".join(filter(None, damages.values())) or "there is none"
             raise InputError(
-                f"the checkpoint {self.folder / str(step)} does not fit the networks that the "
+                f"no checkpoint in {self.folder} can be used: {told}: put a sound copy there, or "
+                "delete the folder to learn anew."
+            )
+        found = self._read(candidate, state)
+        for newer, what in damages.items():
+            if what is not None:
+                aside = _free_name(self.folder / f"{newer}{ASIDE}")
+                (self.folder / str(newer)).rename(aside)
+                logger.warning("%s: set aside as %s, step %d is used", what, aside, candidate)
+        return found
+
+    def _read(self, step: int, state: train_state.TrainState) -> train_state.TrainState:
+        folder = self.folder / str(step)
+        saved = self._checkpointer.metadata(folder).item_metadata.tree
+        if _shapes(saved) != _shapes(state):
+            raise InputError(
+                f"the checkpoint {folder} does not fit the networks that the "
                 "flags describe: give those in the run's flags.txt."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        return self._checkpointer.restore(folder, args=_Restore(abstract))
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
@@ -81,6 +198,63 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
     }
 
 
-def exists(run_dir: str | Path) -> bool:
-    """Whether the run has a complete checkpoint."""
-    return bool(ocp.utils.checkpoint_steps(Path(run_dir).absolute() / FOLDER))
+def steps(run_dir: str | Path) -> list[int]:
+    """The steps of a run's complete checkpoints, ascending."""
+    folder = Path(run_dir).absolute() / FOLDER
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint's files, in words that name the file; ``None`` if nothing.
+
+    Raises:
+      InputError: the checkpoint is of a newer version.
+    """
+    try:
+        checksum, _, content = (folder / CHECKSUMS).read_text().partition("\n")
+        sound = int(checksum, 16) == zlib.crc32(content.encode())
+    except FileNotFoundError:
+        return f"{folder} is damaged, it has no {CHECKSUMS}"
+    except (OSError, ValueError):
+        sound = False
+    if not sound:
+        return f"{folder / CHECKSUMS} is damaged"
+    listed = json.loads(content)
+    if listed["version"] > VERSION:
+        raise InputError(f"{folder} was made by a newer version of this program: use that.")
+    try:
+        found = _checksums(folder)
+    except OSError as error:
+        return f"{error.filename or folder} is damaged ({error.strerror})"
+    for name, checksum in listed["files"].items():
+        if name not in found:
+            return f"{folder / name} is missing"
+        if found[name] != checksum:
+            return f"{folder / name} is damaged"
+    return None
+
+
+def _checksums(folder: Path) -> dict[str, list[int]]:
+    """Bytes and CRC-32 of every file below a checkpoint's folder that its state is read from."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        # What orbax writes after all others tells when, not what.
+        if path.is_file() and name not in (CHECKSUMS, "_CHECKPOINT_METADATA", "commit_success.txt"):
+            size = checksum = 0
+            with path.open("rb") as file:
+                while block := file.read(BLOCK):
+                    size += len(block)
+                    checksum = zlib.crc32(block, checksum)
+            found[name] = [size, checksum]
+    return found
+
+
+def _free_name(path: Path) -> Path:
+    """The path, or the first with a number behind it that nothing has."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}_{number}")
+    return candidate

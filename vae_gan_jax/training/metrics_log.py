@@ -1,5 +1,6 @@
 """What a run writes down while it trains: metrics as lines of JSON, sample grids as PNGs."""
 
+import contextlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vae_gan_jax import whole_file
+from vae_gan_jax.config import InputError
 
 FILE = "metrics.jsonl"
 GRID_GAP = 2  # pixels between the pictures of a grid
@@ -18,6 +20,8 @@ GRID_GAP = 2  # pixels between the pictures of a grid
 class MetricsLog:
     """``metrics.jsonl`` of a run: a line for every stretch of steps; a context manager.
 
+    A full disk stops nothing: lines that cannot be written wait for the next that can.
+
     Args:
       run_dir: the run's folder.
       step: the step at which training starts or goes on. Lines after it, left by a run that was
@@ -25,12 +29,16 @@ class MetricsLog:
     """
 
     def __init__(self, run_dir: str | Path, step: int):
-        path = Path(run_dir) / FILE
-        kept = []
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step(line) <= step]
-        whole_file.write(path, "".join(f"{line}\n" for line in kept))
-        self._file = path.open("a")
+        self._path = Path(run_dir) / FILE
+        written = self._path.read_text() if self._path.exists() else None
+        lines = [line for line in (written or "").splitlines() if _step(line) <= step]
+        self.kept = [json.loads(line) for line in lines]  # of before, oldest first
+        kept = "".join(f"{line}\n" for line in lines)
+        if kept != written:
+            whole_file.write(self._path, kept)
+        self._file = self._path.open("r+b", buffering=0)
+        self._end = self._file.seek(0, os.SEEK_END)
+        self._waiting = b""
 
     def __enter__(self):
         return self
@@ -38,11 +46,42 @@ class MetricsLog:
     def __exit__(self, *exception):
         self._file.close()
 
-    def write(self, metrics: dict) -> None:
-        """Appends one line; it is on disk when this returns."""
-        self._file.write(json.dumps(metrics) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def write(self, metrics: dict) -> str | None:
+        """Appends one line.
+
+        Returns:
+          ``None`` if this and all lines before are on disk, else why not.
+
+        Raises:
+          InputError: the file is gone, or another has its place.
+        """
+        self._waiting += json.dumps(metrics).encode() + b"\n"
+        self.check()
+        try:
+            self._file.seek(self._end)
+            waiting = memoryview(self._waiting)
+            while waiting:
+                waiting = waiting[self._file.write(waiting) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)  # no half lines
+            return error.strerror
+        self._end += len(self._waiting)
+        self._waiting = b""
+        return None
+
+    def check(self) -> None:
+        """Raises ``InputError`` if the run's folder was deleted, moved or replaced."""
+        try:
+            there = os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            there = False
+        if not there:
+            raise InputError(
+                f"{self._path.parent} was moved or deleted while it was in use: put it back where "
+                "it was, then go on."
+            )
 
 
 def _step(line: str) -> float:

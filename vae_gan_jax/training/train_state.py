@@ -17,10 +17,11 @@ class TrainState(struct.PyTreeNode):
     """State after ``step`` mini-batches; the three dicts are keyed by the network's name.
 
     With the seed and the frames it determines the rest of the run: the order of frames, the noise
-    and the prior samples are functions of (seed, step).
+    and the prior samples are functions of (seed, noise_stream, step).
     """
 
     step: jax.Array  # int32 scalar
+    noise_stream: jax.Array  # int32 scalar: which noise; another one after each roll-back
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
@@ -48,4 +49,5 @@ def create(config, key) -> TrainState:
         params[name] = variables["params"]
         batch_stats[name] = variables["batch_stats"]
         opt_state[name] = optimiser(config).init(variables["params"])
-    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, zero, params, batch_stats, opt_state)

@@ -28,6 +28,9 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
     and z_p the decoder, so that each is normalised by its own statistics; a merged batch would tell
     the discriminator which is which. The running statistics are those of the reconstruction pass.
 
+    Where an objective or the norm of a gradient is not finite (6.2) nothing changes: the updates
+    are 0, the rest is as it was, and the metric "skipped" is 1.
+
     Args:
       state: a ``TrainState``.
       frames_BHWC: uint8 frames, ``[B, height, width, 3]``.
@@ -57,7 +60,8 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
     def encode(params):
         (mean_BZ, log_variance_BZ), batch_stats = forward("encoder", params, x_BHWC)
         z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, noise_key, noise_std)
-        return (z_BZ, objectives.kl_divergence(mean_BZ, log_variance_BZ)), batch_stats
+        kl = objectives.kl_divergence(mean_BZ, log_variance_BZ)
+        return (z_BZ, kl), (mean_BZ, batch_stats)
 
     decode = partial(forward, "decoder")
     discriminate = partial(forward, "discriminator")
@@ -72,7 +76,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
 
     # One forward pass of each network over each of its inputs.
     params, batch_stats = state.params, {}
-    (z_BZ, kl), encoder_pullback, batch_stats["encoder"] = jax.vjp(
+    (z_BZ, kl), encoder_pullback, (mean_BZ, batch_stats["encoder"]) = jax.vjp(
         encode, params["encoder"], has_aux=True
     )
     reconstructed_BHWC, decoder_pullback, batch_stats["decoder"] = jax.vjp(
@@ -148,21 +152,47 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         "decoder": decoder_gradient,
         "discriminator": discriminator_gradient,
     }
-    updates, opt_state = {}, {}
     metrics = {f"objective/{name}": value for name, value in values.items()}
     for name, gradient in gradients.items():
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
         metrics[f"loss/{name}"], clipped = objectives.clip(name, loss)
         metrics[f"clipped/{name}"] = clipped.astype(jnp.float32)
         # Section 6.2: clipping the objective before differentiation leaves no gradient outside.
-        gradient = jax.tree.map(lambda g, clipped=clipped: jnp.where(clipped, 0, g), gradient)
+        gradients[name] = jax.tree.map(
+            lambda g, clipped=clipped: jnp.where(clipped, 0, g), gradient
+        )
+        metrics[f"gradient_norm/{name}"] = optax.tree.norm(gradients[name])
+    watched = [v for k, v in metrics.items() if k.startswith(("objective/", "gradient_norm/"))]
+    finite = jnp.isfinite(jnp.stack(watched)).all()
+    updates, opt_state = {}, {}
+    for name, gradient in gradients.items():
         updates[name], opt_state[name] = train_state.optimiser(config).update(
             gradient, state.opt_state[name], state.params[name]
         )
+    updates = jax.tree.map(lambda update: jnp.where(finite, update, 0), updates)
+    opt_state, batch_stats = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        (opt_state, batch_stats),
+        (state.opt_state, state.batch_stats),
+    )
+    metrics["skipped"] = 1.0 - finite
     metrics["discriminator/real"] = jax.nn.sigmoid(real_logit_B).mean()
     metrics["discriminator/reconstructed"] = jax.nn.sigmoid(reconstructed_logit_B).mean()
     metrics["discriminator/sampled"] = jax.nn.sigmoid(sampled_logit_B).mean()
+    metrics["latent/mean_magnitude"] = jnp.abs(mean_BZ).mean()
+    metrics["reconstruction/spread"] = _spread(reconstructed_BHWC, x_BHWC)
     return NetworkUpdates(updates, opt_state, batch_stats, metrics)
+
+
+def _spread(reconstructed_BHWC, x_BHWC):
+    """How much the reconstructions of a batch differ from each other, of how much its frames do.
+
+    The square root of a quotient of variances; 0 where all are the same picture.
+    """
+    floor = 1e-4  # of variances, in pixels of -1..1: a batch of equal frames has a spread of 1
+    return jnp.sqrt(
+        (reconstructed_BHWC.var(axis=0).mean() + floor) / (x_BHWC.var(axis=0).mean() + floor)
+    )
 
 
 @partial(jax.jit, static_argnames="config", donate_argnames="state")

@@ -1,0 +1,68 @@
+"""SIGTERM and SIGINT end the program in order; a second one ends it at once."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+SAME = 1.0  # seconds within which a signal sent twice, as by timeout(1), counts once
+
+
+def install() -> None:
+    """For the whole program: the first signal raises SystemExit(128 + its number) where it is.
+
+    A second one ends the program even where Python waits for compiled code, as a thread of its own
+    does it.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_at_second, args=(reader,), name="signals", daemon=True).start()
+    for number in NUMBERS:
+        signal.signal(number, _leave)
+
+
+def _end_at_second(reader: int) -> None:
+    first = None
+    while received := os.read(reader, 1):
+        now = time.monotonic()
+        if first is not None and now - first > SAME:
+            os._exit(128 + received[0])
+        first = first or now
+
+
+def _leave(number: int, _) -> None:
+    _ignore_further()
+    name = signal.Signals(number).name
+    print(f"\nvae_gan_jax: stopped by {name}; the same command goes on.", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _ignore_further() -> None:
+    """Tidying up is not to be interrupted, but by the thread that ends the program."""
+    for number in NUMBERS:
+        signal.signal(number, lambda *_: None)
+
+
+class Held:
+    """Within this context a signal is only noted, in ``received``: 0, or its number."""
+
+    received = 0
+
+    def __enter__(self):
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():  # Python allows no other
+            for number in NUMBERS:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, _) -> None:
+        self.received = self.received or number
+
+    def __exit__(self, exception, error, _):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self.received and exception is SystemExit and self._before:
+            _ignore_further()
