@@ -24,6 +24,10 @@ from vae_gan_jax.config import Config, InputError
         ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0."),
         ({"adam_b1": 1.0}, "--adam_b1=1.0"),
         ({"seed": -1}, "--seed=-1"),
+        ({"seconds": 0.0}, "--seconds=0.0 must be above 0."),
+        ({"slowdown": 0}, "--slowdown=0 must be 1 or more."),
+        ({"every": 0}, "--every=0 must be 1 or more."),
+        ({"explore": ("map", "astral")}, "--explore=astral is none of prior,"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_in_a_sentence(settings, sentence):
@@ -69,9 +73,20 @@ def test_flags_are_read_back_exactly(tmp_path):
         fps=Fraction(24000, 1001),
         upscale=(1280, 720),
         quality=0,
+        at=(90.5, 1 / 3),
+        explore=("prior", "map"),
+        every=7,
+        rate=Fraction(30000, 1001),
     )
     run_folder.record_settings(tmp_path, config)
     assert Config(**run_folder.recorded_settings(tmp_path)) == config
+
+
+def test_times_in_a_row():
+    assert flag_text.parse_times("90.5,0:02:00") == (90.5, 120.0)
+    assert flag_text.parse_times("") == ()
+    with pytest.raises(InputError, match="'soon' is no time"):
+        flag_text.parse_times("90,soon")
 
 
 def test_stretches():

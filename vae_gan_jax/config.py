@@ -17,6 +17,7 @@ from vae_gan_jax.flag_text import (
     parse_size,
     parse_stretches,
     parse_time,
+    parse_times,
     parse_whole,
 )
 
@@ -60,7 +61,11 @@ class Config:
         fixed=True,
     )
     source: str = _setting("", "The film to reconstruct; default: the learnt one.")
-    output: str = _setting("", "The reconstructed film; default: RUN_DIR/films/NAME.mp4.")
+    output: str = _setting(
+        "",
+        "The reconstructed film; default: RUN_DIR/films/NAME.mp4. Of --compare the folder "
+        "for table and figure; default: comparison, beside the first run.",
+    )
     frames_out: str = _setting("", "Folder for the reconstructed frames as numbered PNGs.")
 
     frames_dir: str = _setting(
@@ -155,6 +160,27 @@ class Config:
     )
     keep_epochs: int = _setting(6, "How many epochs' checkpoints are kept, the latest ones.")
 
+    # How it is computed
+    data_placement: str = _setting(
+        "auto",
+        "Where the frames lie while training: on the device, on the host, which sends each "
+        "mini-batch ahead of need, or auto: on an accelerator where they fit.",
+        choices=("auto", "device", "host"),
+    )
+    steps_per_dispatch: int | None = _setting(
+        None,
+        "Training steps that the device is given at once; default: 20 on an accelerator, 1 on a "
+        "CPU.",
+        parse=parse_whole,
+    )
+
+    precision: str = _setting(
+        "auto",
+        "What the networks compute in, parameters and objectives being float32 always; auto: "
+        "bfloat16 on an accelerator, float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+
     # Running the model (4.6)
     reconstruct_noise: float = _setting(
         0.0, "Standard deviation of the noise when reconstructing.", parse=parse_number
@@ -184,14 +210,53 @@ class Config:
         show=lambda size: "x".join(map(str, size)) if size else "",
     )
 
+    # Figures and wandering in the latent space
+    every: int | None = _setting(
+        None,
+        "Frames between those that a figure shows; default: as many as fill a page.",
+        parse=parse_whole,
+    )
+    at: tuple[float, ...] = _setting(
+        (),
+        "Times of the film, such as 0:01:30,0:02:00: whose shots a figure shows, whose frames an "
+        "interpolation joins, the first of which is held; default: the longest held shot is found.",
+        parse=parse_times,
+        show=lambda times: ",".join(map(str, times)),
+    )
+    explore: tuple[str, ...] = _setting(
+        (),
+        "Ways through the latent space: prior, fitted, prior_walk, fitted_walk, interpolation, "
+        "neighbourhood, sweep, slow_motion, map; default: all (interpolation with --at alone).",
+        choices=(
+            *("prior", "fitted", "prior_walk", "fitted_walk", "interpolation"),
+            *("neighbourhood", "sweep", "slow_motion", "map"),
+        ),
+        parse=lambda text: tuple(filter(None, parse_list(text))),
+    )
+    interpolation: str = _setting("spherical", "Between latents.", choices=("spherical", "linear"))
+    seconds: float = _setting(10.0, "Length of each exploration's film.", parse=parse_number)
+    rate: Fraction | None = _setting(
+        None, "Frames a second of explorations; default: the film's.", parse=parse_rate
+    )
+    slowdown: int = _setting(8, "How many times slower slow motion is.")
+
+    # Measures
+    compare: tuple[str, ...] = _setting(
+        (),
+        "Folders of runs whose measures of one film are put side by side; with --mode=evaluate.",
+        parse=lambda text: tuple(filter(None, parse_list(text))),
+    )
+
     def __post_init__(self):
         for name in ("width", "height"):
             side = getattr(self, name)
             if side < SMALLEST_SIDE:
                 raise InputError(f"--{name}={side} is too small: give {SMALLEST_SIDE} or more.")
-        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps"):
+        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
+        if self.steps_per_dispatch == 0:
+            raise InputError("--steps_per_dispatch=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
                      "checkpoint_every_minutes"):  # fmt: skip
             if getattr(self, name) < 0:
@@ -200,11 +265,14 @@ class Config:
             raise InputError(f"--sample_every={self.sample_every} must not be negative.")
         if self.seed not in range(2**32):
             raise InputError(f"--seed={self.seed} must lie between 0 and {2**32 - 1}.")
-        if self.learning_rate <= 0:
-            raise InputError(f"--learning_rate={self.learning_rate} must be above 0.")
+        for name in ("learning_rate", "seconds"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"--{name}={getattr(self, name)} must be above 0.")
+        if self.every == 0:
+            raise InputError("--every=0 must be 1 or more.")
         if not 0 <= self.adam_b1 < 1:
             raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
-        for name in ("noise_schedule", "layout", "exclude"):
+        for name in ("noise_schedule", "layout", "exclude", "at", "explore", "compare"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)

@@ -25,6 +25,15 @@ def parse_time(text: str | float | None) -> float | None:
     return seconds
 
 
+def parse_times(text: str) -> tuple[float, ...]:
+    """Seconds from ``"90.5,0:02:00"``; none from nothing.
+
+    Raises:
+      InputError: one is no time.
+    """
+    return tuple(parse_time(entry) for entry in parse_list(text) if entry)
+
+
 def parse_number(text: str | float) -> float:
     """A float from ``"0.5"``, ``"1e-3"`` or a fraction such as ``"1/72"``.
 

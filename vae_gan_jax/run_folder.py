@@ -31,7 +31,8 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / FLAGS_FILE
     if not path.exists():
-        if run_dir.exists() and any(run_dir.iterdir()):
+        # A full disk may have left the log alone.
+        if run_dir.exists() and any(path.name != LOG_FILE for path in run_dir.iterdir()):
             raise InputError(f"{run_dir} is no run folder, it has no {FLAGS_FILE}: give another.")
         return {}
     settings = {}
@@ -175,10 +176,11 @@ class _LogFile(logging.FileHandler):
         pass
 
 
-def open_run(config: Config, record: bool) -> None:
+def open_run(config: Config, record: bool, alone: bool = True) -> None:
     """Makes the run folder, sends the log into its ``log.txt``, records the settings if asked.
 
-    From here on the folder is this process's alone, until it ends.
+    From here on the folder is this process's alone, until it ends or opens another; without
+    ``alone`` it may be another's, which this one only looks at.
 
     Raises:
       InputError: another process has it.
@@ -186,9 +188,16 @@ def open_run(config: Config, record: bool) -> None:
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     package = logging.getLogger("vae_gan_jax")
-    if not any(isinstance(handler, _LogFile) for handler in package.handlers):
+    path = os.path.abspath(run_dir / LOG_FILE)
+    logs = [handler for handler in package.handlers if isinstance(handler, _LogFile)]
+    for handler in logs:
+        if handler.baseFilename != path:
+            package.removeHandler(handler)
+            handler.close()
+    if not any(handler.baseFilename == path for handler in logs):
         handler = _LogFile(run_dir / LOG_FILE)
-        _claim(handler.stream, run_dir)
+        if alone:
+            _claim(handler.stream, run_dir)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         package.addHandler(handler)
         handler.handle(logging.makeLogRecord({"msg": " ".join(sys.argv)}))

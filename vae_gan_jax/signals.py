@@ -8,6 +8,7 @@ import time
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 SAME = 1.0  # seconds within which a signal sent twice, as by timeout(1), counts once
+AGAIN = 0.05  # seconds after which an exit that was swallowed is raised again
 
 
 def install() -> None:
@@ -22,6 +23,18 @@ def install() -> None:
     threading.Thread(target=_end_at_second, args=(reader,), name="signals", daemon=True).start()
     for number in NUMBERS:
         signal.signal(number, _leave)
+    sys.unraisablehook = _raise_again
+
+
+def _raise_again(unraisable) -> None:
+    """Where a destructor or the garbage collector's callback swallowed the exit: once more."""
+    exit = unraisable.exc_value
+    if not isinstance(exit, SystemExit):
+        sys.__unraisablehook__(unraisable)
+        return
+    number = exit.code - 128
+    signal.signal(number, lambda *_: sys.exit(exit.code))
+    threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
 
 
 def _end_at_second(reader: int) -> None:

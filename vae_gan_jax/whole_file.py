@@ -1,7 +1,11 @@
 """Files that appear whole or not at all: written beside, then renamed."""
 
 import contextlib
+import io
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 
 def write(path: str | Path, content: bytes | str) -> None:
@@ -16,3 +20,10 @@ def write(path: str | Path, content: bytes | str) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink()  # a full disk needs the room
         raise
+
+
+def png(picture_HWC: np.ndarray) -> bytes:
+    """A uint8 picture ``[H, W, 3]`` as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(picture_HWC).save(file, format="PNG")
+    return file.getvalue()

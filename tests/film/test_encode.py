@@ -180,11 +180,24 @@ def test_a_full_disk_leaves_the_earlier_film(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+@pytest.mark.parametrize("name", ["part #2.mp4", "what?.mkv", "a 'b' 50%.mp4", "a:b\\c.mp4"])
+def test_any_name(tmp_path, name):
+    folder = tmp_path / "folder #1?"
+    folder.mkdir()
+    with Encoder(folder / name, 32, 18, Fraction(24)) as encoder:
+        encoder.write(np.zeros((2, 18, 32, 3), np.uint8))
+    assert probe(folder / name).frames == 2
+
+
 def test_the_source_is_not_written_over(tmp_path):
     path = films.counting_film(tmp_path / "film.mp4", count=10)
     with pytest.raises(InputError, match="is the film that is read"):
         passthrough(path, tmp_path / "film.mp4", FRAMING)
     assert probe(path).frames == 10
+
+
+class Packets:
+    times_T = ()
 
 
 def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
@@ -221,6 +234,13 @@ def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
     beside.go_back(10)
     with beside:
         beside.write(noise_THWC[10:])
+    assert probe(tmp_path / "film.mp4").frames == 34
+    # Every frame is there, but the disk has no room to put the parts together.
+    with monkeypatch.context() as patch:
+        patch.setattr(encode, "read_packets", lambda *_: Packets())
+        with pytest.raises(InputError, match="would hold 0 frames"):
+            write(tmp_path / "film.mp4")
+    assert write(tmp_path / "film.mp4") == 30
     assert probe(tmp_path / "film.mp4").frames == 34
     assert write(tmp_path / "film.mp4", upto=17) == 0
     assert write(tmp_path / "film.mp4", resume="step 200") == 0

@@ -113,7 +113,7 @@ def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, p
         free = 64 << 20
 
     monkeypatch.setattr(frame_store.shutil, "disk_usage", lambda _: Usage)
-    with pytest.raises(InputError, match=r"need 0\.4 MB and .* has 67\.1 MB free"):
+    with pytest.raises(InputError, match=r"need 0\.4 MB, .* has 67\.1 MB:"):
         frame_store.prepare([film], tmp_path / "frames", FRAMING)
     assert not preparations
 

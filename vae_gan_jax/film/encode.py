@@ -19,6 +19,7 @@ from vae_gan_jax.film.trim import section
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
 TAGS = "color_primaries=bt709:color_trc=bt709"
 PART = 1000  # frames between which an interrupted film can go on
+LAST = "last"  # name of the short part at the end
 # Compressed sound comes in packets of some 21 ms, and one that begins within the range is kept
 # whole: cutting half a packet early, picture and sound end within half a packet of each other.
 HALF_PACKET = 0.0105  # seconds
@@ -170,8 +171,18 @@ class Encoder:
             self._process.stdin.close()
         self._finish(self._process)
         self._process = None
-        number = (self.frames - 1) // PART if self._resume else 0
-        os.replace(self._part("unfinished"), self._part(number))
+        os.replace(self._part("unfinished"), self._part(self._names()[-1]))
+
+    def _names(self) -> list[int | str]:
+        """What the parts of the frames so far are called.
+
+        A short last one has no number: interrupted before the film is put together, it does not
+        count as a whole one.
+        """
+        if not self._resume:
+            return [LAST]
+        whole, rest = divmod(self.frames, PART)
+        return [*range(whole), *([LAST] if rest else [])]
 
     def close(self) -> None:
         """Ends the film and gives it its name.
@@ -186,7 +197,7 @@ class Encoder:
         self._finish(
             ffmpeg.Process(
                 ffmpeg.QUIET,
-                ["-y", "-f", "concat", "-i", ffmpeg.url(self._list_parts())],
+                ["-y", "-f", "concat", "-safe", "0", "-i", ffmpeg.url(self._list_parts())],
                 self._accompaniment(),
                 ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart"],
                 ["-t", f"{self._end_of_sound():.6f}", ffmpeg.url(self._whole)],
@@ -203,12 +214,14 @@ class Encoder:
 
     def _list_parts(self) -> str:
         """Writes the list by which ffmpeg puts the parts one after another."""
-        lines, left, number = ["ffconcat version 1.0"], self.frames, 0
-        while left > 0:
-            count = min(left, PART) if self._resume else left
+        lines, left = ["ffconcat version 1.0"], self.frames
+        for name in self._names():
+            count = left if name == LAST else PART
             seconds = count / float(self.rate)
-            lines += [f"file {number}{self._extension}", f"duration {seconds:.9f}"]
-            left, number = left - count, number + 1
+            # In full: what a # or ? in the list's own path starts would not be part of a folder.
+            part = ffmpeg.url(os.path.abspath(self._part(name))).replace("'", r"'\''")
+            lines += [f"file '{part}'", f"duration {seconds:.9f}"]
+            left -= count
         path = os.path.join(self._parts, "parts.txt")
         with open(path, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")

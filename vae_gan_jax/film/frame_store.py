@@ -268,8 +268,8 @@ def _require_room(folder: str, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
         raise InputError(
-            f"the frames need {_size(needed)} and {place} has {_size(free)} free: "
-            "make room, give another folder or a shorter range."
+            f"the frames need {_size(needed)}, {_size(SPARE)} should stay free, and {place} has "
+            f"{_size(free)}: make room, give another folder or a shorter range."
         )
 
 
