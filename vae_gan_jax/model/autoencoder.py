@@ -30,17 +30,29 @@ def sample_prior(prior: str, key, shape: tuple[int, int]):
 
 
 def _apply(config, name, params, batch_stats, inputs, train: bool):
-    """A network's outputs and its batch statistics, updated if ``train``."""
+    """A network's outputs and its batch statistics, updated if ``train``; a folded one has none."""
     variables = {"params": params[name], "batch_stats": batch_stats[name]}
-    outputs, updated = networks.create(config)[name].apply(
+    outputs, updated = networks.create(config, folded=not batch_stats[name])[name].apply(
         variables, inputs, train, mutable=["batch_stats"]
     )
-    return outputs, updated["batch_stats"]
+    return outputs, updated.get("batch_stats", {})
+
+
+def encode(config, params, batch_stats, frames_BHWC, train: bool):
+    """Encodes uint8 frames to ``(mean_BZ, log_variance_BZ)``; also returns its batch statistics."""
+    return _apply(config, "encoder", params, batch_stats, from_frames(frames_BHWC), train)
 
 
 def decode(config, params, batch_stats, z_BZ, train: bool):
     """Decodes latents to ``x_BHWC`` in -1..1; also returns the decoder's batch statistics."""
     return _apply(config, "decoder", params, batch_stats, z_BZ, train)
+
+
+def discriminate(config, params, batch_stats, frames_BHWC):
+    """The discriminator's logit and activations of uint8 frames, by its running statistics."""
+    x_BHWC = from_frames(frames_BHWC)
+    outputs, _ = _apply(config, "discriminator", params, batch_stats, x_BHWC, train=False)
+    return outputs
 
 
 def autoencode(config, params, batch_stats, frames_BHWC, key, noise_std, train: bool):
@@ -57,8 +69,8 @@ def autoencode(config, params, batch_stats, frames_BHWC, key, noise_std, train: 
     Returns:
       ``x_BHWC`` in -1..1 and the batch statistics of both networks, by name, updated if ``train``.
     """
-    (mean_BZ, log_variance_BZ), encoder_stats = _apply(
-        config, "encoder", params, batch_stats, from_frames(frames_BHWC), train
+    (mean_BZ, log_variance_BZ), encoder_stats = encode(
+        config, params, batch_stats, frames_BHWC, train
     )
     z_BZ = latent(mean_BZ, log_variance_BZ, key, noise_std)
     x_BHWC, decoder_stats = decode(config, params, batch_stats, z_BZ, train)

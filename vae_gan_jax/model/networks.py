@@ -1,14 +1,17 @@
 """The three networks of Tables 1 to 3: encoder, decoder and discriminator."""
 
-from functools import partial
-
 import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
-KERNEL, STRIDE = (5, 5), (2, 2)  # 4.2.1
+from vae_gan_jax.model.convolutions import (
+    KERNEL,
+    halved,
+    strided_convolution,
+    transposed_convolution,
+)
+
 LAYERS = 4  # convolutions of each network
 BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5
 
@@ -22,59 +25,13 @@ def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
     """
     sizes = [(height, width)]
     for _ in range(LAYERS):
-        height, width = -(-height // 2), -(-width // 2)
+        height, width = halved(height), halved(width)
         sizes.append((height, width))
     return sizes
 
 
-def strided_convolution(x_BHWF, kernel):
-    """Halves height and width, rounding up: ``[B, H, W, F] -> [B, ceil(H/2), ceil(W/2), G]``."""
-    return lax.conv_general_dilated(
-        x_BHWF, kernel, STRIDE, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def _strided_convolution_pullback(kernel, size, y_BHWG):
-    """The linear transpose of ``strided_convolution`` in its input, for an input of that size."""
-    x_BHWF = jax.ShapeDtypeStruct((y_BHWG.shape[0], *size, kernel.shape[2]), y_BHWG.dtype)
-    (x_BHWF,) = jax.linear_transpose(lambda x: strided_convolution(x, kernel), x_BHWF)(y_BHWG)
-    return x_BHWF
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def transposed_convolution(y_BHWG, kernel, size: tuple[int, int]):
-    """The transpose of ``strided_convolution`` from pictures of ``size`` (4.2.2, footnote 2).
-
-    Its gradients are written as what they are, a strided convolution and that convolution's kernel
-    gradient with the roles of input and output exchanged: the same values as XLA's own, whose
-    kernel gradient is slower by an order of magnitude on a CPU.
-
-    Args:
-      y_BHWG: the smaller picture, ``[B, ceil(H/2), ceil(W/2), G]``.
-      kernel: the strided convolution's kernel, ``[5, 5, F, G]``.
-      size: ``(H, W)`` of the result.
-
-    Returns:
-      ``[B, H, W, F]``.
-    """
-    return _strided_convolution_pullback(kernel, size, y_BHWG)
-
-
-def _transposed_convolution_forward(y_BHWG, kernel, size):
-    return transposed_convolution(y_BHWG, kernel, size), (y_BHWG, kernel)
-
-
-def _transposed_convolution_backward(size, residuals, cotangent_BHWF):
-    y_BHWG, kernel = residuals
-    cotangent_BHWG, kernel_pullback = jax.vjp(partial(strided_convolution, cotangent_BHWF), kernel)
-    return cotangent_BHWG, *kernel_pullback(y_BHWG)
-
-
-transposed_convolution.defvjp(_transposed_convolution_forward, _transposed_convolution_backward)
-
-
 def _add_bias(module: nn.Module, x_BHWF):
-    bias_F = module.param("bias", nn.initializers.zeros, (x_BHWF.shape[-1],))
+    bias_F = module.param("bias", nn.initializers.zeros, (x_BHWF.shape[-1],)).astype(x_BHWF.dtype)
     return x_BHWF + jnp.broadcast_to(bias_F, x_BHWF.shape)
 
 
@@ -83,11 +40,12 @@ class StridedConvolution(nn.Module):
 
     features: int
     bias: bool
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x_BHWF):
         kernel = self.param("kernel", weights, (*KERNEL, x_BHWF.shape[-1], self.features))
-        y_BHWG = strided_convolution(x_BHWF, kernel)
+        y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
         if self.bias:
             y_BHWG = _add_bias(self, y_BHWG)
         return y_BHWG
@@ -99,24 +57,41 @@ class TransposedConvolution(nn.Module):
     features: int
     size: tuple[int, int]
     bias: bool
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, y_BHWG):
         kernel = self.param("kernel", weights, (*KERNEL, self.features, y_BHWG.shape[-1]))
+        y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
         x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
         if self.bias:
             x_BHWF = _add_bias(self, x_BHWF)
         return x_BHWF
 
 
-def _batch_norm(train: bool, name: str):
-    """Batch norm by the batch's own statistics when training, by the running ones otherwise."""
+def _batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
+    """Batch norm by the batch's own statistics when training, by the running ones otherwise.
+
+    Whatever the type, statistics are taken and kept in float32.
+    """
     return nn.BatchNorm(
         use_running_average=not train,
+        dtype=dtype,
         momentum=BATCH_NORM_MOMENTUM,
         epsilon=BATCH_NORM_EPSILON,
         name=name,
     )
+
+
+def _at_least_float32(x):
+    """What leaves a network, so that objectives are computed in float32."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _dense(features: int, dtype: jnp.dtype | None, name: str):
+    """A last layer, which few features leave."""
+    layer = nn.Dense(features, dtype=dtype, kernel_init=weights, name=name)
+    return lambda x: _at_least_float32(layer(x))
 
 
 class ConvolutionStack(nn.Module):
@@ -127,23 +102,30 @@ class ConvolutionStack(nn.Module):
       leak: slope of LeakyReLU below 0 (eq. 4.5).
       first_batch_norm: batch norm on the first convolution too, as printed. DCGAN's rule leaves it
         out: what it takes away, each picture's brightness and contrast, no later layer can see.
+      folded: without batch norms, whose place biases take (``folding``).
+      dtype: what is computed in; default: the parameters' own.
     """
 
     filters: int
     leak: float
     first_batch_norm: bool
+    folded: bool = False
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x_BHWC, train: bool):
         """Frames ``[B, H, W, 3]`` in -1..1 to the activations of the four layers, in a list."""
         activations = []
         for layer in range(LAYERS):
-            normalised = layer > 0 or self.first_batch_norm
+            normalised = (layer > 0 or self.first_batch_norm) and not self.folded
             x_BHWC = StridedConvolution(
-                self.filters * 2**layer, bias=not normalised, name=f"convolution_{layer + 1}"
+                self.filters * 2**layer,
+                bias=not normalised,
+                dtype=self.dtype,
+                name=f"convolution_{layer + 1}",
             )(x_BHWC)
             if normalised:
-                x_BHWC = _batch_norm(train, name=f"batch_norm_{layer + 1}")(x_BHWC)
+                x_BHWC = _batch_norm(train, self.dtype, name=f"batch_norm_{layer + 1}")(x_BHWC)
             x_BHWC = nn.leaky_relu(x_BHWC, self.leak)
             activations.append(x_BHWC)
         return activations
@@ -156,6 +138,8 @@ class Encoder(nn.Module):
     z_dim: int
     leak: float
     first_batch_norm: bool
+    folded: bool = False
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x_BHWC, train: bool):
@@ -169,11 +153,13 @@ class Encoder(nn.Module):
           ``mean_BZ`` in (-1, 1) and ``log_variance_BZ`` in (-1/2, 1/2): tanh bounds both, without
           which the divergence explodes (footnote 1 of chapter 4).
         """
-        stack = ConvolutionStack(self.filters, self.leak, self.first_batch_norm, name="stack")
+        stack = ConvolutionStack(
+            self.filters, self.leak, self.first_batch_norm, self.folded, self.dtype, name="stack"
+        )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
-        mean_BZ = nn.tanh(nn.Dense(self.z_dim, kernel_init=weights, name="mean")(features_BF))
+        mean_BZ = nn.tanh(_dense(self.z_dim, self.dtype, name="mean")(features_BF))
         log_variance_BZ = 0.5 * nn.tanh(
-            nn.Dense(self.z_dim, kernel_init=weights, name="log_variance")(features_BF)
+            _dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
         )
         chex.assert_shape([mean_BZ, log_variance_BZ], (x_BHWC.shape[0], self.z_dim))
         return mean_BZ, log_variance_BZ
@@ -185,6 +171,8 @@ class Decoder(nn.Module):
     filters: int
     height: int
     width: int
+    folded: bool = False
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, z_BZ, train: bool):
@@ -192,15 +180,21 @@ class Decoder(nn.Module):
         sizes = layer_sizes(self.height, self.width)
         features = [3] + [self.filters * 2**layer for layer in range(LAYERS)]
         (height, width), deepest = sizes[LAYERS], features[LAYERS]
-        x_BHWC = nn.Dense(height * width * deepest, kernel_init=weights, name="projection")(
-            z_BZ
-        ).reshape(-1, height, width, deepest)
+        projection = nn.Dense(
+            height * width * deepest, dtype=self.dtype, kernel_init=weights, name="projection"
+        )
+        x_BHWC = projection(z_BZ).reshape(-1, height, width, deepest)
         for layer in reversed(range(LAYERS)):
-            x_BHWC = nn.relu(_batch_norm(train, name=f"batch_norm_{LAYERS - layer}")(x_BHWC))
+            if not self.folded:
+                x_BHWC = _batch_norm(train, self.dtype, name=f"batch_norm_{LAYERS - layer}")(x_BHWC)
             x_BHWC = TransposedConvolution(
-                features[layer], sizes[layer], bias=layer == 0, name=f"convolution_{LAYERS - layer}"
-            )(x_BHWC)
-        x_BHWC = nn.tanh(x_BHWC)
+                features[layer],
+                sizes[layer],
+                bias=layer == 0 or self.folded,
+                dtype=self.dtype,
+                name=f"convolution_{LAYERS - layer}",
+            )(nn.relu(x_BHWC))
+        x_BHWC = nn.tanh(_at_least_float32(x_BHWC))
         chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
         return x_BHWC
 
@@ -211,6 +205,7 @@ class Discriminator(nn.Module):
     filters: int
     leak: float
     first_batch_norm: bool
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x_BHWC, train: bool):
@@ -218,19 +213,38 @@ class Discriminator(nn.Module):
 
         The sigmoid of eq. 4.2 is left to the objectives, which take its logarithm without loss.
         """
-        stack = ConvolutionStack(self.filters, self.leak, self.first_batch_norm, name="stack")
+        stack = ConvolutionStack(
+            self.filters, self.leak, self.first_batch_norm, dtype=self.dtype, name="stack"
+        )
         activations = stack(x_BHWC, train)
         features_BF = activations[-1].reshape(x_BHWC.shape[0], -1)
-        logit_B = nn.Dense(1, kernel_init=weights, name="logit")(features_BF)[:, 0]
+        logit_B = _dense(1, self.dtype, name="logit")(features_BF)[:, 0]
         chex.assert_shape(logit_B, (x_BHWC.shape[0],))
         return logit_B, activations
 
 
-def create(config) -> dict[str, nn.Module]:
-    """The three networks for a Config, by name."""
-    stack = dict(filters=config.filters, leak=config.leak, first_batch_norm=config.first_batch_norm)
+def compute_dtype(config) -> jnp.dtype | None:
+    """What the networks compute in; parameters, statistics and objectives stay float32.
+
+    ``None`` is the parameters' own type: float32, but float64 where a test has it so.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    halved = config.precision == "bfloat16" or (config.precision == "auto" and not on_cpu)
+    return jnp.bfloat16 if halved else None
+
+
+def create(config, folded: bool = False) -> dict[str, nn.Module]:
+    """The three networks for a Config, by name; encoder and decoder ``folded`` or not."""
+    dtype = compute_dtype(config)
+    stack = dict(
+        filters=config.filters,
+        leak=config.leak,
+        first_batch_norm=config.first_batch_norm,
+        dtype=dtype,
+    )
+    size = dict(height=config.height, width=config.width)
     return {
-        "encoder": Encoder(z_dim=config.z_dim, **stack),
-        "decoder": Decoder(filters=config.filters, height=config.height, width=config.width),
+        "encoder": Encoder(z_dim=config.z_dim, folded=folded, **stack),
+        "decoder": Decoder(filters=config.filters, folded=folded, dtype=dtype, **size),
         "discriminator": Discriminator(**stack),
     }

@@ -22,6 +22,10 @@ def kl_divergence(mean_BZ, log_variance_BZ):
     return -0.5 * jnp.mean(1 + log_variance_BZ - jnp.square(mean_BZ) - jnp.exp(log_variance_BZ))
 
 
+def _at_least_float32(array):
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
 def learned_similarity(real_activations, reconstructed_activations):
     """L_like of eq. 4.11: squared error of the discriminator's activations, the layers' mean.
 
@@ -30,7 +34,7 @@ def learned_similarity(real_activations, reconstructed_activations):
       reconstructed_activations: the same for the reconstruction.
     """
     errors = [
-        jnp.mean(jnp.square(real_BHWF - reconstructed_BHWF))
+        jnp.mean(jnp.square(_at_least_float32(real_BHWF) - _at_least_float32(reconstructed_BHWF)))
         for real_BHWF, reconstructed_BHWF in zip(
             real_activations, reconstructed_activations, strict=True
         )
