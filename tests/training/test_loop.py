@@ -3,15 +3,22 @@
 import dataclasses
 import json
 import signal
+import time
 
 import chex
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import loop, noise_schedule, train_step
+from vae_gan_jax.training import (
+    checkpoint,
+    loop,
+    metrics_log,
+    noise_schedule,
+    samples,
+    train_step,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +66,6 @@ def test_what_a_run_holds(small, frames_THWC, whole):
     assert {step.name for step in (run_dir / "checkpoints").iterdir()} == {"2", "4"}
     grids = sorted((run_dir / "samples").iterdir())
     assert [grid.name for grid in grids] == ["epoch_001.png", "epoch_002.png"]
-    grid_HWC = np.asarray(Image.open(grids[0]))
-    columns = loop.GRID_COLUMNS
-    assert grid_HWC.shape == (3 * small.height + 4, columns * (small.width + 2) - 2, 3)
-    np.testing.assert_array_equal(grid_HWC[: small.height, : small.width], frames_THWC[0])
 
 
 def test_a_trained_run_is_left_alone(small, frames_THWC, whole):
@@ -118,3 +121,143 @@ def test_epochs_are_kept_as_asked_and_the_latest_two_besides(small, frames_THWC,
     loop.train(config, frames_THWC, tmp_path)
     kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
     assert kept == {4, 6, 8}
+
+
+LONG = (0.1,) * 6  # epochs of two steps
+
+
+@pytest.fixture(scope="module")
+def long_run(small, frames_THWC, tmp_path_factory):
+    """Twelve steps in one go, a checkpoint after every second: settings, state and folder."""
+    config = dataclasses.replace(small, noise_schedule=LONG, max_bad_steps=2)
+    run_dir = tmp_path_factory.mktemp("long")
+    return config, loop.train(config, frames_THWC, run_dir), run_dir
+
+
+def poisoned(step_of_fault, until=1, network="encoder", value=np.nan):
+    """``train_step``, but with a parameter that is no number from a step on, so many times."""
+    step, times = train_step.train_step, [0]
+
+    def train(state, *arguments):
+        if int(state.step) == step_of_fault and times[0] < until:
+            times[0] += 1
+            with jax.transfer_guard("allow"):
+                broken = jax.tree.map(lambda leaf: leaf * value, state.params[network])
+            state = state.replace(params=state.params | {network: broken})
+        return step(state, *arguments)
+
+    return train
+
+
+def test_parameters_that_are_no_numbers_are_rolled_back(
+    long_run, frames_THWC, tmp_path, monkeypatch, caplog
+):
+    """The end is that of a run told to use the other noise from there on, bit for bit."""
+    config, whole, _ = long_run
+    monkeypatch.setattr(train_step, "train_step", poisoned(6))
+    state = loop.train(config, frames_THWC, tmp_path)
+    assert "at step 7 " in caplog.text
+    assert "gradient_norm/encoder" in caplog.text
+    assert "statistics of the encoder are not finite" in caplog.text
+    assert "Rolled back to step 6, number 1 of 3" in caplog.text
+    assert (int(state.step), int(state.noise_stream)) == (12, 1)
+    assert [line["step"] for line in metrics_of(tmp_path)] == [2, 4, 6, 8, 10, 12]
+    for when in ("before", "after"):
+        assert (tmp_path / "samples" / f"went_wrong_00000008_{when}.png").exists()
+
+    monkeypatch.undo()
+    told = tmp_path / "told"
+    short = dataclasses.replace(config, noise_schedule=LONG[:3])
+    loop.train(short, frames_THWC, told)
+    with checkpoint.Checkpoints(told) as checkpoints:
+        sixth = checkpoints.restore(whole)
+    begin = loop._Training.begin
+    monkeypatch.setattr(
+        loop._Training, "begin", lambda self: begin(self).replace(noise_stream=sixth.step * 0 + 1)
+    )
+    chex.assert_trees_all_equal(loop.train(config, frames_THWC, told), state)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(state.params, whole.params)
+
+
+def test_after_three_roll_backs_the_diagnosis(long_run, frames_THWC, tmp_path, monkeypatch):
+    config, *_ = long_run
+    monkeypatch.setattr(
+        train_step, "train_step", poisoned(4, until=99, network="discriminator", value=np.inf)
+    )
+    words = r"after 3 roll-backs to step 4: .*at step 5 .*of the discriminator are.*before.png"
+    with pytest.raises(InputError, match=words):
+        loop.train(config, frames_THWC, tmp_path)
+    monkeypatch.undo()
+    state = loop.train(config, frames_THWC, tmp_path)  # nothing is lost
+    chex.assert_trees_all_equal(state, long_run[1])
+
+
+def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(
+    long_run, frames_THWC, tmp_path, monkeypatch, caplog
+):
+    config, *_ = long_run
+    monkeypatch.setattr(train_step, "train_step", poisoned(0))
+    assert int(loop.train(config, frames_THWC, tmp_path).step) == 12
+    assert "Rolled back to step 0" in caplog.text
+
+
+def test_a_disk_that_is_full_for_a_while_loses_nothing(
+    long_run, frames_THWC, tmp_path, monkeypatch, caplog
+):
+    """No room for metrics and grids in epochs two to four: lines wait, checkpoints with them."""
+    config, whole, run_dir = long_run
+    fsync, write_file, step_now = metrics_log.os.fsync, samples.whole_file.write, [0]
+
+    def full(function):
+        def call(*arguments):
+            of_checkpoint = str(arguments[0]).endswith(checkpoint.CHECKSUMS)
+            if 2 < step_now[0] <= 8 and not of_checkpoint:
+                raise OSError(28, "No space left on device")
+            return function(*arguments)
+
+        return call
+
+    step = train_step.train_step
+
+    def counted(state, *arguments):
+        step_now[0] = int(state.step) + 1
+        return step(state, *arguments)
+
+    monkeypatch.setattr(metrics_log.os, "fsync", full(fsync))
+    monkeypatch.setattr(samples.whole_file, "write", full(write_file))
+    monkeypatch.setattr(train_step, "train_step", counted)
+    state = loop.train(config, frames_THWC, tmp_path)
+    chex.assert_trees_all_equal(state, whole)
+    assert metrics_of(tmp_path) == metrics_of(run_dir)
+    assert caplog.text.count("samples cannot be written (No space left on device)") == 1
+    grids = [
+        {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
+        for folder in (tmp_path, run_dir)
+    ]
+    assert grids[0] == grids[1]
+    step_now[0] = 0
+    with pytest.raises(InputError, match="cannot be written"):
+        loop.train(dataclasses.replace(config, strict=True), frames_THWC, tmp_path / "strict")
+
+
+def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(
+    long_run, frames_THWC, tmp_path, monkeypatch
+):
+    config, whole, _ = long_run
+    run_dir, away = tmp_path / "run", tmp_path / "away"
+    step = train_step.train_step
+
+    def moved(state, *arguments):
+        if int(state.step) == 7:
+            while 6 not in checkpoint.steps(run_dir):  # nothing is being written there
+                time.sleep(0.01)
+            run_dir.rename(away)
+        return step(state, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_step, "train_step", moved)
+        with pytest.raises(InputError, match="was moved or deleted"):
+            loop.train(config, frames_THWC, run_dir)
+    assert not run_dir.exists()
+    chex.assert_trees_all_equal(loop.train(config, frames_THWC, away), whole)

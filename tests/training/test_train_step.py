@@ -195,3 +195,43 @@ def test_frames_survive_the_way_to_pixels_and_back():
     x_BHWC = autoencoder.from_frames(jnp.asarray(frames_BHWC))
     assert (x_BHWC.min(), x_BHWC.max()) == (-1, 1)
     np.testing.assert_array_equal(autoencoder.to_frames(x_BHWC), frames_BHWC)
+
+
+@pytest.mark.parametrize("poison", ["encoder", "decoder", "discriminator", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_count(
+    small, state, batch_BHWC, poison, monkeypatch
+):
+    """Whichever network's parameters are no numbers, or its gradient alone."""
+    config = small
+    if poison == "gradient":  # that of a root at 0, whose value is a number
+        config = dataclasses.replace(small, keep_epochs=7)  # traced by itself
+        monkeypatch.setattr(
+            objectives, "learned_similarity", lambda _, layers: jnp.sqrt(0 * jnp.sum(layers[0]))
+        )
+    else:
+        broken = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.params[poison])
+        state = state.replace(params=state.params | {poison: broken})
+    before = jax.device_get(state)
+    after, metrics = train_step.train_step(
+        jax.tree.map(jnp.copy, state), batch_BHWC, jax.random.key(2), NOISE_STD, config
+    )
+    assert metrics["skipped"] == 1.0
+    if poison == "gradient":
+        assert jnp.isfinite(metrics["objective/similarity"])
+        assert not jnp.isfinite(metrics["gradient_norm/encoder"])
+    assert int(after.step) == int(before.step) + 1
+    chex.assert_trees_all_equal(jax.device_get(after.replace(step=0)), before.replace(step=0))
+
+
+def test_a_sound_step_is_not_skipped(small, state, batch_BHWC):
+    _, metrics = train_step.train_step(
+        jax.tree.map(jnp.copy, state), batch_BHWC, jax.random.key(2), NOISE_STD, small
+    )
+    assert metrics["skipped"] == 0.0
+    assert all(metrics[f"gradient_norm/{name}"] > 0 for name in TABLE)
+
+
+def test_reconstructions_that_are_one_picture_have_no_spread():
+    x_BHWC = np.random.default_rng(0).uniform(-1, 1, (4, 6, 6, 3)).astype(np.float32)
+    assert train_step._spread(x_BHWC, x_BHWC) == 1.0
+    assert train_step._spread(np.repeat(x_BHWC[:1], 4, axis=0), x_BHWC) < 0.05

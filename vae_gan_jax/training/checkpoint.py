@@ -1,8 +1,11 @@
 """Checkpoints of a run: the whole training state, whole or not at all, checked when read."""
 
+import errno
 import json
 import logging
+import os
 import shutil
+import textwrap
 import zlib
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from vae_gan_jax.training import train_state
 
 FOLDER = "checkpoints"
 CHECKSUMS = "checksums.json"
+# What orbax writes after all else: it tells when, and the state is not read from it.
+UNCHECKED = ("_CHECKPOINT_METADATA", "commit_success.txt")
 VERSION = 1  # of what a checkpoint holds
 ASIDE = ".damaged"  # ends the name of a checkpoint that was set aside
 LATEST = 2  # how many are kept besides those of whole epochs
@@ -66,7 +71,9 @@ class Checkpoints:
         self.folder = Path(run_dir).absolute() / FOLDER
         self._steps_per_epoch, self._keep_epochs = steps_per_epoch, keep_epochs
         self._strict = strict
-        self._checkpointer = ocp.AsyncCheckpointer(_Handler())
+        # Folders are made at once: where that fails behind its back, orbax waits for minutes.
+        at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
+        self._checkpointer = ocp.AsyncCheckpointer(_Handler(), async_options=at_once)
         self._saving: int | None = None
 
     def __enter__(self):
@@ -102,6 +109,12 @@ class Checkpoints:
             return
         self._saving = step
         try:
+            self.folder.mkdir(exist_ok=True)
+            if (
+                sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+                > shutil.disk_usage(self.folder).free
+            ):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._checkpointer.save(self.folder / str(step), args=_Save(state))
         except Exception as error:
             self._tell_failure(error)
@@ -120,9 +133,9 @@ class Checkpoints:
         for unfinished in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
             shutil.rmtree(unfinished, ignore_errors=True)  # makes room again
         sentence = f"the checkpoint at step {step} cannot be written in {self.folder}"
-        reason = "No space left on device"
+        reason = os.strerror(errno.ENOSPC)
         if reason not in str(error):
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            reason = textwrap.shorten(str(error) or repr(error), 200)  # orbax's run to pages
         if not self.folder.parent.is_dir():
             raise InputError(f"{self.folder.parent} is gone, the run cannot go on.") from error
         if self._strict:
@@ -132,9 +145,12 @@ class Checkpoints:
         logger.warning("%s (%s): training goes on, %s", sentence, reason, kept)
 
     def _forget_old(self) -> None:
-        """Deletes what is no longer kept."""
+        """Deletes what is no longer kept, and what an interruption left unfinished."""
         if self._keep_epochs is None:
             return
+        for pattern in ("*.orbax-checkpoint-tmp*", "*.deleted"):
+            for unfinished in self.folder.glob(pattern):
+                shutil.rmtree(unfinished, ignore_errors=True)
         steps = self.steps
         whole = [step for step in steps if step % self._steps_per_epoch == 0]
         for step in set(steps) - set(steps[-LATEST:]) - set(whole[-self._keep_epochs :]):
@@ -240,8 +256,7 @@ def _checksums(folder: Path) -> dict[str, list[int]]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        # What orbax writes after all others tells when, not what.
-        if path.is_file() and name not in (CHECKSUMS, "_CHECKPOINT_METADATA", "commit_success.txt"):
+        if path.is_file() and name not in (CHECKSUMS, *UNCHECKED):
             size = checksum = 0
             with path.open("rb") as file:
                 while block := file.read(BLOCK):

@@ -4,23 +4,28 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from vae_gan_jax import signals
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import batches
-from vae_gan_jax.model import autoencoder
-from vae_gan_jax.training import metrics_log, noise_schedule, stability, train_state, train_step
+from vae_gan_jax.training import (
+    devices,
+    feeding,
+    metrics_log,
+    noise_schedule,
+    samples,
+    stability,
+    tensorboard,
+    train_state,
+)
 from vae_gan_jax.training.checkpoint import Checkpoints
+from vae_gan_jax.training.progress import Progress
 
-SAMPLES = "samples"
 LOG_EVERY = 20  # steps that a line of metrics is the mean of
-GRID_COLUMNS = 12
 ROLL_BACKS = 3  # to one checkpoint, after which training stops
 
 logger = logging.getLogger(__name__)
@@ -35,8 +40,8 @@ def train(
     """Trains the networks on a film's frames, from the run's newest sound checkpoint if it has one.
 
     Writes a checkpoint after each epoch and every ``config.checkpoint_every_minutes``,
-    ``metrics.jsonl`` and grids of samples into ``run_dir``. On SIGTERM or SIGINT it finishes the
-    step, saves and exits with 128 + signal.
+    ``metrics.jsonl``, grids of samples, and both for TensorBoard, into ``run_dir``. On SIGTERM or
+    SIGINT it finishes the dispatch, saves and exits with 128 + signal.
 
     A run that goes wrong (6.2; see ``stability``) goes back to its newest checkpoint and on from
     there with other noise, three times from the same.
@@ -58,7 +63,10 @@ def train(
         training_T = np.arange(len(frames_THWC))
     steps_per_epoch = config.steps_per_epoch(len(training_T))
     total_steps = steps_per_epoch * config.epochs
-    with Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints:
+    with (
+        devices.memory_told(),
+        Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints,
+    ):
         training = _Training(config, frames_THWC, training_T, Path(run_dir), checkpoints)
         state = training.begin()
         step = int(state.step)
@@ -91,12 +99,11 @@ class _Training:
 
     def __init__(self, config, frames_THWC, training_T, run_dir: Path, checkpoints: Checkpoints):
         self.config, self.run_dir, self.checkpoints = config, run_dir, checkpoints
-        self.frames_THWC, self.training_T = frames_THWC, training_T
         self.steps_per_epoch = config.steps_per_epoch(len(training_T))
         keys = jax.random.split(jax.random.key(config.seed), 3)
-        self.init_key, self.step_key, self.sample_key = keys
-        shown = np.linspace(0, len(training_T) - 1, GRID_COLUMNS).round().astype(int)
-        self.shown_BHWC = frames_THWC[training_T[shown]]
+        self.init_key, self.step_key, sample_key = keys
+        self.feed = feeding.Feed(config, frames_THWC, training_T, (LOG_EVERY, config.sample_every))
+        self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
         """The newest checkpoint's state, or a fresh one where there is no checkpoint."""
@@ -117,73 +124,79 @@ class _Training:
         step_key = self.step_key
         if int(state.noise_stream):
             step_key = jax.random.fold_in(step_key, state.noise_stream)
-        mini_batches = batches.prefetch(self._mini_batches(step))
+        dispatches = batches.prefetch(self.feed.dispatches(step))
         # Steps since the last line of metrics; seconds in which saving held the loop up since.
         pending, held_up, since, saved = [], 0.0, time.perf_counter(), time.perf_counter()
         owed = False  # a checkpoint, as soon as the run is worth saving
         with (
-            contextlib.closing(mini_batches),
-            tqdm(total=total_steps, initial=step, unit="step", mininterval=1) as progress,
+            contextlib.closing(dispatches),
+            Progress(self.steps_per_epoch, config.epochs, config.batch_size, step) as progress,
             metrics_log.MetricsLog(self.run_dir, step) as log,
+            tensorboard.Events(self.run_dir, step) as events,
             signals.Held() as signal,
         ):
             watch = stability.Watch(config.max_bad_steps, log.kept)
-            for epoch, noise_std, frames_BHWC in mini_batches:
-                # The host may be one step ahead of the device, so that neither waits, no more.
-                jax.block_until_ready(pending[-1:])
+            for dispatch in dispatches:
+                epoch = dispatch.epoch
+                # The host may be one dispatch ahead of the device, so that neither waits, no more.
+                jax.block_until_ready([metrics for _, metrics in pending[-1:]])
                 with jax.transfer_guard("disallow"):
-                    state, metrics = train_step.train_step(
-                        state, frames_BHWC, step_key, noise_std, config
-                    )
-                step += 1
-                pending.append(metrics)
-                progress.set_description(f"epoch {epoch + 1}/{config.epochs}", refresh=False)
-                progress.update()
+                    state, metrics = dispatch.run(state, step_key, config)
+                step += dispatch.count
+                noise = noise_schedule.noise_std(config.noise_schedule, epoch)
+                pending.append((dispatch.count, metrics))
+                progress.tell(epoch)
+                progress.update(dispatch.count)
                 ends_epoch = step % self.steps_per_epoch == 0
                 ends_line = step % LOG_EVERY == 0 or ends_epoch or bool(signal.received)
 
                 if ends_line:
                     steps = [
-                        {"step": step - len(pending) + 1 + index, **metrics}
-                        for index, metrics in enumerate(jax.device_get(pending))
+                        metrics
+                        for count, fetched in jax.device_get(pending)
+                        for metrics in feeding.by_step(fetched, count)
                     ]
+                    for number, metrics in enumerate(steps, step - len(steps) + 1):
+                        metrics["step"] = number
                     seconds = time.perf_counter() - since
                     line = {
                         "step": step,
                         "epoch": epoch + 1,
-                        "noise_std": noise_schedule.noise_std(config.noise_schedule, epoch),
+                        "noise_std": noise,
                         **_line(steps),
                         "time/frames_per_second": len(steps) * config.batch_size / seconds,
                         "time/checkpoint_seconds": held_up,
                     }
                     pending, held_up, since = [], 0.0, time.perf_counter()
-                    unwritten = log.write(line)
-                    self._tell_unwritten(metrics_log.FILE, unwritten)
-                    progress.set_postfix(_losses(line), refresh=False)
+                    self._tell_unwritten(log.write(line) or self.grids.flush())
+                    events.metrics(line)
+                    progress.tell(epoch, line)
                     try:
                         for warning in watch.look(steps, line):
                             logger.warning("%s", warning)
                     except stability.DivergedError as error:
-                        self._write_samples(state, _grid_name(error, "after"))
-                        raise
+                        self._write_grid(state, *_grid_of(error, "after"))
+                        diagnosis = "; ".join([str(error), *stability.unsound(state)])
+                        raise stability.DivergedError(diagnosis, error.step) from error
+                title = f"Epoch {epoch + 1} of {config.epochs}, step {step:,}, noise {noise:g}"
                 if config.sample_every and step % config.sample_every == 0:
                     log.check()
-                    self._write_samples(state, f"step_{step:08d}")
+                    self._write_grid(state, f"step_{step:08d}", title, events)
                 if ends_epoch:
-                    self._write_samples(state, f"epoch_{epoch + 1:03d}")
-                # Only where a line of metrics ends: resumed, the next is as long.
+                    self._write_grid(state, f"epoch_{epoch + 1:03d}", title, events)
+                # Only where a line of metrics ends: resumed, the next is as long. And only with
+                # all metrics and grids before it on the disk: resumed, they are not made again.
                 due = time.perf_counter() - saved > 60 * config.checkpoint_every_minutes
                 owed |= ends_epoch or bool(signal.received) or due
-                if owed and ends_line and unwritten is None:
+                if owed and ends_line and not (log.waiting or self.grids.waiting):
                     last = step == total_steps
                     if (watch.calm or last) and stability.is_finite(state):
                         saved = time.perf_counter()
                         checkpoints.save(state)
                         held_up, owed = time.perf_counter() - saved, False
                     elif last:
-                        raise stability.DivergedError(
-                            "parameters or moments of the networks are not finite", step
-                        )
+                        diagnosis = "; ".join(stability.unsound(state))
+                        raise stability.DivergedError(diagnosis, step)
                 if signal.received:
                     logger.info("stopped by a signal at step %d: the same command goes on", step)
                     raise SystemExit(128 + signal.received)
@@ -204,9 +217,10 @@ class _Training:
         self.checkpoints.wait()
         state = self.begin()
         step = int(state.step)
-        self._write_samples(state, _grid_name(error, "before"))
+        self._write_grid(state, *_grid_of(error, "before"))
         if went_back[step] == ROLL_BACKS:
-            grids = [str(self._grid(_grid_name(error, when))) for when in ("before", "after")]
+            names = [_grid_of(error, when)[0] for when in ("before", "after")]
+            grids = [str(self.grids.path(name)) for name in names]
             raise InputError(
                 f"training went wrong again after {ROLL_BACKS} roll-backs to step {step}: {error}. "
                 f"Compare {' and '.join(grids)}; a lower --learning_rate in a new --run_dir may "
@@ -219,59 +233,30 @@ class _Training:
         )  # fmt: skip
         return state.replace(noise_stream=state.noise_stream + went_back[step])
 
-    def _mini_batches(self, first_step: int):
-        """Epoch, noise and frames of each mini-batch after ``first_step``, on the device."""
-        config = self.config
-        first = noise_schedule.position(first_step, self.steps_per_epoch)
-        for epoch in range(first.epoch, config.epochs):
-            noise_std = jax.device_put(
-                np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
-            )
-            skipped = first.batch if epoch == first.epoch else 0
-            for frames_BHWC in batches.shuffled(
-                self.frames_THWC, self.training_T, config.seed, epoch, config.batch_size, skipped
-            ):
-                yield epoch, noise_std, jax.device_put(frames_BHWC)
-
-    def _grid(self, name: str) -> Path:
-        return self.run_dir / SAMPLES / f"{name}.png"
-
-    def _write_samples(self, state: train_state.TrainState, name: str) -> None:
-        """Writes the grid of figures 5.1 to 5.14: rows x, its reconstruction, samples of the prior.
-
-        The same frames, from all over the film, and the same latents each time, so that one sees
-        them improve; normalised by their own statistics, as the mini-batches of training are.
-        """
-        rows_BHWC = _samples(
-            self.config,
-            state.params,
-            state.batch_stats,
-            jax.device_put(self.shown_BHWC),
-            self.sample_key,
-        )
-        grid_HWC = metrics_log.sample_grid([self.shown_BHWC, *jax.device_get(rows_BHWC)])
-        try:
-            metrics_log.write_png(self._grid(name), grid_HWC)
-        except OSError as error:
-            self._tell_unwritten(self._grid(name).name, error.strerror)
+    def _write_grid(self, state, name: str, title: str, events=None) -> None:
+        self._tell_unwritten(self.grids.write(state, name, title, events))
 
     _unwritten: str | None = None
 
-    def _tell_unwritten(self, name: str, reason: str | None) -> None:
-        """Says once that a file cannot be written, and why; ``None`` if it could.
+    def _tell_unwritten(self, reason: str | None) -> None:
+        """Says once that metrics and grids cannot be written, and why; ``None`` if they could.
 
         Raises:
           InputError: ``--strict``.
         """
         if reason is not None and self.config.strict:
-            raise InputError(f"{self.run_dir / name} cannot be written ({reason}): make room.")
+            raise InputError(f"{self.run_dir} cannot be written ({reason}): make room.")
         if reason is not None and self._unwritten is None:
-            logger.warning("%s cannot be written (%s): training goes on", name, reason)
+            logger.warning(
+                "metrics and samples cannot be written (%s): training goes on, they wait", reason
+            )
         self._unwritten = reason
 
 
-def _grid_name(error: stability.DivergedError, when: str) -> str:
-    return f"went_wrong_{error.step:08d}_{when}"
+def _grid_of(error: stability.DivergedError, when: str) -> tuple[str, str]:
+    """Name and title of the grid of samples before or after training went wrong."""
+    where = {"before": "where training goes back to", "after": f"step {error.step:,}"}[when]
+    return f"went_wrong_{error.step:08d}_{when}", f"Training went wrong, {when}: {where}"
 
 
 def _line(steps: list[dict]) -> dict[str, float | None]:
@@ -283,21 +268,3 @@ def _line(steps: list[dict]) -> dict[str, float | None]:
         line[name] = float(finite.mean()) if finite.size else None
     line["skipped"] = sum(int(step["skipped"]) for step in steps)
     return dict(sorted(line.items()))
-
-
-def _losses(line: dict) -> dict[str, str]:
-    """The three losses, for the progress bar."""
-    losses = {name.removeprefix("loss/"): line[name] for name in line if name.startswith("loss/")}
-    return {name: "none" if loss is None else f"{loss:.3g}" for name, loss in losses.items()}
-
-
-@partial(jax.jit, static_argnames="config")
-def _samples(config, params, batch_stats, frames_BHWC, key):
-    """The reconstruction of a batch and as many samples from the prior, as uint8 frames."""
-    shape = (frames_BHWC.shape[0], config.z_dim)
-    sampled_z_BZ = autoencoder.sample_prior(config.prior, key, shape)
-    reconstructed_BHWC, _ = autoencoder.autoencode(
-        config, params, batch_stats, frames_BHWC, key, 0.0, train=True
-    )
-    sampled_BHWC, _ = autoencoder.decode(config, params, batch_stats, sampled_z_BZ, train=True)
-    return autoencoder.to_frames(reconstructed_BHWC), autoencoder.to_frames(sampled_BHWC)

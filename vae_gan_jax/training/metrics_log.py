@@ -1,20 +1,14 @@
-"""What a run writes down while it trains: metrics as lines of JSON, sample grids as PNGs."""
+"""What a run writes down while it trains: its metrics, as lines of JSON."""
 
 import contextlib
-import io
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
 
 FILE = "metrics.jsonl"
-GRID_GAP = 2  # pixels between the pictures of a grid
 
 
 class MetricsLog:
@@ -45,6 +39,11 @@ class MetricsLog:
 
     def __exit__(self, *exception):
         self._file.close()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether lines wait for room on the disk."""
+        return bool(self._waiting)
 
     def write(self, metrics: dict) -> str | None:
         """Appends one line.
@@ -90,24 +89,3 @@ def _step(line: str) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def sample_grid(rows_BHWC: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows of uint8 frames ``[B, H, W, 3]`` as one picture ``[rows*(H+2)-2, B*(W+2)-2, 3]``."""
-    batch, height, width, channels = rows_BHWC[0].shape
-    down, across = height + GRID_GAP, width + GRID_GAP
-    grid_HWC = np.full(
-        (len(rows_BHWC) * down - GRID_GAP, batch * across - GRID_GAP, channels), 255, np.uint8
-    )
-    for row, frames_BHWC in enumerate(rows_BHWC):
-        for column, frame_HWC in enumerate(frames_BHWC):
-            top, left = row * down, column * across
-            grid_HWC[top : top + height, left : left + width] = frame_HWC
-    return grid_HWC
-
-
-def write_png(path: str | Path, picture_HWC: np.ndarray) -> None:
-    """Writes a uint8 picture as PNG, whole or not at all."""
-    png = io.BytesIO()
-    Image.fromarray(picture_HWC).save(png, format="PNG")
-    whole_file.write(path, png.getvalue())

@@ -45,6 +45,17 @@ def is_finite(tree):
     return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
+def unsound(state) -> list[str]:
+    """A clause for each network whose parameters, moments or statistics are not all finite."""
+    return [
+        f"parameters, moments or statistics of the {name} are not finite"
+        for name in state.params
+        if not is_finite(
+            [part[name] for part in (state.params, state.opt_state, state.batch_stats)]
+        )
+    ]
+
+
 class Watch:
     """Looks at the metrics as they are logged.
 

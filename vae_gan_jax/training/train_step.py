@@ -157,11 +157,11 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
         metrics[f"loss/{name}"], clipped = objectives.clip(name, loss)
         metrics[f"clipped/{name}"] = clipped.astype(jnp.float32)
+        metrics[f"gradient_norm/{name}"] = optax.tree.norm(gradient)
         # Section 6.2: clipping the objective before differentiation leaves no gradient outside.
         gradients[name] = jax.tree.map(
             lambda g, clipped=clipped: jnp.where(clipped, 0, g), gradient
         )
-        metrics[f"gradient_norm/{name}"] = optax.tree.norm(gradients[name])
     watched = [v for k, v in metrics.items() if k.startswith(("objective/", "gradient_norm/"))]
     finite = jnp.isfinite(jnp.stack(watched)).all()
     updates, opt_state = {}, {}
@@ -195,6 +195,17 @@ def _spread(reconstructed_BHWC, x_BHWC):
     )
 
 
+def _step(state, frames_uint8, key, noise_std, config):
+    new = network_updates(state, frames_uint8, key, noise_std, config)
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, new.updates),
+        batch_stats=new.batch_stats,
+        opt_state=new.opt_state,
+    )
+    return state, new.metrics
+
+
 @partial(jax.jit, static_argnames="config", donate_argnames="state")
 def train_step(state, frames_uint8, key, noise_std, config):
     """Applies ``network_updates``; the given state's memory is reused for the new one.
@@ -204,11 +215,35 @@ def train_step(state, frames_uint8, key, noise_std, config):
     Returns:
       The state after the step, and the metrics.
     """
-    new = network_updates(state, frames_uint8, key, noise_std, config)
-    state = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, new.updates),
-        batch_stats=new.batch_stats,
-        opt_state=new.opt_state,
+    return _step(state, frames_uint8, key, noise_std, config)
+
+
+@partial(jax.jit, static_argnames="config", donate_argnames="state")
+def train_steps(state, frames_THWC, index_SB, count, key, noise_std, config):
+    """Several steps in one dispatch.
+
+    How many is not compiled in, so that it is the same code for every number, and training in
+    dispatches of any lengths gives the same state.
+
+    Args:
+      state, key, noise_std, config: as in ``network_updates``.
+      frames_THWC: uint8 frames on the device.
+      index_SB: int32; which of them each step takes.
+      count: int32 scalar, up to S: the first so many steps are done.
+
+    Returns:
+      The state after these steps, and the metrics, ``[S]`` each, 0 from ``count`` on.
+    """
+
+    def step(index, carried):
+        state, metrics = carried
+        # The barrier keeps the step the same, wherever its frames come from.
+        frames_BHWC = jax.lax.optimization_barrier(frames_THWC[index_SB[index]])
+        state, new = _step(state, frames_BHWC, key, noise_std, config)
+        return state, jax.tree.map(lambda all_S, one: all_S.at[index].set(one), metrics, new)
+
+    _, shapes = jax.eval_shape(
+        partial(_step, config=config), state, frames_THWC[index_SB[0]], key, noise_std
     )
-    return state, new.metrics
+    metrics = jax.tree.map(lambda one: jnp.zeros(index_SB.shape[:1], one.dtype), shapes)
+    return jax.lax.fori_loop(0, count, step, (state, metrics))

@@ -1,0 +1,200 @@
+"""Checkpoints: whole, checked, the newest sound one; whatever happens to their files."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import zlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.training import checkpoint, train_state
+from vae_gan_jax.training.checkpoint import Checkpoints
+
+NAME = checkpoint.logger.name
+
+
+@pytest.fixture(scope="module")
+def state(small):
+    return train_state.create(small, jax.random.key(3))
+
+
+def at(state, step):
+    """The state, told from others by its step and its parameters."""
+    params = jax.tree.map(lambda leaf: leaf + step, state.params)
+    return state.replace(step=jnp.int32(step), params=params)
+
+
+@pytest.fixture(scope="module")
+def saved(state, tmp_path_factory):
+    """A run folder with the checkpoints 1, 2 and 3."""
+    run_dir = tmp_path_factory.mktemp("saved")
+    with Checkpoints(run_dir) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(at(state, step))
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "run")
+
+
+def restored(run_dir, state, step=None):
+    with Checkpoints(run_dir) as checkpoints:
+        return checkpoints.restore(state, step)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_the_newest_comes_back_or_the_one_that_is_asked_for(run_dir, state):
+    assert checkpoint.steps(run_dir) == [1, 2, 3]
+    chex.assert_trees_all_equal(restored(run_dir, state), at(state, 3))
+    chex.assert_trees_all_equal(restored(run_dir, state, 1), at(state, 1))
+
+
+@pytest.mark.parametrize("fault", [flip, truncate, lambda path: path.unlink()])
+def test_whatever_happens_to_a_file_is_seen_or_does_no_harm(fault, saved, state, tmp_path, caplog):
+    folder = saved / "checkpoints" / "3"
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.stat().st_size]
+    files = [file for file in files if (folder / file).is_file()]
+    assert len(files) > 5
+    for number, file in enumerate(files):
+        run_dir = shutil.copytree(saved, tmp_path / str(number))
+        fault(run_dir / "checkpoints" / "3" / file)
+        caplog.clear()
+        found = restored(run_dir, state)
+        told = [record.getMessage() for record in caplog.records if record.name == NAME]
+        if told:
+            assert str(file) in told[0]
+            assert "set aside" in told[0]
+            assert (run_dir / "checkpoints" / "3.damaged").is_dir()
+            chex.assert_trees_all_equal(found, at(state, 2))
+        else:
+            chex.assert_trees_all_equal(found, at(state, 3))
+        assert (file.name in checkpoint.UNCHECKED) == (not told)
+
+
+def test_older_ones_are_used_in_turn_and_what_is_damaged_keeps_its_files(run_dir, state, caplog):
+    folder = run_dir / "checkpoints"
+    (folder / "3.damaged").mkdir()  # an earlier one of that name stays as well
+    for step in "32":
+        (folder / step / checkpoint.CHECKSUMS).unlink()
+    chex.assert_trees_all_equal(restored(run_dir, state), at(state, 1))
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"1", "2.damaged", "3.damaged", "3.damaged_2"}
+    assert any((folder / "3.damaged_2").iterdir())
+
+
+def test_none_that_is_sound_is_refused_and_none_is_touched(run_dir, state):
+    folder = run_dir / "checkpoints"
+    for step in "123":
+        (folder / step / checkpoint.CHECKSUMS).write_text("")
+    with pytest.raises(InputError, match=f"no checkpoint in .*{checkpoint.CHECKSUMS} is damaged"):
+        restored(run_dir, state)
+    assert checkpoint.steps(run_dir) == [1, 2, 3]
+
+
+def test_one_of_a_newer_version_is_refused(run_dir, state):
+    path = run_dir / "checkpoints" / "3" / checkpoint.CHECKSUMS
+    content = json.loads(path.read_text().partition("\n")[2])
+    text = json.dumps(content | {"version": checkpoint.VERSION + 1})
+    path.write_text(f"{zlib.crc32(text.encode()):08x}\n{text}")
+    with pytest.raises(InputError, match="newer version"):
+        restored(run_dir, state)
+    assert checkpoint.steps(run_dir) == [1, 2, 3]
+
+
+def test_foreign_files_are_left_alone(run_dir, state, caplog):
+    """A folder whose name is a number but that is no checkpoint is told of and set aside."""
+    folder = run_dir / "checkpoints"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "mine").mkdir()
+    (folder / "7").mkdir()
+    (folder / "7" / "letter.txt").write_text("dear")
+    chex.assert_trees_all_equal(restored(run_dir, state), at(state, 3))
+    assert "7 is damaged, it has no checksums.json" in caplog.text
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "7.damaged" / "letter.txt").read_text() == "dear"
+
+
+def test_half_written_ones_do_not_count_and_go_with_the_next_save(run_dir, state):
+    folder = run_dir / "checkpoints"
+    shutil.copytree(folder / "3", folder / "4.orbax-checkpoint-tmp-0")
+    shutil.copytree(folder / "3", folder / "0.deleted")
+    chex.assert_trees_all_equal(restored(run_dir, state), at(state, 3))
+    with Checkpoints(run_dir, keep_epochs=9) as checkpoints:
+        checkpoints.save(at(state, 5))
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3", "5"]
+
+
+def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
+    run_dir, state, caplog, monkeypatch
+):
+    """The disk is full as the checksums are written; later it is not."""
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    with Checkpoints(run_dir) as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint.whole_file, "write", full)
+            checkpoints.save(at(state, 4))
+            checkpoints.wait()
+        assert "step 4 cannot be written" in caplog.text
+        assert "No space left on device" in caplog.text
+        assert "the newest one is of step 3" in caplog.text
+        assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["1", "2", "3"]
+        checkpoints.save(at(state, 5))
+    chex.assert_trees_all_equal(restored(run_dir, state), at(state, 5))
+    with Checkpoints(run_dir, strict=True) as checkpoints:
+        monkeypatch.setattr(checkpoint.whole_file, "write", full)
+        checkpoints.save(at(state, 6))
+        with pytest.raises(InputError, match="step 6 cannot be written"):
+            checkpoints.wait()
+
+
+def test_a_run_folder_that_is_gone_ends_training(run_dir, state):
+    with Checkpoints(run_dir) as checkpoints:
+        shutil.rmtree(run_dir)
+        run_dir.write_text("in its place")
+        with pytest.raises(InputError, match="is gone"):
+            checkpoints.save(at(state, 4))
+
+
+def test_it_is_restored_on_another_number_of_devices(saved, state, small):
+    """Saved on one device, restored where there are two."""
+    total = sum(float(leaf.sum()) for leaf in jax.tree.leaves(at(state, 3).params))
+    program = f"""
+import jax, sys
+jax.config.update("jax_num_cpu_devices", 2)
+from vae_gan_jax.config import Config
+from vae_gan_jax.training import checkpoint, train_state
+assert jax.device_count() == 2
+state = train_state.create({small!r}, jax.random.key(0))
+with checkpoint.Checkpoints({str(saved)!r}) as checkpoints:
+    params = checkpoints.restore(state).params
+print(sum(float(jax.device_get(leaf).sum()) for leaf in jax.tree.leaves(params)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(total, rel=1e-6)
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_heard(caplog):
+    """The package's messages reach the test, whatever other tests made of its loggers."""
+    caplog.set_level(logging.WARNING)

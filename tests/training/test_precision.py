@@ -1,0 +1,57 @@
+"""bfloat16 against the step as it is."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_gan_jax.model import networks
+from vae_gan_jax.training import train_state, train_step
+
+
+@pytest.fixture(scope="module")
+def step(small, frames_THWC):
+    """The updates and metrics of one mini-batch with some settings changed."""
+
+    def run(**changes):
+        config = dataclasses.replace(small, **changes)
+        state = train_state.create(small, jax.random.key(1))
+        function = jax.jit(train_step.network_updates, static_argnames="config")
+        return function(state, frames_THWC[:4], jax.random.key(2), 0.1, config)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain(step):
+    return step()
+
+
+def test_bfloat16_is_float32_but_for_rounding(step, plain):
+    """Objectives and gradient norms; all that is kept is float32."""
+    halved = step(precision="bfloat16")
+    for tree in (halved.updates, halved.batch_stats, halved.metrics):
+        assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype(np.float32)}
+    for name, value in plain.metrics.items():
+        np.testing.assert_allclose(halved.metrics[name], value, rtol=0.1, atol=1e-3, err_msg=name)
+    assert halved.metrics["objective/similarity"] != plain.metrics["objective/similarity"]
+    chex.assert_trees_all_close(halved.batch_stats, plain.batch_stats, rtol=0.1, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "expected"),
+    [
+        ("cpu", "auto", None),
+        ("gpu", "auto", jnp.bfloat16),
+        ("tpu", "auto", jnp.bfloat16),
+        ("cpu", "bfloat16", jnp.bfloat16),
+        ("gpu", "float32", None),
+    ],
+)
+def test_what_is_computed_in(small, monkeypatch, backend, precision, expected):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    config = dataclasses.replace(small, precision=precision)
+    assert networks.compute_dtype(config) == expected

@@ -1,0 +1,134 @@
+"""Frames on their way into training steps: sent by the host ahead of need, or on the device."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from vae_gan_jax.config import Config
+from vae_gan_jax.film import batches
+from vae_gan_jax.training import devices, noise_schedule, train_step
+
+TRANSFER = 64 * 2**20  # bytes of frames that go to the device at once, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Dispatch:
+    """What one dispatch needs, on the device.
+
+    Attributes:
+      epoch: that its steps lie in, from 0.
+      count: how many steps it is.
+      noise_std: standard deviation of their noise.
+      frames: their frames, ``[B, H, W, 3]``; with ``index_SB`` those that it numbers.
+      index_SB: which frames each step takes, for S steps, of which the first ``count`` are done.
+      count_on_device: ``count``, for the compiled loop.
+    """
+
+    epoch: int
+    count: int
+    noise_std: jax.Array
+    frames: jax.Array
+    index_SB: jax.Array | None = None
+    count_on_device: jax.Array | None = None
+
+    def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
+        """The state after these steps, and their metrics, ``[S]`` where there is an index."""
+        if self.index_SB is None:
+            return train_step.train_step(state, self.frames, key, self.noise_std, config)
+        return train_step.train_steps(
+            state, self.frames, self.index_SB, self.count_on_device, key, self.noise_std, config
+        )
+
+
+def by_step(metrics: dict, count: int) -> list[dict]:
+    """The metrics that ``Dispatch.run`` gave, fetched, as one dict for each of its steps."""
+    return [
+        {name: values[index] if np.ndim(values) else values for name, values in metrics.items()}
+        for index in range(count)
+    ]
+
+
+class Feed:
+    """The dispatches of a run.
+
+    Their lengths change nothing but speed, except that one step at a time is another compiled
+    function than several are, whose results may differ in the last bits.
+
+    Args:
+      config: the settings of the run.
+      frames_THWC: the film, uint8.
+      training_T: numbers of the frames to learn from.
+      stops: a dispatch ends at every multiple of each of these steps, and where an epoch does.
+
+    Raises:
+      InputError: the frames are to lie on the device and do not fit.
+    """
+
+    def __init__(self, config: Config, frames_THWC, training_T, stops: tuple[int, ...]):
+        self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
+        self._steps_per_epoch = config.steps_per_epoch(len(training_T))
+        self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
+        self._steps = min(devices.steps_per_dispatch(config), *self._stops)
+        self._resident_THWC = None
+        if devices.frames_on_device(config, frames_THWC.nbytes):
+            self._resident_THWC = jax.device_put(np.asarray(frames_THWC))
+        else:
+            batch_bytes = config.batch_size * frames_THWC[0].nbytes
+            self._steps = max(1, min(self._steps, TRANSFER // batch_bytes))
+
+    def dispatches(self, first_step: int) -> Iterator[Dispatch]:
+        """What is left to do after ``first_step`` steps, in order."""
+        config, step = self._config, first_step
+        while step < self._steps_per_epoch * config.epochs:
+            epoch, batch = noise_schedule.position(step, self._steps_per_epoch)
+            noise_std = jax.device_put(
+                np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
+            )
+            shuffled_T = self._training_T[batches.order(config.seed, epoch, len(self._training_T))]
+            for first, count in self._lengths(batch, epoch):
+                chosen = shuffled_T[first * config.batch_size : (first + count) * config.batch_size]
+                yield self._dispatch(epoch, count, noise_std, chosen)
+                step += count
+
+    def _lengths(self, first: int, epoch: int) -> Iterator[tuple[int, int]]:
+        """First mini-batch and number of steps of an epoch's dispatches."""
+        while first < self._steps_per_epoch:
+            step = epoch * self._steps_per_epoch + first
+            count = min(self._steps, *(stop - step % stop for stop in self._stops))
+            yield first, count
+            first += count
+
+    def _dispatch(self, epoch: int, count: int, noise_std, chosen: np.ndarray) -> Dispatch:
+        batch_size, frames_THWC = self._config.batch_size, self._resident_THWC
+        if self._steps == 1:
+            if frames_THWC is None:
+                frames_BHWC = jax.device_put(self._frames_THWC[chosen])
+            else:
+                frames_BHWC = _take(frames_THWC, jax.device_put(chosen.astype(np.int32)))
+            return Dispatch(epoch, 1, noise_std, frames_BHWC)
+        # Always as many as the longest has: one compiled function serves dispatches of all lengths.
+        missing = self._steps * batch_size - len(chosen)
+        if frames_THWC is None:
+            frames = np.empty((self._steps * batch_size, *self._frames_THWC.shape[1:]), np.uint8)
+            frames[: len(chosen)] = self._frames_THWC[chosen]
+            frames_THWC = jax.device_put(frames)
+            index_T = np.arange(len(frames))
+        else:
+            index_T = np.pad(chosen, (0, missing))
+        index_SB = index_T.astype(np.int32).reshape(self._steps, batch_size)
+        return Dispatch(
+            epoch,
+            count,
+            noise_std,
+            frames_THWC,
+            jax.device_put(index_SB),
+            jax.device_put(np.int32(count)),
+        )
+
+
+@jax.jit
+def _take(frames_THWC, index_B):
+    return frames_THWC[index_B]
