@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches, codecs, video
 from vae_gan_jax.film.encode import PART
-from vae_gan_jax.model import autoencoder
+from vae_gan_jax.model import autoencoder, folding
 from vae_gan_jax.output.stills import Stills
 
 
@@ -35,8 +36,8 @@ def reconstruct_batch(config: Config, params, batch_stats, frames_BHWC, key):
 
 
 def reconstruct_frames(
-    config: Config, params, batch_stats, frames, first_batch: int = 0
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    config: Config, params, batch_stats, frames, first_batch: int = 0, through=reconstruct_batch
+) -> Iterator[tuple[np.ndarray, Any]]:
     """Pairs of source and reconstructed frames, in order, every frame once.
 
     Args:
@@ -45,11 +46,15 @@ def reconstruct_frames(
       batch_stats: of encoder and decoder, by name.
       frames: frames ``[H, W, 3]`` in order.
       first_batch: number of the first batch, which the noise depends on.
+      through: what each batch passes through; gives arrays, in any tree, with the axis B in front.
 
     Yields:
-      ``(source_BHWC, reconstructed_BHWC)``, uint8, with B the batch size, at the end fewer.
+      ``(source_BHWC, reconstructed_BHWC)``, uint8, with B the batch size, at the end fewer; or in
+      place of the latter what ``through`` gives.
     """
     key = jax.random.key(config.seed)
+    if config.batch_norm == "running":
+        params, batch_stats = folding.fold(params, batch_stats)
     before_BHWC, waiting = None, None
     for index, source_BHWC in enumerate(
         batches.prefetch(batches.sequential(frames, config.batch_size)), first_batch
@@ -60,14 +65,17 @@ def reconstruct_frames(
             # and as many frames for statistics of its own as all others have.
             filled_BHWC = np.concatenate([before_BHWC, source_BHWC])[-config.batch_size :]
         before_BHWC = source_BHWC
-        result = reconstruct_batch(
-            config, params, batch_stats, filled_BHWC, jax.random.fold_in(key, index)
-        )
+        result = through(config, params, batch_stats, filled_BHWC, jax.random.fold_in(key, index))
         if waiting is not None:  # fetched while the device is busy with the next
-            yield waiting[0], np.asarray(waiting[1])[-len(waiting[0]) :]
+            yield _fetched(*waiting)
         waiting = source_BHWC, result
     if waiting is not None:
-        yield waiting[0], np.asarray(waiting[1])[-len(waiting[0]) :]
+        yield _fetched(*waiting)
+
+
+def _fetched(source_BHWC: np.ndarray, result) -> tuple[np.ndarray, Any]:
+    """A batch and its result, on the host, without the frames that filled it up."""
+    return source_BHWC, jax.tree.map(lambda array: np.asarray(array)[-len(source_BHWC) :], result)
 
 
 LAYOUTS = {

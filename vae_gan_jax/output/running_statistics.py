@@ -1,5 +1,6 @@
 """Batch-norm statistics for reconstructing: of the training film, without noise."""
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,7 +28,19 @@ def _batch_statistics(config: Config, params, batch_stats, frames_BHWC):
     _, moved = autoencoder.autoencode(
         config, params, zeros, frames_BHWC, jax.random.key(0), 0.0, train=True
     )
-    # A moving average that starts from 0 holds the batch's statistics times its share.
+    return _undamped(moved)
+
+
+@partial(jax.jit, static_argnames="config")
+def _latent_statistics(config: Config, params, batch_stats, z_BZ):
+    """Means and variances of one batch of latents in every batch norm of the decoder."""
+    zeros = jax.tree.map(jnp.zeros_like, batch_stats)
+    _, moved = autoencoder.decode(config, params, zeros, z_BZ, train=True)
+    return _undamped(moved)
+
+
+def _undamped(moved):
+    """A moving average that starts from 0 holds the batch's statistics times its share."""
     return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), moved)
 
 
@@ -49,18 +62,36 @@ def estimate(config: Config, state: TrainState, frames_THWC: np.ndarray, trainin
     shuffled = batches.shuffled(
         frames_THWC, training_T, config.seed, config.epochs, config.batch_size
     )
-    collected = [
-        flatten_dict(
-            jax.device_get(_batch_statistics(config, state.params, state.batch_stats, frames_BHWC))
-        )
+    return _pooled(
+        _batch_statistics(config, state.params, state.batch_stats, frames_BHWC)
         for frames_BHWC in islice(shuffled, BATCHES)
-    ]
+    )
+
+
+def of_latents(config: Config, params, batch_stats, z_TZ: np.ndarray):
+    """The decoder's statistics over latents of one kind, such as draws of the prior.
+
+    In training samples of the prior are normalised by themselves, not as the film's codes are.
+
+    Args:
+      config: the settings of the run.
+      params, batch_stats: of the networks, by name.
+      z_TZ: latents, a mini-batch or more.
+    """
+    whole = len(z_TZ) - len(z_TZ) % config.batch_size
+    mini_batches = np.float32(z_TZ[:whole]).reshape(-1, config.batch_size, config.z_dim)
+    return _pooled(_latent_statistics(config, params, batch_stats, z_BZ) for z_BZ in mini_batches)
+
+
+def _pooled(statistics: Iterable) -> dict:
+    """Mean and variance over all mini-batches, from those of each: dicts of arrays by path."""
+    collected = [flatten_dict(jax.device_get(batch)) for batch in statistics]
     stacked = {path: np.stack([batch[path] for batch in collected]) for path in collected[0]}
-    statistics = {path: values.mean(axis=0) for path, values in stacked.items()}
+    pooled = {path: values.mean(axis=0) for path, values in stacked.items()}
     for *layer, name in stacked:
         if name == "var":  # law of total variance: within the batches, and between them
-            statistics[*layer, "var"] += stacked[*layer, "mean"].var(axis=0)
-    return unflatten_dict(statistics)
+            pooled[*layer, "var"] += stacked[*layer, "mean"].var(axis=0)
+    return unflatten_dict(pooled)
 
 
 def stored(config: Config, state: TrainState, run_dir: Path, read_frames):

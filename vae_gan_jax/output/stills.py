@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import metrics_log
 
 NAME = "{:08d}.png"
 
@@ -49,7 +49,7 @@ class Stills:
         """Writes the next frames."""
         for frame_HWC in frames_BHWC if self._folder else ():
             self.frames += 1
-            metrics_log.write_png(self._still(self.frames), frame_HWC)
+            whole_file.write(self._still(self.frames), whole_file.png(frame_HWC))
 
     def __enter__(self):
         return self

@@ -1,0 +1,77 @@
+"""VMAF of reconstructed frames, by the libvmaf of the bundled ffmpeg."""
+
+import csv
+import io
+import logging
+import os
+import subprocess
+
+import numpy as np
+
+from vae_gan_jax.film import ffmpeg
+
+# Its model was made for pictures of 1080 lines, which would take a hundred times the time that the
+# networks take. Frames of fewer lines than these are scaled up, bicubically, by a whole number.
+LINES = 288
+
+logger = logging.getLogger(__name__)
+
+
+class Vmaf:
+    """Scores frames as they come; a context manager that ends ffmpeg.
+
+    Args:
+      width, height: of the frames.
+    """
+
+    def __init__(self, width: int, height: int):
+        self.scale = max(1, -(-LINES // height))
+        size = f"{self.scale * width}:{self.scale * height}"
+        picture = f"scale={size}:flags=bicubic:out_color_matrix=bt709,format=yuv420p"
+        # Each pair of frames comes as one picture, the source above, so that one pipe suffices.
+        graph = (
+            f"split[a][b];[a]crop={width}:{height}:0:0:exact=1,{picture}[source];"
+            f"[b]crop={width}:{height}:0:{height}:exact=1,{picture}[output];"
+            f"[output][source]libvmaf=log_fmt=csv:log_path=/dev/stdout"
+            f":n_threads={os.cpu_count() or 1}"
+        )
+        raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{2 * height}", "-r", "25")
+        self._frames, self._failed = 0, False
+        self._process = ffmpeg.Process(
+            [*ffmpeg.QUIET, *raw, "-i", "pipe:0", "-lavfi", graph, "-f", "null", os.devnull],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def add(self, source_BHWC: np.ndarray, output_BHWC: np.ndarray) -> None:
+        """Takes the next frames, uint8."""
+        self._frames += len(source_BHWC)
+        if self._failed:
+            return
+        pairs = memoryview(np.concatenate([source_BHWC, output_BHWC], axis=1)).cast("B")
+        try:
+            while pairs:
+                pairs = pairs[self._process.stdin.write(pairs) :]
+        except BrokenPipeError:  # scores says why
+            self._failed = True
+
+    def scores(self) -> np.ndarray | None:
+        """After the last frame: the score of each, 0..100, ``[T]``.
+
+        Where this ffmpeg cannot do it a warning says why, and there are none.
+        """
+        self._process.stdin.close()
+        log = self._process.stdout.read().decode()
+        code, complaints = self._process.wait()
+        scores_T = np.array([float(row["vmaf"]) for row in csv.DictReader(io.StringIO(log))])
+        if code or len(scores_T) != self._frames:
+            reason = ffmpeg.last_words(complaints)
+            logger.warning("VMAF is left out, this ffmpeg cannot score it (%s)", reason)
+            return None
+        return scores_T
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
