@@ -70,7 +70,9 @@ case "${1:-demo}" in
     cd "$project"
     "$venv/bin/python" -m ruff check --quiet .
     "$venv/bin/python" -m ruff format --quiet --check .
-    exec "$venv/bin/python" -m pytest "${@:2}"
+    # All of them side by side, by file: each file's fixtures are made once. Chosen ones one by one.
+    (($# > 1)) && exec "$venv/bin/python" -m pytest "${@:2}"
+    exec "$venv/bin/python" -m pytest --numprocesses=2 --dist=loadfile
     ;;
   *.flags)
     [[ -f "$1" ]] && flagfile="$(cd "$(dirname "$1")" && pwd)/$(basename "$1")" || flagfile="$project/$1"

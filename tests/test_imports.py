@@ -14,16 +14,9 @@ MAY_IMPORT = {
     "model": {"model", "config"},
     "training": {"whole_file", "signals", "training", "film", "model", "config"},
     "output": {"whole_file", "output", "training", "film", "model", "config"},
-    "main": {
-        "whole_file",
-        "signals",
-        "run_folder",
-        "output",
-        "training",
-        "film",
-        "model",
-        "config",
-    },
+    "opened_run": {"run_folder", "output", "film", "config"},
+    "modes": {"opened_run", "whole_file", "run_folder", "output", "training", "film", "config"},
+    "main": {"modes", "signals", "run_folder", "config"},
 }
 
 

@@ -61,8 +61,9 @@ def trained(film, tmp_path_factory):
 
 def test_the_whole_path(trained, film):
     assert {path.name for path in trained.iterdir()} == {
-        "checkpoints", "films", "flags.txt", "frames", "learnt_films.json", "log.txt",
-        "metrics.jsonl", "running_statistics", "samples",
+        "checkpoints", "figures", "films", "flags.txt", "frames", "learnt_films.json", "log.txt",
+        "measures", "metrics.jsonl", "report.html", "running_statistics", "samples", "shots",
+        "tensorboard",
     }  # fmt: skip
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 26 // 4
@@ -81,21 +82,25 @@ def test_the_whole_path(trained, film):
     assert sum(1 for _ in video.decode(made, framing)) == 26
     assert video.probe(made).rate == video.probe(film).rate
     assert video.probe(made).audio_streams == 1
+    page = (trained / "report.html").read_text()
+    for part in ("<video", 'class="chart"', 'data-label="epoch 1, step 6"', 'class="shots"'):
+        assert part in page
 
 
 def test_what_is_done_is_not_done_again_and_more_epochs_go_on(trained, film, tmp_path):
+    before = contents(trained)
+    code, stderr = call(f"--film={film}", f"--run_dir={trained}", *SMALL)
+    assert code == 0, stderr
+    assert contents(trained) == before
     run_dir = tmp_path / "run"
     shutil.copytree(trained, run_dir)
-    before = contents(run_dir)
-    code, stderr = call(f"--film={film}", f"--run_dir={run_dir}", *SMALL)
-    assert code == 0, stderr
-    assert contents(run_dir) == before
     longer = [*SMALL[:-1], "--noise_schedule=0.5,0.1"]
     code, stderr = call(f"--film={film}", f"--run_dir={run_dir}", *longer)
     assert code == 0, stderr
     assert {step.name for step in (run_dir / "checkpoints").iterdir()} == {"6", "12"}
     made = json.loads((run_dir / "films" / "reconstructed.json").read_text())
     assert made["films/film.mp4"]["step"] == 12
+    assert "12 steps, epoch 2 of 2" in (run_dir / "report.html").read_text()
 
 
 def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path):
@@ -116,7 +121,10 @@ def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path):
 
 
 def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
-    """SIGTERM while a thousand epochs are learnt: saved, 143, and the run is whole."""
+    """SIGTERM while a thousand epochs are learnt: saved, 143, and the run is whole.
+
+    A second process on the same folder was refused meanwhile.
+    """
     schedule = "--noise_schedule=" + ",".join(["0.1"] * 1000)
     process = subprocess.Popen(
         [sys.executable, "-m", "vae_gan_jax.main", f"--film={film}",
@@ -126,11 +134,29 @@ def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
     metrics = tmp_path / "run" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.read_text()):
         time.sleep(0.05)
+    assert "is in use by another process" in refused(f"--run_dir={tmp_path / 'run'}")
     process.terminate()
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
     steps = [int(step.name) for step in (tmp_path / "run" / "checkpoints").iterdir()]
     lines = metrics.read_text().splitlines()
     assert json.loads(lines[-1])["step"] == max(steps)
+
+
+def test_a_film_that_changed_since_is_refused(trained, film, tmp_path):
+    """It may move, but not become another one; nothing is lost, and put back it is taken."""
+    run_dir, moved = tmp_path / "run", tmp_path / "moved.mp4"
+    shutil.copytree(trained, run_dir)
+    shutil.copy(film, moved)
+    settings = (run_dir / "flags.txt").read_text()
+    (run_dir / "flags.txt").write_text(settings.replace(str(film), str(moved)))
+    before = contents(run_dir)
+    with moved.open("ab") as file:
+        file.write(b"more")
+    assert "the film is not what it was" in refused(f"--run_dir={run_dir}")
+    assert contents(run_dir) == before
+    shutil.copy(film, moved)
+    code, stderr = call("--mode=train", f"--run_dir={run_dir}", "--noise_schedule=0.5,0.1")
+    assert code == 0, stderr
 
 
 def test_another_film_through_a_trained_run(trained, film, tmp_path):
@@ -174,6 +200,59 @@ def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
     framing = video.Framing(width=20, height=18, crop="none")
     for name in ("film.mp4", "other.mp4"):
         assert sum(1 for _ in video.decode(run_dir / "films" / name, framing)) == 26
+    assert (run_dir / "report.html").read_text().count("<video") == 2
+
+
+def test_figures_and_explorations_of_a_run(trained, film, tmp_path):
+    """Of the learnt film, and of another through the model; frames and films stay as they are."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    shutil.rmtree(run_dir / "figures")
+    before = contents(run_dir)
+    code, stderr = call("--mode=figures", f"--run_dir={run_dir}", "--every=9")
+    assert code == 0, stderr
+    stems = {path.stem for path in (run_dir / "figures").iterdir()} - {"drawn"}
+    assert stems >= {
+        "film_alternating_every_9", "film_epoch_1", "film_samples_by_epoch",
+        "film_reconstructions_by_epoch",
+    }  # fmt: skip
+    for stem in stems:
+        assert all((run_dir / "figures" / f"{stem}.{ending}").exists() for ending in ("png", "pdf"))
+    other = tmp_path / "other.mp4"
+    shutil.copy(film, other)
+    code, stderr = call(
+        "--mode=explore", f"--run_dir={run_dir}", f"--source={other}", "--trim_start=0.5",
+        "--explore=interpolation", "--at=0.6,1", "--seconds=1",
+    )  # fmt: skip
+    assert code == 0, stderr
+    stem = "other_interpolation_0h00m00.58s_to_0h00m01.00s"
+    assert {path.name for path in (run_dir / "explorations").iterdir()} == {
+        f"{stem}.mp4", f"{stem}.png",
+    }  # fmt: skip
+    assert video.probe(run_dir / "explorations" / f"{stem}.mp4").frames == 24
+    after = contents(run_dir)
+    assert after | before == after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--mode=explore", "--at=0:30"], "--at=0:00:30.00 lies outside the film"),
+        (["--mode=figures", "--at=0.5,0:30"], "--at=0:00:30.00 lies outside the film"),
+        (["--mode=figures", "--source=missing.mp4"], "missing.mp4"),
+        (["--mode=explore", "--explore=interpolation"], "two times or more"),
+        (["--mode=explore"], "explorations: "),
+    ],
+)
+def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, trained, tmp_path):
+    """In the last of these a file has the name of the folder."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    if len(arguments) == 1:
+        (run_dir / "explorations").write_text("a diary")
+    before = contents(run_dir)
+    assert words in refused(f"--run_dir={run_dir}", *arguments)
+    assert contents(run_dir) == before
 
 
 @pytest.mark.parametrize(
@@ -197,6 +276,10 @@ def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
         ([], "--film is missing"),
         (["--mode=reconstruct"], "has no checkpoint"),
         (["--mode=train"], "prepare"),
+        (["--mode=figures"], "has no checkpoint"),
+        (["--mode=explore"], "has no checkpoint"),
+        (["--mode=explore", "--explore=astral"], "--explore=astral is none of prior, fitted"),
+        (["--mode=report"], "there is no run in"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tmp_path):

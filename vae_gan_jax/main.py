@@ -4,9 +4,7 @@ python -m vae_gan_jax.main --flagfile=experiments/blade.flags
 """
 
 import dataclasses
-import json
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -15,19 +13,21 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import run_folder, signals, whole_file
+from vae_gan_jax import modes, run_folder, signals
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, video
-
-RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
 
 logger = logging.getLogger("vae_gan_jax")
 MODE = flags.DEFINE_enum(
     "mode",
     "all",
-    ["all", "prepare", "train", "reconstruct", "passthrough"],
-    "What to do; all = prepare, train, reconstruct, less what is done already; passthrough = the "
-    "film as it would be learnt, past the networks.",
+    [
+        *("all", "prepare", "train", "reconstruct", "evaluate", "figures", "report"),
+        *("explore", "passthrough"),
+    ],
+    "What to do; all = all up to report, less what is done already; evaluate = measure the "
+    "reconstruction against its source; figures = the thesis's, of the film; report = what the run "
+    "holds so far, as one page; explore = ways through the latent space; passthrough = the film as "
+    "it would be learnt, past the networks.",
 )
 
 
@@ -65,164 +65,6 @@ def given_settings() -> dict:
     return given
 
 
-def framing_of(config: Config) -> video.Framing:
-    """What of a film becomes frames."""
-    names = {field.name for field in dataclasses.fields(video.Framing)}
-    return video.Framing(**{name: getattr(config, name) for name in names})
-
-
-def prepare(config: Config) -> None:
-    """Films to frames: the run's frame store, made unless it is there."""
-    films, framing = run_folder.learnt_films(config), framing_of(config)
-    if not films:
-        raise InputError("--film is missing: give the film to learn.")
-    if config.film == run_folder.DEMO and not os.path.exists(films[0]):
-        run_folder.open_run(config, record=True)
-        logger.info("rendering the demo film: %s", films[0])
-        demo_film.render(films[0])
-    probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
-    expected = [video.expected_frames(probe, framing) for probe in probes]
-    if None not in expected:
-        config.steps_per_epoch(sum(expected))  # refuses a film that is too short
-    learnt = run_folder.learnt_entries(Path(config.run_dir))
-    if learnt is not None and not frame_store.same_films(learnt, probes):
-        raise run_folder.changed(config.run_dir)
-    run_folder.open_run(config, record=True)
-    frame_store.prepare(films, _store_folder(config), framing, config.exclude, strict=config.strict)
-
-
-def train(config: Config) -> None:
-    """Frames to a trained model, from the newest checkpoint on."""
-    store = open_store(config)
-    run_folder.open_run(config, record=True)
-    run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
-    from vae_gan_jax.training import loop
-
-    loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
-
-
-def open_store(config: Config) -> frame_store.FrameStore:
-    """The run's prepared frames."""
-    return frame_store.open_store(_store_folder(config), config.exclude)
-
-
-def _store_folder(config: Config) -> Path:
-    """Where the run's frames lie: in its folder, or among those that runs share."""
-    if not config.frames_dir:
-        return Path(config.run_dir) / run_folder.FRAMES
-    films, framing = run_folder.learnt_films(config), framing_of(config)
-    return Path(config.frames_dir) / frame_store.name_for(films, framing)
-
-
-def check_output(config: Config) -> None:
-    """Refuses before weeks of training what could not be reconstructed after them."""
-    if config.output and not Path(config.output).absolute().parent.is_dir():
-        raise InputError(f"--output={config.output} lies in no folder that exists: make it.")
-    if config.source:
-        for source in run_folder.sources(config):
-            video.probe(source, config.video_stream, config.fps)
-
-
-def reconstruct(config: Config, again: bool) -> None:
-    """The source films through the trained model.
-
-    Args:
-      config: the settings of this command.
-      again: also films that have been made from the same source and model before.
-    """
-    import jax
-
-    from vae_gan_jax.output import reconstruct as reconstruction
-    from vae_gan_jax.output import running_statistics
-    from vae_gan_jax.training import checkpoint, train_state
-
-    run_dir = Path(config.run_dir)
-    if not checkpoint.steps(run_dir):
-        raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
-    sources = run_folder.sources(config)
-    run_folder.open_run(config, record=False)
-    record = run_dir / run_folder.FILMS / RECONSTRUCTED
-    made = json.loads(record.read_text()) if record.exists() else {}
-
-    def still_to_make(step):
-        films = {}
-        for source in sources:
-            paths = reconstruction.film_paths(config, run_folder.name_of(source))
-            made_from = _made_from(config, source, step)
-            names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
-            as_asked = all(made.get(name) == made_from for name in names)
-            if not again and as_asked and all(path.exists() for path in paths.values()):
-                logger.info("reconstructed already: %s", ", ".join(map(str, paths.values())))
-            else:
-                films[source] = paths, names, made_from
-        return films
-
-    with checkpoint.Checkpoints(run_dir) as checkpoints:
-        newest = checkpoints.latest_step
-        films = still_to_make(newest)
-        if not films:
-            return
-        state = checkpoints.restore(train_state.create(config, jax.random.key(config.seed)))
-        if int(state.step) != newest:  # that one was damaged
-            films = still_to_make(int(state.step))
-
-    def training_frames():  # trims and the like may be another film's in this command
-        recorded = Config(**run_folder.recorded_settings(run_dir))
-        store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))
-        return store.frames_THWC, store.training_T
-
-    statistics = running_statistics.stored(config, state, run_dir, training_frames)
-    record.parent.mkdir(exist_ok=True)
-    for source, (paths, names, made_from) in films.items():
-        count = reconstruction.reconstruct(
-            config, state.params, statistics, source, framing_of(config), paths,
-            json.dumps(made_from),
-        )  # fmt: skip
-        made |= dict.fromkeys(names, made_from)
-        whole_file.write(record, json.dumps(made, indent=2) + "\n")
-        logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
-
-
-def _made_from(config: Config, source: str, step: int) -> dict:
-    """All that a reconstructed film depends on, as JSON."""
-    status = os.stat(source) if os.path.exists(source) else None
-    dependent = (
-        "trim_start", "trim_end", "crop", "video_stream", "fps", "reconstruct_noise", "batch_norm",
-        "codec", "quality", "upscale", "frames_out",
-    )  # fmt: skip
-    fields = run_folder.FIELDS
-    return {
-        "source": os.path.abspath(source),
-        "bytes": status and status.st_size,
-        "modified": status and status.st_mtime,
-        "step": step,
-        **{name: config_lib.to_text(fields[name], getattr(config, name)) for name in dependent},
-    }
-
-
-def pass_through(config: Config) -> None:
-    """The films through everything but the networks, to see the framing before training."""
-    for source in run_folder.sources(config):
-        name = (
-            f"{run_folder.name_of(source)}_passthrough.{codecs.CODECS[config.codec].extensions[0]}"
-        )
-        output = Path(config.output or Path(config.run_dir) / run_folder.FILMS / name)
-        if not config.output:
-            video.probe(source, config.video_stream, config.fps)
-            run_folder.open_run(config, record=False)
-            output.parent.mkdir(exist_ok=True)
-        count = passthrough.passthrough(
-            source,
-            output,
-            framing_of(config),
-            strict=config.strict,
-            codec=config.codec,
-            quality=config.quality,
-            upscale=config.upscale,
-        )
-        logger.info("%d frames in %s", count, output)
-
-
 def run() -> None:
     """Reads the flags and does what they say.
 
@@ -230,27 +72,38 @@ def run() -> None:
       InputError: what was given cannot be used.
     """
     given, mode = given_settings(), MODE.value
+    if given.get("compare"):
+        if mode != "evaluate":
+            raise InputError("--compare is for measures: give --mode=evaluate.")
+        config_lib.Config(**given)  # refuses what is out of range
+        modes.compare(given)
+        return
     if not given.get("run_dir") and not (mode == "passthrough" and given.get("output")):
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
     recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
     learning = mode in ("all", "prepare", "train")
     config = run_folder.resolve(given, recorded, learning)
-    check_output(config)
+    if mode == "evaluate" and config.output:
+        raise InputError("--output is for films and for --compare: measures go to the run.")
+    modes.check_output(config)
     if mode in ("all", "prepare"):
-        prepare(config)
+        modes.prepare(config)
     if mode in ("all", "train"):
-        train(config)
+        modes.train(config)
     if mode == "all" and config.source:  # trims and the like were the learnt film's
         unset = dict.fromkeys(run_folder.OF_THE_SOURCE - {"crop"})
         config = dataclasses.replace(config, **unset)
-    if mode in ("all", "reconstruct"):
-        reconstruct(config, again=mode == "reconstruct")
+    for name in ("reconstruct", "evaluate", "figures", "report"):
+        if mode in ("all", name):
+            getattr(modes, name)(config, again=mode == name)
+    if mode == "explore":
+        modes.explore(config)
     if mode == "passthrough":
-        pass_through(config)
+        modes.pass_through(config)
     if mode == "all":
         run_dir = Path(config.run_dir).absolute()
         logger.info("films: %s", run_dir / run_folder.FILMS)
-        logger.info("sample grids: %s", run_dir / "samples")
+        logger.info("all of it on one page: %s", run_dir / "report.html")
 
 
 class _Console(logging.Handler):
@@ -262,7 +115,8 @@ class _Console(logging.Handler):
 
 def main(argv: list[str]) -> int:
     """Runs; bad input becomes one sentence on stderr and exit code 2."""
-    absl_logging.set_verbosity(absl_logging.WARNING)  # orbax tells of every file
+    # Orbax tells of every file, and at length of a full disk, of which a warning is given here.
+    absl_logging.set_verbosity(absl_logging.FATAL)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     console = _Console()
