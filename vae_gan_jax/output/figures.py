@@ -209,7 +209,7 @@ def by_epoch(
         folder / f"{film.name}_reconstructions_by_epoch",
         [source_BHWC, *reconstructed.values()],
         f"{film.name}, reconstructions by epoch",
-        f"Frames of {film.name}, and their reconstructions after each epoch of training.",
+        f"Frames of {film.name}, and their reconstructions after each epoch that is kept.",
         labels=[times, *([] for _ in names)],
         row_labels=["film", *names],
     )
@@ -218,6 +218,6 @@ def by_epoch(
         list(sampled.values()),
         f"{film.name}, samples of the prior by epoch",
         "What the decoder paints from random latents, each column from the same one, after each "
-        f"epoch of training on {film.name}.",
+        f"epoch of training on {film.name} that is kept.",
         row_labels=names,
     )

@@ -24,6 +24,15 @@ FINER = 2  # times the film's pixels, in which the path is drawn
 THUMBNAILS = 40  # at most
 THUMBNAIL = 0.085  # of the map's width
 COLOURS = "viridis"
+# Where a thumbnail may stand, in its sizes from the frame's place: there, else nearest around it.
+AROUND_N2 = np.array(
+    [(0, 0)]
+    + [
+        (distance * np.cos(angle), distance * np.sin(angle))
+        for distance in (1.1, 1.6, 2.2, 3.0)
+        for angle in np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,21 +128,22 @@ class LatentMap:
             axis.set_label_text(f"{name} component, {share:.0%} of the variance")
 
     def _place_thumbnails(self, figure: Figure, axes, times_T: np.ndarray) -> None:
-        """The longest shots' frames where they lie, those left out that would cover another."""
+        """The longest shots' frames where they lie or, where another is, beside it on a line."""
         window = axes.get_window_extent()
         taken, colours = [], matplotlib.colormaps[COLOURS]
         for number, picture_HWC in self.thumbnails.items():
             height, width, _ = picture_HWC.shape
             half_2 = THUMBNAIL / 2 * window.width * np.array([1, height / width]) + 3
             at_2 = axes.transData.transform(self.place_T2[number])
-            inside_2 = np.clip(
-                at_2,
-                [window.x0 + half_2[0], window.y0 + half_2[1]],
-                [window.x1 - half_2[0], window.y1 - half_2[1]],
+            low_2, high_2 = window.min + half_2, window.max - half_2
+            free = (
+                place_2
+                for place_2 in np.clip(at_2 + 2 * half_2 * AROUND_N2, low_2, high_2)
+                if not any((np.abs(place_2 - other_2) < 2 * half_2).all() for other_2 in taken)
             )
-            if any((np.abs(inside_2 - other_2) < 2 * half_2).all() for other_2 in taken):
+            if (place_2 := next(free, None)) is None:
                 continue
-            taken.append(inside_2)
+            taken.append(place_2)
             if len(taken) > THUMBNAILS:
                 return
             share = (times_T[number] - times_T[0]) / max(times_T[-1] - times_T[0], 1e-9)
@@ -141,9 +151,11 @@ class LatentMap:
             axes.add_artist(
                 AnnotationBbox(
                     OffsetImage(picture_HWC, zoom=zoom, interpolation="lanczos"),
-                    axes.transData.inverted().transform(inside_2),
+                    xy=self.place_T2[number],
+                    xybox=axes.transData.inverted().transform(place_2),
                     pad=0.0,
                     bboxprops={"edgecolor": colours(share), "linewidth": 1.2},
+                    arrowprops={"arrowstyle": "-", "color": colours(share), "linewidth": 1.0},
                 )
             )
 
