@@ -12,7 +12,7 @@ from PIL import Image
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import video
-from vae_gan_jax.output import explore, landmarks, latent_map, trained
+from vae_gan_jax.output import explore, landmarks, latent_map, style, trained
 from vae_gan_jax.output.landmarks import Landmarks
 
 SECONDS = 0.5  # twelve frames
@@ -185,6 +185,23 @@ def test_the_map_is_drawn_frame_by_frame(explorer, tmp_path):
     area_T = drawn_THW.sum(axis=(1, 2))
     assert area_T[0] == 0
     assert area_T[-1] > area_T[5] > 0
+
+
+def test_thumbnails_of_one_place_stand_around_it(shown):
+    """One in red for each of five shots, none of which covers another."""
+    place_T2 = np.zeros((5, 2), np.float32)
+    red_HWC = np.full((18, 20, 3), (255, 0, 0), np.uint8)
+    with style.figure(8, 8) as figure:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        thumbnails = {number: red_HWC for number in range(5)}
+        the_map = latent_map.LatentMap(place_T2, (1.0, 0.0), thumbnails, shown, "a model")
+        the_map._place_thumbnails(figure, axes, np.arange(5.0))
+        figure.canvas.draw()
+        page_HWC = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+        one = (latent_map.THUMBNAIL * axes.get_window_extent().width) ** 2 * 18 / 20
+    red_HW = (page_HWC[..., 0] > 200) & (page_HWC[..., 1] < 60)
+    assert red_HW.sum() == pytest.approx(5 * one, rel=0.1)
 
 
 def test_a_film_of_one_frame_says_what_it_cannot(explorer, make_film, tmp_path, caplog, sheets):

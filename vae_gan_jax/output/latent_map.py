@@ -154,6 +154,7 @@ class LatentMap:
                     xy=self.place_T2[number],
                     xybox=axes.transData.inverted().transform(place_2),
                     pad=0.0,
+                    zorder=3 - 0.01 * len(taken),  # its line passes under those before it
                     bboxprops={"edgecolor": colours(share), "linewidth": 1.2},
                     arrowprops={"arrowstyle": "-", "color": colours(share), "linewidth": 1.0},
                 )
