@@ -1,5 +1,6 @@
 """Signals: noted where that is asked for, and a second one ends the program at once."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,30 @@ with signals.Held():
         assert process.poll() is None
         process.terminate()
         assert process.wait(timeout=20) == 128 + signal.SIGTERM
+
+
+def test_what_is_being_imported_is_imported_first(tmp_path):
+    """As a compiled module does that is interrupted, it makes another error of the exit."""
+    (tmp_path / "fragile.py").write_text(
+        """
+import signal, time
+try:
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(1.5)
+except SystemExit as error:
+    raise ImportError("initialization failed") from error
+print("imported", flush=True)
+"""
+    )
+    program = "import time; from vae_gan_jax import signals; signals.install(); import fragile"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; time.sleep(20)"],
+        capture_output=True, text=True, check=False, timeout=15,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{os.getcwd()}"},
+    )  # fmt: skip
+    assert done.stdout == "imported\n"
+    assert done.returncode == 128 + signal.SIGINT
+    assert "stopped by SIGINT; the same command goes on." in done.stderr
 
 
 def test_an_exit_that_a_destructor_swallows_comes_all_the_same():

@@ -5,10 +5,12 @@ import signal
 import sys
 import threading
 import time
+from types import FrameType
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 SAME = 1.0  # seconds within which a signal sent twice, as by timeout(1), counts once
-AGAIN = 0.05  # seconds after which an exit that was swallowed is raised again
+AGAIN = 0.05  # seconds after which a signal is sent once more that could not end the program
+_sent_again: list[int] = []  # those, which are no second ones
 
 
 def install() -> None:
@@ -34,23 +36,46 @@ def _raise_again(unraisable) -> None:
         return
     number = exit.code - 128
     signal.signal(number, lambda *_: sys.exit(exit.code))
-    threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+    _send_again(number)
+
+
+def _send_again(number: int) -> None:
+    def send():
+        _sent_again.append(number)
+        os.kill(os.getpid(), number)
+
+    threading.Timer(AGAIN, send).start()
 
 
 def _end_at_second(reader: int) -> None:
     first = None
     while received := os.read(reader, 1):
         now = time.monotonic()
+        if _sent_again:
+            _sent_again.pop()
+            continue
         if first is not None and now - first > SAME:
             os._exit(128 + received[0])
         first = first or now
 
 
-def _leave(number: int, _) -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
+    if _importing(frame):
+        _send_again(number)
+        return
     _ignore_further()
     name = signal.Signals(number).name
     print(f"\nvae_gan_jax: stopped by {name}; the same command goes on.", file=sys.stderr)
     sys.exit(128 + number)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Compiled modules turn an exit while they are imported into errors of their own, or crash."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _ignore_further() -> None:
