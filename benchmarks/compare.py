@@ -45,7 +45,7 @@ def serve(given) -> None:
     from vae_gan_jax.output.reconstruct import reconstruct_batch
     from vae_gan_jax.training import train_state, train_step
 
-    config = Config(**{name: getattr(given, name) for name in SIZES})
+    config = Config(**{name: getattr(given, name) for name in (*SIZES, "precision")})
     key = jax.random.key(0)
     state = train_state.create(config, key)
     folded = folding.fold(state.params, state.batch_stats)

@@ -1,5 +1,6 @@
 """The flagfiles parse to what their names promise."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ PROJECT = Path(__file__).parent.parent
 NAMES = [
     "demo", "blade", "scanner", "blade_through_scanner", "scanner_through_blade",
     "apple1984_through_blade", "matrix3_through_blade", "early_test", "released_code", "bunny",
+    "blade_512", "blade_1024",
 ]  # fmt: skip
 
 
@@ -40,6 +42,14 @@ def test_flagfile_parses_and_says_what_to_expect(name, load):
     head = (PROJECT / "experiments" / f"{name}.flags").read_text().partition("\n--")[0]
     for word in ("Film", "Hardware", "Expect"):
         assert f"# {word}" in head or f"{word.lower()}" in head.lower(), word
+
+
+def test_larger_frames_are_blade_runner_s_shape(load):
+    for name, scale in (("blade_512", 2), ("blade_1024", 4)):
+        _, blade = load("blade")
+        larger = dataclasses.replace(blade, width=256 * scale, height=144 * scale)
+        _, config = load(name)
+        assert dataclasses.replace(config, run_dir=blade.run_dir) == larger
 
 
 def test_there_is_no_other_experiment():

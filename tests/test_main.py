@@ -187,6 +187,14 @@ def test_passthrough_shows_what_would_be_learnt(film, tmp_path):
     assert (probe.width, probe.height, probe.frames, probe.audio_streams) == (64, 36, 26, 1)
 
 
+def test_a_benchmark_needs_neither_film_nor_run_folder(tmp_path):
+    output = tmp_path / "speed.json"
+    code, stderr = call("--mode=benchmark", f"--output={output}", "--seconds=0.1", *SMALL)
+    assert code == 0, stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
+    assert json.loads(output.read_text())["settings"]["batch_size"] == 4
+
+
 def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
     """One of them is excluded but for its last frames, and both come out whole."""
     other = tmp_path / "other.mp4"

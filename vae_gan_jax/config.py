@@ -64,7 +64,8 @@ class Config:
     output: str = _setting(
         "",
         "The reconstructed film; default: RUN_DIR/films/NAME.mp4. Of --compare the folder "
-        "for table and figure; default: comparison, beside the first run.",
+        "for table and figure; default: comparison, beside the first run. Of a benchmark the JSON "
+        "file; default: RUN_DIR/benchmark.json.",
     )
     frames_out: str = _setting("", "Folder for the reconstructed frames as numbered PNGs.")
 
@@ -234,7 +235,9 @@ class Config:
         parse=lambda text: tuple(filter(None, parse_list(text))),
     )
     interpolation: str = _setting("spherical", "Between latents.", choices=("spherical", "linear"))
-    seconds: float = _setting(10.0, "Length of each exploration's film.", parse=parse_number)
+    seconds: float = _setting(
+        10.0, "Length of each exploration's film; of each part of a benchmark.", parse=parse_number
+    )
     rate: Fraction | None = _setting(
         None, "Frames a second of explorations; default: the film's.", parse=parse_rate
     )

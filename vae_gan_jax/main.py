@@ -22,12 +22,12 @@ MODE = flags.DEFINE_enum(
     "all",
     [
         *("all", "prepare", "train", "reconstruct", "evaluate", "figures", "report"),
-        *("explore", "passthrough"),
+        *("explore", "passthrough", "benchmark"),
     ],
     "What to do; all = all up to report, less what is done already; evaluate = measure the "
     "reconstruction against its source; figures = the thesis's, of the film; report = what the run "
     "holds so far, as one page; explore = ways through the latent space; passthrough = the film as "
-    "it would be learnt, past the networks.",
+    "it would be learnt, past the networks; benchmark = how fast the run would go on this machine.",
 )
 
 
@@ -78,7 +78,8 @@ def run() -> None:
         config_lib.Config(**given)  # refuses what is out of range
         modes.compare(given)
         return
-    if not given.get("run_dir") and not (mode == "passthrough" and given.get("output")):
+    without_run = mode in ("passthrough", "benchmark") and given.get("output")
+    if not given.get("run_dir") and not without_run:
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
     recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
     learning = mode in ("all", "prepare", "train")
@@ -100,6 +101,8 @@ def run() -> None:
         modes.explore(config)
     if mode == "passthrough":
         modes.pass_through(config)
+    if mode == "benchmark":
+        modes.benchmark(config)
     if mode == "all":
         run_dir = Path(config.run_dir).absolute()
         logger.info("films: %s", run_dir / run_folder.FILMS)

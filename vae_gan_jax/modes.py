@@ -6,6 +6,8 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
+
 from vae_gan_jax import config as config_lib
 from vae_gan_jax import run_folder, whole_file
 from vae_gan_jax.config import Config, InputError
@@ -279,6 +281,33 @@ def report(config: Config, again: bool) -> None:
     config = dataclasses.replace(Config(**recorded), run_dir=config.run_dir)  # it may be moved
     _, made = _reconstructed(run_dir)
     run_report.write(config, made, again)
+
+
+def benchmark(config: Config) -> None:
+    """How fast the run would go on this machine; of noise where no film is given.
+
+    Raises:
+      InputError: there is a film to learn, but no folder to prepare its frames in.
+    """
+    from vae_gan_jax.output import benchmark as speed
+
+    path = Path(config.output or Path(config.run_dir) / speed.FILE)
+    if config.film and not config.run_dir:
+        raise InputError("--run_dir is missing: the film's frames are prepared there.")
+    if config.run_dir:
+        run_folder.open_run(config, record=False)
+    if config.film:
+        prepare(config)
+        store = open_store(config)
+        frames_THWC, training_T = store.frames_THWC, store.training_T
+    else:
+        frames_THWC = speed.generated_film(config)
+        training_T = np.arange(len(frames_THWC))
+    source = run_folder.sources(config)[0] if config.film or config.source else None
+    figures = speed.measure(config, frames_THWC, training_T, source, framing_of(config))
+    speed.write(path, figures)
+    print(speed.table(figures))
+    logger.info("benchmark: %s", path)
 
 
 def pass_through(config: Config) -> None:

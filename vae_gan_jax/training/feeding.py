@@ -36,11 +36,20 @@ class Dispatch:
 
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
         """The state after these steps, and their metrics, ``[S]`` where there is an index."""
+        function, arguments = self._call(state, key, config)
+        return function(*arguments)
+
+    def compiled(self, state, key, config: Config) -> jax.stages.Compiled:
+        """What ``run`` runs, compiled now; ``run`` does not compile it again."""
+        function, arguments = self._call(state, key, config)
+        return function.lower(*arguments).compile()
+
+    def _call(self, state, key, config: Config):
         if self.index_SB is None:
-            return train_step.train_step(state, self.frames, key, self.noise_std, config)
-        return train_step.train_steps(
-            state, self.frames, self.index_SB, self.count_on_device, key, self.noise_std, config
-        )
+            arguments = state, self.frames, key, self.noise_std, config
+            return train_step.train_step, arguments
+        indices = self.index_SB, self.count_on_device
+        return train_step.train_steps, (state, self.frames, *indices, key, self.noise_std, config)
 
 
 def by_step(metrics: dict, count: int) -> list[dict]:
@@ -78,6 +87,11 @@ class Feed:
         else:
             batch_bytes = config.batch_size * frames_THWC[0].nbytes
             self._steps = max(1, min(self._steps, TRANSFER // batch_bytes))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether all frames lie on the device."""
+        return self._resident_THWC is not None
 
     def dispatches(self, first_step: int) -> Iterator[Dispatch]:
         """What is left to do after ``first_step`` steps, in order."""
