@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.model import autoencoder, folding
+from vae_gan_jax.model import autoencoder, folding, minimal_filtering
 from vae_gan_jax.training import train_state
 
 
-@pytest.mark.parametrize("first_batch_norm", [False, True])
-def test_folded_networks_are_the_networks(first_batch_norm, monkeypatch):
-    """At an odd size, with scales, biases and statistics far from where they start."""
+@pytest.mark.parametrize(("first_batch_norm", "enough"), [(False, 1000), (True, 2)])
+def test_folded_networks_are_the_networks(first_batch_norm, enough, monkeypatch):
+    """At an odd size, with scales, biases and statistics far from where they start.
+
+    With kernels for minimal filtering and without.
+    """
+    monkeypatch.setattr(minimal_filtering, "ENOUGH", enough)
+    jax.clear_caches()  # the number is no argument of what is compiled
     config = Config(
         width=19, height=17, filters=2, z_dim=3, first_batch_norm=first_batch_norm, leak=0.1
     )
@@ -33,13 +38,15 @@ def test_folded_networks_are_the_networks(first_batch_norm, monkeypatch):
 
         expected, _ = run(params, batch_stats)
         folded = folding.fold(params, batch_stats)
+        kernel = folded[0]["decoder"]["convolution_1"]["kernel"]
+        assert isinstance(kernel, list) is (enough == 2)
         for network in ("encoder", "decoder"):
             assert "batch_norm" not in str(jax.tree.structure(folded[0][network]))
         assert folded[0]["discriminator"].keys() == params["discriminator"].keys()
         result, statistics = run(*folded)
         assert result.dtype == np.float64
         assert expected.std() > 0.1
-        chex.assert_trees_all_close(result, expected, rtol=1e-9, atol=1e-12)
+        chex.assert_trees_all_close(result, expected, rtol=1e-9, atol=1e-11)
         assert {name: statistics[name] for name in ("encoder", "decoder")} == {
             "encoder": {},
             "decoder": {},

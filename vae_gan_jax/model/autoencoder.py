@@ -72,6 +72,8 @@ def autoencode(config, params, batch_stats, frames_BHWC, key, noise_std, train: 
     (mean_BZ, log_variance_BZ), encoder_stats = encode(
         config, params, batch_stats, frames_BHWC, train
     )
-    z_BZ = latent(mean_BZ, log_variance_BZ, key, noise_std)
+    z_BZ = mean_BZ
+    if not isinstance(noise_std, float | int) or noise_std:  # or the variance need not be computed
+        z_BZ = latent(mean_BZ, log_variance_BZ, key, noise_std)
     x_BHWC, decoder_stats = decode(config, params, batch_stats, z_BZ, train)
     return x_BHWC, {"encoder": encoder_stats, "decoder": decoder_stats}

@@ -1,18 +1,25 @@
 """Encoder and decoder with their running statistics folded into the layers before, to run faster.
 
 Batch norm with running statistics is x * scale + shift for each feature, and so is part of any
-linear layer that comes before it: the kernel times the scale, and the shift as its bias.
+linear layer that comes before it: the kernel times the scale, and the shift as its bias. Kernels
+that change no more are also brought into the form of ``minimal_filtering`` where that pays.
 """
 
 import jax
 import jax.numpy as jnp
 
-from vae_gan_jax.model import networks
+from vae_gan_jax.model import minimal_filtering, networks
 
 
 def _scale_and_shift(norm: dict, statistics: dict):
     scale_F = norm["scale"] * jax.lax.rsqrt(statistics["var"] + networks.BATCH_NORM_EPSILON)
     return scale_F, norm["bias"] - statistics["mean"] * scale_F
+
+
+def _convolution(kernel, bias) -> dict:
+    if minimal_filtering.pays(kernel.shape):
+        kernel = minimal_filtering.transform(kernel)
+    return {"kernel": kernel, "bias": bias}
 
 
 def _fold_stack(params: dict, batch_stats: dict) -> dict:
@@ -25,7 +32,7 @@ def _fold_stack(params: dict, batch_stats: dict) -> dict:
                 "kernel": convolution["kernel"] * scale_G[None, None, None],
                 "bias": shift_G,
             }
-        folded[f"convolution_{layer}"] = convolution
+        folded[f"convolution_{layer}"] = _convolution(**convolution)
     return folded
 
 
@@ -48,7 +55,7 @@ def _fold_decoder(params: dict, batch_stats: dict) -> dict:
                 "kernel": convolution["kernel"] * scale_F[None, None, :, None],
                 "bias": shift_F,
             }
-        folded[f"convolution_{layer}"] = convolution
+        folded[f"convolution_{layer}"] = _convolution(**convolution)
     return folded
 
 

@@ -1,10 +1,13 @@
 """The three networks of Tables 1 to 3: encoder, decoder and discriminator."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vae_gan_jax.model import minimal_filtering
 from vae_gan_jax.model.convolutions import (
     KERNEL,
     halved,
@@ -35,17 +38,30 @@ def _add_bias(module: nn.Module, x_BHWF):
     return x_BHWF + jnp.broadcast_to(bias_F, x_BHWF.shape)
 
 
+def _filtered(module: nn.Module, convolution, x, shape: tuple[int, ...]):
+    """A folded layer's convolution by minimal filtering, in its kernel's float32 or more."""
+    kernel = module.param(
+        "kernel", lambda key: minimal_filtering.transform(weights(key, shape, jnp.float32))
+    )
+    return convolution(x.astype(kernel[0].dtype), kernel).astype(module.dtype or kernel[0].dtype)
+
+
 class StridedConvolution(nn.Module):
     """A 5x5 convolution with stride 2; ``bias`` only where no batch norm follows with its own."""
 
     features: int
     bias: bool
+    folded: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x_BHWF):
-        kernel = self.param("kernel", weights, (*KERNEL, x_BHWF.shape[-1], self.features))
-        y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
+        shape = (*KERNEL, x_BHWF.shape[-1], self.features)
+        if self.folded and minimal_filtering.pays(shape):
+            y_BHWG = _filtered(self, minimal_filtering.strided_convolution, x_BHWF, shape)
+        else:
+            kernel = self.param("kernel", weights, shape)
+            y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
         if self.bias:
             y_BHWG = _add_bias(self, y_BHWG)
         return y_BHWG
@@ -57,13 +73,19 @@ class TransposedConvolution(nn.Module):
     features: int
     size: tuple[int, int]
     bias: bool
+    folded: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, y_BHWG):
-        kernel = self.param("kernel", weights, (*KERNEL, self.features, y_BHWG.shape[-1]))
-        y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
-        x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
+        shape = (*KERNEL, self.features, y_BHWG.shape[-1])
+        if self.folded and minimal_filtering.pays(shape):
+            convolution = partial(minimal_filtering.transposed_convolution, size=self.size)
+            x_BHWF = _filtered(self, convolution, y_BHWG, shape)
+        else:
+            kernel = self.param("kernel", weights, shape)
+            y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
+            x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
         if self.bias:
             x_BHWF = _add_bias(self, x_BHWF)
         return x_BHWF
@@ -102,7 +124,8 @@ class ConvolutionStack(nn.Module):
       leak: slope of LeakyReLU below 0 (eq. 4.5).
       first_batch_norm: batch norm on the first convolution too, as printed. DCGAN's rule leaves it
         out: what it takes away, each picture's brightness and contrast, no later layer can see.
-      folded: without batch norms, whose place biases take (``folding``).
+      folded: without batch norms, whose place biases take, and with kernels for minimal filtering
+        where that pays (``folding``).
       dtype: what is computed in; default: the parameters' own.
     """
 
@@ -121,6 +144,7 @@ class ConvolutionStack(nn.Module):
             x_BHWC = StridedConvolution(
                 self.filters * 2**layer,
                 bias=not normalised,
+                folded=self.folded,
                 dtype=self.dtype,
                 name=f"convolution_{layer + 1}",
             )(x_BHWC)
@@ -191,6 +215,7 @@ class Decoder(nn.Module):
                 features[layer],
                 sizes[layer],
                 bias=layer == 0 or self.folded,
+                folded=self.folded,
                 dtype=self.dtype,
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
