@@ -22,6 +22,8 @@ from vae_gan_jax.config import Config, InputError
         ({"prior": "cauchy"}, "--prior=cauchy is none of normal, uniform"),
         ({"layout": ("output", "round")}, "--layout=round is none of"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0."),
+        ({"pixel_share": 1.5}, "--pixel_share=1.5 is a part: give 1 at the most."),
+        ({"average": -0.1}, "--average=-0.1 must not be negative."),
         ({"adam_b1": 1.0}, "--adam_b1=1.0"),
         ({"seed": -1}, "--seed=-1"),
         ({"seconds": 0.0}, "--seconds=0.0 must be above 0."),

@@ -53,7 +53,19 @@ def test_larger_frames_are_blade_runner_s_shape(load):
 
 
 def test_there_is_no_other_experiment():
-    assert {path.stem for path in (PROJECT / "experiments").glob("*.flags")} == {*NAMES, "base"}
+    assert {path.stem for path in (PROJECT / "experiments").glob("*.flags")} == {
+        *(*NAMES, "base", "best")
+    }
+
+
+def test_the_best_preset_nests_in_any_experiment(load):
+    """It departs in what its head gives reasons for, and in nothing else."""
+    _, blade = load("blade")
+    flags.FLAGS(["main", "--flagfile=experiments/blade.flags", "--flagfile=experiments/best.flags"])
+    best = run_folder.resolve(main.given_settings(), {}, learning=True)
+    assert best == dataclasses.replace(
+        blade, kl_weight=0.01, pixel_share=0.8, average=0.1, learning_rate=5e-4
+    )
 
 
 def test_the_thesis_s_experiments_have_its_settings(load):

@@ -130,6 +130,12 @@ class Config:
     kl_weight: float = _setting(
         1.0, "Weight of L_KL in the encoder (eq. 4.13).", fixed=True, parse=parse_number
     )
+    pixel_share: float = _setting(
+        0.0,
+        "Part of the similarity that is the squared error of pixels; the rest is the learned one.",
+        fixed=True,
+        parse=parse_number,
+    )
     prior: str = _setting(
         "normal",
         "What samples are drawn from: N(0, I), or uniform(-1, 1) as in the released code.",
@@ -147,6 +153,13 @@ class Config:
     )
     learning_rate: float = _setting(
         2e-4, "Adam's learning rate, of all three networks.", fixed=True, parse=parse_number
+    )
+    average: float = _setting(
+        0.0,
+        "Films are reconstructed with weights averaged over this part of the training, its end; "
+        "0: with the last ones.",
+        fixed=True,
+        parse=parse_number,
     )
     adam_b1: float = _setting(
         0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
@@ -261,13 +274,16 @@ class Config:
         if self.steps_per_dispatch == 0:
             raise InputError("--steps_per_dispatch=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
-                     "checkpoint_every_minutes"):  # fmt: skip
+                     "checkpoint_every_minutes", "pixel_share", "average"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"--{name}={getattr(self, name)} must not be negative.")
         if self.sample_every < 0:
             raise InputError(f"--sample_every={self.sample_every} must not be negative.")
         if self.seed not in range(2**32):
             raise InputError(f"--seed={self.seed} must lie between 0 and {2**32 - 1}.")
+        for name in ("pixel_share", "average"):
+            if getattr(self, name) > 1:
+                raise InputError(f"--{name}={getattr(self, name)} is a part: give 1 at the most.")
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)} must be above 0.")

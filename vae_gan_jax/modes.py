@@ -204,6 +204,9 @@ def compare(given: dict) -> None:
         step = trained.newest_step(run)
         origins.append(evaluation.made_from(configs[-1], sources[0], step))
     comparison.hold_to_one_film(given["compare"], origins)
+    if given.get("at"):
+        comparison.hold_to_one_size(given["compare"], origins)
+        (film,) = films_shown(configs[0])
     folder = Path(given.get("output") or Path(given["compare"][0]).absolute().parent / "comparison")
     folder.mkdir(exist_ok=True)
     results = []
@@ -216,6 +219,12 @@ def compare(given: dict) -> None:
             kept = evaluate(config, again=True)[name]
         results.append(kept)
     print(comparison.compare(given["compare"], results, folder))
+    if given.get("at"):
+        from vae_gan_jax.output import figures as drawing
+
+        names = comparison.labels(given["compare"])
+        models = dict(zip(names, map(open_model, configs), strict=True))
+        drawing.side_by_side(models, film, folder)
     logger.info("table and figure: %s", folder)
 
 

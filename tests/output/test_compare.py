@@ -11,7 +11,7 @@ import pytest
 from tests.output import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
-from vae_gan_jax.output import compare, evaluate, measure_plot
+from vae_gan_jax.output import compare, evaluate, figures, measure_plot
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +127,20 @@ def test_from_the_command_line_bad_input_is_one_sentence(arguments, two):
     assert done.returncode == 2
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("vae_gan_jax: --")
+
+
+def test_frames_of_all_runs_stand_below_each_other(two, undrawn, tmp_path, monkeypatch):
+    """A row of the film and one of each run, at the times that are asked for."""
+    pages = []
+    monkeypatch.setattr(figures, "write", lambda *page, **labels: pages.append((page, labels)))
+    modes.compare(given(*two, at=(0.0, 0.5), output=str(tmp_path / "side")))
+    (((path, rows, *_), labels),) = pages
+    assert path == tmp_path / "side" / "film_frames"
+    assert labels["row_labels"] == ["film", "first", "second"]
+    assert [row_BHWC.shape for row_BHWC in rows] == 3 * [(2, 18, 20, 3)]
+    source, first, second = (row_BHWC.astype(int) for row_BHWC in rows)
+    assert (source != first).any()
+    assert (first != second).any()
+    larger = [{"width": 20, "height": 18}, {"width": 40, "height": 36}]
+    with pytest.raises(InputError, match="frames of different sizes"):
+        compare.hold_to_one_size(("a", "b"), larger)

@@ -23,6 +23,7 @@ NULLABLE = {"psnr", "ssim", "ms_ssim", "vmaf", "similarity", "retention", "align
 WHOLE = NULLABLE | {
     "collapsed_share", "active_units", "within_shot_variance_share", "recognised_shot",
     "recognised_half_second", "black_error", "psnr_by_brightness",
+    "psnr_darkest_fifth", "sharpness",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tests.output.test_shots import scene
 from vae_gan_jax.model import networks, objectives
@@ -156,6 +157,34 @@ def test_darkness(film_THWC, found):
     assert assessed(film_THWC[30:], output_THWC[30:], [shots.Shot(0, 42)])[0]["whole"][
         "black_error"
     ] is None  # fmt: skip
+
+
+def test_the_darkest_fifth_of_the_frames(film_THWC, found):
+    """Fifteen of 72 frames, wherever they lie."""
+    film_THWC, output_THWC = film_THWC // 2 + 60, film_THWC // 2 + 60
+    film_THWC[20:35], output_THWC[20:35] = 30, 35
+    whole = assessed(film_THWC, output_THWC, found)[0]["whole"]
+    assert whole["psnr_darkest_fifth"] == pytest.approx(20 * np.log10(255 / 5))
+    output_THWC[19] += 9  # the next
+    whole = assessed(film_THWC, output_THWC, found)[0]["whole"]
+    assert whole["psnr_darkest_fifth"] == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_laplacian_energy_is_that_of_scipy():
+    frames_BHWC = np.random.default_rng(3).integers(0, 256, (3, 9, 14, 3), np.uint8)
+    luma_BHW = frames_BHWC @ np.array(measures.LUMA)
+    expected_B = [(ndimage.laplace(y_HW)[1:-1, 1:-1] ** 2).mean() for y_HW in luma_BHW]
+    np.testing.assert_allclose(measures.laplacian_energy(frames_BHWC), expected_B, rtol=1e-5)
+
+
+def test_sharpness_is_the_ratio_of_detail(film_THWC, found):
+    """Half the contrast is a quarter of the energy; a flat film has no sharpness."""
+    film_THWC = film_THWC // 2 * 2
+    assert assessed(film_THWC, film_THWC, found)[0]["whole"]["sharpness"] == pytest.approx(1)
+    whole = assessed(film_THWC, film_THWC // 2, found)[0]["whole"]
+    assert whole["sharpness"] == pytest.approx(1 / 4, rel=1e-4)
+    film_THWC[:] = 7
+    assert assessed(film_THWC, film_THWC, found)[0]["whole"]["sharpness"] is None
 
 
 def test_psnr_of_a_film_is_that_of_its_mean_squared_error(film_THWC, found):

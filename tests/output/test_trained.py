@@ -48,6 +48,17 @@ def test_the_newest_checkpoint_is_opened_with_statistics_of_its_own(run, opened,
     chex.assert_trees_all_close(opened.batch_stats, expected | {"discriminator": discriminator})
 
 
+def test_averaged_weights_are_those_that_films_pass_through(small, read_frames, tmp_path):
+    config = dataclasses.replace(small, run_dir=str(tmp_path), average=0.1)
+    state = train_state.create(config, jax.random.key(0))
+    average = jax.tree.map(lambda leaf: 1.5 * leaf, state.average)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state.replace(step=state.step + 1, average=average))
+    params = trained.load(config, read_frames).params
+    chex.assert_trees_all_equal(params, state.params | average)
+    assert set(average) == {"encoder", "decoder"}
+
+
 def test_an_earlier_step_can_be_opened(run, read_frames):
     config, states = run
     chex.assert_trees_all_equal(trained.load(config, read_frames, step=2).params, states[2].params)

@@ -66,6 +66,17 @@ def test_the_newest_comes_back_or_the_one_that_is_asked_for(run_dir, state):
     chex.assert_trees_all_equal(restored(run_dir, state, 1), at(state, 1))
 
 
+def test_an_average_is_part_of_it(state, tmp_path):
+    average = {"encoder": jax.tree.map(lambda leaf: leaf + 1, state.params["encoder"])}
+    averaging = state.replace(average=average)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(at(averaging, 1))
+    empty = jax.tree.map(jnp.zeros_like, averaging)
+    chex.assert_trees_all_equal(restored(tmp_path, empty), at(averaging, 1))
+    with pytest.raises(InputError, match="does not fit"):
+        restored(tmp_path, state)
+
+
 @pytest.mark.parametrize("fault", [flip, truncate, lambda path: path.unlink()])
 def test_whatever_happens_to_a_file_is_seen_or_does_no_harm(fault, saved, state, tmp_path, caplog):
     folder = saved / "checkpoints" / "3"

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vae_gan_jax.config import Config
 from vae_gan_jax.model import autoencoder, networks, objectives
 from vae_gan_jax.training import train_state, train_step
 
@@ -38,12 +39,14 @@ def three_objectives(config, params, batch_stats, frames_BHWC, key):
     epsilon_BZ = NOISE_STD * jax.random.normal(noise_key, mean_BZ.shape)
     reconstructed_BHWC = apply("decoder", mean_BZ + jnp.exp(log_variance_BZ / 2) * epsilon_BZ)
     sampled_BHWC = apply("decoder", jax.random.normal(prior_key, mean_BZ.shape))
+    pixels = jnp.square(x_BHWC - reconstructed_BHWC).mean()
     real, real_layers = apply("discriminator", x_BHWC)
     reconstructed, layers = apply("discriminator", reconstructed_BHWC)
     sampled, _ = apply("discriminator", sampled_BHWC)
     return (
         objectives.kl_divergence(mean_BZ, log_variance_BZ),
-        objectives.learned_similarity(real_layers, layers),
+        (1 - config.pixel_share) * objectives.learned_similarity(real_layers, layers)
+        + config.pixel_share * pixels,
         objectives.adversarial(real, reconstructed, sampled, config.adversarial_weight),
     )
 
@@ -79,9 +82,14 @@ def gradients_of(small, batch_BHWC):
     return gradients
 
 
-@pytest.mark.parametrize("network", list(TABLE))
-def test_each_network_follows_its_own_objective(network, small, state, batch_BHWC, gradients_of):
+@pytest.mark.parametrize(
+    ("network", "pixel_share"), [*((network, 0.0) for network in TABLE), ("decoder", 0.7)]
+)
+def test_each_network_follows_its_own_objective(
+    network, pixel_share, small, state, batch_BHWC, gradients_of
+):
     """Three independent gradients, each of one network's objective in its own parameters alone."""
+    small = dataclasses.replace(small, pixel_share=pixel_share)
 
     def objective(params):
         everything = {**state.params, network: params}
@@ -91,7 +99,7 @@ def test_each_network_follows_its_own_objective(network, small, state, batch_BHW
         return TABLE[network](*values)
 
     expected = jax.jit(jax.grad(objective))(state.params[network])
-    gradients, metrics = gradients_of(state)
+    gradients, metrics = gradients_of(state, small)
     assert not any(metrics[f"clipped/{name}"] for name in TABLE)
     scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
     chex.assert_trees_all_close(gradients[network], expected, rtol=1e-3, atol=1e-4 * scale)
@@ -221,6 +229,36 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(
         assert not jnp.isfinite(metrics["gradient_norm/encoder"])
     assert int(after.step) == int(before.step) + 1
     chex.assert_trees_all_equal(jax.device_get(after.replace(step=0)), before.replace(step=0))
+
+
+def test_the_average_spans_its_part_of_the_training():
+    """Weights of step t count by t^(1/part) - (t - 1)^(1/part), those of the start not at all."""
+    config = Config(average=0.25)
+    steps = np.arange(1, 41)
+    values = np.random.default_rng(0).normal(size=40)
+    average = {"encoder": 7.0, "decoder": -7.0}
+    for step, value in zip(steps, values, strict=True):
+        params = {"encoder": value, "decoder": 2 * value, "discriminator": 9.0}
+        average = train_state.averaged(config, average, params, step)
+    share_T = np.diff(np.arange(41) ** 4) / 40**4
+    chex.assert_trees_all_close(
+        average, {"encoder": values @ share_T, "decoder": 2 * values @ share_T}
+    )
+
+
+def test_a_step_keeps_the_average_where_it_is_asked_for(small, batch_BHWC):
+    """After the first step it is that one's weights; then it lags behind them."""
+    averaging = dataclasses.replace(small, average=0.5)
+    arguments = batch_BHWC, jax.random.key(2), np.float32(NOISE_STD), averaging
+    state, _ = train_step.train_step(train_state.create(averaging, jax.random.key(1)), *arguments)
+    first = jax.device_get(state.params)
+    chex.assert_trees_all_close(state.shown, first, rtol=1e-6)
+    state, _ = train_step.train_step(state, *arguments)
+    expected = jax.tree.map(lambda old, new: 0.25 * old + 0.75 * new, first, state.params)
+    for name in ("encoder", "decoder"):
+        chex.assert_trees_all_close(state.shown[name], expected[name], rtol=1e-5, atol=1e-7)
+    chex.assert_trees_all_equal(state.shown["discriminator"], state.params["discriminator"])
+    assert train_state.create(small, jax.random.key(1)).average == {}
 
 
 def test_a_sound_step_is_not_skipped(small, state, batch_BHWC):

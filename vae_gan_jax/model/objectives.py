@@ -26,6 +26,12 @@ def _at_least_float32(array):
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
+def squared_error(real_BHWF, reconstructed_BHWF):
+    """The mean over all elements, in float32 at least."""
+    difference_BHWF = _at_least_float32(real_BHWF) - _at_least_float32(reconstructed_BHWF)
+    return jnp.mean(jnp.square(difference_BHWF))
+
+
 def learned_similarity(real_activations, reconstructed_activations):
     """L_like of eq. 4.11: squared error of the discriminator's activations, the layers' mean.
 
@@ -34,7 +40,7 @@ def learned_similarity(real_activations, reconstructed_activations):
       reconstructed_activations: the same for the reconstruction.
     """
     errors = [
-        jnp.mean(jnp.square(_at_least_float32(real_BHWF) - _at_least_float32(reconstructed_BHWF)))
+        squared_error(real_BHWF, reconstructed_BHWF)
         for real_BHWF, reconstructed_BHWF in zip(
             real_activations, reconstructed_activations, strict=True
         )

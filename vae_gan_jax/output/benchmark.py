@@ -182,7 +182,7 @@ def _training(config: Config, frames_THWC, training_T):
 def _reconstruction(config: Config, state) -> dict[str, Any]:
     """The networks on frames that lie on the device already, results left there."""
     logger.info("reconstructing for %g s ...", config.seconds)
-    params, batch_stats = state.params, state.batch_stats
+    params, batch_stats = state.shown, state.batch_stats
     if config.batch_norm == "running":
         params, batch_stats = folding.fold(params, batch_stats)
     key = jax.random.key(config.seed)
@@ -218,7 +218,7 @@ def _film(config: Config, state, source: str, framing: video.Framing, rate: floa
         def through_networks() -> int:
             layouts = {"output": path}
             return reconstruct.reconstruct(
-                config, state.params, state.batch_stats, source, framing, layouts, ""
+                config, state.shown, state.batch_stats, source, framing, layouts, ""
             )
 
         def past_networks() -> int:

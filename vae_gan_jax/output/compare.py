@@ -30,6 +30,8 @@ MEASURES = (
     ("recognised_shot", "recognised, shot", 3, "↑"),
     ("recognised_half_second", "recognised, half second", 3, "↑"),
     ("black_error", "error on black, 1/255", 2, "↓"),
+    ("psnr_darkest_fifth", "PSNR of the darkest fifth, dB", 2, "↑"),
+    ("sharpness", "sharpness", 3, "→ 1"),
 )
 COLUMNS, GAP = 3, 0.3  # of the figure's bars, inches between them
 # What must agree for films to be one.
@@ -61,6 +63,24 @@ def hold_to_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> 
             raise InputError(
                 f"{runs[0]} and {run} are of different films or stretches and cannot be compared: "
                 "give --source, one film for all."
+            )
+
+
+def hold_to_one_size(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
+    """Refuses to show frames of different sizes side by side.
+
+    Args:
+      runs, origins: as of ``hold_to_one_film``.
+
+    Raises:
+      InputError: the sizes differ; the sentence names two runs.
+    """
+    sizes = [(origin["width"], origin["height"]) for origin in origins]
+    for run, size in zip(runs, sizes, strict=True):
+        if size != sizes[0]:
+            raise InputError(
+                f"{runs[0]} and {run} have frames of different sizes, which --at shows side by "
+                "side: leave it out, or compare runs of one size."
             )
 
 

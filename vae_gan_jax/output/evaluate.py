@@ -22,7 +22,7 @@ from vae_gan_jax.output import measure_plot, measures, reconstruct, shots, summa
 from vae_gan_jax.output.trained import Trained
 from vae_gan_jax.output.vmaf import Vmaf
 
-FOLDER, VERSION = "measures", 1
+FOLDER, VERSION = "measures", 2
 FRAME_COLUMNS = (
     *("brightness", "psnr", "ssim", "ms_ssim", "vmaf", "similarity", "absolute_error"),
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),

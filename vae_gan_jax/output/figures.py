@@ -136,6 +136,33 @@ def make(model: Trained, film: FilmReader, folder: Path, by: str) -> None:
         figures.black(black)
 
 
+def side_by_side(models: dict[str, Trained], film: FilmReader, folder: Path) -> None:
+    """Frames of a film at ``--at``, and below each what every one of several models makes of it.
+
+    Args:
+      models: by what they are called; all of one frame size, the settings those of the command.
+      film: what passes through them.
+      folder: where NAME_frames goes, as PNG and PDF.
+    """
+    times = next(iter(models.values())).config.at
+    numbers = [film.number(seconds) for seconds in times]
+    pairs = [Figures(model, film, folder, name)._pairs(numbers) for name, model in models.items()]
+    pictures = [pairs[0][0], *(output_BHWC for _, output_BHWC in pairs)]
+    rows, labels = [], []
+    for at in range(0, len(times), ACROSS):
+        block = slice(at, at + ACROSS)
+        rows += [side_BHWC[block] for side_BHWC in pictures]
+        labels += [*([] for _ in models), [time_code(seconds) for seconds in times[block]]]
+    write(
+        folder / f"{film.name}_frames",
+        rows,
+        f"{film.name}, frame by frame",
+        f"Frames of {film.name}, each above its reconstructions by {', '.join(models)}.",
+        labels=labels,
+        row_labels=["film", *models] * (len(rows) // len(pictures)),
+    )
+
+
 def write(path: Path, rows, title: str, caption: str, **labels) -> None:
     """Writes a page of pictures as PNG and PDF, and a line into the log."""
     with style.figure() as figure:

@@ -40,6 +40,19 @@ def errors(source_BHWC, output_BHWC):
     return jnp.square(difference_BHWC).mean(axes), jnp.abs(difference_BHWC).mean(axes)
 
 
+def laplacian_energy(frames_BHWC):
+    """Mean square of the Laplacian of each frame's luma, ``[B]``: how much fine detail it has.
+
+    Of four neighbours, where all lie within the picture. Noise and checkerboards have it too, so
+    that of the source, not more, is what to come near to.
+    """
+    y_BHW = luma(frames_BHWC)
+    middle_BHW = y_BHW[:, 1:-1, 1:-1]
+    down_BHW = y_BHW[:, :-2, 1:-1] + y_BHW[:, 2:, 1:-1]
+    across_BHW = y_BHW[:, 1:-1, :-2] + y_BHW[:, 1:-1, 2:]
+    return jnp.square(down_BHW + across_BHW - 4 * middle_BHW).mean((1, 2))
+
+
 def scales(height: int, width: int) -> int:
     """How many of MS-SSIM's five scales frames of this size have room for; at least one."""
     fitting = [s for s in range(len(SCALE_WEIGHTS)) if min(height, width) >> s >= WINDOW]
@@ -215,6 +228,8 @@ def of_pair(source_BHWC, output_BHWC, clean_BHWC, before):
         "brightness": luma(source_BHWC).mean((1, 2)),
         "squared_error": squared_error_B,
         "absolute_error": absolute_error_B,
+        "source_detail": laplacian_energy(source_BHWC),
+        "output_detail": laplacian_energy(output_BHWC),
         "ssim": ssim_B,
         "ms_ssim": ms_ssim_B,
         "change": changes(*with_before),

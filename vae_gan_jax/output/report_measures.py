@@ -30,6 +30,8 @@ NAMES = {
         "Moment recognised", "%", 1, "the nearest source frame lies within half a second",
     ),
     "black_error": ("Error on black", "", 2, "mean error of black frames, of 255"),
+    "psnr_darkest_fifth": ("PSNR in the dark", "dB", 2, "of the darkest fifth of the frames"),
+    "sharpness": ("Sharpness", "", 3, "fine detail, as a share of the film's; 1 is as sharp"),
 }  # fmt: skip
 # Of a shot or a film, but no measures of one number.
 OTHERS = ("first", "stop", "start_seconds", "stop_seconds", "psnr_by_brightness")

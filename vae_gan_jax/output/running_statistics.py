@@ -63,7 +63,7 @@ def estimate(config: Config, state: TrainState, frames_THWC: np.ndarray, trainin
         frames_THWC, training_T, config.seed, config.epochs, config.batch_size
     )
     return _pooled(
-        _batch_statistics(config, state.params, state.batch_stats, frames_BHWC)
+        _batch_statistics(config, state.shown, state.batch_stats, frames_BHWC)
         for frames_BHWC in islice(shuffled, BATCHES)
     )
 

@@ -112,7 +112,9 @@ def of_film(frame_T, shots: list[dict[str, Any]], mean_TZ, recognised) -> dict[s
             "black_error": (
                 float(frame_T["absolute_error"][black_T].mean()) if black_T.any() else None
             ),
+            "psnr_darkest_fifth": _darkest_fifth(frame_T),
             "psnr_by_brightness": _by_brightness(frame_T),
+            "sharpness": _sharpness(frame_T),
         }
     )
 
@@ -126,6 +128,21 @@ def within_shot_variance(mean_TZ: np.ndarray, shots: list[dict[str, Any]]) -> fl
         within += float(((inside_TZ - inside_TZ.mean(0, dtype=np.float64)) ** 2).sum())
     # Equal codes leave rounding alone.
     return within / total if total > 1e-9 * mean_TZ.size else None
+
+
+def _sharpness(frame_T) -> float | None:
+    """Laplacian energy of the reconstruction over that of the source; 1 is as sharp as the film."""
+    source, output = (
+        float(frame_T[f"{name}_detail"].sum(dtype=np.float64)) for name in ("source", "output")
+    )
+    return output / source if source else None
+
+
+def _darkest_fifth(frame_T) -> float:
+    """PSNR of the fifth of the frames whose source is darkest, at least one."""
+    frames = len(frame_T["brightness"])
+    darkest = np.argsort(frame_T["brightness"], kind="stable")[: -(-frames // 5)]
+    return float(measures.psnr(frame_T["squared_error"][darkest].mean()))
 
 
 def _by_brightness(frame_T) -> list[dict[str, Any]]:

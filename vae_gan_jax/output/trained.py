@@ -69,7 +69,7 @@ def load(
         state = checkpoints.restore(empty, step)
     statistics = running_statistics.stored(config, state, Path(config.run_dir), read_frames)
     statistics = statistics | {"discriminator": state.batch_stats["discriminator"]}
-    return Trained(config, state.params, statistics, int(state.step))
+    return Trained(config, state.shown, statistics, int(state.step))
 
 
 def prior_draws(config: Config, count: int) -> np.ndarray:

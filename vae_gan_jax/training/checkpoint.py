@@ -115,7 +115,7 @@ class Checkpoints:
                 > shutil.disk_usage(self.folder).free
             ):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._checkpointer.save(self.folder / str(step), args=_Save(state))
+            self._checkpointer.save(self.folder / str(step), args=_Save(_parts(state)))
         except Exception as error:
             self._tell_failure(error)
 
@@ -201,8 +201,13 @@ class Checkpoints:
                 f"the checkpoint {folder} does not fit the networks that the "
                 "flags describe: give those in the run's flags.txt."
             )
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        return self._checkpointer.restore(folder, args=_Restore(abstract))
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _parts(state))
+        return state.replace(**self._checkpointer.restore(folder, args=_Restore(abstract)))
+
+
+def _parts(state: train_state.TrainState) -> dict:
+    """The parts of a state by name, less those that it does without."""
+    return {name: part for name, part in vars(state).items() if jax.tree.leaves(part)}
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:

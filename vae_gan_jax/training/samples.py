@@ -84,7 +84,7 @@ class SampleGrids:
         fresh_BHWC = self._fresh(int(state.step))
         reconstructed, sampled_BHWC = _through_networks(
             self._config,
-            state.params,
+            state.shown,
             state.batch_stats,
             jax.device_put([self._fixed_BHWC, fresh_BHWC]),
             self._key,

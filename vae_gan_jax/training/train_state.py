@@ -25,11 +25,37 @@ class TrainState(struct.PyTreeNode):
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
+    average: dict[str, Any] = struct.field(default_factory=dict)  # of weights, where it is kept
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The parameters that films pass through: averaged ones in place of those that have any."""
+        return self.params | self.average
 
 
 def optimiser(config) -> optax.GradientTransformation:
     """Adam (4.5); each network has one of its own."""
     return optax.adam(config.learning_rate, b1=config.adam_b1, b2=ADAM_B2)
+
+
+def averaged(config, average: dict, params: dict, step) -> dict:
+    """The average of encoder and decoder over the last part of the training, after one more step.
+
+    Weights of the step t count in proportion to t^(1/part - 1), so that the average always spans
+    the same part of a training of any length, and the first weights are soon forgotten (Karras et
+    al. 2024, Analyzing and Improving the Training Dynamics of Diffusion Models, section 3.1).
+
+    Args:
+      config: of whose ``average`` it is; 0: none is kept.
+      average: before; empty for none.
+      params: after this step, of all networks, by name.
+      step: how many steps are done, this one included.
+    """
+    if not config.average:
+        return average
+    kept = (1 - 1 / step) ** (1 / config.average)
+    new = {name: params[name] for name in average}
+    return jax.tree.map(lambda old, new: new + kept * (old - new), average, new)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -50,4 +76,5 @@ def create(config, key) -> TrainState:
         batch_stats[name] = variables["batch_stats"]
         opt_state[name] = optimiser(config).init(variables["params"])
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, zero, params, batch_stats, opt_state)
+    average = {name: params[name] for name in ("encoder", "decoder")} if config.average else {}
+    return TrainState(zero, zero, params, batch_stats, opt_state, average)

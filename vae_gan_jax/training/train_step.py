@@ -95,9 +95,14 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         discriminate_sampled, params["discriminator"], sampled_BHWC
     )
 
-    similarity, similarity_pullback = jax.vjp(
-        partial(objectives.learned_similarity, real_activations), activations
-    )
+    def compare(activations, reconstructed_BHWC):
+        learned = objectives.learned_similarity(real_activations, activations)
+        if not config.pixel_share:
+            return learned
+        pixels = objectives.squared_error(x_BHWC, reconstructed_BHWC)
+        return (1 - config.pixel_share) * learned + config.pixel_share * pixels
+
+    similarity, similarity_pullback = jax.vjp(compare, activations, reconstructed_BHWC)
     adversarial, adversarial_pullback = jax.vjp(
         partial(objectives.adversarial, weight=config.adversarial_weight),
         real_logit_B,
@@ -109,7 +114,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
 
     # Pull-backs, from the objectives down to the parameters. Of each, XLA drops what is not used.
     one = jnp.ones(())
-    (similarity_activations,) = similarity_pullback(one)
+    similarity_activations, pixels_BHWC = similarity_pullback(one)
     real_cotangent_B, reconstructed_cotangent_B, sampled_cotangent_B = adversarial_pullback(one)
 
     # Discriminator, eq. 4.12.
@@ -130,6 +135,8 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
     _, similarity_BHWC = discriminator_pullback(
         (jnp.zeros_like(reconstructed_logit_B), similarity_activations)
     )
+    if config.pixel_share:
+        similarity_BHWC += pixels_BHWC
     decoder_weights = weights["decoder"]
     reconstruction_gradient, _ = decoder_pullback(
         decoder_weights["similarity"] * similarity_BHWC
@@ -197,11 +204,13 @@ def _spread(reconstructed_BHWC, x_BHWC):
 
 def _step(state, frames_uint8, key, noise_std, config):
     new = network_updates(state, frames_uint8, key, noise_std, config)
+    step, params = state.step + 1, optax.apply_updates(state.params, new.updates)
     state = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, new.updates),
+        step=step,
+        params=params,
         batch_stats=new.batch_stats,
         opt_state=new.opt_state,
+        average=train_state.averaged(config, state.average, params, step),
     )
     return state, new.metrics
 

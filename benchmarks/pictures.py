@@ -1,0 +1,172 @@
+"""Which settings make better pictures than the thesis's, at the same steps: one table.
+
+    python -m benchmarks.pictures --films=FOLDER [--only=NAME;NAME] [--seeds=0,1,2] [--film=bunny]
+
+FOLDER holds a 24 fps Big Buck Bunny and the Sintel trailer (Blender Foundation). Each candidate
+learns each film with the same steps, seed and size, and is measured by ``--mode=evaluate``. What is
+measured is kept in ``pictures.json`` beside this file and not measured again, so the same command
+goes on where it stopped; at the end the table in ``RESULTS.md`` is written anew. A row of a
+candidate that is no longer listed here stays: what did not pay was deleted, its measures were not.
+"""
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from vae_gan_jax import whole_file
+
+HERE = Path(__file__).parent
+KEPT, RESULTS = HERE / "pictures.json", HERE / "RESULTS.md"
+BEGIN, END = "<!-- pictures: begin -->", "<!-- pictures: end -->"
+SIZE = ["--width=64", "--height=36", "--filters=16", "--sample_every=0", "--keep_epochs=1"]
+# Name: file, its flags. Both are six times the thesis's schedule's part, some 1,200 steps of 12.
+FILMS = {
+    "bunny": (
+        "big_buck_bunny*.mp4",  # 100 s around the black at 299: 200 steps an epoch
+        ["--trim_start=240", "--trim_end=340", "--noise_schedule=0.25,0.1,0.1,0.05,0.05,0.05"],
+    ),
+    "sintel": (
+        "sintel_trailer*.mp4",  # 52 s, a fifth of it all but black: 104 steps an epoch
+        ["--noise_schedule=0.25,0.25,0.1,0.1,0.1,0.1,0.05,0.05,0.05,0.05,0.05,0.05"],
+    ),
+}
+DEFAULT = "the thesis's recipe"
+# Name: flags, and why it might help.
+CANDIDATES = {
+    DEFAULT: ([], ""),
+    "KL weight 0.1": (["--kl_weight=0.1"], "the KL pulls all codes together"),
+    "KL weight 0.01": (["--kl_weight=0.01"], "the same, further"),
+    "β₁ 0.9": (["--adam_b1=0.9"], "steadier steps"),
+    "adversarial weight 0": (["--adversarial_weight=0"], "its noise; what it brings"),
+    "z 400": (["--z_dim=400"], "room for more"),
+    "learning rate 5e-4": (["--learning_rate=5e-4"], "few steps"),
+    "plain VAE on pixels": (
+        ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
+        "the peer without a discriminator",
+    ),
+    "pixels 0.1": (["--pixel_share=0.1"], "colour and brightness as they are"),
+    "pixels 0.5": (["--pixel_share=0.5"], "the same, further"),
+    "average 0.1": (["--average=0.1"], "the noise of the last steps"),
+}
+# The codes' freedom, pixels beside the discriminator's layers, averaged weights: in other doses.
+TOGETHER = ["--kl_weight=0.01", "--average=0.1"]
+CANDIDATES |= {
+    f"KL 0.01, average 0.1, {name}": ([*TOGETHER, *flags], "what paid, together")
+    for name, flags in {
+        "pixels 0.5, rate 5e-4": ["--pixel_share=0.5", "--learning_rate=5e-4"],
+        "pixels 0.8, rate 5e-4": ["--pixel_share=0.8", "--learning_rate=5e-4"],
+        "pixels 0.8, rate 1e-3": ["--pixel_share=0.8", "--learning_rate=1e-3"],
+        "pixels 0.95, rate 5e-4": ["--pixel_share=0.95", "--learning_rate=5e-4"],
+    }.items()
+}
+# Key in the measures, column, decimals.
+COLUMNS = (
+    ("psnr", "PSNR", 2),
+    ("psnr_darkest_fifth", "darkest fifth", 2),
+    ("black_error", "black", 1),
+    ("recognised_half_second", "half second", 3),
+    ("retention", "R", 2),
+    ("aligned_retention", "β", 3),
+    ("sharpness", "sharpness", 2),
+    ("active_units", "units", 0),
+)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--films", type=Path, help="the folder of films; without: the table alone")
+    parser.add_argument("--runs", type=Path, default=Path("runs/pictures"))
+    parser.add_argument("--only", help="names of candidates, separated by semicolons")
+    parser.add_argument("--film", choices=FILMS, help="only this one")
+    parser.add_argument("--seeds", default="0", help="separated by commas")
+    return parser.parse_args()
+
+
+def command(mode: str, run: Path, film: Path, flags: list[str], frames: Path) -> None:
+    """One mode of the program."""
+    settings = [f"--mode={mode}", f"--run_dir={run}", f"--film={film}", f"--frames_dir={frames}"]
+    subprocess.run(
+        [sys.executable, "-m", "vae_gan_jax.main", *settings, *SIZE, *flags],
+        check=True,
+        stderr=subprocess.DEVNULL,  # it is in the run's log.txt
+    )
+
+
+def measure(given, film: str, name: str, seed: int) -> dict:
+    """Trains a candidate on a film and measures it: a row of the table."""
+    pattern, film_flags = FILMS[film]
+    paths = sorted(given.films.glob(pattern))
+    if not paths:
+        sys.exit(f"there is no {pattern} in {given.films}.")
+    candidate, reason = CANDIDATES[name]
+    flags = [*film_flags, *candidate, f"--seed={seed}"]
+    run = given.runs / film / f"{name.replace(' ', '_')}_{seed}"
+    for mode in ("prepare", "train", "evaluate"):
+        command(mode, run, paths[0], flags, given.runs / "frames")
+    measured = json.loads((run / "measures" / f"{paths[0].stem}.json").read_text())
+    return {
+        "film": film,
+        "name": name,
+        "seed": seed,
+        "flags": candidate,
+        "reason": reason,
+        "day": datetime.date.today().isoformat(),
+        "steps": measured["step"],
+        **{key: measured["whole"][key] for key, *_ in COLUMNS},
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """All that is measured, a line for each film and candidate: means over seeds, and spread."""
+    lines = []
+    for film in FILMS:
+        titles = ["candidate", "flags", "seeds", *(title for _, title, _ in COLUMNS)]
+        lines += ["", f"**{film}**", "", _line(titles), _line(["---"] * len(titles))]
+        names = dict.fromkeys(row["name"] for row in rows if row["film"] == film)
+        for name in names:
+            seeds = [row for row in rows if (row["film"], row["name"]) == (film, name)]
+            flags = " ".join(flag.removeprefix("--") for flag in seeds[0]["flags"])
+            cells = [_cell([row[key] for row in seeds], digits) for key, _, digits in COLUMNS]
+            lines.append(_line([name, f"`{flags}`" if flags else "", str(len(seeds)), *cells]))
+    return "\n".join(lines[1:])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(values: list[float | None], digits: int) -> str:
+    if None in values:
+        return "–"
+    spread = f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def main() -> None:
+    given = parse()
+    rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
+    known = {(row["film"], row["name"], row["seed"]) for row in rows}
+    names = given.only.split(";") if given.only else list(CANDIDATES)
+    for seed in map(int, given.seeds.split(",")):
+        for name in names:
+            for film in [given.film] if given.film else FILMS:
+                if given.films is None or (film, name, seed) in known:
+                    continue
+                row = measure(given, film, name, seed)
+                rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
+                rows.append(row)
+                whole_file.write(KEPT, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+    before, _, rest = RESULTS.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not rest:
+        sys.exit(f"{RESULTS} has no {BEGIN}.")
+    whole_file.write(RESULTS, f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
