@@ -75,7 +75,7 @@ def measure(
         film = {}
         if source is not None:
             rate = networks_alone["frames_per_second"]
-            film = _film(config, state, source, framing, rate)
+            film = _film(config, state.shown, state.batch_stats, source, framing, rate)
     for figures in (training, networks_alone):
         gflops = figures["gflop_per_frame"] * figures["frames_per_second"]
         figures["gflop_per_second"] = gflops
@@ -204,7 +204,9 @@ def _reconstruction(config: Config, state) -> dict[str, Any]:
     }
 
 
-def _film(config: Config, state, source: str, framing: video.Framing, rate: float) -> dict:
+def _film(
+    config: Config, params, batch_stats, source: str, framing: video.Framing, rate: float
+) -> dict:
     """A film from file to file, with and without the networks in between."""
     probe = video.probe(source, framing.video_stream, framing.fps)
     end = (framing.trim_start or 0.0) + max(SHORTEST, rate * config.seconds / float(probe.rate))
@@ -218,7 +220,7 @@ def _film(config: Config, state, source: str, framing: video.Framing, rate: floa
         def through_networks() -> int:
             layouts = {"output": path}
             return reconstruct.reconstruct(
-                config, state.shown, state.batch_stats, source, framing, layouts, ""
+                config, params, batch_stats, source, framing, layouts, ""
             )
 
         def past_networks() -> int:
