@@ -233,7 +233,8 @@ class Config:
     at: tuple[float, ...] = _setting(
         (),
         "Times of the film, such as 0:01:30,0:02:00: whose shots a figure shows, whose frames an "
-        "interpolation joins, the first of which is held; default: the longest held shot is found.",
+        "interpolation joins, the first of which is held, whose frames --compare shows side by "
+        "side; default: the longest held shot is found.",
         parse=parse_times,
         show=lambda times: ",".join(map(str, times)),
     )

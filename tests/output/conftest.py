@@ -6,11 +6,25 @@ import jax
 import numpy as np
 import pytest
 
+from tests.output import runs
 from vae_gan_jax.film import video
 from vae_gan_jax.film.reader import FilmReader
-from vae_gan_jax.output import running_statistics
+from vae_gan_jax.output import measure_plot, running_statistics
 from vae_gan_jax.output.trained import Trained
 from vae_gan_jax.training import train_state
+
+
+@pytest.fixture
+def log_closed():
+    """After the test the run folder that it opened last is let go."""
+    yield
+    runs.leave()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests that look at other things: figures take longest."""
+    monkeypatch.setattr(measure_plot, "draw", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,14 @@ import pytest
 from tests.output import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
-from vae_gan_jax.output import compare, evaluate, figures, measure_plot
+from vae_gan_jax.output import compare, evaluate, figures
 
-
-@pytest.fixture(autouse=True)
-def left():
-    yield
-    runs.leave()
+pytestmark = pytest.mark.usefixtures("log_closed")
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """For tests that look at other things: figures take longest."""
-    monkeypatch.setattr(measure_plot, "draw", lambda *_: None)
+def undrawn(undrawn, monkeypatch):
+    """The comparison's figure neither."""
     monkeypatch.setattr(compare, "_draw", lambda *_: None)
 
 

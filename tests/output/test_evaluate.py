@@ -16,7 +16,7 @@ from tests.output.test_shots import scene
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import video
-from vae_gan_jax.output import evaluate, measure_plot, measures, reconstruct, shots, trained, vmaf
+from vae_gan_jax.output import evaluate, measures, reconstruct, shots, trained, vmaf
 
 NULLABLE = {"psnr", "ssim", "ms_ssim", "vmaf", "similarity", "retention", "aligned_retention",
             "correlation", "freeze_fraction"}  # fmt: skip
@@ -27,16 +27,7 @@ WHOLE = NULLABLE | {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def left():
-    yield
-    runs.leave()
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """For tests that look at other things: figures take longest."""
-    monkeypatch.setattr(measure_plot, "draw", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("log_closed")
 
 
 @pytest.fixture(scope="module")

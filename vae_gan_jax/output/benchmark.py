@@ -71,7 +71,7 @@ def measure(
     with devices.memory_told():
         peak = _matmul_gflops(config)
         training, memory, state = _training(config, frames_THWC, training_T)
-        networks_alone = _reconstruction(config, state)
+        networks_alone = _reconstruction(config, state, frames_THWC)
         film = {}
         if source is not None:
             rate = networks_alone["frames_per_second"]
@@ -179,14 +179,14 @@ def _training(config: Config, frames_THWC, training_T):
     return training, memory, state
 
 
-def _reconstruction(config: Config, state) -> dict[str, Any]:
+def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     """The networks on frames that lie on the device already, results left there."""
     logger.info("reconstructing for %g s ...", config.seconds)
     params, batch_stats = state.shown, state.batch_stats
     if config.batch_norm == "running":
         params, batch_stats = folding.fold(params, batch_stats)
     key = jax.random.key(config.seed)
-    frames_BHWC = jax.device_put(generated_film(config)[: config.batch_size])
+    frames_BHWC = jax.device_put(np.asarray(frames_THWC[: config.batch_size]))
     arguments = config, params, batch_stats, frames_BHWC, key
     flops = reconstruct.reconstruct_batch.lower(*arguments).cost_analysis()["flops"]
     jax.block_until_ready(reconstruct.reconstruct_batch(*arguments))
