@@ -23,6 +23,7 @@ from vae_gan_jax.flag_text import (
 
 __all__ = ["Config", "InputError", "from_text", "to_text"]
 
+PAPER_BATCH = 12  # frames in a mini-batch of the thesis (4.5)
 SMALLEST_SIDE = 16  # pixels: four halvings still leave one
 
 
@@ -161,6 +162,13 @@ class Config:
         fixed=True,
         parse=parse_number,
     )
+    learning_rate_scaling: str = _setting(
+        "none",
+        "How the learning rate grows with the mini-batch, from the thesis's 12 frames on: not, "
+        "by their quotient (linear), or its root (sqrt).",
+        fixed=True,
+        choices=("none", "linear", "sqrt"),
+    )
     adam_b1: float = _setting(
         0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
     )
@@ -178,7 +186,7 @@ class Config:
     data_placement: str = _setting(
         "auto",
         "Where the frames lie while training: on the device, on the host, which sends each "
-        "mini-batch ahead of need, or auto: on an accelerator where they fit.",
+        "mini-batch ahead of need, or auto: on an accelerator where they fit, with one process.",
         choices=("auto", "device", "host"),
     )
     steps_per_dispatch: int | None = _setting(
@@ -188,6 +196,9 @@ class Config:
         parse=parse_whole,
     )
 
+    shard_optimizer: bool = _setting(
+        False, "Share Adam's moments out over the devices instead of all of them having all."
+    )
     precision: str = _setting(
         "auto",
         "What the networks compute in, parameters and objectives being float32 always; auto: "
@@ -326,6 +337,13 @@ class Config:
     def epochs(self) -> int:
         """How many times training goes through the film."""
         return len(self.noise_schedule)
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """Adam's learning rate for this batch size."""
+        times = self.batch_size / PAPER_BATCH
+        scale = {"none": 1.0, "linear": times, "sqrt": times**0.5}[self.learning_rate_scaling]
+        return self.learning_rate * scale
 
     def steps_per_epoch(self, frames: int) -> int:
         """Mini-batches in an epoch of so many frames.

@@ -24,8 +24,10 @@ def steps_of(dispatches, config):
     for dispatch in dispatches:
         frames = np.asarray(dispatch.frames)
         if dispatch.index_SB is not None:
+            frames = frames[np.asarray(dispatch.index_SB)]
+        if dispatch.count_on_device is not None:
             assert int(dispatch.count_on_device) == dispatch.count
-            frames = frames[np.asarray(dispatch.index_SB)[: dispatch.count]]
+            frames = frames[: dispatch.count]
         frames = frames.reshape(dispatch.count, config.batch_size, *frames.shape[-3:])
         for frames_BHWC in frames:
             yield dispatch.epoch, float(dispatch.noise_std), frames_BHWC

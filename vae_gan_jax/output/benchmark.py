@@ -22,7 +22,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches, codecs, passthrough, video
 from vae_gan_jax.model import folding, networks
 from vae_gan_jax.output import reconstruct
-from vae_gan_jax.training import devices, feeding, train_state, train_step
+from vae_gan_jax.training import devices, feeding, mesh, train_state, train_step
 from vae_gan_jax.training.loop import LOG_EVERY
 
 FILE = "benchmark.json"  # in the run folder
@@ -126,7 +126,8 @@ def _training(config: Config, frames_THWC, training_T):
     """The figures of training, those of memory, and a state that it left."""
     for_long = dataclasses.replace(config, noise_schedule=config.noise_schedule * 10_000)
     init_key, key = jax.random.split(jax.random.key(config.seed))
-    state = train_state.create(config, init_key)
+    state = mesh.place_state(config, train_state.create(config, init_key))
+    key = mesh.send(key)
     feed = feeding.Feed(for_long, frames_THWC, training_T, (LOG_EVERY,))
     dispatches = batches.prefetch(feed.dispatches(0))
     dispatch = next(dispatches)

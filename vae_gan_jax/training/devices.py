@@ -42,7 +42,8 @@ def frames_on_device(config: Config, film_bytes: int) -> bool:
         return False
     free = _free_memory()
     if config.data_placement == "auto":
-        return free is not None and film_bytes <= SHARE * free
+        # Of several processes each reads its share of the frames alone.
+        return jax.process_count() == 1 and free is not None and film_bytes <= SHARE * free
     if free is not None and film_bytes > free:
         raise InputError(
             f"--data_placement=device: the frames take {_gigabytes(film_bytes)} and "

@@ -9,21 +9,22 @@ import numpy as np
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches
-from vae_gan_jax.training import devices, noise_schedule, train_step
+from vae_gan_jax.training import devices, mesh, noise_schedule, train_step
 
 TRANSFER = 64 * 2**20  # bytes of frames that go to the device at once, at most
 
 
 @dataclasses.dataclass(frozen=True)
 class Dispatch:
-    """What one dispatch needs, on the device.
+    """What one dispatch needs, on the devices.
 
     Attributes:
       epoch: that its steps lie in, from 0.
       count: how many steps it is.
       noise_std: standard deviation of their noise.
-      frames: their frames, ``[B, H, W, 3]``; with ``index_SB`` those that it numbers.
-      index_SB: which frames each step takes, for S steps, of which the first ``count`` are done.
+      frames: of one step, ``[B, H, W, 3]``; for a compiled loop of S steps, of which the first
+        ``count`` are done, ``[S, B, H, W, 3]`` or, with ``index_SB``, the film's.
+      index_SB: which frames each step takes.
       count_on_device: ``count``, for the compiled loop.
     """
 
@@ -35,7 +36,7 @@ class Dispatch:
     count_on_device: jax.Array | None = None
 
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
-        """The state after these steps, and their metrics, ``[S]`` where there is an index."""
+        """The state after these steps, and their metrics, ``[S]`` of a loop."""
         function, arguments = self._call(state, key, config)
         return function(*arguments)
 
@@ -45,7 +46,7 @@ class Dispatch:
         return function.lower(*arguments).compile()
 
     def _call(self, state, key, config: Config):
-        if self.index_SB is None:
+        if self.count_on_device is None:
             arguments = state, self.frames, key, self.noise_std, config
             return train_step.train_step, arguments
         indices = self.index_SB, self.count_on_device
@@ -83,7 +84,7 @@ class Feed:
         self._steps = min(devices.steps_per_dispatch(config), *self._stops)
         self._resident_THWC = None
         if devices.frames_on_device(config, frames_THWC.nbytes):
-            self._resident_THWC = jax.device_put(np.asarray(frames_THWC))
+            self._resident_THWC = mesh.send(frames_THWC)
         else:
             batch_bytes = config.batch_size * frames_THWC[0].nbytes
             self._steps = max(1, min(self._steps, TRANSFER // batch_bytes))
@@ -98,7 +99,7 @@ class Feed:
         config, step = self._config, first_step
         while step < self._steps_per_epoch * config.epochs:
             epoch, batch = noise_schedule.position(step, self._steps_per_epoch)
-            noise_std = jax.device_put(
+            noise_std = mesh.send(
                 np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
             )
             shuffled_T = self._training_T[batches.order(config.seed, epoch, len(self._training_T))]
@@ -119,28 +120,30 @@ class Feed:
         batch_size, frames_THWC = self._config.batch_size, self._resident_THWC
         if self._steps == 1:
             if frames_THWC is None:
-                frames_BHWC = jax.device_put(self._frames_THWC[chosen])
+                frames_BHWC = mesh.send(_Chosen(self._frames_THWC, chosen), mesh.DATA)
             else:
-                frames_BHWC = _take(frames_THWC, jax.device_put(chosen.astype(np.int32)))
+                index_B = mesh.send(chosen.astype(np.int32), mesh.DATA)
+                frames_BHWC = _take(frames_THWC, index_B)
             return Dispatch(epoch, 1, noise_std, frames_BHWC)
         # Always as many as the longest has: one compiled function serves dispatches of all lengths.
-        missing = self._steps * batch_size - len(chosen)
+        index_SB = np.resize(chosen, (self._steps, batch_size))
+        count_on_device = mesh.send(np.int32(count))
         if frames_THWC is None:
-            frames = np.empty((self._steps * batch_size, *self._frames_THWC.shape[1:]), np.uint8)
-            frames[: len(chosen)] = self._frames_THWC[chosen]
-            frames_THWC = jax.device_put(frames)
-            index_T = np.arange(len(frames))
-        else:
-            index_T = np.pad(chosen, (0, missing))
-        index_SB = index_T.astype(np.int32).reshape(self._steps, batch_size)
-        return Dispatch(
-            epoch,
-            count,
-            noise_std,
-            frames_THWC,
-            jax.device_put(index_SB),
-            jax.device_put(np.int32(count)),
-        )
+            frames_SBHWC = mesh.send(_Chosen(self._frames_THWC, index_SB), None, mesh.DATA)
+            return Dispatch(epoch, count, noise_std, frames_SBHWC, None, count_on_device)
+        index_SB = mesh.send(index_SB.astype(np.int32), None, mesh.DATA)
+        return Dispatch(epoch, count, noise_std, frames_THWC, index_SB, count_on_device)
+
+
+class _Chosen:
+    """Frames of a film in some order, read where they are asked for: an array of mini-batches."""
+
+    def __init__(self, frames_THWC: np.ndarray, index: np.ndarray):
+        self._frames_THWC, self._index = frames_THWC, index
+        self.dtype, self.shape = frames_THWC.dtype, (*index.shape, *frames_THWC.shape[1:])
+
+    def __getitem__(self, at: tuple[slice, ...]) -> np.ndarray:
+        return self._frames_THWC[self._index[at[: self._index.ndim]]]
 
 
 @jax.jit

@@ -15,6 +15,7 @@ from vae_gan_jax.film import batches
 from vae_gan_jax.training import (
     devices,
     feeding,
+    mesh,
     metrics_log,
     noise_schedule,
     samples,
@@ -62,6 +63,7 @@ def train(
     if training_T is None:
         training_T = np.arange(len(frames_THWC))
     steps_per_epoch = config.steps_per_epoch(len(training_T))
+    mesh.check_batch(config)
     total_steps = steps_per_epoch * config.epochs
     with (
         devices.memory_told(),
@@ -107,7 +109,7 @@ class _Training:
 
     def begin(self) -> train_state.TrainState:
         """The newest checkpoint's state, or a fresh one where there is no checkpoint."""
-        state = train_state.create(self.config, self.init_key)
+        state = mesh.place_state(self.config, train_state.create(self.config, self.init_key))
         if self.checkpoints.steps:
             state = self.checkpoints.restore(state)
             logger.info("going on from the checkpoint at step %d", state.step)
@@ -123,7 +125,8 @@ class _Training:
         step, total_steps = int(state.step), self.steps_per_epoch * config.epochs
         step_key = self.step_key
         if int(state.noise_stream):
-            step_key = jax.random.fold_in(step_key, state.noise_stream)
+            step_key = jax.random.fold_in(step_key, int(state.noise_stream))
+        step_key = mesh.send(step_key)
         dispatches = batches.prefetch(self.feed.dispatches(step))
         # Steps since the last line of metrics; seconds in which saving held the loop up since.
         pending, held_up, since, saved = [], 0.0, time.perf_counter(), time.perf_counter()
@@ -140,7 +143,7 @@ class _Training:
                 epoch = dispatch.epoch
                 # The host may be one dispatch ahead of the device, so that neither waits, no more.
                 jax.block_until_ready([metrics for _, metrics in pending[-1:]])
-                with jax.transfer_guard("disallow"):
+                with jax.set_mesh(mesh.everything()), jax.transfer_guard("disallow"):
                     state, metrics = dispatch.run(state, step_key, config)
                 step += dispatch.count
                 noise = noise_schedule.noise_std(config.noise_schedule, epoch)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config
 from vae_gan_jax.model import autoencoder
-from vae_gan_jax.training import tensorboard, train_state
+from vae_gan_jax.training import mesh, tensorboard, train_state
 
 FOLDER = "samples"
 COLUMNS = 12
@@ -84,8 +84,7 @@ class SampleGrids:
         fresh_BHWC = self._fresh(int(state.step))
         reconstructed, sampled_BHWC = _through_networks(
             self._config,
-            state.shown,
-            state.batch_stats,
+            *mesh.on_one_device((state.shown, state.batch_stats)),
             jax.device_put([self._fixed_BHWC, fresh_BHWC]),
             self._key,
         )

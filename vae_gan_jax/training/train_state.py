@@ -35,7 +35,7 @@ class TrainState(struct.PyTreeNode):
 
 def optimiser(config) -> optax.GradientTransformation:
     """Adam (4.5); each network has one of its own."""
-    return optax.adam(config.learning_rate, b1=config.adam_b1, b2=ADAM_B2)
+    return optax.adam(config.scaled_learning_rate, b1=config.adam_b1, b2=ADAM_B2)
 
 
 def averaged(config, average: dict, params: dict, step) -> dict:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vae_gan_jax.model import autoencoder, networks, objectives
-from vae_gan_jax.training import train_state
+from vae_gan_jax.training import mesh, train_state
 
 
 class NetworkUpdates(NamedTuple):
@@ -159,6 +159,8 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         "decoder": decoder_gradient,
         "discriminator": discriminator_gradient,
     }
+    # Summed over the devices here: shares of the moments are not to reach back into the networks.
+    gradients = mesh.whole(gradients)
     metrics = {f"objective/{name}": value for name, value in values.items()}
     for name, gradient in gradients.items():
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
@@ -212,7 +214,7 @@ def _step(state, frames_uint8, key, noise_std, config):
         opt_state=new.opt_state,
         average=train_state.averaged(config, state.average, params, step),
     )
-    return state, new.metrics
+    return mesh.keep(config, state), mesh.whole(new.metrics)
 
 
 @partial(jax.jit, static_argnames="config", donate_argnames="state")
@@ -228,7 +230,7 @@ def train_step(state, frames_uint8, key, noise_std, config):
 
 
 @partial(jax.jit, static_argnames="config", donate_argnames="state")
-def train_steps(state, frames_THWC, index_SB, count, key, noise_std, config):
+def train_steps(state, frames, index_SB, count, key, noise_std, config):
     """Several steps in one dispatch.
 
     How many is not compiled in, so that it is the same code for every number, and training in
@@ -236,23 +238,26 @@ def train_steps(state, frames_THWC, index_SB, count, key, noise_std, config):
 
     Args:
       state, key, noise_std, config: as in ``network_updates``.
-      frames_THWC: uint8 frames on the device.
-      index_SB: int32; which of them each step takes.
+      frames: uint8 frames, ``[S, B, H, W, 3]``, or ``[T, H, W, 3]`` with an index.
+      index_SB: int32; which of them each step takes; ``None``: its own.
       count: int32 scalar, up to S: the first so many steps are done.
 
     Returns:
       The state after these steps, and the metrics, ``[S]`` each, 0 from ``count`` on.
     """
 
+    def frames_of(index):
+        return frames[index] if index_SB is None else frames[index_SB[index]]
+
     def step(index, carried):
         state, metrics = carried
         # The barrier keeps the step the same, wherever its frames come from.
-        frames_BHWC = jax.lax.optimization_barrier(frames_THWC[index_SB[index]])
+        frames_BHWC = jax.lax.optimization_barrier(frames_of(index))
         state, new = _step(state, frames_BHWC, key, noise_std, config)
         return state, jax.tree.map(lambda all_S, one: all_S.at[index].set(one), metrics, new)
 
-    _, shapes = jax.eval_shape(
-        partial(_step, config=config), state, frames_THWC[index_SB[0]], key, noise_std
-    )
-    metrics = jax.tree.map(lambda one: jnp.zeros(index_SB.shape[:1], one.dtype), shapes)
-    return jax.lax.fori_loop(0, count, step, (state, metrics))
+    _, shapes = jax.eval_shape(partial(_step, config=config), state, frames_of(0), key, noise_std)
+    length = len(frames if index_SB is None else index_SB)
+    metrics = jax.tree.map(lambda one: jnp.zeros(length, one.dtype), shapes)
+    state, metrics = jax.lax.fori_loop(0, count, step, (mesh.keep(config, state), metrics))
+    return mesh.keep(config, state), mesh.whole(metrics)

@@ -1,0 +1,108 @@
+"""All devices of all processes as one mesh: what each holds of the state and of a mini-batch.
+
+A mini-batch is shared out over the axis ``data``; each device has the whole state, but for Adam's
+moments under ``--shard_optimizer``. The step itself is written for one batch on one device: XLA
+adds what the devices must tell each other, so that batch norm is over the whole mini-batch.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vae_gan_jax.config import Config, InputError
+
+DATA = "data"
+
+
+@functools.cache
+def everything() -> Mesh:
+    """The mesh of all devices, along which data are shared out."""
+    return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
+
+
+def check_batch(config: Config) -> None:
+    """Raises ``InputError`` where the devices cannot have equal shares of a mini-batch."""
+    devices = jax.device_count()
+    if config.batch_size % devices:
+        whole = config.batch_size // devices * devices or devices
+        raise InputError(
+            f"--batch_size={config.batch_size} cannot be shared by {devices} devices: give a "
+            f"multiple of {devices}, such as {whole}."
+        )
+
+
+def send(value: np.ndarray | jax.Array, *axes: str | None) -> jax.Array:
+    """A host's array over the mesh, the same in every process.
+
+    Of it a process reads and sends no more than its devices hold.
+
+    Args:
+      value: what can be sliced.
+      axes: of the mesh, which each axis of the array is shared out over; default: none, so that
+        each device has all of it.
+    """
+    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(send(jax.random.key_data(value)))
+    return _place(value, NamedSharding(everything(), PartitionSpec(*axes)))
+
+
+def _place(value, sharding: NamedSharding) -> jax.Array:
+    def share(index):
+        return np.asarray(value[index])
+
+    return jax.make_array_from_callback(value.shape, sharding, share)
+
+
+def place_state(config: Config, state) -> Any:
+    """A ``TrainState``, the same in every process, over the mesh."""
+    specs, mesh = state_specs(config, state, jax.device_count()), everything()
+    return jax.tree.map(
+        lambda leaf, spec: _place(np.asarray(leaf), NamedSharding(mesh, spec)), state, specs
+    )
+
+
+def state_specs(config: Config, state, devices: int) -> Any:
+    """How each array of a ``TrainState`` is shared out: a tree of ``PartitionSpec``."""
+    specs = jax.tree.map(lambda _: PartitionSpec(), state)
+    if not config.shard_optimizer:
+        return specs
+    return specs.replace(
+        opt_state=jax.tree.map(lambda leaf: _shares(leaf, devices), state.opt_state)
+    )
+
+
+def _shares(leaf, devices: int) -> PartitionSpec:
+    """Along the longest axis of which all devices can have equal shares; else whole."""
+    sides = [side if side % devices == 0 else 0 for side in leaf.shape]
+    if not any(sides):
+        return PartitionSpec()
+    return PartitionSpec(*[DATA if i == int(np.argmax(sides)) else None for i in range(leaf.ndim)])
+
+
+def keep(config: Config, state):
+    """Within a compiled function: a ``TrainState`` that lies as ``place_state`` lays it.
+
+    On one device, and outside ``jax.set_mesh``, as it is.
+    """
+    devices = max(1, jax.sharding.get_abstract_mesh().size)  # 0 outside of a mesh
+    return _constrain(state, state_specs(config, state, devices))
+
+
+def whole(tree: Any) -> Any:
+    """Within a compiled function: arrays that every device has all of; otherwise as ``keep``."""
+    return _constrain(tree, jax.tree.map(lambda _: PartitionSpec(), tree))
+
+
+def _constrain(tree, specs):
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return tree
+    return jax.tree.map(jax.lax.with_sharding_constraint, tree, specs)
+
+
+def on_one_device(tree: Any) -> Any:
+    """What every device has, as arrays of this process's first device alone."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
