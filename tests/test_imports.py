@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "output": {"whole_file", "output", "training", "film", "model", "config"},
     "opened_run": {"run_folder", "output", "film", "config"},
     "modes": {"opened_run", "whole_file", "run_folder", "output", "training", "film", "config"},
-    "main": {"modes", "signals", "run_folder", "config"},
+    "main": {"modes", "signals", "run_folder", "training", "config"},
 }
 
 

@@ -5,7 +5,10 @@ python -m vae_gan_jax.main --flagfile=experiments/blade.flags
 
 import dataclasses
 import logging
+import os
 import sys
+import time
+import traceback
 from pathlib import Path
 
 from absl import app, flags
@@ -15,8 +18,11 @@ from tqdm import tqdm
 from vae_gan_jax import config as config_lib
 from vae_gan_jax import modes, run_folder, signals
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.training import processes
 
 logger = logging.getLogger("vae_gan_jax")
+TOGETHER = ("all", "prepare", "train")  # what several processes share; the first does the rest
+SETTLE = 5.0  # seconds in which the loss of another process explains an error of this one
 MODE = flags.DEFINE_enum(
     "mode",
     "all",
@@ -28,6 +34,22 @@ MODE = flags.DEFINE_enum(
     "reconstruction against its source; figures = the thesis's, of the film; report = what the run "
     "holds so far, as one page; explore = ways through the latent space; passthrough = the film as "
     "it would be learnt, past the networks; benchmark = how fast the run would go on this machine.",
+)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    None,
+    "Whether this is one of several processes that work on the run; default: if Slurm, Open MPI or "
+    "a TPU pod started several.",
+)
+COORDINATOR_ADDRESS = flags.DEFINE_string(
+    "coordinator_address",
+    None,
+    "HOST:PORT at which the first of several processes is met, where the launcher does not say.",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+PROCESS_TIMEOUT = flags.DEFINE_float(
+    "process_timeout", 300.0, "Seconds that processes wait for each other when they start."
 )
 
 
@@ -72,6 +94,15 @@ def run() -> None:
       InputError: what was given cannot be used.
     """
     given, mode = given_settings(), MODE.value
+    launch = processes.find(
+        DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
+    )
+    if launch is not None and mode in TOGETHER:
+        processes.start(launch, _texts(given) | {"mode": mode}, PROCESS_TIMEOUT.value)
+    elif launch is not None and launch.index:
+        return  # the first one does it alone
+    if processes.index():
+        logger.setLevel(logging.ERROR)
     if given.get("compare"):
         if mode != "evaluate":
             raise InputError("--compare is for measures: give --mode=evaluate.")
@@ -87,10 +118,15 @@ def run() -> None:
     if mode == "evaluate" and config.output:
         raise InputError("--output is for films and for --compare: measures go to the run.")
     modes.check_output(config)
+    if mode in ("all", "train"):
+        modes.check_devices(config)
     if mode in ("all", "prepare"):
         modes.prepare(config)
     if mode in ("all", "train"):
         modes.train(config)
+    if processes.count() > 1:
+        _part(mode)
+        return
     if mode == "all" and config.source:  # trims and the like were the learnt film's
         unset = dict.fromkeys(run_folder.OF_THE_SOURCE - {"crop"})
         config = dataclasses.replace(config, **unset)
@@ -107,6 +143,29 @@ def run() -> None:
         run_dir = Path(config.run_dir).absolute()
         logger.info("films: %s", run_dir / run_folder.FILMS)
         logger.info("all of it on one page: %s", run_dir / "report.html")
+
+
+def _part(mode: str) -> None:
+    """The processes' common work is done: they end, and the first one does the rest alone.
+
+    It begins anew for that, since jax does not let go of the other processes' devices.
+    """
+    goes_on = mode == "all" and processes.index() == 0
+    processes.finish()
+    if goes_on:
+        logger.info("the other processes are done: on in this one")
+        command = [sys.executable, "-m", "vae_gan_jax.main", *sys.argv[1:], "--nodistributed"]
+        os.execv(sys.executable, command)
+
+
+def _texts(given: dict) -> dict[str, str]:
+    """The settings that all processes must have alike, as texts by name."""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    return {
+        name: config_lib.to_text(fields[name], value)
+        for name, value in given.items()
+        if name != "frames_dir"  # which may be each machine's own
+    }
 
 
 class _Console(logging.Handler):
@@ -131,13 +190,28 @@ def main(argv: list[str]) -> int:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")
         run()
     except InputError as error:
-        print(f"vae_gan_jax: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"vae_gan_jax: {where}{error.strerror or error}.", file=sys.stderr)
-        return 2
+        return _refuse(f"{where}{error.strerror or error}.")
+    except SystemExit as stop:
+        processes.fail("stopped by a signal: the same command goes on.", stop.code)
+        raise
+    except Exception:
+        if processes.count() > 1:
+            time.sleep(SETTLE)
+            traceback.print_exc()
+            processes.fail("ended by an error of the program, which its own output shows.", 1)
+        raise
     return 0
+
+
+def _refuse(sentence: str) -> int:
+    """Says what is wrong, once for all processes that work on the run; the exit code."""
+    processes.fail(sentence, 2)
+    if sentence:
+        print(f"vae_gan_jax: {sentence}", file=sys.stderr)
+    return 2
 
 
 def parse_flags(argv: list[str]) -> list[str]:

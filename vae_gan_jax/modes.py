@@ -1,5 +1,6 @@
 """What each mode does: a Config becomes frames, a model, films, measures, figures, a page."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -22,6 +23,7 @@ from vae_gan_jax.opened_run import (
     steps_per_epoch,
     store_folder,
 )
+from vae_gan_jax.training import processes
 
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
 DRAWN = "drawn.json"  # beside the figures, likewise
@@ -30,7 +32,24 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(config: Config) -> None:
-    """Films to frames: the run's frame store, made unless it is there."""
+    """Films to frames: the run's frame store, made unless it is there.
+
+    Of several processes the first one makes it; the others find it there, or, in a folder that is
+    their machine's own, make theirs.
+    """
+    if processes.index():
+        processes.barrier("prepared")
+        with contextlib.suppress(InputError):
+            open_store(config)
+            return
+        films, framing = run_folder.learnt_films(config), framing_of(config)
+        frame_store.prepare(films, store_folder(config), framing, config.exclude)
+        return
+    _prepare(config)
+    processes.barrier("prepared")
+
+
+def _prepare(config: Config) -> None:
     films, framing = run_folder.learnt_films(config), framing_of(config)
     if not films:
         raise InputError("--film is missing: give the film to learn.")
@@ -52,8 +71,11 @@ def prepare(config: Config) -> None:
 def train(config: Config) -> None:
     """Frames to a trained model, from the newest checkpoint on."""
     store = open_store(config)
-    run_folder.open_run(config, record=True)
-    run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
+    processes.check_shared(Path(config.run_dir))
+    if processes.index() == 0:
+        run_folder.open_run(config, record=True)
+        run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
+    processes.check_alike(store.digest, f"the frames in {store.folder}")
     from vae_gan_jax.training import devices, loop
 
     devices.keep_compiled()
@@ -67,6 +89,13 @@ def check_output(config: Config) -> None:
     if config.source:
         for source in run_folder.sources(config):
             video.probe(source, config.video_stream, config.fps)
+
+
+def check_devices(config: Config) -> None:
+    """Refuses before hours of preparing what the devices could not share."""
+    from vae_gan_jax.training import mesh
+
+    mesh.check_batch(config)
 
 
 def reconstruct(config: Config, again: bool) -> None:

@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import train_state
+from vae_gan_jax.training import processes, train_state
 
 FOLDER = "checkpoints"
 CHECKSUMS = "checksums.json"
@@ -51,7 +51,8 @@ class _Restore(ocp.args.StandardRestore):
 class Checkpoints:
     """The checkpoints of a run folder, each named by its step; a context manager.
 
-    Saving goes on in the background; leaving the context waits for it. The latest two are kept, and
+    Saving goes on in the background; leaving the context waits for it. Several processes save and
+    restore together, and the first one says which step. The latest two are kept, and
     of those after whole epochs the latest ``keep_epochs``.
 
     Args:
@@ -105,19 +106,23 @@ class Checkpoints:
         """
         self.wait()
         step = int(jax.device_get(state.step))
-        if step in self.steps:
+        if processes.of_first(step in self.steps):
             return
         self._saving = step
         try:
-            self.folder.mkdir(exist_ok=True)
-            if (
-                sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-                > shutil.disk_usage(self.folder).free
-            ):
+            if processes.of_first(self._lacks_room(state)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._checkpointer.save(self.folder / str(step), args=_Save(_parts(state)))
         except Exception as error:
             self._tell_failure(error)
+
+    def _lacks_room(self, state) -> bool:
+        """Whether the disk is too full for this state; makes the folder, in the first process."""
+        if processes.index():
+            return False
+        self.folder.mkdir(exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(state)) > free
 
     def wait(self) -> None:
         """Waits until what is being saved is saved; raises as ``save`` does."""
@@ -130,8 +135,9 @@ class Checkpoints:
 
     def _tell_failure(self, error: Exception) -> None:
         step, self._saving = self._saving, None
-        for unfinished in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
-            shutil.rmtree(unfinished, ignore_errors=True)  # makes room again
+        if processes.index() == 0:
+            for unfinished in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)  # makes room again
         sentence = f"the checkpoint at step {step} cannot be written in {self.folder}"
         reason = os.strerror(errno.ENOSPC)
         if reason not in str(error):
@@ -146,7 +152,7 @@ class Checkpoints:
 
     def _forget_old(self) -> None:
         """Deletes what is no longer kept, and what an interruption left unfinished."""
-        if self._keep_epochs is None:
+        if self._keep_epochs is None or processes.index():
             return
         for pattern in ("*.orbax-checkpoint-tmp*", "*.deleted"):
             for unfinished in self.folder.glob(pattern):
@@ -173,25 +179,28 @@ class Checkpoints:
         Raises:
           InputError: there is none that is sound, or it holds networks of another configuration.
         """
-        candidates = self.steps[::-1] if step is None else [step]
-        damages = {}
-        for candidate in candidates:
-            damages[candidate] = damage(self.folder / str(candidate))
-            if damages[candidate] is None:
-                break
-        else:
-            told = "; ".join(filter(None, damages.values())) or "there is none"
-            raise InputError(
-                f"no checkpoint in {self.folder} can be used: {told}: put a sound copy there, or "
-                "delete the folder to learn anew."
-            )
+        candidate, damaged = (0, {}) if processes.index() else self._newest_sound(step)
+        candidate = processes.of_first(candidate)
         found = self._read(candidate, state)
-        for newer, what in damages.items():
-            if what is not None:
-                aside = _free_name(self.folder / f"{newer}{ASIDE}")
-                (self.folder / str(newer)).rename(aside)
-                logger.warning("%s: set aside as %s, step %d is used", what, aside, candidate)
+        for newer, what in damaged.items():
+            aside = _free_name(self.folder / f"{newer}{ASIDE}")
+            (self.folder / str(newer)).rename(aside)
+            logger.warning("%s: set aside as %s, step %d is used", what, aside, candidate)
         return found
+
+    def _newest_sound(self, step: int | None) -> tuple[int, dict[int, str]]:
+        """The step to restore, and what is wrong with each newer one; raises as ``restore``."""
+        damages = {}
+        for candidate in self.steps[::-1] if step is None else [step]:
+            what = damage(self.folder / str(candidate))
+            if what is None:
+                return candidate, damages
+            damages[candidate] = what
+        told = "; ".join(damages.values()) or "there is none"
+        raise InputError(
+            f"no checkpoint in {self.folder} can be used: {told}: put a sound copy there, or "
+            "delete the folder to learn anew."
+        )
 
     def _read(self, step: int, state: train_state.TrainState) -> train_state.TrainState:
         folder = self.folder / str(step)

@@ -18,6 +18,7 @@ from vae_gan_jax.training import (
     mesh,
     metrics_log,
     noise_schedule,
+    processes,
     samples,
     stability,
     tensorboard,
@@ -42,7 +43,8 @@ def train(
 
     Writes a checkpoint after each epoch and every ``config.checkpoint_every_minutes``,
     ``metrics.jsonl``, grids of samples, and both for TensorBoard, into ``run_dir``. On SIGTERM or
-    SIGINT it finishes the dispatch, saves and exits with 128 + signal.
+    SIGINT it finishes the dispatch, saves and exits with 128 + signal. Of several processes all
+    take part in the checkpoints, the first alone writes the rest, and a signal to one is to all.
 
     A run that goes wrong (6.2; see ``stability``) goes back to its newest checkpoint and on from
     there with other noise, three times from the same.
@@ -67,6 +69,7 @@ def train(
     total_steps = steps_per_epoch * config.epochs
     with (
         devices.memory_told(),
+        _left_together(),
         Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints,
     ):
         training = _Training(config, frames_THWC, training_T, Path(run_dir), checkpoints)
@@ -87,13 +90,27 @@ def train(
             except stability.DivergedError as error:
                 state = training.roll_back(error, went_back)
         checkpoints.wait()
-        if total_steps not in checkpoints.steps:
+        if not processes.of_first(total_steps in checkpoints.steps):
             raise InputError(
                 f"training is done, but {checkpoints.folder} has no room for its result: make "
                 "room, then the same command goes on."
             )
     logger.info("trained: %d epochs, %d steps", config.epochs, total_steps)
     return state
+
+
+class _Stopped(SystemExit):
+    """A signal, to whichever process, that all processes agreed to stop for."""
+
+
+@contextlib.contextmanager
+def _left_together():
+    """Processes that stop together do so with all that they had to write written."""
+    try:
+        yield
+    except _Stopped:
+        processes.finish()
+        raise
 
 
 class _Training:
@@ -110,7 +127,7 @@ class _Training:
     def begin(self) -> train_state.TrainState:
         """The newest checkpoint's state, or a fresh one where there is no checkpoint."""
         state = mesh.place_state(self.config, train_state.create(self.config, self.init_key))
-        if self.checkpoints.steps:
+        if processes.of_first(bool(self.checkpoints.steps)):
             state = self.checkpoints.restore(state)
             logger.info("going on from the checkpoint at step %d", state.step)
         return state
@@ -133,12 +150,15 @@ class _Training:
         owed = False  # a checkpoint, as soon as the run is worth saving
         with (
             contextlib.closing(dispatches),
-            Progress(self.steps_per_epoch, config.epochs, config.batch_size, step) as progress,
+            Progress(
+                self.steps_per_epoch, config.epochs, config.batch_size, step, processes.index() > 0
+            ) as progress,
             metrics_log.MetricsLog(self.run_dir, step) as log,
             tensorboard.Events(self.run_dir, step) as events,
             signals.Held() as signal,
         ):
             watch = stability.Watch(config.max_bad_steps, log.kept)
+            agreed = mesh.Agreement()
             for dispatch in dispatches:
                 epoch = dispatch.epoch
                 # The host may be one dispatch ahead of the device, so that neither waits, no more.
@@ -151,7 +171,9 @@ class _Training:
                 progress.tell(epoch)
                 progress.update(dispatch.count)
                 ends_epoch = step % self.steps_per_epoch == 0
-                ends_line = step % LOG_EVERY == 0 or ends_epoch or bool(signal.received)
+                due = time.perf_counter() - saved > 60 * config.checkpoint_every_minutes
+                stop, due = agreed(signal.received, due)
+                ends_line = step % LOG_EVERY == 0 or ends_epoch or bool(stop)
 
                 if ends_line:
                     steps = [
@@ -189,20 +211,20 @@ class _Training:
                     self._write_grid(state, f"epoch_{epoch + 1:03d}", title, events)
                 # Only where a line of metrics ends: resumed, the next is as long. And only with
                 # all metrics and grids before it on the disk: resumed, they are not made again.
-                due = time.perf_counter() - saved > 60 * config.checkpoint_every_minutes
-                owed |= ends_epoch or bool(signal.received) or due
-                if owed and ends_line and not (log.waiting or self.grids.waiting):
+                owed |= ends_epoch or bool(stop) or bool(due)
+                if owed and ends_line and not processes.any_of(log.waiting or self.grids.waiting):
                     last = step == total_steps
                     if (watch.calm or last) and stability.is_finite(state):
                         saved = time.perf_counter()
                         checkpoints.save(state)
                         held_up, owed = time.perf_counter() - saved, False
+                        agreed = mesh.Agreement()  # what was due is done
                     elif last:
                         diagnosis = "; ".join(stability.unsound(state))
                         raise stability.DivergedError(diagnosis, step)
-                if signal.received:
+                if stop:
                     logger.info("stopped by a signal at step %d: the same command goes on", step)
-                    raise SystemExit(128 + signal.received)
+                    raise _Stopped(128 + stop)
         return state
 
     def roll_back(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
+from vae_gan_jax.training import processes
 
 FILE = "metrics.jsonl"
 
@@ -20,6 +21,8 @@ class MetricsLog:
       run_dir: the run's folder.
       step: the step at which training starts or goes on. Lines after it, left by a run that was
         interrupted before its next checkpoint, are dropped: training writes them again.
+
+    Of several processes the first one writes, the others only know the lines of before.
     """
 
     def __init__(self, run_dir: str | Path, step: int):
@@ -27,18 +30,21 @@ class MetricsLog:
         written = self._path.read_text() if self._path.exists() else None
         lines = [line for line in (written or "").splitlines() if _step(line) <= step]
         self.kept = [json.loads(line) for line in lines]  # of before, oldest first
+        self._waiting, self._file = b"", None
+        if processes.index():
+            return
         kept = "".join(f"{line}\n" for line in lines)
         if kept != written:
             whole_file.write(self._path, kept)
         self._file = self._path.open("r+b", buffering=0)
         self._end = self._file.seek(0, os.SEEK_END)
-        self._waiting = b""
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     @property
     def waiting(self) -> bool:
@@ -54,6 +60,8 @@ class MetricsLog:
         Raises:
           InputError: the file is gone, or another has its place.
         """
+        if self._file is None:
+            return None
         self._waiting += json.dumps(metrics).encode() + b"\n"
         self.check()
         try:
@@ -72,6 +80,8 @@ class MetricsLog:
 
     def check(self) -> None:
         """Raises ``InputError`` if the run's folder was deleted, moved or replaced."""
+        if self._file is None:
+            return
         try:
             there = os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
         except OSError:

@@ -16,12 +16,17 @@ class Progress(tqdm.tqdm):
       epochs: how many.
       batch_size: frames in a mini-batch.
       step: at which training starts or goes on.
+      hidden: nothing is shown.
     """
 
-    def __init__(self, steps_per_epoch: int, epochs: int, batch_size: int, step: int):
+    def __init__(
+        self, steps_per_epoch: int, epochs: int, batch_size: int, step: int, hidden: bool = False
+    ):
         self._steps_per_epoch, self._epochs, self._batch_size = steps_per_epoch, epochs, batch_size
         total = steps_per_epoch * epochs
-        super().__init__(total=total, initial=step, unit="step", mininterval=1, bar_format=BAR)
+        super().__init__(
+            total=total, initial=step, unit="step", mininterval=1, bar_format=BAR, disable=hidden
+        )
 
     @property
     def format_dict(self):

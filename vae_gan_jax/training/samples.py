@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config
 from vae_gan_jax.model import autoencoder
-from vae_gan_jax.training import mesh, tensorboard, train_state
+from vae_gan_jax.training import mesh, processes, tensorboard, train_state
 
 FOLDER = "samples"
 COLUMNS = 12
@@ -81,6 +81,8 @@ class SampleGrids:
         Returns:
           What ``flush`` does.
         """
+        if processes.index():  # the first of several writes
+            return None
         fresh_BHWC = self._fresh(int(state.step))
         reconstructed, sampled_BHWC = _through_networks(
             self._config,

@@ -10,6 +10,8 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from vae_gan_jax.training import processes
+
 FOLDER = "tensorboard"
 
 
@@ -27,6 +29,8 @@ class Events:
 
     def __init__(self, run_dir: str | Path, step: int):
         self._file = None
+        if processes.index():  # the first of several writes
+            return
         with contextlib.suppress(OSError):
             folder = Path(run_dir) / FOLDER
             folder.mkdir(exist_ok=True)
