@@ -204,6 +204,7 @@ def finish() -> None:
     barrier("finish")
     _line.close()
     jax.distributed.shutdown()
+    _line.hang_up()
     _started = _line = None
 
 

@@ -67,6 +67,7 @@ def _gather(
     def refuse(sentence: str):
         for peer in peers.values():
             peer.send(end=2)
+            peer.close()
         raise InputError(sentence)
 
     deadline = time.monotonic() + timeout
@@ -100,11 +101,12 @@ def _gather(
                 if difference:
                     ours, theirs = difference
                     refuse(
-                        f"process 0 has {ours} and process {index} has {theirs}: give all processes "
-                        "the same flags."
+                        f"process 0 has {ours} and process {index} has {theirs}: give all the same "
+                        "flags."
                     )
                 continue
             peer.send(end=2)
+            peer.close()
             if hello["count"] != count:
                 refuse(
                     f"process 0 has --num_processes={count} and process {index} "
@@ -150,6 +152,8 @@ def _join(
         time.sleep(0.2)
     peer.send(index=index, count=count, settings=settings)
     answer = peer.receive(2 * timeout)  # it may have begun to wait just now
+    if answer is None or "end" in answer:
+        peer.close()
     if answer is None:
         raise InputError(
             f"process 0 at {address} ended before all had come: its own output says why."
@@ -176,6 +180,11 @@ class Line:
     def close(self) -> None:
         """From here on others may go: the work is done."""
         self._ends_with(0)
+
+    def hang_up(self) -> None:
+        """Ends the connections, which without ``close`` before is going without a word."""
+        for peer in self._peers.values():
+            peer.hang_up()
 
     def fail(self, sentence: str, code: int) -> None:
         """Ends all processes with this code; the first one says the sentence, if there is one."""
@@ -207,11 +216,12 @@ class Line:
                 )
             elif not self._index and message["sentence"]:
                 _say(f"process {other}: {message['sentence']}")
-            for peer in self._peers.values() if not self._index else ():
-                peer.send(sentence="", end=code)
+            for each in self._peers.values() if not self._index else ():
+                each.send(sentence="", end=code)
             self._end(code)
         elif self._index and self._over:  # it waited for the first one to say its sentence
             self._end(self._over)
+        peer.close()
 
 
 def _say(sentence: str) -> None:
@@ -252,5 +262,12 @@ class _Peer:
             return None
         return message if isinstance(message, dict) else None
 
+    def hang_up(self) -> None:
+        """Ends the connection, for who listens at either end."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
+        """Lets go of it."""
+        self._lines.close()
         self._connection.close()
