@@ -71,10 +71,10 @@ def _prepare(config: Config) -> None:
 def train(config: Config) -> None:
     """Frames to a trained model, from the newest checkpoint on."""
     store = open_store(config)
-    processes.check_shared(Path(config.run_dir))
     if processes.index() == 0:
         run_folder.open_run(config, record=True)
         run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
+    processes.check_shared(Path(config.run_dir))
     processes.check_alike(store.digest, f"the frames in {store.folder}")
     from vae_gan_jax.training import devices, loop
 

@@ -187,9 +187,12 @@ class Line:
             peer.hang_up()
 
     def fail(self, sentence: str, code: int) -> None:
-        """Ends all processes with this code; the first one says the sentence, if there is one."""
-        if self._ends_with(code):
-            if not self._index and sentence:
+        """Ends all processes with this code; the first one says the sentence.
+
+        One without a sentence waits for the first one, which has found out the same.
+        """
+        if self._ends_with(code) and sentence:
+            if not self._index:
                 _say(sentence)
             for peer in self._peers.values():
                 peer.send(sentence=sentence, end=code)
