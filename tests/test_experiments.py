@@ -8,12 +8,13 @@ from absl import flags
 
 from vae_gan_jax import config as config_lib
 from vae_gan_jax import main, run_folder
+from vae_gan_jax.training import pretrained
 
 PROJECT = Path(__file__).parent.parent
 NAMES = [
     "demo", "blade", "scanner", "blade_through_scanner", "scanner_through_blade",
     "apple1984_through_blade", "matrix3_through_blade", "early_test", "released_code", "bunny",
-    "blade_512", "blade_1024",
+    "blade_512", "blade_1024", "pretrain_many", "tune_one",
 ]  # fmt: skip
 
 
@@ -50,6 +51,16 @@ def test_larger_frames_are_blade_runner_s_shape(load):
         larger = dataclasses.replace(blade, width=256 * scale, height=144 * scale)
         _, config = load(name)
         assert dataclasses.replace(config, run_dir=blade.run_dir) == larger
+
+
+def test_networks_learnt_on_many_films_fit_the_one(load):
+    _, many = load("pretrain_many")
+    _, one = load("tune_one")
+    assert len(run_folder.learnt_films(many)) > 1
+    assert one.film not in run_folder.learnt_films(many)
+    assert one.init_from == many.run_dir
+    for name in pretrained.SIZES:
+        assert getattr(one, name) == getattr(many, name)
 
 
 def test_there_is_no_other_experiment():

@@ -173,6 +173,18 @@ class Config:
         0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
     )
     seed: int = _setting(0, "Seed of weights, order of frames, noise and samples.", fixed=True)
+    init_from: str = _setting(
+        "",
+        "Folder of a run whose networks this one begins with, from its newest sound checkpoint; "
+        "default: random weights.",
+        fixed=True,
+    )
+    init_optimizer: str = _setting(
+        "fresh",
+        "With --init_from: whether Adam's moments begin at 0, or are carried over as well.",
+        fixed=True,
+        choices=("fresh", "carried"),
+    )
     sample_every: int = _setting(500, "Steps between sample grids; 0: only after each epoch.")
     checkpoint_every_minutes: float = _setting(
         10.0, "Minutes between checkpoints within an epoch.", parse=parse_number
@@ -312,6 +324,8 @@ class Config:
                     raise InputError(
                         f"--{field.name}={word} is none of {', '.join(choices)}: give one of them."
                     )
+        if self.init_optimizer == "carried" and not self.init_from:
+            raise InputError("--init_optimizer=carried is for --init_from: give that run.")
         if not self.noise_schedule:
             raise InputError("--noise_schedule is empty: give one number an epoch.")
         for noise_std in self.noise_schedule:

@@ -76,6 +76,8 @@ def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> 
         old, new = recorded[name], given[name]
         if name == "film":
             same = _absolute(old) == _absolute(new)
+        elif name == "init_from":
+            same = bool(old) == bool(new) and os.path.abspath(old) == os.path.abspath(new)
         elif name == "noise_schedule":
             same = new[: len(old)] == old
         else:

@@ -18,6 +18,7 @@ from vae_gan_jax.training import (
     mesh,
     metrics_log,
     noise_schedule,
+    pretrained,
     samples,
     stability,
     tensorboard,
@@ -108,11 +109,14 @@ class _Training:
         self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
-        """The newest checkpoint's state, or a fresh one where there is no checkpoint."""
+        """The newest checkpoint's state; where there is none a fresh one, or another run's."""
         state = mesh.place_state(self.config, train_state.create(self.config, self.init_key))
         if self.checkpoints.steps:
             state = self.checkpoints.restore(state)
             logger.info("going on from the checkpoint at step %d", state.step)
+        elif self.config.init_from:
+            state = pretrained.begin(self.config, state)
+            self.checkpoints.save(state)  # from here on the other run may change or go
         return state
 
     def go_on(self, state: train_state.TrainState) -> train_state.TrainState:
