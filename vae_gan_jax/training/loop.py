@@ -37,7 +37,7 @@ def train(
     config: Config,
     frames_THWC: np.ndarray,
     run_dir: str | Path,
-    training_T: np.ndarray | None = None,
+    training_T: np.ndarray | batches.Stretches | None = None,
 ) -> train_state.TrainState:
     """Trains the networks on a film's frames, from the run's newest sound checkpoint if it has one.
 
@@ -62,7 +62,7 @@ def train(
         training goes wrong again and again, or its result cannot be written.
     """
     if training_T is None:
-        training_T = np.arange(len(frames_THWC))
+        training_T = batches.Stretches([(0, len(frames_THWC))])
     steps_per_epoch = config.steps_per_epoch(len(training_T))
     mesh.check_batch(config)
     total_steps = steps_per_epoch * config.epochs
