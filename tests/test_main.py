@@ -133,6 +133,24 @@ def test_a_run_begins_with_another_s_networks(trained, film, tmp_path):
     assert {step.name for step in (tmp_path / "run" / "checkpoints").iterdir()} == {"0", "6"}
 
 
+def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(film, tmp_path, monkeypatch):
+    """Made on two devices, it has the same mini-batch on one."""
+    run_dir = tmp_path / "run"
+    small = [flag for flag in SMALL if "batch_size" not in flag]
+    command = "--mode=prepare", f"--film={film}", f"--run_dir={run_dir}", *small
+    shared = "--per_device_batch_size=3"
+    assert "exclude each other" in refused(*command, shared, "--batch_size=3")
+    assert not run_dir.exists()
+    for devices in "21":
+        monkeypatch.setenv("JAX_NUM_CPU_DEVICES", devices)
+        code, stderr = call(*command, shared)
+        assert code == 0, stderr
+        settings = (run_dir / "flags.txt").read_text().splitlines()
+        assert {"--batch_size=6", "--per_device_batch_size="} <= set(settings)
+    code, stderr = call(f"--flagfile={run_dir / 'flags.txt'}", "--mode=prepare")
+    assert code == 0, stderr
+
+
 def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
     """SIGTERM while a thousand epochs are learnt: saved, 143, and the run is whole.
 

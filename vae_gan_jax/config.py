@@ -145,7 +145,13 @@ class Config:
     )
 
     # Training (4.5)
-    batch_size: int = _setting(12, "Frames in a mini-batch.", fixed=True)
+    batch_size: int = _setting(12, "Frames in a mini-batch, of all devices.", fixed=True)
+    per_device_batch_size: int | None = _setting(
+        None,
+        "Frames of a mini-batch on each device, in place of --batch_size; from then on the run has "
+        "the mini-batch that this came to when it was made.",
+        parse=parse_whole,
+    )
     noise_schedule: tuple[float, ...] = _setting(
         (0.25, 0.1, 0.1, 0.05, 0.05, 0.05),
         "Standard deviation of the noise, one number an epoch (4.5.1); its length is the epochs.",
@@ -295,8 +301,9 @@ class Config:
         for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
-        if self.steps_per_dispatch == 0:
-            raise InputError("--steps_per_dispatch=0 must be 1 or more.")
+        for name in ("per_device_batch_size", "steps_per_dispatch", "every"):
+            if getattr(self, name) == 0:
+                raise InputError(f"--{name}=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
                      "checkpoint_every_minutes", "pixel_share", "average"):  # fmt: skip
             if getattr(self, name) < 0:
@@ -311,8 +318,6 @@ class Config:
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)} must be above 0.")
-        if self.every == 0:
-            raise InputError("--every=0 must be 1 or more.")
         if not 0 <= self.adam_b1 < 1:
             raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
         for name in ("noise_schedule", "layout", "exclude", "at", "explore", "compare"):

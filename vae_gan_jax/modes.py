@@ -29,6 +29,13 @@ DRAWN = "drawn.json"  # beside the figures, likewise
 logger = logging.getLogger(__name__)
 
 
+def whole_batch(config: Config) -> Config:
+    """The settings with the mini-batch of all devices in place of one device's share."""
+    from vae_gan_jax.training import mesh
+
+    return mesh.whole_batch(config)
+
+
 def prepare(config: Config) -> None:
     """Films to frames: the run's frame store, made unless it is there."""
     films, framing = run_folder.learnt_films(config), framing_of(config)

@@ -5,6 +5,7 @@ moments under ``--shard_optimizer``. The step itself is written for one batch on
 adds what the devices must tell each other, so that batch norm is over the whole mini-batch.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -21,6 +22,12 @@ DATA = "data"
 def everything() -> Mesh:
     """The mesh of all devices, along which data are shared out."""
     return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
+
+
+def whole_batch(config: Config) -> Config:
+    """The settings with the mini-batch of all devices in place of one device's share."""
+    batch_size = config.per_device_batch_size * jax.device_count()
+    return dataclasses.replace(config, batch_size=batch_size, per_device_batch_size=None)
 
 
 def check_batch(config: Config) -> None:
