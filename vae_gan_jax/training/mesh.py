@@ -98,6 +98,15 @@ def keep(config: Config, state):
     return _constrain(state, state_specs(config, state, devices))
 
 
+def shares(batch: jax.Array) -> jax.Array:
+    """Within a compiled function: a mini-batch made there, of which each device makes its share.
+
+    Frames come shared out, and all that depends on them is. What is drawn by key alone would be
+    drawn whole by every device, and the networks passed by all of it.
+    """
+    return _constrain(batch, PartitionSpec(DATA))
+
+
 def whole(tree: Any) -> Any:
     """Within a compiled function: arrays that every device has all of; otherwise as ``keep``."""
     return _constrain(tree, jax.tree.map(lambda _: PartitionSpec(), tree))
