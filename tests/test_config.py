@@ -15,6 +15,7 @@ from vae_gan_jax.config import Config, InputError
         ({"width": 15}, "--width=15 is too small: give 16 or more."),
         ({"height": 0}, "--height=0 is too small"),
         ({"batch_size": 0}, "--batch_size=0 must be 1 or more."),
+        ({"per_device_batch_size": 0}, "--per_device_batch_size=0 must be 1 or more."),
         ({"noise_schedule": (0.1, -0.5)}, "--noise_schedule has the negative entry -0.5"),
         ({"noise_schedule": ()}, "--noise_schedule is empty"),
         ({"trim_start": 9.0, "trim_end": 3.0}, "the trim range is empty"),

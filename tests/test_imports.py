@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "run_folder": {"config", "whole_file"},
     "film": {"film", "config"},
     "model": {"model", "config"},
-    "training": {"whole_file", "signals", "training", "film", "model", "config"},
+    "training": {"run_folder", "whole_file", "signals", "training", "film", "model", "config"},
     "output": {"whole_file", "output", "training", "film", "model", "config"},
     "opened_run": {"run_folder", "output", "film", "config"},
     "modes": {"opened_run", "whole_file", "run_folder", "output", "training", "film", "config"},

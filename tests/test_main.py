@@ -120,6 +120,37 @@ def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path):
     assert video.probe(output).frames == 12
 
 
+def test_a_run_begins_with_another_s_networks(trained, film, tmp_path):
+    """Of another size they are refused before the film is prepared."""
+    run_dir, other = f"--run_dir={tmp_path / 'run'}", f"--init_from={trained}"
+    film = f"--film={film}"
+    assert "--filters=3 does not fit" in refused(film, run_dir, other, *SMALL, "--filters=3")
+    assert not list(tmp_path.iterdir())
+    code, stderr = call(film, run_dir, other, *SMALL)
+    assert code == 0, stderr
+    assert f"beginning with the networks of {trained} at step 6" in stderr
+    assert f"--init_from={trained}\n" in (tmp_path / "run" / "flags.txt").read_text()
+    assert {step.name for step in (tmp_path / "run" / "checkpoints").iterdir()} == {"0", "6"}
+
+
+def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(film, tmp_path, monkeypatch):
+    """Made on two devices, it has the same mini-batch on one."""
+    run_dir = tmp_path / "run"
+    small = [flag for flag in SMALL if "batch_size" not in flag]
+    command = "--mode=prepare", f"--film={film}", f"--run_dir={run_dir}", *small
+    shared = "--per_device_batch_size=3"
+    assert "exclude each other" in refused(*command, shared, "--batch_size=3")
+    assert not run_dir.exists()
+    for devices in "21":
+        monkeypatch.setenv("JAX_NUM_CPU_DEVICES", devices)
+        code, stderr = call(*command, shared)
+        assert code == 0, stderr
+        settings = (run_dir / "flags.txt").read_text().splitlines()
+        assert {"--batch_size=6", "--per_device_batch_size="} <= set(settings)
+    code, stderr = call(f"--flagfile={run_dir / 'flags.txt'}", "--mode=prepare")
+    assert code == 0, stderr
+
+
 def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
     """SIGTERM while a thousand epochs are learnt: saved, 143, and the run is whole.
 
@@ -282,6 +313,7 @@ def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, t
         (["--film=FILM", "--output=missing/folder/out.mp4"], "missing/folder/out.mp4"),
         (["--film=FILM", "--source=missing.mp4"], "missing.mp4"),
         ([], "--film is missing"),
+        (["--film=FILM", "--init_from=missing"], "there is no run in missing"),
         (["--mode=reconstruct"], "has no checkpoint"),
         (["--mode=train"], "prepare"),
         (["--mode=figures"], "has no checkpoint"),

@@ -145,7 +145,13 @@ class Config:
     )
 
     # Training (4.5)
-    batch_size: int = _setting(12, "Frames in a mini-batch.", fixed=True)
+    batch_size: int = _setting(12, "Frames in a mini-batch, of all devices.", fixed=True)
+    per_device_batch_size: int | None = _setting(
+        None,
+        "Frames of a mini-batch on each device, in place of --batch_size; from then on the run has "
+        "the mini-batch that this came to when it was made.",
+        parse=parse_whole,
+    )
     noise_schedule: tuple[float, ...] = _setting(
         (0.25, 0.1, 0.1, 0.05, 0.05, 0.05),
         "Standard deviation of the noise, one number an epoch (4.5.1); its length is the epochs.",
@@ -173,6 +179,18 @@ class Config:
         0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
     )
     seed: int = _setting(0, "Seed of weights, order of frames, noise and samples.", fixed=True)
+    init_from: str = _setting(
+        "",
+        "Folder of a run whose networks this one begins with, from its newest sound checkpoint; "
+        "default: random weights.",
+        fixed=True,
+    )
+    init_optimizer: str = _setting(
+        "fresh",
+        "With --init_from: whether Adam's moments begin at 0, or are carried over as well.",
+        fixed=True,
+        choices=("fresh", "carried"),
+    )
     sample_every: int = _setting(500, "Steps between sample grids; 0: only after each epoch.")
     checkpoint_every_minutes: float = _setting(
         10.0, "Minutes between checkpoints within an epoch.", parse=parse_number
@@ -283,8 +301,9 @@ class Config:
         for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
-        if self.steps_per_dispatch == 0:
-            raise InputError("--steps_per_dispatch=0 must be 1 or more.")
+        for name in ("per_device_batch_size", "steps_per_dispatch", "every"):
+            if getattr(self, name) == 0:
+                raise InputError(f"--{name}=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
                      "checkpoint_every_minutes", "pixel_share", "average"):  # fmt: skip
             if getattr(self, name) < 0:
@@ -299,8 +318,6 @@ class Config:
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)} must be above 0.")
-        if self.every == 0:
-            raise InputError("--every=0 must be 1 or more.")
         if not 0 <= self.adam_b1 < 1:
             raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
         for name in ("noise_schedule", "layout", "exclude", "at", "explore", "compare"):
@@ -312,6 +329,8 @@ class Config:
                     raise InputError(
                         f"--{field.name}={word} is none of {', '.join(choices)}: give one of them."
                     )
+        if self.init_optimizer == "carried" and not self.init_from:
+            raise InputError("--init_optimizer=carried is for --init_from: give that run.")
         if not self.noise_schedule:
             raise InputError("--noise_schedule is empty: give one number an epoch.")
         for noise_std in self.noise_schedule:

@@ -115,6 +115,8 @@ def run() -> None:
     recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
     learning = mode in ("all", "prepare", "train")
     config = run_folder.resolve(given, recorded, learning)
+    if config.per_device_batch_size:
+        config = modes.whole_batch(config)
     if mode == "evaluate" and config.output:
         raise InputError("--output is for films and for --compare: measures go to the run.")
     modes.check_output(config)

@@ -31,6 +31,13 @@ DRAWN = "drawn.json"  # beside the figures, likewise
 logger = logging.getLogger(__name__)
 
 
+def whole_batch(config: Config) -> Config:
+    """The settings with the mini-batch of all devices in place of one device's share."""
+    from vae_gan_jax.training import mesh
+
+    return mesh.whole_batch(config)
+
+
 def prepare(config: Config) -> None:
     """Films to frames: the run's frame store, made unless it is there.
 
@@ -53,6 +60,10 @@ def _prepare(config: Config) -> None:
     films, framing = run_folder.learnt_films(config), framing_of(config)
     if not films:
         raise InputError("--film is missing: give the film to learn.")
+    if config.init_from:
+        from vae_gan_jax.training import pretrained
+
+        pretrained.check(config)
     if config.film == run_folder.DEMO and not os.path.exists(films[0]):
         run_folder.open_run(config, record=True)
         logger.info("rendering the demo film: %s", films[0])
@@ -283,7 +294,7 @@ def figures(config: Config, again: bool) -> None:
         drawing.make(model, film, folder, by)
     if not config.source:
         per_epoch, steps = steps_per_epoch(config), checkpoint.steps(config.run_dir)
-        epochs = {step // per_epoch: step for step in steps if step % per_epoch == 0}
+        epochs = {step // per_epoch: step for step in steps if step % per_epoch == 0 < step}
         drawing.by_epoch(config, films[0], epochs, lambda step: open_model(config, step), folder)
     if model.step == newest:  # not where that one was damaged
         whole_file.write(folder / DRAWN, asked)

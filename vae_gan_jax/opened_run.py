@@ -8,7 +8,7 @@ import numpy as np
 
 from vae_gan_jax import run_folder
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import frame_store, reader, video
+from vae_gan_jax.film import batches, frame_store, reader, video
 
 
 def framing_of(config: Config) -> video.Framing:
@@ -30,7 +30,7 @@ def store_folder(config: Config) -> Path:
     return Path(config.frames_dir) / frame_store.name_for(films, framing)
 
 
-def training_frames(config: Config) -> tuple[np.ndarray, np.ndarray]:
+def training_frames(config: Config) -> tuple[np.ndarray, batches.Stretches]:
     """The film that the run learnt, whatever film this command names, and what of it was learnt."""
     recorded = Config(**run_folder.recorded_settings(Path(config.run_dir)))
     store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))

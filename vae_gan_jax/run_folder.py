@@ -55,7 +55,8 @@ def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> 
     """The Config of a command in its run folder.
 
     What is not given is what the run was made with; what is given must agree with that where it
-    belongs to the trained model. A longer noise schedule agrees with its beginning.
+    belongs to the trained model. A longer noise schedule agrees with its beginning, and a device's
+    share of a mini-batch with any: the run has its mini-batch.
 
     Args:
       given: settings of this command.
@@ -71,11 +72,20 @@ def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> 
     if not learning and given.get("source"):
         fixed -= OF_THE_SOURCE
         kept -= OF_THE_SOURCE - {"crop"}
+    if given.get("per_device_batch_size"):
+        if "batch_size" in given:
+            raise InputError(
+                "--batch_size and --per_device_batch_size exclude each other: give one."
+            )
+        if "batch_size" in recorded:
+            given = given | {"per_device_batch_size": None}
     inherited = {name: value for name, value in recorded.items() if name in kept}
     for name in sorted(fixed & given.keys() & recorded.keys()):
         old, new = recorded[name], given[name]
         if name == "film":
             same = _absolute(old) == _absolute(new)
+        elif name == "init_from":
+            same = bool(old) == bool(new) and os.path.abspath(old) == os.path.abspath(new)
         elif name == "noise_schedule":
             same = new[: len(old)] == old
         else:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -57,9 +58,33 @@ def test_excluded_stretches_are_kept_but_not_learnt(tmp_path, film):
         [film], tmp_path / "frames", FRAMING, exclude=((0, 0.5), (1.5, None))
     )
     assert len(store.frames_THWC) == 48
-    np.testing.assert_array_equal(store.training_T, np.arange(12, 36))
+    assert learnt(store) == [*range(12, 36)]
     with pytest.raises(InputError, match="leaves no frame"):
         frame_store.open_store(tmp_path / "frames", exclude=((0, None),))
+
+
+def learnt(store):
+    return store.training_T[np.arange(len(store.training_T))].tolist()
+
+
+def test_what_is_excluded_is_so_of_every_film_by_its_own_clock():
+    """Whether a frame is learnt is told by its time alone: in, between, across, beyond a film."""
+    films = [
+        {"path": "a", "count": 50, "rate": "24000/1001", "first_time": 0.083},
+        {"path": "b", "count": 30, "rate": "25", "first_time": 0.0},
+    ]
+    times_T = [film["first_time"] + n / float(Fraction(film["rate"]))
+               for film in films for n in range(film["count"])]  # fmt: skip
+    for exclude in [
+        (), ((0.2, 0.4),), ((0.5, 1.0), (0.1, 0.6)), ((0, 5), (0.3, 0.4)), ((1.0, None),),
+        ((0.24, 0.48), (0.48, 0.4801), (1.16, 1.2)),
+    ]:  # fmt: skip
+        store = frame_store.FrameStore("", {"films": films, "shape": [80]}, exclude)
+        assert learnt(store) == [
+            number
+            for number, time in enumerate(times_T)
+            if not any(start <= time and (end is None or time < end) for start, end in exclude)
+        ]
 
 
 def test_prepared_once(tmp_path, film, preparations):

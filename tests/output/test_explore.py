@@ -138,13 +138,13 @@ def test_an_interpolation_needs_two_times(explorer, tmp_path):
 
 
 def test_a_walk_ends_where_it_began(explorer, tmp_path, sheets):
-    """The step from the last frame to the first is as small as the others."""
+    """The step from the last frame to the first is no larger than all others."""
     explore.explore(explorer(explore=("prior_walk", "fitted_walk"), seconds=4.0))
     for way in ("prior_walk", "fitted_walk"):
         film_THWC = frames_of(tmp_path / f"film_{way}.mkv").astype(float)
         step_T = np.abs(np.roll(film_THWC, -1, axis=0) - film_THWC).mean(axis=(1, 2, 3))
-        assert step_T[-1] <= 1.5 * np.median(step_T)
-        assert np.abs(film_THWC[0] - film_THWC[48]).mean() > 3 * np.median(step_T)
+        assert step_T[-1] <= step_T[:-1].max()
+        assert np.abs(film_THWC[0] - film_THWC[48]).mean() > 3 * step_T.max()
 
 
 def test_a_sweep_shows_the_widest_dimensions_first(explorer, model, sheets):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import loop, mesh, train_state
+from vae_gan_jax.training import feeding, loop, mesh, train_state
 
 PROJECT = Path(__file__).parent.parent.parent
 SIZES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "u8": 1}
@@ -52,7 +52,7 @@ def run(config, devices):
 loop.train(dataclasses.replace(small, noise_schedule=small.noise_schedule[:1]), frames_THWC, folder)
 state = mesh.place_state(small, train_state.create(small, jax.random.key(0)))
 with jax.set_mesh(mesh.everything()):
-    text = next(feed(small)).compiled(state, mesh.send(jax.random.key(1)), small).as_text()
+    step = next(feed(small)).compiled(state, mesh.send(jax.random.key(1)), small)
 jax.config.update("jax_enable_x64", True)
 runs = {}
 for name, settings in {
@@ -62,7 +62,7 @@ for name, settings in {
 }.items():
     runs[name] = run(dataclasses.replace(small, **settings), 4)
 runs["one"] = run(small, 1)
-sys.stdout.buffer.write(pickle.dumps((runs, text)))
+sys.stdout.buffer.write(pickle.dumps((runs, step.as_text(), step.cost_analysis()["flops"])))
 """
 
 
@@ -74,7 +74,7 @@ def wide(small):
 
 @pytest.fixture(scope="module")
 def four(wide, frames_THWC, tmp_path_factory):
-    """Ends of runs with the share of a moment on a device, the compiled step, a run's folder."""
+    """Ends of runs with a device's share of a moment, the step's text and work, a run's folder."""
     folder = tmp_path_factory.mktemp("four")
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
@@ -100,11 +100,11 @@ def test_moments_are_shared_out_if_asked(four):
 
 def test_what_four_devices_saved_one_goes_on_with(four, wide, frames_THWC, tmp_path):
     """Its lines of metrics are those of one device throughout, as far as float32 goes."""
-    assert int(loop.train(wide, frames_THWC, four[2]).step) == 4
+    assert int(loop.train(wide, frames_THWC, four[3]).step) == 4
     loop.train(wide, frames_THWC, tmp_path)
     both = [
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (four[2], tmp_path)
+        for folder in (four[3], tmp_path)
     ]
     for ours, theirs in zip(*both, strict=True):
         assert ours["step"] == theirs["step"]
@@ -134,6 +134,15 @@ def test_gradients_are_exchanged_in_few_all_reduces(four, wide):
     )
     gradients = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     assert gradients <= total < 2.5 * gradients
+
+
+def test_no_device_does_another_s_work(four, wide, frames_THWC):
+    """A quarter of a mini-batch on one of four devices is as much as all of one on its own."""
+    quarter = dataclasses.replace(wide, batch_size=wide.batch_size // 4)
+    state = train_state.create(quarter, jax.random.key(0))
+    alone = next(feeding.Feed(quarter, frames_THWC, np.arange(10), (3,)).dispatches(0))
+    flops = alone.compiled(state, jax.random.key(1), quarter).cost_analysis()["flops"]
+    assert four[2] == pytest.approx(flops, rel=0.05)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(small, monkeypatch):

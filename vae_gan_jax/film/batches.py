@@ -6,22 +6,88 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+ROUNDS = 12  # with fewer, orders of a handful of frames are not all equally frequent
 
-def order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The epoch's own shuffle F_r of ``count`` frames (4.5): a permutation, int64 ``[count]``.
 
-    A function of its arguments alone, so a resumed run needs nothing saved to go on in order.
+def order(seed: int, epoch: int, count: int, place: np.ndarray) -> np.ndarray:
+    """Which of ``count`` frames have these places in the epoch's own shuffle F_r (4.5).
+
+    A function of its arguments alone, so a resumed run needs nothing saved to go on in order, and
+    of each place by itself, so that a film of any length takes neither memory nor time.
+
+    The permutation is a Feistel network (Luby and Rackoff 1988, How to Construct Pseudorandom
+    Permutations from Pseudorandom Functions) of all numbers with as many bits as the frames' have.
+    What comes out beyond the last frame goes through again until it does not: fewer than two
+    passes in the mean (Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 5).
+
+    Args:
+      seed, epoch: choose the permutation.
+      count: how many frames there are, up to 2^63.
+      place: whole numbers below ``count``, of any shape.
+
+    Returns:
+      Numbers below ``count``, int64, of the same shape.
     """
-    return np.random.Generator(np.random.Philox([seed, epoch])).permutation(count)
+    keys = np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
+    bits = max(2, (count - 1).bit_length())
+    halves = bits - bits // 2, bits // 2
+    number = np.array(place, np.uint64).ravel()
+    beyond = np.arange(number.size)
+    while beyond.size:
+        passed = _through(number[beyond], keys, *map(np.uint64, halves))
+        number[beyond] = passed
+        beyond = beyond[passed >= count]
+    return number.astype(np.int64).reshape(np.shape(place))
+
+
+def _through(number, keys, high_bits, low_bits):
+    """Numbers of ``high_bits + low_bits`` bits as others, each of another; all uint64."""
+    high_mask, low_mask = ((1 << bits) - np.uint64(1) for bits in (high_bits, low_bits))
+    high, low = number >> low_bits, number & low_mask
+    for key_of_high, key_of_low in keys.reshape(-1, 2):
+        high = high ^ (_mixed(low ^ key_of_high) & high_mask)
+        low = low ^ (_mixed(high ^ key_of_low) & low_mask)
+    return (high << low_bits) | low
+
+
+def _mixed(word):
+    """64 bits as others, each of which depends on all: the finaliser of SplitMix64.
+
+    Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number Generators, figure 13.
+    """
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+class Stretches:
+    """Numbers of frames, ascending, kept as their unbroken stretches: as an array that is indexed.
+
+    Args:
+      bounds: first number of each stretch and the one after its last, ascending; empty ones count
+        for nothing.
+    """
+
+    def __init__(self, bounds: Iterable[tuple[int, int]]):
+        bounds = [(start, end) for start, end in bounds if start < end]
+        starts, self._ends = np.array(bounds, np.int64).reshape(-1, 2).T
+        self._counted = np.cumsum(self._ends - starts)  # numbers up to each stretch's end
+
+    def __len__(self) -> int:
+        return int(self._counted[-1]) if self._counted.size else 0
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        """The numbers at these places, int64; raises ``IndexError`` beyond the last."""
+        stretch = np.searchsorted(self._counted, index, side="right")
+        return index - self._counted[stretch] + self._ends[stretch]
 
 
 def shuffled(
     frames_THWC: np.ndarray,
-    training_T: np.ndarray,
+    training_T: np.ndarray | Stretches,
     seed: int,
     epoch: int,
     batch_size: int,
-    first: int = 0,
 ) -> Iterator[np.ndarray]:
     """An epoch's mini-batches in its shuffled order, uint8 ``[batch_size, H, W, C]``.
 
@@ -30,11 +96,11 @@ def shuffled(
       training_T: numbers of the frames to draw from.
       seed, epoch: choose the order.
       batch_size: frames in a mini-batch; what remains at the end is left for other epochs.
-      first: how many mini-batches to skip, when resuming within an epoch.
     """
-    shuffled_T = training_T[order(seed, epoch, len(training_T))]
-    for batch in range(first, len(training_T) // batch_size):
-        yield frames_THWC[shuffled_T[batch * batch_size : (batch + 1) * batch_size]]
+    count = len(training_T)
+    for first in range(0, count - batch_size + 1, batch_size):
+        place = np.arange(first, first + batch_size)
+        yield frames_THWC[training_T[order(seed, epoch, count, place)]]
 
 
 def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

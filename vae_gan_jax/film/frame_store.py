@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import zlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import tqdm
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film.batches import prefetch
+from vae_gan_jax.film.batches import Stretches, prefetch
 from vae_gan_jax.film.framing import Framing, filter_chain
 from vae_gan_jax.film.probe import Probe, probe
 from vae_gan_jax.film.video import Decoder, expected_frames, tell_loss
@@ -37,6 +38,18 @@ class Segment:
     count: int
     rate: Fraction
     first_time: float  # when its first frame is shown, seconds of the film's clock
+
+    def numbers(self, stretch: tuple[float, float | None]) -> tuple[int, int]:
+        """First number of a stretch in seconds, and the one after its last; ``None``: the end."""
+
+        def seconds(frame: int) -> float:
+            return self.first_time + frame / float(self.rate)
+
+        first, last = (
+            self.count if time is None else bisect_left(range(self.count), time, key=seconds)
+            for time in stretch
+        )
+        return self.start + first, self.start + last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +94,16 @@ class FrameStore:
         return self.films[0].rate
 
     @functools.cached_property
-    def training_T(self) -> np.ndarray:
-        """Numbers of the frames to learn from, int64, ascending: all but the excluded ones."""
-        kept_T = np.ones(self.manifest["shape"][0], bool)
+    def training_T(self) -> Stretches:
+        """Numbers of the frames to learn from, ascending: all but the excluded ones."""
+        bounds = []
         for film in self.films:
-            times_T = film.first_time + np.arange(film.count) / float(film.rate)
-            for start, end in self.exclude:
-                inside_T = (times_T >= start) & (times_T < (np.inf if end is None else end))
-                kept_T[film.start : film.start + film.count] &= ~inside_T
-        return np.flatnonzero(kept_T)
+            first, end = film.start, film.start + film.count
+            for excluded_from, excluded_to in sorted(map(film.numbers, self.exclude)):
+                bounds.append((first, excluded_from))
+                first = max(first, excluded_to)
+            bounds.append((first, end))
+        return Stretches(bounds)
 
     @property
     def digest(self) -> int:

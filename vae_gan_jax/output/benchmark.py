@@ -45,7 +45,7 @@ def generated_film(config: Config) -> np.ndarray:
 def measure(
     config: Config,
     frames_THWC: np.ndarray,
-    training_T: np.ndarray,
+    training_T: np.ndarray | batches.Stretches,
     source: str | None = None,
     framing: video.Framing | None = None,
 ) -> dict[str, dict[str, Any]]:

@@ -44,7 +44,12 @@ def _undamped(moved):
     return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), moved)
 
 
-def estimate(config: Config, state: TrainState, frames_THWC: np.ndarray, training_T: np.ndarray):
+def estimate(
+    config: Config,
+    state: TrainState,
+    frames_THWC: np.ndarray,
+    training_T: np.ndarray | batches.Stretches,
+):
     """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
 
     The moving averages of training lag behind the weights and hold the noise of the schedule; these

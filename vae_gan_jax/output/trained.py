@@ -49,7 +49,7 @@ def newest_step(run_dir: str | Path) -> int:
 
 def load(
     config: Config,
-    read_frames: Callable[[], tuple[np.ndarray, np.ndarray]],
+    read_frames: Callable[[], tuple[np.ndarray, np.ndarray | batches.Stretches]],
     step: int | None = None,
 ) -> Trained:
     """Opens a run's newest sound checkpoint, or the one of ``step``.

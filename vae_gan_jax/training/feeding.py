@@ -102,9 +102,11 @@ class Feed:
             noise_std = mesh.send(
                 np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
             )
-            shuffled_T = self._training_T[batches.order(config.seed, epoch, len(self._training_T))]
             for first, count in self._lengths(batch, epoch):
-                chosen = shuffled_T[first * config.batch_size : (first + count) * config.batch_size]
+                place = np.arange(first * config.batch_size, (first + count) * config.batch_size)
+                chosen = self._training_T[
+                    batches.order(config.seed, epoch, len(self._training_T), place)
+                ]
                 yield self._dispatch(epoch, count, noise_std, chosen)
                 step += count
 

@@ -18,6 +18,7 @@ from vae_gan_jax.training import (
     mesh,
     metrics_log,
     noise_schedule,
+    pretrained,
     processes,
     samples,
     stability,
@@ -37,7 +38,7 @@ def train(
     config: Config,
     frames_THWC: np.ndarray,
     run_dir: str | Path,
-    training_T: np.ndarray | None = None,
+    training_T: np.ndarray | batches.Stretches | None = None,
 ) -> train_state.TrainState:
     """Trains the networks on a film's frames, from the run's newest sound checkpoint if it has one.
 
@@ -63,7 +64,7 @@ def train(
         training goes wrong again and again, or its result cannot be written.
     """
     if training_T is None:
-        training_T = np.arange(len(frames_THWC))
+        training_T = batches.Stretches([(0, len(frames_THWC))])
     steps_per_epoch = config.steps_per_epoch(len(training_T))
     mesh.check_batch(config)
     total_steps = steps_per_epoch * config.epochs
@@ -125,11 +126,14 @@ class _Training:
         self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
-        """The newest checkpoint's state, or a fresh one where there is no checkpoint."""
+        """The newest checkpoint's state; where there is none a fresh one, or another run's."""
         state = mesh.place_state(self.config, train_state.create(self.config, self.init_key))
         if processes.of_first(bool(self.checkpoints.steps)):
             state = self.checkpoints.restore(state)
             logger.info("going on from the checkpoint at step %d", state.step)
+        elif self.config.init_from:
+            state = pretrained.begin(self.config, state)
+            self.checkpoints.save(state)  # from here on the other run may change or go
         return state
 
     def go_on(self, state: train_state.TrainState) -> train_state.TrainState:

@@ -5,6 +5,7 @@ moments under ``--shard_optimizer``. The step itself is written for one batch on
 adds what the devices must tell each other, so that batch norm is over the whole mini-batch.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -21,6 +22,12 @@ DATA = "data"
 def everything() -> Mesh:
     """The mesh of all devices, along which data are shared out."""
     return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
+
+
+def whole_batch(config: Config) -> Config:
+    """The settings with the mini-batch of all devices in place of one device's share."""
+    batch_size = config.per_device_batch_size * jax.device_count()
+    return dataclasses.replace(config, batch_size=batch_size, per_device_batch_size=None)
 
 
 def check_batch(config: Config) -> None:
@@ -89,6 +96,15 @@ def keep(config: Config, state):
     """
     devices = max(1, jax.sharding.get_abstract_mesh().size)  # 0 outside of a mesh
     return _constrain(state, state_specs(config, state, devices))
+
+
+def shares(batch: jax.Array) -> jax.Array:
+    """Within a compiled function: a mini-batch made there, of which each device makes its share.
+
+    Frames come shared out, and all that depends on them is. What is drawn by key alone would be
+    drawn whole by every device, and the networks passed by all of it.
+    """
+    return _constrain(batch, PartitionSpec(DATA))
 
 
 def whole(tree: Any) -> Any:

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config
+from vae_gan_jax.film.batches import Stretches
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import mesh, processes, tensorboard, train_state
 
@@ -42,7 +43,7 @@ class SampleGrids:
         self,
         config: Config,
         frames_THWC: np.ndarray,
-        training_T: np.ndarray,
+        training_T: np.ndarray | Stretches,
         run_dir: Path,
         key: jax.Array,
     ):

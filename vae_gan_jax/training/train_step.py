@@ -46,8 +46,8 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
     modules = networks.create(config)
     noise_key, prior_key = jax.random.split(jax.random.fold_in(key, state.step))
     x_BHWC = autoencoder.from_frames(frames_BHWC)
-    sampled_z_BZ = autoencoder.sample_prior(
-        config.prior, prior_key, (x_BHWC.shape[0], config.z_dim)
+    sampled_z_BZ = mesh.shares(
+        autoencoder.sample_prior(config.prior, prior_key, (x_BHWC.shape[0], config.z_dim))
     )
 
     def forward(name, params, inputs):

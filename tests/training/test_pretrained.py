@@ -1,0 +1,143 @@
+"""Beginning with another run's networks: what is carried, what is left alone, what is refused."""
+
+import dataclasses
+import logging
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from vae_gan_jax import run_folder
+from vae_gan_jax.config import InputError
+from vae_gan_jax.training import checkpoint, loop, mesh, pretrained, train_state
+
+
+@pytest.fixture(scope="module")
+def other(small, frames_THWC, tmp_path_factory):
+    """A run of two epochs that keeps an average: its folder, its state."""
+    run_dir = tmp_path_factory.mktemp("other")
+    config = dataclasses.replace(small, run_dir=str(run_dir), average=0.5)
+    run_folder.record_settings(run_dir, config)
+    return run_dir, jax.device_get(loop.train(config, frames_THWC, run_dir))
+
+
+@pytest.fixture
+def tuned(small, other, tmp_path):
+    """The settings of a run that begins with that."""
+    (tmp_path / "tuned").mkdir()
+    return dataclasses.replace(
+        small, run_dir=str(tmp_path / "tuned"), init_from=str(other[0]), noise_schedule=(0.1,)
+    )
+
+
+def begun(config):
+    fresh = mesh.place_state(config, train_state.create(config, jax.random.key(5)))
+    return jax.device_get(fresh), jax.device_get(pretrained.begin(config, fresh))
+
+
+def test_networks_are_carried_and_the_count_of_steps_is_not(tuned, other):
+    fresh, state = begun(tuned)
+    assert int(other[1].step) == 4
+    assert int(state.step) == int(state.noise_stream) == 0
+    chex.assert_trees_all_equal(state.params, other[1].params)
+    chex.assert_trees_all_equal(state.batch_stats, other[1].batch_stats)
+    chex.assert_trees_all_equal(state.opt_state, fresh.opt_state)
+
+
+def test_adam_s_moments_are_carried_if_asked(tuned, other):
+    _, state = begun(dataclasses.replace(tuned, init_optimizer="carried"))
+    chex.assert_trees_all_equal(state.opt_state, other[1].opt_state)
+
+
+def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
+    _, none = begun(tuned)
+    assert not none.average
+    averaging = dataclasses.replace(tuned, average=0.1)
+    _, both = begun(averaging)
+    chex.assert_trees_all_equal(both.average, other[1].average)
+    plain = tmp_path / "plain"
+    shutil.copytree(other[0], plain)
+    shutil.rmtree(plain / "checkpoints")
+    run_folder.record_settings(plain, dataclasses.replace(tuned, init_from=""))
+    with checkpoint.Checkpoints(plain) as checkpoints:
+        checkpoints.save(other[1].replace(average={}))
+    _, ours_alone = begun(dataclasses.replace(averaging, init_from=str(plain)))
+    weights = {name: other[1].params[name] for name in ("encoder", "decoder")}
+    chex.assert_trees_all_equal(ours_alone.average, weights)
+
+
+def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(
+    tuned, other, frames_THWC, tmp_path
+):
+    """Another film, an average that begins here; then another epoch, the other run being gone."""
+    gone = shutil.copytree(other[0], tmp_path / "gone")
+    config = dataclasses.replace(tuned, init_from=str(gone), average=0.1)
+    film_THWC = np.random.default_rng(1).integers(0, 256, frames_THWC.shape, dtype=np.uint8)
+    loop.train(config, film_THWC, config.run_dir)
+    assert checkpoint.steps(config.run_dir) == [0, 2]
+    with checkpoint.Checkpoints(config.run_dir) as checkpoints:
+        first = checkpoints.restore(train_state.create(config, jax.random.key(0)), 0)
+    chex.assert_trees_all_equal(first.params, other[1].params)
+    shutil.rmtree(gone)
+    longer = dataclasses.replace(config, noise_schedule=(0.1, 0.1))
+    pretrained.check(longer)
+    assert int(loop.train(longer, film_THWC, config.run_dir).step) == 4
+
+
+def test_the_newest_sound_checkpoint_is_taken_and_none_set_aside(tuned, other, tmp_path, caplog):
+    run_dir = shutil.copytree(other[0], tmp_path / "other")
+    config = dataclasses.replace(tuned, init_from=str(run_dir))
+    (run_dir / "checkpoints" / "4" / checkpoint.CHECKSUMS).write_text("")
+    with caplog.at_level(logging.WARNING):
+        _, state = begun(config)
+    assert "damaged: an older one is looked for" in caplog.text
+    with checkpoint.Checkpoints(run_dir) as checkpoints:
+        theirs = dataclasses.replace(tuned, average=0.5)
+        second = checkpoints.restore(train_state.create(theirs, jax.random.key(0)), 2)
+    chex.assert_trees_all_equal(state.params, second.params)
+    assert checkpoint.steps(run_dir) == [2, 4]
+    (run_dir / "checkpoints" / "2" / checkpoint.CHECKSUMS).unlink()
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be used: .*give --init_from"):
+        begun(config)
+    assert checkpoint.steps(run_dir) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("width", 24), ("height", 20), ("filters", 3), ("z_dim", 4), ("first_batch_norm", True)],
+)
+def test_networks_of_another_size_are_refused_by_the_flag(name, value, tuned):
+    config = dataclasses.replace(tuned, **{name: value})
+    with pytest.raises(InputError, match=f"--{name}={str(value).lower()} does not fit"):
+        pretrained.check(config)
+
+
+def test_what_is_no_trained_run_is_refused(tuned, other, tmp_path):
+    def refused(folder):
+        with pytest.raises(InputError) as error:
+            pretrained.check(dataclasses.replace(tuned, init_from=str(folder)))
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert "there is no run in" in refused(tmp_path / "missing")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("")
+    assert "is no run folder" in refused(tmp_path / "letters")
+    (tmp_path / "untrained").mkdir()
+    shutil.copy(other[0] / "flags.txt", tmp_path / "untrained")
+    assert "untrained has no checkpoint: train it first" in refused(tmp_path / "untrained")
+    (tmp_path / "link").symlink_to(tmp_path / "tuned")
+    assert "is this run itself" in refused(tmp_path / "link")
+
+
+def test_a_run_is_held_to_what_it_began_with(tuned, tmp_path):
+    recorded = {"init_from": tuned.init_from, "init_optimizer": "fresh"}
+    same = {"run_dir": "run", "init_from": f"{tuned.init_from}/"}
+    assert run_folder.resolve(same, recorded, learning=True).init_from == same["init_from"]
+    for given in ({"init_from": "elsewhere"}, {"init_optimizer": "carried"}):
+        with pytest.raises(InputError, match="disagrees with the run"):
+            run_folder.resolve({"run_dir": "run"} | given, recorded, learning=True)
+    with pytest.raises(InputError, match=r"--init_from=\. disagrees"):
+        run_folder.resolve({"run_dir": "run", "init_from": "."}, {"init_from": ""}, learning=True)

@@ -1,0 +1,99 @@
+"""Beginning with the networks of another run, to tune to one film what has learnt many."""
+
+import logging
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from vae_gan_jax import run_folder
+from vae_gan_jax.config import Config, InputError, to_text
+from vae_gan_jax.training import checkpoint
+from vae_gan_jax.training.train_state import TrainState
+
+SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm")  # give parameters their shapes
+
+logger = logging.getLogger(__name__)
+
+
+def check(config: Config) -> None:
+    """Refuses before a film is prepared what training could not begin with.
+
+    A run that has a checkpoint goes on from that, and needs the other run no more.
+
+    Raises:
+      InputError: ``config.init_from`` is no run, the run itself, of another size, or untrained.
+    """
+    if not checkpoint.steps(config.run_dir):
+        _settings(config)
+
+
+def begin(config: Config, fresh: TrainState) -> TrainState:
+    """The state that a run begins with: the networks of ``config.init_from``, at step 0.
+
+    Of the other run's newest sound checkpoint, which stays as it is, whatever is beside it, it has
+    the parameters and running statistics, with ``config.init_optimizer`` "carried" Adam's moments
+    too, and the averaged weights where both runs keep them; where this one alone does, its average
+    begins with the parameters.
+
+    Args:
+      config: the settings of the new run.
+      fresh: its state without the other run; the arrays lie where its arrays do.
+
+    Raises:
+      InputError: as ``check`` does, or no checkpoint of the other run is sound.
+    """
+    theirs, other = _settings(config), Path(config.init_from)
+    step = _newest_sound(other)
+    weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
+    with checkpoint.Checkpoints(other) as checkpoints:
+        like_theirs = fresh.replace(average=weights if theirs.average else {})
+        found = checkpoints.restore(like_theirs, step)
+    average = found.average or {name: found.params[name] for name in weights}
+    logger.info("beginning with the networks of %s at step %d", other, step)
+    return fresh.replace(
+        params=found.params,
+        batch_stats=found.batch_stats,
+        opt_state=found.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
+        # A copy, since a step takes the memory of parameters and average, each for itself.
+        average=jax.tree.map(jnp.copy, average) if config.average else {},
+    )
+
+
+def _settings(config: Config) -> Config:
+    """Those of the run to begin from; raises as ``check`` does."""
+    other = Path(config.init_from)
+    if other.resolve() == Path(config.run_dir).resolve():
+        raise InputError(
+            f"--init_from={other} is this run itself: give another run, or another --run_dir."
+        )
+    recorded = run_folder.recorded_settings(other)
+    if not recorded:
+        raise InputError(f"there is no run in {other}: give --init_from the folder of a run.")
+    theirs = Config(**recorded)
+    for name in SIZES:
+        expected, given = (
+            to_text(run_folder.FIELDS[name], getattr(of, name)) for of in (theirs, config)
+        )
+        if given != expected:
+            raise InputError(
+                f"--{name}={given} does not fit the networks in {other}, made with "
+                f"--{name}={expected}: give that, or another --init_from."
+            )
+    if not checkpoint.steps(other):
+        raise InputError(f"{other} has no checkpoint: train it first, with --mode=all or train.")
+    return theirs
+
+
+def _newest_sound(run: Path) -> int:
+    """The step of a run's newest checkpoint that agrees with its checksums; none is set aside."""
+    damages = []
+    for step in reversed(checkpoint.steps(run)):
+        what = checkpoint.damage(run / checkpoint.FOLDER / str(step))
+        if what is None:
+            return step
+        damages.append(what)
+        logger.warning("%s: an older one is looked for", what)
+    raise InputError(
+        f"no checkpoint in {run} can be used: {'; '.join(damages)}: give --init_from another run."
+    )
