@@ -94,7 +94,7 @@ class Encoder:
 
     @property
     def frames(self) -> int:
-        """How many are there; where processes share the film, the next one's number."""
+        """How many there are, as ``Parts`` count them."""
         return self.parts.frames
 
     def _require_place(self) -> None:

@@ -16,7 +16,7 @@ from vae_gan_jax.film import ffmpeg
 PART = 1000  # frames between which an interrupted film can go on, and processes share it
 LAST = "last"  # name of the short part at the end
 LABEL = "made_from.json"
-OUT_OF_STEP = "out_of_step"  # a file that says so
+OUT_OF_STEP = "out_of_step"  # a file; its being there says it
 
 
 class Parts:
@@ -34,6 +34,12 @@ class Parts:
         processes share a film; the other parts are left alone. The process that has the first
         frame must come before the others: it makes the folder.
 
+    Attributes:
+      frames: how many whole parts hold, and then those written; of a stretch, counted from the
+        film's first.
+      out_of_step: whether frames are missing in the source, so that the parts after them hold later
+        ones than their numbers say.
+
     Raises:
       InputError: the folder cannot be made, or is not there.
     """
@@ -45,7 +51,7 @@ class Parts:
         made_from: str | None = None,
         stretch: range | None = None,
     ):
-        self.frames = stretch.start if stretch else 0  # the next one's number
+        self.frames = stretch.start if stretch else 0
         self._path, self._arguments = path, arguments
         self._single, self._stretch = made_from is None, stretch
         folder, name = os.path.split(path)
@@ -58,6 +64,7 @@ class Parts:
                 self._make_folder(label)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}).") from None
+        self.out_of_step = os.path.exists(os.path.join(self._folder, OUT_OF_STEP))
         while self.frames != (stretch and stretch.stop):
             if not os.path.exists(self._part(self.frames // PART)):
                 break
@@ -94,15 +101,12 @@ class Parts:
             for name in set(os.listdir(self._folder)) - kept - {LABEL, OUT_OF_STEP}:
                 os.remove(os.path.join(self._folder, name))
 
-    @property
-    def out_of_step(self) -> bool:
-        """Whether frames are missing in the source, and parts so are later than their number."""
-        return os.path.exists(os.path.join(self._folder, OUT_OF_STEP))
-
     def set_out_of_step(self) -> None:
-        """Notes, for later attempts too, that frames are missing in the source."""
-        with open(os.path.join(self._folder, OUT_OF_STEP), "w"):
-            pass
+        """Notes, for later attempts too, that frames are missing in the source before the next."""
+        if not self.out_of_step:
+            self.out_of_step = True
+            with open(os.path.join(self._folder, OUT_OF_STEP), "w"):
+                pass
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Appends uint8 RGB frames [B, H, W, 3].

@@ -39,6 +39,11 @@ class Stills:
         self._unfinished = self._folder.with_name(self._folder.name + ".partial")
         label = self._unfinished / "made_from.json"
         if not label.exists() or label.read_text() != made_from:
+            if stretch and stretch.start:
+                raise InputError(
+                    f"{self._unfinished} was not made by the first process: give all processes the "
+                    "same flags, and for --frames_out a folder that they share."
+                )
             shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True)
             label.write_text(made_from)
