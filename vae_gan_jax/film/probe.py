@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import re
 from fractions import Fraction
@@ -107,7 +108,7 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
     opened = ("-i", ffmpeg.url(path))
     seen = _first_frames(path, opened, stream)
     packets = read_packets(path, stream, clock_start)
-    times_T = packets.times_T
+    times_T = _decodable(packets.times_T, seen.pop("first_shown") - clock_start)
     rate, variable = _rate(times_T, packets.last_duration, seen.pop("claimed_rate"))
     frames = duration = None
     if len(times_T):
@@ -137,7 +138,7 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
 def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
     opened = ("-framerate", str(rate), "-i", stills.sequence(files))
     seen = _first_frames(path, opened, 0)
-    del seen["claimed_rate"]
+    del seen["claimed_rate"], seen["first_shown"]
     return Probe(
         path=path,
         files=files,
@@ -202,9 +203,10 @@ def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
 def _first_frames(path: str, opened: tuple[str, ...], stream: int) -> dict:
     """Decodes the first frames: what ffmpeg's showinfo says about them, as fields of Probe."""
     _, _, text = ffmpeg.output_of(
-        ["-hide_banner", "-nostdin", *opened, "-map", f"0:v:{stream}"],
+        ["-hide_banner", "-nostdin", "-copyts", *opened, "-map", f"0:v:{stream}"],
         ["-vf", "showinfo=checksum=0", "-frames:v", str(SAMPLED_FRAMES), "-f", "null", "-"],
     )
+    shown = re.search(r"config in time_base: (\S+),(?:.*\n)+?.*\bpts:\s*(-?\d+)", text)
     frame = re.search(r"\bfmt:(\S+) .*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)", text)
     colours = re.search(
         r"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", text
@@ -218,6 +220,7 @@ def _first_frames(path: str, opened: tuple[str, ...], stream: int) -> dict:
     above, below, width, height = map(int, frame.groups()[1:])
     sar = Fraction(above, below) if above and below else Fraction(1)
     return {
+        "first_shown": float(int(shown[2]) * Fraction(shown[1])) if shown else -math.inf,
         "claimed_rate": Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None,
         "width": round(width * max(sar, 1)),
         "height": round(height / min(sar, 1)),
@@ -265,6 +268,17 @@ def read_packets(path: str, stream: int, clock_start: float = 0.0) -> Packets:
     shown_T, _, key_T = np.array(rows, np.int64).T
     times_T = shown_T * float(tick) - clock_start
     return Packets(times_T, times_T[key_T == KEY], float(rows[-1][1] * tick), complaints)
+
+
+def _decodable(times_T: np.ndarray, first_shown: float) -> np.ndarray:
+    """The times without those of frames that cannot be decoded, before the first that can.
+
+    A broadcast's recording may begin with some that refer to a picture before it.
+    """
+    nearly = first_shown - 0.5 * float(
+        np.diff(times_T[:SAMPLED_FRAMES]).mean() if len(times_T) > 1 else 0
+    )
+    return times_T[times_T >= nearly] if len(times_T) and nearly < times_T[-1] else times_T
 
 
 def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Fraction, bool]:

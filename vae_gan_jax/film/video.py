@@ -64,7 +64,7 @@ class Decoder:
             self.expected = left if count is None else min(left, count)
         self.start = kept.start + float(skip / film.rate)  # seconds of the film's clock
         self.decoded = 0
-        self._first, self._origin = kept.first + skip, 0.0  # the latter: its clock's, frames
+        self._first = kept.first + skip
         self._sought, self.in_step = False, True if watched else None
         self._clock = FrameClock() if watched else None
         self._process = ffmpeg.Process(
@@ -82,7 +82,7 @@ class Decoder:
         origin = _seek_before(film, first)
         self._sought = origin > 0
         seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
-        self._origin = origin
+        self._origin, self._zero = origin, 0.0  # the frame at which ffmpeg's clock shows what
         if not origin:  # the clock starts with the first frame
             seek, cut = [], ["setpts=PTS-STARTPTS"]
         if film.variable_rate:
@@ -93,7 +93,7 @@ class Decoder:
             to_end = last == film.frames  # to whatever comes, as without a cut
             cut.append(f"trim=start={start:.6f}" + ("" if to_end else f":end={end:.6f}"))
         else:
-            cut, self._origin = [], -film.start * rate
+            cut, self._zero = [], None  # whatever it shows at the first
         filters = filter_chain(film, self.framing, cut)
         arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
@@ -118,7 +118,10 @@ class Decoder:
 
     def _are_next(self, count: int) -> bool:
         """Whether the times of ``count`` more frames are those of the next in the film."""
-        shown_B = np.array(self._clock.next(count)) * float(self.film.rate) + self._origin
+        times_B = np.array(self._clock.next(count))
+        if self._zero is None and count:
+            self._zero = times_B[0]
+        shown_B = self._origin + (times_B - (self._zero or 0.0)) * float(self.film.rate)
         number_B = self._first + self.decoded + np.arange(count)
         return bool((np.abs(shown_B - number_B) < 0.5).all())
 
