@@ -72,6 +72,7 @@ SETTINGS = {
     "layouts": {"layout": ("output", "side_by_side"), "upscale": (40, 36)},
     "the batch's own statistics, noise": {"batch_norm": "batch", "reconstruct_noise": 0.5},
     "another codec": {"codec": "prores"},
+    "another container": {"codec": "ffv1"},
     "one decoder must see all of it": {"strict": True},
 }
 
@@ -118,6 +119,21 @@ def test_interrupted_it_goes_on(first, frames, kept, model, film, framing, tmp_p
         assert kept <= {path.name for path in (tmp_path / str(again)).rglob("*.mp4")}
         assert make(shared, model, film, framing, processes=again) == 26
         assert contents(shared.run_dir) == contents(alone.run_dir)
+
+
+def test_what_one_process_began_alone_goes_on_where_it_stopped(
+    model, film, framing, tmp_path, monkeypatch
+):
+    """Strictly, so that the others have nothing to do."""
+    config = dataclasses.replace(model.config, strict=True)
+    alone, shared = at(config, tmp_path / "alone"), at(config, tmp_path / "shared")
+    make(alone, model, film, framing)
+    with monkeypatch.context() as patch:
+        tear(patch, 0, 16)
+        with pytest.raises(InputError, match="torn"):
+            make(shared, model, film, framing)
+    assert make(shared, model, film, framing, processes=2) == 26
+    assert contents(shared.run_dir) == contents(alone.run_dir)
 
 
 @pytest.fixture

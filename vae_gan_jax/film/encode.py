@@ -135,7 +135,7 @@ class Encoder:
             ffmpeg.QUIET,
             ["-y", "-f", "concat", "-safe", "0", "-i", ffmpeg.url(self.parts.list(self.rate))],
             self._accompaniment(),
-            ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart"],
+            ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
             ["-t", f"{self._end_of_sound():.6f}", ffmpeg.url(self._whole)],
         )
         finish(joined, self.path)

@@ -1,5 +1,6 @@
 """Which frame of a film each decoded one is, by the time that ffmpeg says it is shown at."""
 
+import math
 import tempfile
 from fractions import Fraction
 
@@ -21,9 +22,12 @@ class FrameClock:
         ]
 
     def next(self, count: int) -> list[float]:
-        """Of the next ``count`` frames, which have been read: seconds of the output's clock."""
+        """Of the next ``count`` frames, which have been read: seconds of the output's clock.
+
+        Not a number where a time could not be written, on a full disk.
+        """
         lines = [self._file.readline().split() for _ in range(count)]
-        return [float(int(ticks) * Fraction(tick)) for ticks, tick in lines]
+        return [float(int(line[0]) * Fraction(line[1])) if line[1:] else math.nan for line in lines]
 
     def close(self) -> None:
         """Removes the file."""

@@ -65,7 +65,8 @@ class Parts:
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}).") from None
         self.out_of_step = os.path.exists(os.path.join(self._folder, OUT_OF_STEP))
-        while self.frames != (stretch and stretch.stop):
+        end = None if stretch is None else stretch.stop
+        while self.frames != end:
             if not os.path.exists(self._part(self.frames // PART)):
                 break
             self.frames += PART

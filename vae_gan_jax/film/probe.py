@@ -275,10 +275,10 @@ def _decodable(times_T: np.ndarray, first_shown: float) -> np.ndarray:
 
     A broadcast's recording may begin with some that refer to a picture before it.
     """
-    nearly = first_shown - 0.5 * float(
-        np.diff(times_T[:SAMPLED_FRAMES]).mean() if len(times_T) > 1 else 0
-    )
-    return times_T[times_T >= nearly] if len(times_T) and nearly < times_T[-1] else times_T
+    if len(times_T) < 2:
+        return times_T
+    nearly = first_shown - 0.5 * np.diff(times_T[:SAMPLED_FRAMES]).mean()
+    return times_T[times_T >= nearly] if nearly < times_T[-1] else times_T
 
 
 def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Fraction, bool]:

@@ -82,7 +82,7 @@ class Decoder:
         origin = _seek_before(film, first)
         self._sought = origin > 0
         seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
-        self._origin, self._zero = origin, 0.0  # the frame at which ffmpeg's clock shows what
+        self._origin, self._zero = origin, 0.0  # a frame, and what ffmpeg's clock shows at it
         if not origin:  # the clock starts with the first frame
             seek, cut = [], ["setpts=PTS-STARTPTS"]
         if film.variable_rate:

@@ -125,7 +125,8 @@ def reconstruct(
     Several processes that call this alike, with a disk in common, share the film: each makes a
     stretch of whole parts, as if it had been interrupted before and after it. Then the first goes
     on after the last of them: it makes what is left, the end of the film at least, and puts all
-    together. So the film is the one that it would have made alone.
+    together. So the film is the one that it would have made alone, on machines that round and
+    encode alike; an encoder's bytes depend on the number of its machine's cores.
 
     Args:
       config: the settings of the run.
@@ -206,7 +207,7 @@ def _make(
         done = min(done, stills.frames - stills.frames % parts.PART) if config.frames_out else done
         for written in (*pictures, stills):
             written.go_back(done)
-        late = threading.Event()  # frames of the source are missing, others have their numbers
+        late = threading.Event()  # frames of the source are missing, and later ones in their place
         if any(picture.out_of_step for picture in pictures):
             late.set()
         if stretch is not None and (late.is_set() or done == stretch.stop):
@@ -218,7 +219,7 @@ def _make(
         if stretch is not None:
             batched = -(-stretch.stop // config.batch_size) * config.batch_size
             frames = decode(skip=skipped, count=batched - skipped)
-        elif late.is_set() or expected is None:
+        elif late.is_set() or expected is None:  # where to go on is known by counting alone
             frames = itertools.islice(decode(strict=config.strict), skipped, None)
         else:
             frames = decode(skip=skipped, strict=config.strict)
@@ -237,7 +238,7 @@ def _make(
         for source_BHWC, output_BHWC in reconstruct_frames(
             config, params, batch_stats, frames, first_batch
         ):
-            if late.is_set() and stretch is not None:
+            if late.is_set() and stretch is not None:  # how far, the processes before it know
                 break
             rows = slice(again, None if stretch is None else again + stretch.stop - done)
             source_BHWC, output_BHWC = source_BHWC[rows], output_BHWC[rows]

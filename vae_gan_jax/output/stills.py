@@ -47,7 +47,8 @@ class Stills:
             shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True)
             label.write_text(made_from)
-        while self.frames != (stretch and stretch.stop) and self._still(self.frames + 1).exists():
+        end = None if stretch is None else stretch.stop
+        while self.frames != end and self._still(self.frames + 1).exists():
             self.frames += 1
 
     def _still(self, number: int) -> Path:
