@@ -121,9 +121,12 @@ def test_a_recording_starts_with_its_first_frame_that_can_be_decoded(tmp_path):
         assert films.numbers(decode(path, FULL, skip=skip)) == shown[skip:]
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.mpg"])
 def test_a_stretch_of_a_film(tmp_path, name):
-    path, late = films.counting_film(tmp_path / name, count=100, options=("-g", 6)), []
+    codec = ("-c:v", "mpeg2video", "-q:v", 1) if name == "film.mpg" else ()
+    options, late = ("-g", 6, "-bf", 2, *codec), []
+    path = films.counting_film(tmp_path / name, count=100, options=options)
+    assert probe(path).frames == 100
     for trim, first in ((None, 0), (0.5, 12)):
         framing = dataclasses.replace(FULL, trim_start=trim)
         for skip, count in ((0, 5), (40, 30), (70, 100)):
