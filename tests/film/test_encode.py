@@ -13,7 +13,7 @@ import pytest
 from tests.film import films
 from tests.film.test_variants import beep_start, flash_start, sound_seconds
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import encode
+from vae_gan_jax.film import encode, parts
 from vae_gan_jax.film.passthrough import passthrough
 from vae_gan_jax.film.video import Encoder, Framing, decode, probe
 
@@ -201,7 +201,7 @@ class Packets:
 
 
 def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "PART", 10)
+    monkeypatch.setattr(parts, "PART", 10)
     noise_THWC = np.random.default_rng(0).integers(0, 256, (34, 48, 64, 3), np.uint8)
 
     def write(path, upto=None, resume="step 100"):
@@ -231,7 +231,7 @@ def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
     # A film beside it may stand further back; what was made from something else is of no use.
     assert write(tmp_path / "film.mp4", upto=23) == 0
     beside = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(24000, 1001), resume="step 100")
-    beside.go_back(10)
+    beside.parts.go_back(10)
     with beside:
         beside.write(noise_THWC[10:])
     assert probe(tmp_path / "film.mp4").frames == 34

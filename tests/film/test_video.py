@@ -1,6 +1,7 @@
 """A film in is a film out: frames, their colours, their rate, their sound."""
 
 import contextlib
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -105,6 +106,36 @@ def test_damage_within_a_film_is_told(tmp_path, caplog):
     path.write_bytes(content)
     assert len(list(decode(path, FULL))) > 80
     assert "is damaged" in caplog.text
+
+
+def test_a_recording_starts_with_its_first_frame_that_can_be_decoded(tmp_path):
+    """Cut from a broadcast, it begins with frames that refer to one before."""
+    whole, path = tmp_path / "whole.ts", tmp_path / "film.ts"
+    films.counting_film(whole, options=("-c:v", "mpeg2video", "-q:v", 1, "-bf", 2, "-g", 12))
+    packets = whole.read_bytes()
+    path.write_bytes(packets[len(packets) // 188 // 3 * 188 :])
+    shown = films.numbers(decode(path, FULL))
+    assert shown == list(range(shown[0], 48))
+    assert probe(path).frames == len(shown)
+    for skip in (1, 15, 25):
+        assert films.numbers(decode(path, FULL, skip=skip)) == shown[skip:]
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.mpg"])
+def test_a_stretch_of_a_film(tmp_path, name):
+    codec = ("-c:v", "mpeg2video", "-q:v", 1) if name == "film.mpg" else ()
+    options, late = ("-g", 6, "-bf", 2, *codec), []
+    path = films.counting_film(tmp_path / name, count=100, options=options)
+    assert probe(path).frames == 100
+    for trim, first in ((None, 0), (0.5, 12)):
+        framing = dataclasses.replace(FULL, trim_start=trim)
+        for skip, count in ((0, 5), (40, 30), (70, 100)):
+            frames = decode(
+                path, framing, skip=skip, count=count, out_of_step=lambda: late.append(1)
+            )
+            start = first + skip
+            assert films.numbers(frames) == list(range(start, min(start + count, 100)))
+    assert not late
 
 
 def test_an_undamaged_film_is_not_complained_about(tmp_path, caplog):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import encode, video
+from vae_gan_jax.film import parts, video
 from vae_gan_jax.output import reconstruct, running_statistics
 from vae_gan_jax.training import train_state
 
@@ -117,8 +117,7 @@ def test_interrupted_it_goes_on_to_the_same_film(
     batch_norm, small, state, statistics, film, framing, tmp_path, monkeypatch
 ):
     """Torn after 17 of 26 frames with parts of 6: 12 are kept; noise and batches are as before."""
-    for module in (encode, reconstruct):
-        monkeypatch.setattr(module, "PART", 6)
+    monkeypatch.setattr(parts, "PART", 6)
     config = dataclasses.replace(small, batch_norm=batch_norm, reconstruct_noise=0.5)
     whole = dataclasses.replace(
         config, run_dir=str(tmp_path / "whole"), frames_out=str(tmp_path / "whole" / "stills")

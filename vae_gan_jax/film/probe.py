@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import re
 from fractions import Fraction
@@ -18,6 +19,7 @@ CLOCK_TICK = 1.1e-3  # seconds; Matroska rounds timestamps to milliseconds
 USUAL_PEAK = 1000.0  # nits; of most masters, and the nominal one of HLG
 JITTER = 0.3  # of a frame; by which frames of a constant rate may be early or late
 KEY, DISCARDED = 0x1, 0x4  # flags of a packet; the latter is cut away by the file's edit list
+UNKNOWN = -(2**63)  # as a time
 SAMPLED_FRAMES = 12  # at the start of a film, to see whether it is interlaced
 
 
@@ -106,8 +108,9 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
     stream = _choose(path, streams, video_stream)
     opened = ("-i", ffmpeg.url(path))
     seen = _first_frames(path, opened, stream)
-    packets = read_packets(path, stream, clock_start)
-    times_T = packets.times_T
+    first_shown = seen.pop("first_shown") - clock_start
+    packets = read_packets(path, stream, clock_start, first_shown)
+    times_T = _decodable(packets.times_T, first_shown)
     rate, variable = _rate(times_T, packets.last_duration, seen.pop("claimed_rate"))
     frames = duration = None
     if len(times_T):
@@ -137,7 +140,7 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
 def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
     opened = ("-framerate", str(rate), "-i", stills.sequence(files))
     seen = _first_frames(path, opened, 0)
-    del seen["claimed_rate"]
+    del seen["claimed_rate"], seen["first_shown"]
     return Probe(
         path=path,
         files=files,
@@ -202,9 +205,10 @@ def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
 def _first_frames(path: str, opened: tuple[str, ...], stream: int) -> dict:
     """Decodes the first frames: what ffmpeg's showinfo says about them, as fields of Probe."""
     _, _, text = ffmpeg.output_of(
-        ["-hide_banner", "-nostdin", *opened, "-map", f"0:v:{stream}"],
+        ["-hide_banner", "-nostdin", "-copyts", *opened, "-map", f"0:v:{stream}"],
         ["-vf", "showinfo=checksum=0", "-frames:v", str(SAMPLED_FRAMES), "-f", "null", "-"],
     )
+    shown = re.search(r"config in time_base: (\S+),(?:.*\n)+?.*\bpts:\s*(-?\d+)", text)
     frame = re.search(r"\bfmt:(\S+) .*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)", text)
     colours = re.search(
         r"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", text
@@ -218,6 +222,7 @@ def _first_frames(path: str, opened: tuple[str, ...], stream: int) -> dict:
     above, below, width, height = map(int, frame.groups()[1:])
     sar = Fraction(above, below) if above and below else Fraction(1)
     return {
+        "first_shown": float(int(shown[2]) * Fraction(shown[1])) if shown else -math.inf,
         "claimed_rate": Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None,
         "width": round(width * max(sar, 1)),
         "height": round(height / min(sar, 1)),
@@ -243,8 +248,14 @@ class Packets:
     complaints: str  # of ffmpeg; empty for an undamaged file
 
 
-def read_packets(path: str, stream: int, clock_start: float = 0.0) -> Packets:
-    """When each frame of a stream is shown, on a clock that starts at ``clock_start``."""
+def read_packets(
+    path: str, stream: int, clock_start: float = 0.0, first_shown: float = 0.0
+) -> Packets:
+    """When each frame of a stream is shown, on a clock that starts at ``clock_start``.
+
+    AVI and MPEG program streams say of some frames only when they are decoded. Those are shown in
+    another order at the same pace, from ``first_shown`` on.
+    """
     _, table, complaints = ffmpeg.output_of(
         ffmpeg.QUIET,
         ["-copyts", "-i", ffmpeg.url(path), "-map", f"0:v:{stream}", "-c", "copy"],
@@ -255,16 +266,32 @@ def read_packets(path: str, stream: int, clock_start: float = 0.0) -> Packets:
         if line.startswith(b"#tb"):
             tick = Fraction(line.split(b":")[1].strip().decode())
         elif not line.startswith(b"#"):
-            _, _, shown, duration, _, _, *more = line.split(b",")
+            _, decoded, shown, duration, _, _, *more = line.split(b",")
             flags = next((int(f.strip()[4:], 16) for f in more if f.strip()[:2] == b"F="), KEY)
-            if not flags & DISCARDED and shown.strip() != b"NOPTS":
-                rows.append((int(shown), int(duration), flags & KEY))
+            if not flags & DISCARDED and max(int(shown), int(decoded)) != UNKNOWN:
+                rows.append((int(shown), int(duration), flags & KEY, int(decoded)))
     if not rows:
         return Packets(np.zeros(0), np.zeros(0), 0.0, complaints)
     rows.sort()
-    shown_T, _, key_T = np.array(rows, np.int64).T
+    shown_T, duration_T, key_T, decoded_T = np.array(rows, np.int64).T
     times_T = shown_T * float(tick) - clock_start
-    return Packets(times_T, times_T[key_T == KEY], float(rows[-1][1] * tick), complaints)
+    if shown_T[0] == UNKNOWN:
+        decoded_T.sort()
+        times_T = (decoded_T - decoded_T[0]) * float(tick) + first_shown
+        key_T[:] = 0  # which is shown when, nobody says: such a film is decoded from its start
+    last_duration = float(duration_T[-1] * tick)
+    return Packets(times_T, times_T[key_T == KEY], last_duration, complaints)
+
+
+def _decodable(times_T: np.ndarray, first_shown: float) -> np.ndarray:
+    """The times without those of frames that cannot be decoded, before the first that can.
+
+    A broadcast's recording may begin with some that refer to a picture before it.
+    """
+    if len(times_T) < 2:
+        return times_T
+    nearly = first_shown - 0.5 * np.diff(times_T[:SAMPLED_FRAMES]).mean()
+    return times_T[times_T >= nearly] if nearly < times_T[-1] else times_T
 
 
 def _rate(times_T, last_duration: float, claimed: Fraction | None) -> tuple[Fraction, bool]:

@@ -4,13 +4,14 @@ import logging
 import math
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.encode import Encoder
+from vae_gan_jax.film.frame_clock import FrameClock
 from vae_gan_jax.film.framing import Framing, filter_chain
 from vae_gan_jax.film.probe import Probe, probe
 from vae_gan_jax.film.trim import section
@@ -36,21 +37,40 @@ class Decoder:
       film: what ``probe`` said about it.
       framing: what of it becomes frames.
       skip: frames to leave out at the start of the framing's range.
+      count: frames after those, at the most; default: all.
+      watched: whether to compare the frames' times with their numbers, see ``in_step``.
+
+    Attributes:
+      in_step: whether each frame so far is the one of the film that its number says, none being
+        missing in between; None where that is not watched.
 
     Raises:
       InputError: the framing keeps no frame of this film.
     """
 
-    def __init__(self, film: Probe, framing: Framing, skip: int = 0):
+    def __init__(
+        self,
+        film: Probe,
+        framing: Framing,
+        skip: int = 0,
+        count: int | None = None,
+        watched: bool = False,
+    ):
         self.film, self.framing = film, framing
         kept = section(film, framing.trim_start, framing.trim_end)
-        self.expected = None if kept.count is None else max(0, kept.count - skip)
+        self.expected = count
+        if kept.count is not None:
+            left = max(0, kept.count - skip)
+            self.expected = left if count is None else min(left, count)
         self.start = kept.start + float(skip / film.rate)  # seconds of the film's clock
         self.decoded = 0
-        self._sought = False
+        self._first = kept.first + skip
+        self._sought, self.in_step = False, True if watched else None
+        self._clock = FrameClock() if watched else None
         self._process = ffmpeg.Process(
             ffmpeg.QUIET,
-            self._arguments(kept.first + skip),
+            self._arguments(self._first),
+            self._clock.arguments if self._clock else [],
             ["-f", "rawvideo", "pipe:1"],
             stdout=subprocess.PIPE,
         )
@@ -62,6 +82,7 @@ class Decoder:
         origin = _seek_before(film, first)
         self._sought = origin > 0
         seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
+        self._origin, self._zero = origin, 0.0  # a frame, and what ffmpeg's clock shows at it
         if not origin:  # the clock starts with the first frame
             seek, cut = [], ["setpts=PTS-STARTPTS"]
         if film.variable_rate:
@@ -69,9 +90,10 @@ class Decoder:
             cut += [f"fps={film.rate}:start_time={start:.6f}", f"trim=end_frame={last - first}"]
         elif first or last != film.frames:
             start, end = (_just_before(film, frame) - origin / rate for frame in (first, last))
-            cut.append(f"trim=start={start:.6f}:end={end:.6f}")
+            to_end = last == film.frames  # to whatever comes, as without a cut
+            cut.append(f"trim=start={start:.6f}" + ("" if to_end else f":end={end:.6f}"))
         else:
-            cut = []
+            cut, self._zero = [], None  # whatever it shows at the first
         filters = filter_chain(film, self.framing, cut)
         arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
@@ -86,11 +108,22 @@ class Decoder:
             while got := self._process.stdout.readinto(block[filled:]):
                 filled += got
             complete = filled // math.prod(shape)
+            if self.in_step:
+                self.in_step = self._are_next(complete)
             self.decoded += complete
             if complete:
                 yield frames_BHWC[:complete]
             if complete < count:
                 return
+
+    def _are_next(self, count: int) -> bool:
+        """Whether the times of ``count`` more frames are those of the next in the film."""
+        times_B = np.array(self._clock.next(count))
+        if self._zero is None and count:
+            self._zero = times_B[0]
+        shown_B = self._origin + (times_B - (self._zero or 0.0)) * float(self.film.rate)
+        number_B = self._first + self.decoded + np.arange(count)
+        return bool((np.abs(shown_B - number_B) < 0.5).all())
 
     def loss(self) -> str | None:
         """After the end: a sentence on what could not be decoded, or None where nothing is missing.
@@ -121,10 +154,18 @@ class Decoder:
 
     def __exit__(self, *_):
         self._process.kill()
+        if self._clock:
+            self._clock.close()
 
 
 def decode(
-    path: str | os.PathLike, framing: Framing, *, skip: int = 0, strict: bool = False
+    path: str | os.PathLike,
+    framing: Framing,
+    *,
+    skip: int = 0,
+    count: int | None = None,
+    strict: bool = False,
+    out_of_step: Callable[[], None] | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of a film, in order: uint8 [H, W, 3], RGB.
 
@@ -135,23 +176,39 @@ def decode(
       path: the film.
       framing: what of it becomes frames.
       skip: frames to leave out at the start of the framing's range.
+      count: frames after those, at the most; default: all. What is missing then goes untold.
       strict: refuse a damaged film.
+      out_of_step: called before a frame is given that is not the one of the film that its number
+        says, others being missing before it.
 
     Raises:
       InputError: no film, no video, an empty range; damage, if ``strict``.
     """
-    for frames_BHWC in decode_blocks(path, framing, skip=skip, strict=strict):
+    blocks = decode_blocks(
+        path, framing, skip=skip, count=count, strict=strict, out_of_step=out_of_step
+    )
+    for frames_BHWC in blocks:
         yield from frames_BHWC
 
 
 def decode_blocks(
-    path: str | os.PathLike, framing: Framing, *, skip: int = 0, strict: bool = False
+    path: str | os.PathLike,
+    framing: Framing,
+    *,
+    skip: int = 0,
+    count: int | None = None,
+    strict: bool = False,
+    out_of_step: Callable[[], None] | None = None,
 ) -> Iterator[np.ndarray]:
     """As ``decode``, a few megabytes of frames at a time: uint8 [B, H, W, 3], B at least 1."""
     film = probe(path, framing.video_stream, framing.fps)
-    with Decoder(film, framing, skip) as decoder:
-        yield from decoder.blocks()
-        tell_loss(decoder, strict)
+    with Decoder(film, framing, skip, count, watched=out_of_step is not None) as decoder:
+        for frames_BHWC in decoder.blocks():
+            if decoder.in_step is False:
+                out_of_step()
+            yield frames_BHWC
+        if count is None:
+            tell_loss(decoder, strict)
 
 
 def _seek_before(film: Probe, frame: int) -> int:

@@ -1,7 +1,10 @@
 """A film through the trained networks, frame for frame (4.6), written as films and as PNGs."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film import batches, codecs, video
-from vae_gan_jax.film.encode import PART
+from vae_gan_jax.film import batches, codecs, parts, video
 from vae_gan_jax.model import autoencoder, folding
 from vae_gan_jax.output.stills import Stills
+
+logger = logging.getLogger(__name__)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -110,11 +114,19 @@ def reconstruct(
     framing: video.Framing,
     paths: dict[str, Path],
     made_from: str,
-) -> int:
+    share: tuple[int, int] = (0, 1),
+    barrier: Callable[[str], None] = lambda name: None,
+) -> int | None:
     """Passes a whole film through the networks and writes it at its own rate, with its sound.
 
     Decoding, the networks and encoding overlap; memory does not grow with the film. Interrupted,
     the same call goes on where it stopped, with the frames that it would have had.
+
+    Several processes that call this alike, with a disk in common, share the film: each makes a
+    stretch of whole parts, as if it had been interrupted before and after it. Then the first goes
+    on after the last of them: it makes what is left, the end of the film at least, and puts all
+    together. So the film is the one that it would have made alone, on machines that round and
+    encode alike; an encoder's bytes depend on the number of its machine's cores.
 
     Args:
       config: the settings of the run.
@@ -124,65 +136,154 @@ def reconstruct(
       framing: what of it becomes frames.
       paths: the films to write, by layout.
       made_from: what an interrupted attempt must have been made from to be continued.
+      share: the number of this process, from 0, and how many there are.
+      barrier: returns when all processes have called it with the same name.
 
     Returns:
-      How many frames the film has.
+      How many frames the film has; None for all processes but the first.
 
     Raises:
       InputError: the film cannot be read, or a result cannot be written where it should go.
     """
-    probe = video.probe(source, framing.video_stream, framing.fps)
-    upscale = config.upscale
+    index, processes = share
+    make = partial(_make, config, params, batch_stats, source, framing, paths, made_from)
+    if processes > 1:
+        stretch = _stretch(config, source, framing, share)
+        name = next(iter(paths.values()))
+        ready = partial(barrier, f"the parts of {name} can be written")
+        if index:
+            ready()
+        if not index or stretch:
+            make(stretch, (lambda: None) if index else ready)
+        barrier(f"the parts of {name} are written")
+    return None if index else make()
+
+
+def _stretch(config: Config, source: str, framing: video.Framing, share) -> range:
+    """Numbers of the frames that a process makes: of whole parts that whole batches cover.
+
+    A film whose length is not known is left to the first process; one that must be undamaged, too,
+    as only who decodes all of it can tell.
+    """
+    index, processes = share
+    film = video.probe(source, framing.video_stream, framing.fps)
+    covered = (video.expected_frames(film, framing) or 0) // config.batch_size * config.batch_size
+    whole = 0 if config.strict else covered // parts.PART
+    first, end = (-(-whole * i // processes) * parts.PART for i in (index, index + 1))
+    return range(first, end)
+
+
+def _make(
+    config: Config,
+    params,
+    batch_stats,
+    source: str,
+    framing: video.Framing,
+    paths: dict[str, Path],
+    made_from: str,
+    stretch: range | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Makes a film, or only the parts of a stretch of it, from where an earlier attempt stopped.
+
+    Args:
+      config, params, batch_stats, source, framing, paths, made_from: as for ``reconstruct``.
+      stretch: numbers of the frames to make; default: all, and the films of them.
+      ready: called when others can write theirs.
+
+    Returns:
+      The number of the frame after the last.
+    """
+    film = video.probe(source, framing.video_stream, framing.fps)
+    expected = video.expected_frames(film, framing)
     with contextlib.ExitStack() as stack:
-        encoders = {}
-        for layout, path in paths.items():
-            pair = 2 * [np.empty((1, config.height, config.width, 3), np.uint8)]
-            _, height, width, _ = LAYOUTS[layout](*pair).shape
-            across, down = width // config.width, height // config.height
-            encoders[layout] = stack.enter_context(
-                video.Encoder(
-                    path,
-                    width,
-                    height,
-                    probe.rate,
-                    sound_from=source,
-                    trim_start=framing.trim_start,
-                    trim_end=framing.trim_end,
-                    video_stream=framing.video_stream,
-                    quality=config.quality,
-                    codec=config.codec,
-                    upscale=upscale and (upscale[0] * across, upscale[1] * down),
-                    resume=made_from,
-                )
-            )
-        stills = stack.enter_context(Stills(config.frames_out, made_from))
-        done = min(encoder.frames for encoder in encoders.values())
-        done = min(done, stills.frames - stills.frames % PART) if config.frames_out else done
+        encoders = _open_encoders(config, film, framing, paths, made_from, stretch)
         for encoder in encoders.values():
-            encoder.go_back(done)
-        stills.frames = done
+            stack.enter_context(encoder)
+        stills = stack.enter_context(Stills(config.frames_out, made_from, stretch))
+        ready()
+        pictures = [encoder.parts for encoder in encoders.values()]
+        done = min(picture.frames for picture in pictures)
+        done = min(done, stills.frames - stills.frames % parts.PART) if config.frames_out else done
+        for written in (*pictures, stills):
+            written.go_back(done)
+        late = threading.Event()  # frames of the source are missing, and later ones in their place
+        if any(picture.out_of_step for picture in pictures):
+            late.set()
+        if stretch is not None and (late.is_set() or done == stretch.stop):
+            return done
         # The batches of the first attempt, one of them again: a short last one is filled from it.
         first_batch = max(0, done // config.batch_size - 1)
         skipped = first_batch * config.batch_size
-        frames = video.decode(source, framing, skip=skipped, strict=config.strict)
+        decode = partial(video.decode, source, framing, out_of_step=late.set)
+        if stretch is not None:
+            batched = -(-stretch.stop // config.batch_size) * config.batch_size
+            frames = decode(skip=skipped, count=batched - skipped)
+        elif late.is_set() or expected is None:  # where to go on is known by counting alone
+            frames = itertools.islice(decode(strict=config.strict), skipped, None)
+        else:
+            frames = decode(skip=skipped, strict=config.strict)
+        end = expected if stretch is None else stretch.stop
         progress = stack.enter_context(
             tqdm(
-                total=video.expected_frames(probe, framing),
+                total=end,
                 initial=done,
                 unit="frame",
                 desc="reconstructing",
                 mininterval=1,
+                disable=bool(stretch and stretch.start),  # the first process's is enough
             )
         )
         again = done - skipped
         for source_BHWC, output_BHWC in reconstruct_frames(
             config, params, batch_stats, frames, first_batch
         ):
-            source_BHWC, output_BHWC = source_BHWC[again:], output_BHWC[again:]
+            if late.is_set() and stretch is not None:  # how far, the processes before it know
+                break
+            rows = slice(again, None if stretch is None else again + stretch.stop - done)
+            source_BHWC, output_BHWC = source_BHWC[rows], output_BHWC[rows]
             again = max(0, again - config.batch_size)
             for layout, encoder in encoders.items():
+                if late.is_set():
+                    encoder.parts.set_out_of_step()
                 encoder.write(LAYOUTS[layout](source_BHWC, output_BHWC))
             stills.write(output_BHWC)
             done += len(output_BHWC)
             progress.update(len(output_BHWC))
+    if stretch is not None and done < stretch.stop:
+        logger.warning(
+            "%s lacks frames after number %d: one process goes on from there alone.", source, done
+        )
     return done
+
+
+def _open_encoders(
+    config: Config,
+    film: video.Probe,
+    framing: video.Framing,
+    paths: dict[str, Path],
+    made_from: str,
+    stretch: range | None,
+) -> dict[str, video.Encoder]:
+    """The writer of each layout's film."""
+    encoders, upscale = {}, config.upscale
+    for layout, path in paths.items():
+        pair = 2 * [np.empty((1, config.height, config.width, 3), np.uint8)]
+        _, height, width, _ = LAYOUTS[layout](*pair).shape
+        across, down = width // config.width, height // config.height
+        encoders[layout] = video.Encoder(
+            path,
+            width,
+            height,
+            film.rate,
+            sound_from=film.path,
+            trim_start=framing.trim_start,
+            trim_end=framing.trim_end,
+            video_stream=framing.video_stream,
+            quality=config.quality,
+            codec=config.codec,
+            upscale=upscale and (upscale[0] * across, upscale[1] * down),
+            resume=made_from,
+            stretch=stretch,
+        )
+    return encoders

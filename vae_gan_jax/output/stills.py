@@ -21,13 +21,16 @@ class Stills:
     Args:
       folder: where they go; with "" nothing is written.
       made_from: what they are made from.
+      stretch: numbers of the frames, from 0, that are written here, where several processes share a
+        film: the folder gets its name from the Stills without a stretch that comes after them.
 
     Raises:
       InputError: the folder holds something else, or cannot be made.
     """
 
-    def __init__(self, folder: str, made_from: str):
-        self.frames = 0
+    def __init__(self, folder: str, made_from: str, stretch: range | None = None):
+        self.frames = stretch.start if stretch else 0  # the next one's number
+        self._shared = stretch is not None
         self._folder = Path(folder) if folder else None
         if self._folder is None:
             return
@@ -36,14 +39,28 @@ class Stills:
         self._unfinished = self._folder.with_name(self._folder.name + ".partial")
         label = self._unfinished / "made_from.json"
         if not label.exists() or label.read_text() != made_from:
+            if stretch and stretch.start:
+                raise InputError(
+                    f"{self._unfinished} was not made by the first process: give all processes the "
+                    "same flags, and for --frames_out a folder that they share."
+                )
             shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True)
             label.write_text(made_from)
-        while self._still(self.frames + 1).exists():
+        end = None if stretch is None else stretch.stop
+        while self.frames != end and self._still(self.frames + 1).exists():
             self.frames += 1
 
     def _still(self, number: int) -> Path:
         return self._unfinished / NAME.format(number)
+
+    def go_back(self, frames: int) -> None:
+        """Before writing: forgets all after ``frames``, where a film beside them stands."""
+        self.frames = frames
+        if self._folder is not None and not self._shared:
+            for still in self._unfinished.glob("*.png"):
+                if int(still.stem) > frames:
+                    still.unlink()
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Writes the next frames."""
@@ -55,7 +72,7 @@ class Stills:
         return self
 
     def __exit__(self, exception, *_):
-        if self._folder is None:
+        if self._folder is None or self._shared:
             return
         if exception is not None:
             if not self.frames:
