@@ -21,7 +21,8 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.training import processes
 
 logger = logging.getLogger("vae_gan_jax")
-TOGETHER = ("all", "prepare", "train")  # what several processes share; the first does the rest
+# What several processes share; the first does the rest.
+TOGETHER = ("all", "prepare", "train", "reconstruct")
 SETTLE = 5.0  # seconds in which the loss of another process explains an error of this one
 MODE = flags.DEFINE_enum(
     "mode",
@@ -126,13 +127,15 @@ def run() -> None:
         modes.prepare(config)
     if mode in ("all", "train"):
         modes.train(config)
-    if processes.count() > 1:
-        _part(mode)
-        return
     if mode == "all" and config.source:  # trims and the like were the learnt film's
         unset = dict.fromkeys(run_folder.OF_THE_SOURCE - {"crop"})
         config = dataclasses.replace(config, **unset)
-    for name in ("reconstruct", "evaluate", "figures", "report"):
+    if mode in ("all", "reconstruct"):
+        modes.reconstruct(config, again=mode == "reconstruct")
+    if processes.count() > 1:
+        _part(mode)
+        return
+    for name in ("evaluate", "figures", "report"):
         if mode in ("all", name):
             getattr(modes, name)(config, again=mode == name)
     if mode == "explore":

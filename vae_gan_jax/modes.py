@@ -110,7 +110,7 @@ def check_devices(config: Config) -> None:
 
 
 def reconstruct(config: Config, again: bool) -> None:
-    """The source films through the trained model.
+    """The source films through the trained model; several processes share each.
 
     Args:
       config: the settings of this command.
@@ -124,7 +124,8 @@ def reconstruct(config: Config, again: bool) -> None:
     run_dir = Path(config.run_dir)
     newest = trained.newest_step(run_dir)
     sources = run_folder.sources(config)
-    run_folder.open_run(config, record=False)
+    if processes.index() == 0:
+        run_folder.open_run(config, record=False)
     record, made = _reconstructed(run_dir)
 
     def still_to_make(step):
@@ -134,7 +135,8 @@ def reconstruct(config: Config, again: bool) -> None:
             made_from = _made_from(config, source, step)
             names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
             as_asked = all(made.get(name) == made_from for name in names)
-            if not again and as_asked and all(path.exists() for path in paths.values()):
+            there = not again and as_asked and all(path.exists() for path in paths.values())
+            if processes.of_first(there):
                 logger.info("reconstructed already: %s", ", ".join(map(str, paths.values())))
             else:
                 films[source] = paths, names, made_from
@@ -150,8 +152,10 @@ def reconstruct(config: Config, again: bool) -> None:
     for source, (paths, names, made_from) in films.items():
         count = reconstruction.reconstruct(
             config, model.params, model.batch_stats, source, framing_of(config), paths,
-            json.dumps(made_from),
+            json.dumps(made_from), (processes.index(), processes.count()), processes.barrier,
         )  # fmt: skip
+        if processes.index():
+            continue
         made |= dict.fromkeys(names, made_from)
         whole_file.write(record, json.dumps(made, indent=2) + "\n")
         logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))

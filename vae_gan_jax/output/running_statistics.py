@@ -15,6 +15,7 @@ from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import batches
 from vae_gan_jax.model import autoencoder, networks
+from vae_gan_jax.training import processes
 from vae_gan_jax.training.train_state import TrainState
 
 FOLDER = "running_statistics"
@@ -110,8 +111,7 @@ def stored(config: Config, state: TrainState, run_dir: Path, read_frames):
     """
     path = Path(run_dir) / FOLDER / f"{int(state.step)}.msgpack"
     template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
-    if path.exists():
-        return serialization.from_bytes(template, path.read_bytes())
-    statistics = estimate(config, state, *read_frames())
-    whole_file.write(path, serialization.to_bytes(statistics))
-    return statistics
+    if processes.index() == 0 and not path.exists():
+        whole_file.write(path, serialization.to_bytes(estimate(config, state, *read_frames())))
+    processes.barrier("statistics")
+    return serialization.from_bytes(template, path.read_bytes())

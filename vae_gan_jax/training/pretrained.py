@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vae_gan_jax import run_folder
 from vae_gan_jax.config import Config, InputError, to_text
-from vae_gan_jax.training import checkpoint
+from vae_gan_jax.training import checkpoint, processes
 from vae_gan_jax.training.train_state import TrainState
 
 SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm")  # give parameters their shapes
@@ -44,7 +44,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
     theirs, other = _settings(config), Path(config.init_from)
-    step = _newest_sound(other)
+    step = processes.of_first(0 if processes.index() else _newest_sound(other))
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
         like_theirs = fresh.replace(average=weights if theirs.average else {})

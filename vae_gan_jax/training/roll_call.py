@@ -174,8 +174,11 @@ class Line:
         self._peers, self._index, self._end = peers, index, end
         self._over: int | None = None  # the exit code, once it is clear
         self._lock = threading.Lock()
-        for other, peer in peers.items():
-            threading.Thread(target=self._listen, args=(other, peer), daemon=True).start()
+        self._listeners = [
+            threading.Thread(target=self._listen, args=each, daemon=True) for each in peers.items()
+        ]
+        for listener in self._listeners:
+            listener.start()
 
     def close(self) -> None:
         """From here on others may go: the work is done."""
@@ -194,12 +197,20 @@ class Line:
         if self._ends_with(code) and sentence:
             if not self._index:
                 _say(sentence)
-            for peer in self._peers.values():
-                peer.send(sentence=sentence, end=code)
+            self._tell(sentence, code)
             if not self._index:
                 self._end(code)
         time.sleep(LINGER)  # the first one ends the others, once it has said why
         self._end(code)
+
+    def _tell(self, sentence: str, code: int) -> None:
+        """Tells all at the other ends; the first one lets them go before it takes jax's runtime."""
+        for peer in self._peers.values():
+            peer.send(sentence=sentence, end=code)
+        last = time.monotonic() + LINGER
+        for listener in self._listeners:
+            if not self._index and listener is not threading.current_thread():
+                listener.join(max(0, last - time.monotonic()))
 
     def _ends_with(self, code: int) -> bool:
         """Whether this is what the program ends with: nothing else came before."""
@@ -219,8 +230,8 @@ class Line:
                 )
             elif not self._index and message["sentence"]:
                 _say(f"process {other}: {message['sentence']}")
-            for each in self._peers.values() if not self._index else ():
-                each.send(sentence="", end=code)
+            if not self._index:
+                self._tell("", code)
             self._end(code)
         elif self._index and self._over:  # it waited for the first one to say its sentence
             self._end(self._over)
