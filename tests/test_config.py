@@ -29,6 +29,7 @@ from vae_gan_jax.config import Config, InputError
         ({"seed": -1}, "--seed=-1"),
         ({"seconds": 0.0}, "--seconds=0.0 must be above 0."),
         ({"slowdown": 0}, "--slowdown=0 must be 1 or more."),
+        ({"run_dir": "gs://films/blade"}, "--run_dir=gs://films/blade is no folder of a file"),
         ({"every": 0}, "--every=0 must be 1 or more."),
         ({"explore": ("map", "astral")}, "--explore=astral is none of prior,"),
     ],

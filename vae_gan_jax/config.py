@@ -294,6 +294,12 @@ class Config:
     )
 
     def __post_init__(self):
+        for name in ("run_dir", "frames_dir", "frames_out", "output", "init_from"):
+            if "://" in getattr(self, name):
+                raise InputError(
+                    f"--{name}={getattr(self, name)} is no folder of a file system: mount the "
+                    "bucket, and give that folder."
+                )
         for name in ("width", "height"):
             side = getattr(self, name)
             if side < SMALLEST_SIDE:
