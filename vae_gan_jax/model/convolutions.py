@@ -14,6 +14,7 @@ from jax import lax
 from vae_gan_jax.model import minimal_filtering, plain_convolutions
 
 FEW = 8  # features: of an output with fewer, four small convolutions gain nothing
+LARGE = 2**21  # numbers: of a kernel with more, what is gained is not worth the transform's memory
 
 
 def _on_cpu(form, plain, *arrays):
@@ -21,9 +22,14 @@ def _on_cpu(form, plain, *arrays):
     return lax.platform_dependent(*arrays, cpu=form, default=plain)
 
 
+def _filtered(kernel) -> bool:
+    """Whether a kernel that changes with each step is brought into minimal filtering's form."""
+    return kernel.size <= LARGE and minimal_filtering.fits(kernel.shape, kernel.dtype)
+
+
 def _strided(x_BHWF, kernel):
     plain = plain_convolutions.strided_convolution
-    if not minimal_filtering.fits(kernel.shape, kernel.dtype):
+    if not _filtered(kernel):
         return plain(x_BHWF, kernel)
 
     def form(x_BHWF, kernel):
@@ -36,7 +42,7 @@ def _transposed(y_BHWG, kernel, size):
     plain = partial(plain_convolutions.transposed_convolution, size=size)
     if kernel.shape[2] < FEW:
         return plain(y_BHWG, kernel)
-    if not minimal_filtering.fits(kernel.shape, kernel.dtype):
+    if not _filtered(kernel):
         form = partial(plain_convolutions.transposed_by_phases, size=size)
         return _on_cpu(form, plain, y_BHWG, kernel)
 
@@ -47,13 +53,13 @@ def _transposed(y_BHWG, kernel, size):
     return _on_cpu(form, plain, y_BHWG, kernel)
 
 
-def _kernel_gradient(x_BHWF, y_BHWG, kernel):
+def _kernel_gradient(x_BHWF, y_BHWG, kernel, residual):
     plain = plain_convolutions.kernel_gradient
     if not minimal_filtering.fits(kernel.shape, kernel.dtype):
         return plain(x_BHWF, y_BHWG, kernel)
 
     def form(x_BHWF, y_BHWG, kernel):
-        return minimal_filtering.kernel_gradient(x_BHWF, y_BHWG)
+        return minimal_filtering.kernel_gradient(x_BHWF, y_BHWG, residual)
 
     return _on_cpu(form, plain, x_BHWF, y_BHWG, kernel)
 
@@ -80,7 +86,7 @@ def _strided_backward(residuals, cotangent_BHWG):
     x_BHWF, kernel = residuals
     return (
         _transposed(cotangent_BHWG, kernel, x_BHWF.shape[1:3]),
-        _kernel_gradient(x_BHWF, cotangent_BHWG, kernel),
+        _kernel_gradient(x_BHWF, cotangent_BHWG, kernel, "x"),
     )
 
 
@@ -110,7 +116,7 @@ def _transposed_backward(size, residuals, cotangent_BHWF):
     y_BHWG, kernel = residuals
     return (
         _strided(cotangent_BHWF, kernel),
-        _kernel_gradient(cotangent_BHWF, y_BHWG, kernel),
+        _kernel_gradient(cotangent_BHWF, y_BHWG, kernel, "y"),
     )
 
 

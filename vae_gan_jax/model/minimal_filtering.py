@@ -122,15 +122,16 @@ def _transform_transposed(values, features: int):
     return _apart(rows, *(_apart(columns, *row) for row in _by_row(values)))
 
 
-def _from_inputs(x_BHWF) -> list[jax.Array]:
-    """A: the larger picture at the points, ``[tiles, 4F]`` each."""
+def _from_inputs(x_BHWF, *late) -> list[jax.Array]:
+    """A: the larger picture at the points, ``[tiles, 4F]`` each; computed after ``late``."""
     batch, height, width, features = x_BHWF.shape
     down, across = _tiles((height, width))
     pairs = [tile * count + TAPS - 1 for tile, count in zip(TILE, (down, across), strict=True)]
     before = [padding_before(side) + 1 for side in (height, width)]
     after = [2 * pairs[0] - before[0] - height, 2 * pairs[1] - before[1] - width]
 
-    def rows(x_BHWF):
+    def rows(x_BHWF, *late):
+        x_BHWF, *_ = lax.optimization_barrier((x_BHWF, *late))  # or XLA drops what is not used
         x_BHWF = _padded(x_BHWF, (0, 0), *zip(before, after, strict=True))
         x_BQPWF = x_BHWF.reshape(batch, pairs[0], 2, pairs[1], 2 * features)
         shifted = [x_BQPWF[:, tap :: TILE[0]][:, :down] for tap in range(TILE[0] + TAPS - 1)]
@@ -143,7 +144,7 @@ def _from_inputs(x_BHWF) -> list[jax.Array]:
         shifted = [row[:, :, tap :: TILE[1]][:, :, :across] for tap in range(TILE[1] + TAPS - 1)]
         return [value.reshape(-1, 4 * features) for value in _combined(FROM_INPUTS[1], shifted)]
 
-    return [value for row in _apart(rows, x_BHWF) for value in _apart(columns, row)]
+    return [value for row in _apart(rows, x_BHWF, *late) for value in _apart(columns, row)]
 
 
 def _to_inputs(values, batch: int, size: tuple[int, int]):
@@ -198,14 +199,15 @@ def _to_outputs(values, batch: int, size: tuple[int, int]):
     return _apart(whole, *values)
 
 
-def _from_outputs(y_BHWG, size: tuple[int, int]) -> list[jax.Array]:
-    """The transpose of B: the smaller picture at the points, ``[tiles, G]`` each."""
+def _from_outputs(y_BHWG, size: tuple[int, int], *late) -> list[jax.Array]:
+    """The transpose of B: the smaller picture at the points, ``[tiles, G]``; after ``late``."""
     batch, height, width, features = y_BHWG.shape
     down, across = _tiles(size)
 
-    def rows(y_BHWG):
-        after = TILE[0] * down - height, TILE[1] * across - width
-        y_BHWG = _padded(y_BHWG, (0, 0), *((0, count) for count in after))
+    def rows(y_BHWG, *late):
+        y_BHWG, *_ = lax.optimization_barrier((y_BHWG, *late))
+        missing = TILE[0] * down - height, TILE[1] * across - width
+        y_BHWG = _padded(y_BHWG, (0, 0), *((0, count) for count in missing))
         y_BTPWG = y_BHWG.reshape(batch, down, TILE[0], TILE[1] * across, features)
         return _combined(TO_OUTPUTS[0], [y_BTPWG[:, :, place] for place in range(TILE[0])])
 
@@ -213,7 +215,7 @@ def _from_outputs(y_BHWG, size: tuple[int, int]) -> list[jax.Array]:
         row = row.reshape(-1, TILE[1], features)
         return _combined(TO_OUTPUTS[1], [row[:, place] for place in range(TILE[1])])
 
-    return [value for row in _apart(rows, y_BHWG) for value in _apart(columns, row)]
+    return [value for row in _apart(rows, y_BHWG, *late) for value in _apart(columns, row)]
 
 
 def _products(left, right, contracted: tuple[int, int]) -> list[jax.Array]:
@@ -251,13 +253,20 @@ def transposed_convolution(y_BHWG, transformed, size: tuple[int, int]):
     return _to_inputs(products, y_BHWG.shape[0], size)
 
 
-def kernel_gradient(x_BHWF, y_BHWG):
+def kernel_gradient(x_BHWF, y_BHWG, residual: str):
     """The gradient of ``vdot(y, strided_convolution(x, kernel))`` by the kernel, ``[5, 5, F, G]``.
 
     Args:
       x_BHWF: the larger picture.
       y_BHWG: the smaller one.
+      residual: which of them, "x" or "y", comes from the forward pass. Its values at the points are
+        computed again, after the other is there: shared with that pass they would be kept all the
+        while, and are more than twice as many as its own.
     """
     size = x_BHWF.shape[1:3]
-    products = _products(_from_inputs(x_BHWF), _from_outputs(y_BHWG, size), (0, 0))
+    if residual == "x":
+        x_values, y_values = _from_inputs(x_BHWF, y_BHWG), _from_outputs(y_BHWG, size)
+    else:
+        x_values, y_values = _from_inputs(x_BHWF), _from_outputs(y_BHWG, size, x_BHWF)
+    products = _products(x_values, y_values, (0, 0))
     return _transform_transposed(products, x_BHWF.shape[3])
