@@ -90,6 +90,7 @@ def train(config: Config) -> None:
     from vae_gan_jax.training import devices, loop
 
     devices.keep_compiled()
+    devices.warn_of_precision(config)
     loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
 
 

@@ -1,60 +1,70 @@
-"""Convolutions with fewer multiplications against the plain forms."""
+"""Convolutions with fewer multiplications against the plain forms: rounding, and what is compiled.
 
-import chex
+That they are the same but for rounding is held by ``test_convolutions``.
+"""
+
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_gan_jax.model import convolutions, minimal_filtering
+from vae_gan_jax.model import convolutions, plain_convolutions
 
-SIZES = [(8, 6), (7, 5), (1, 2), (3, 16), (13, 19)]
-
-
-def arrays(size, features=(3, 4), seed=1):
-    """A larger picture, a smaller one and a kernel: float64."""
-    random = np.random.default_rng(seed)
-    half = tuple(convolutions.halved(side) for side in size)
-    x_BHWF = random.normal(size=(2, *size, features[0]))
-    y_BHWG = random.normal(size=(2, *half, features[1]))
-    return x_BHWF, y_BHWG, random.normal(size=(5, 5, *features))
+SIZE, FEATURES = (36, 32), (64, 64)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_both_are_the_plain_forms(size):
-    with jax.enable_x64(True):
-        x_BHWF, y_BHWG, kernel = arrays(size)
-        transformed = minimal_filtering.transform(kernel)
-        chex.assert_trees_all_close(
-            jax.jit(minimal_filtering.strided_convolution)(x_BHWF, transformed),
-            convolutions.plain_strided(x_BHWF, kernel),
-            rtol=1e-9,
-            atol=1e-11,
-        )
-        chex.assert_trees_all_close(
-            jax.jit(minimal_filtering.transposed_convolution, static_argnums=2)(
-                y_BHWG, transformed, size
-            ),
-            convolutions.plain_transposed(y_BHWG, kernel, size),
-            rtol=1e-9,
-            atol=1e-11,
-        )
+def results(forms, dtype):
+    """A convolution, its transpose and its kernel's gradient, of arrays of a type."""
+    random = np.random.default_rng(1)
+    x_BHWF, y_BHWG, kernel = (
+        random.normal(size=shape).astype(dtype)
+        for shape in ((2, *SIZE, 64), (2, 18, 16, 64), (5, 5, *FEATURES))
+    )
+    strided, transposed, kernel_gradient = forms
+    return [
+        strided(x_BHWF, kernel),
+        transposed(y_BHWG, kernel, SIZE),
+        kernel_gradient(x_BHWF, y_BHWG, kernel),
+    ]
 
 
 def test_float32_rounds_to_a_ten_thousandth():
     """Against float64, in standard deviations of the result: the bound that the module states."""
-    size, features = (36, 32), (64, 64)
-    with jax.enable_x64(True):
-        wide = arrays(size, features)
-        expected = (
-            np.asarray(convolutions.plain_strided(wide[0], wide[2])),
-            np.asarray(convolutions.plain_transposed(wide[1], wide[2], size)),
-        )
-    x_BHWF, y_BHWG, kernel = (array.astype(np.float32) for array in wide)
-    transformed = minimal_filtering.transform(kernel)
-    results = (
-        minimal_filtering.strided_convolution(x_BHWF, transformed),
-        minimal_filtering.transposed_convolution(y_BHWG, transformed, size),
+    ours = (
+        convolutions._strided,
+        convolutions._transposed,
+        partial(convolutions._kernel_gradient, residual="x"),
     )
-    for result, exact in zip(results, expected, strict=True):
+    plain = (
+        plain_convolutions.strided_convolution,
+        plain_convolutions.transposed_convolution,
+        plain_convolutions.kernel_gradient,
+    )
+    with jax.enable_x64(True):
+        exact = [np.asarray(result) for result in results(plain, np.float64)]
+    for result, expected in zip(results(ours, np.float32), exact, strict=True):
         assert result.dtype == np.float32
-        assert np.abs(np.asarray(result, np.float64) - exact).max() < 1e-4 * exact.std()
+        assert np.abs(np.asarray(result, np.float64) - expected).max() < 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize(("dtype", "fits"), [(jnp.float32, True), (jnp.bfloat16, False)])
+def test_arithmetic_falls_by_half_where_it_fits(dtype, fits):
+    """What XLA counts of a convolution and both its gradients, at whole tiles."""
+
+    def everything(form):
+        def run(x_BHWF, kernel, y_BHWG):
+            y, pullback = jax.vjp(form, x_BHWF, kernel)
+            return y, pullback(y_BHWG)
+
+        arrays = (
+            jax.ShapeDtypeStruct(shape, dtype)
+            for shape in ((12, *SIZE, 64), (5, 5, *FEATURES), (12, 18, 16, 64))
+        )
+        return jax.jit(run).lower(*arrays).compile().cost_analysis()["flops"]
+
+    ratio = everything(convolutions.strided_convolution) / everything(
+        plain_convolutions.strided_convolution
+    )
+    assert (ratio < 0.5) is fits

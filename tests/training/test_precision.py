@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.model import networks
-from vae_gan_jax.training import train_state, train_step
+from vae_gan_jax.training import devices, train_state, train_step
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +55,13 @@ def test_what_is_computed_in(small, monkeypatch, backend, precision, expected):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     config = dataclasses.replace(small, precision=precision)
     assert networks.compute_dtype(config) == expected
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "told"),
+    [("cpu", "bfloat16", True), ("cpu", "auto", False), ("gpu", "bfloat16", False)],
+)
+def test_bfloat16_on_a_cpu_is_told_of(small, monkeypatch, caplog, backend, precision, told):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    devices.warn_of_precision(dataclasses.replace(small, precision=precision))
+    assert ("slower than float32" in caplog.text) is told

@@ -8,12 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vae_gan_jax.model import minimal_filtering
-from vae_gan_jax.model.convolutions import (
-    KERNEL,
-    halved,
-    strided_convolution,
-    transposed_convolution,
-)
+from vae_gan_jax.model.convolutions import strided_convolution, transposed_convolution
+from vae_gan_jax.model.plain_convolutions import KERNEL, halved
 
 LAYERS = 4  # convolutions of each network
 BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5

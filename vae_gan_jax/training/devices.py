@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ import jax
 
 from vae_gan_jax.config import Config, InputError
 
+logger = logging.getLogger(__name__)
 STEPS = 20  # that an accelerator is given at once
 SHARE = 0.6  # of an accelerator's free memory that frames may fill by themselves
 SMALLER = (
@@ -22,6 +24,12 @@ SMALLER = (
 def on_cpu() -> bool:
     """Whether the networks run on the processor, whose memory is the frames' own."""
     return jax.default_backend() == "cpu"
+
+
+def warn_of_precision(config: Config) -> None:
+    """Tells of bfloat16 on a CPU: correct, but not what is fast there."""
+    if config.precision == "bfloat16" and on_cpu():
+        logger.warning("--precision=bfloat16 is slower than float32 on a CPU: leave it out.")
 
 
 def steps_per_dispatch(config: Config) -> int:

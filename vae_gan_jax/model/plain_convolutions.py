@@ -1,0 +1,78 @@
+"""The strided convolution, its transpose and its kernel's gradient, as XLA's convolutions."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+KERNEL, STRIDE = (5, 5), (2, 2)  # 4.2.1
+
+
+def halved(side: int) -> int:
+    """Height or width after a strided convolution: SAME padding rounds a half up."""
+    return -(-side // 2)
+
+
+def padding_before(side: int) -> int:
+    """Rows or columns that SAME padding puts before the first: 1 if there is an even number, 2."""
+    return max(2 * (halved(side) - 1) + KERNEL[0] - side, 0) // 2
+
+
+def strided_convolution(x_BHWF, kernel):
+    """``convolutions.strided_convolution``, with the gradients that jax derives."""
+    return lax.conv_general_dilated(
+        x_BHWF, kernel, STRIDE, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def transposed_convolution(y_BHWG, kernel, size: tuple[int, int]):
+    """``convolutions.transposed_convolution`` as what it is: the other's linear transpose."""
+    x_BHWF = jax.ShapeDtypeStruct((y_BHWG.shape[0], *size, kernel.shape[2]), y_BHWG.dtype)
+    (x_BHWF,) = jax.linear_transpose(lambda x: strided_convolution(x, kernel), x_BHWF)(y_BHWG)
+    return x_BHWF
+
+
+def kernel_gradient(x_BHWF, y_BHWG, kernel):
+    """The gradient of ``vdot(y, strided_convolution(x, kernel))`` with respect to the kernel."""
+    (gradient,) = jax.linear_transpose(partial(strided_convolution, x_BHWF), kernel)(y_BHWG)
+    return gradient
+
+
+def _taps(parity: int, side: int) -> tuple[slice, tuple[int, int]]:
+    """Which rows of the kernel reach the output rows 2q + parity, and the input's padding there.
+
+    Output row o and kernel row i meet in the input row (o + padding_before - i) / 2, where that is
+    whole: every second i, in descending order.
+    """
+    before = padding_before(side)
+    taps = range((parity + before) % 2, KERNEL[0], 2)
+    offsets = [(parity + before - tap) // 2 for tap in taps]
+    stop = taps[0] - 2 if taps[0] >= 2 else None
+    return slice(taps[-1], stop, -2), (-offsets[-1], offsets[0])
+
+
+def transposed_by_phases(y_BHWG, kernel, size: tuple[int, int]):
+    """``transposed_convolution`` as four convolutions with stride 1, one for each parity of output.
+
+    Of the 25 taps 9, 6, 6 and 4 meet an input at (odd, odd) rows and columns and so on: the same
+    arithmetic, none of it with the zeros that a dilated input has.
+    """
+    phases = []
+    for row_parity in range(2):
+        rows, row_padding = _taps(row_parity, size[0])
+        for column_parity in range(2):
+            columns, column_padding = _taps(column_parity, size[1])
+            phases.append(
+                lax.conv_general_dilated(
+                    y_BHWG,
+                    kernel[rows, columns],
+                    (1, 1),
+                    (row_padding, column_padding),
+                    dimension_numbers=("NHWC", "HWOI", "NHWC"),
+                )
+            )
+    batch, height, width, features = phases[0].shape
+    even, odd = jnp.stack(phases[:2], axis=3), jnp.stack(phases[2:], axis=3)
+    x_BHWF = jnp.stack([even, odd], axis=2).reshape(batch, 2 * height, 2 * width, features)
+    return x_BHWF[:, : size[0], : size[1]]
