@@ -18,7 +18,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from vae_gan_jax.film import frame_store
+from vae_gan_jax.film import preparation
 from vae_gan_jax.film.passthrough import passthrough
 from vae_gan_jax.film.video import Framing, probe
 
@@ -73,7 +73,7 @@ def main() -> None:
 
             def prepare(film=film):
                 shutil.rmtree(folder / "frames", ignore_errors=True)
-                frame_store.prepare([film], folder / "frames", FRAMING)
+                preparation.prepare([film], folder / "frames", FRAMING)
 
             def pass_through(film=film):
                 passthrough(film, folder / "out.mp4", FRAMING)

@@ -1,6 +1,5 @@
 """What each mode does: a Config becomes frames, a model, films, measures, figures, a page."""
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -12,7 +11,7 @@ import numpy as np
 from vae_gan_jax import config as config_lib
 from vae_gan_jax import run_folder, whole_file
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, video
+from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, preparation, video
 from vae_gan_jax.opened_run import (
     described,
     films_shown,
@@ -41,25 +40,21 @@ def whole_batch(config: Config) -> Config:
 def prepare(config: Config) -> None:
     """Films to frames: the run's frame store, made unless it is there.
 
-    Of several processes the first one makes it; the others find it there, or, in a folder that is
-    their machine's own, make theirs.
+    Several processes share its films; in a folder that is its machine's own, each has all.
     """
-    if processes.index():
-        processes.barrier("prepared")
-        with contextlib.suppress(InputError):
-            open_store(config)
-            return
-        films, framing = run_folder.learnt_films(config), framing_of(config)
-        frame_store.prepare(films, store_folder(config), framing, config.exclude)
-        return
-    _prepare(config)
-    processes.barrier("prepared")
-
-
-def _prepare(config: Config) -> None:
     films, framing = run_folder.learnt_films(config), framing_of(config)
     if not films:
-        raise InputError("--film is missing: give the film to learn.")
+        processes.refuse("--film is missing: give the film to learn.")
+    if processes.index() == 0:
+        _open_for(config, films, framing)
+    preparation.prepare(
+        films, store_folder(config), framing, config.exclude, strict=config.strict,
+        share=(processes.index(), processes.count()), barrier=processes.barrier,
+    )  # fmt: skip
+
+
+def _open_for(config: Config, films: list[str], framing: video.Framing) -> None:
+    """Opens the run's folder, unless the films are not those that it can learn."""
     if config.init_from:
         from vae_gan_jax.training import pretrained
 
@@ -76,7 +71,6 @@ def _prepare(config: Config) -> None:
     if learnt is not None and not frame_store.same_films(learnt, probes):
         raise run_folder.changed(config.run_dir)
     run_folder.open_run(config, record=True)
-    frame_store.prepare(films, store_folder(config), framing, config.exclude, strict=config.strict)
 
 
 def train(config: Config) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.film.films import counting_film, numbers
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import frame_store
+from vae_gan_jax.film import frame_store, preparation, video
 from vae_gan_jax.film.video import Framing
 
 FRAMING = Framing(64, 48, crop="none")
@@ -24,15 +24,15 @@ def film(tmp_path):
 @pytest.fixture
 def preparations(monkeypatch):
     """Counts how often frames are really decoded into a store."""
-    calls, decode_into = [], frame_store._decode_into
+    calls, decode_into = [], preparation.decode_into
     monkeypatch.setattr(
-        frame_store, "_decode_into", lambda *args: (calls.append(args), decode_into(*args))
+        preparation, "decode_into", lambda *args: (calls.append(args), decode_into(*args))
     )
     return calls
 
 
 def test_the_frames_of_the_film(tmp_path, film):
-    store = frame_store.prepare([film], tmp_path / "frames", FRAMING)
+    store = preparation.prepare([film], tmp_path / "frames", FRAMING)
     assert store.frames_THWC.shape == (48, 48, 64, 3)
     assert store.frames_THWC.dtype == np.uint8
     assert not store.frames_THWC.flags.writeable
@@ -45,7 +45,7 @@ def test_the_frames_of_the_film(tmp_path, film):
 
 def test_several_films_are_kept_apart(tmp_path, film):
     other = counting_film(tmp_path / "other.mkv", "25", 30)
-    store = frame_store.prepare([film, other], tmp_path / "frames", FRAMING)
+    store = preparation.prepare([film, other], tmp_path / "frames", FRAMING)
     assert [(s.path, s.start, s.count, s.rate) for s in store.films] == [
         (film, 0, 48, 24),
         (other, 48, 30, 25),
@@ -54,7 +54,7 @@ def test_several_films_are_kept_apart(tmp_path, film):
 
 
 def test_excluded_stretches_are_kept_but_not_learnt(tmp_path, film):
-    store = frame_store.prepare(
+    store = preparation.prepare(
         [film], tmp_path / "frames", FRAMING, exclude=((0, 0.5), (1.5, None))
     )
     assert len(store.frames_THWC) == 48
@@ -88,19 +88,19 @@ def test_what_is_excluded_is_so_of_every_film_by_its_own_clock():
 
 
 def test_prepared_once(tmp_path, film, preparations):
-    frame_store.prepare([film], tmp_path / "frames", FRAMING)
-    frame_store.prepare([film], tmp_path / "frames", FRAMING)
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
     os.utime(film)  # another date, the same content
-    frame_store.prepare([film], tmp_path / "frames", FRAMING)
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
     assert len(preparations) == 1
 
 
 def test_prepared_anew_for_other_settings_or_another_film(tmp_path, film, preparations):
-    frame_store.prepare([film], tmp_path / "frames", FRAMING)
-    smaller = frame_store.prepare([film], tmp_path / "frames", Framing(32, 24, crop="none"))
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    smaller = preparation.prepare([film], tmp_path / "frames", Framing(32, 24, crop="none"))
     assert smaller.frames_THWC.shape == (48, 24, 32, 3)
     counting_film(film, count=40)
-    changed = frame_store.prepare([film], tmp_path / "frames", FRAMING)
+    changed = preparation.prepare([film], tmp_path / "frames", FRAMING)
     assert len(changed.frames_THWC) == 40
     assert len(preparations) == 3
 
@@ -110,9 +110,9 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(frame_store.Decoder, "loss", interrupt)
+        patch.setattr(video.Decoder, "loss", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            frame_store.prepare([film], tmp_path / "frames", FRAMING)
+            preparation.prepare([film], tmp_path / "frames", FRAMING)
     assert os.listdir(tmp_path) == ["film.mp4"]
     with pytest.raises(InputError, match="no prepared frames"):
         frame_store.open_store(tmp_path / "frames")
@@ -120,7 +120,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(tmp_path,
 
 @pytest.mark.parametrize("damage", ["short", "flipped", "manifest"])
 def test_damage_is_told_and_repaired(tmp_path, film, damage):
-    store = frame_store.prepare([film], tmp_path / "frames", FRAMING)
+    store = preparation.prepare([film], tmp_path / "frames", FRAMING)
     whole = np.array(store.frames_THWC)
     path = tmp_path / "frames" / ("manifest.json" if damage == "manifest" else "frames.u8")
     content = bytearray(path.read_bytes())
@@ -129,7 +129,7 @@ def test_damage_is_told_and_repaired(tmp_path, film, damage):
     path.write_bytes(content if damage == "flipped" else content[:-7])
     with pytest.raises(InputError, match="damaged"):
         frame_store.open_store(tmp_path / "frames")
-    repaired = frame_store.prepare([film], tmp_path / "frames", FRAMING)
+    repaired = preparation.prepare([film], tmp_path / "frames", FRAMING)
     np.testing.assert_array_equal(repaired.frames_THWC, whole)
 
 
@@ -137,9 +137,9 @@ def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, p
     class Usage:
         free = 64 << 20
 
-    monkeypatch.setattr(frame_store.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: Usage)
     with pytest.raises(InputError, match=r"need 0\.4 MB, .* has 67\.1 MB:"):
-        frame_store.prepare([film], tmp_path / "frames", FRAMING)
+        preparation.prepare([film], tmp_path / "frames", FRAMING)
     assert not preparations
 
 
@@ -147,8 +147,8 @@ def test_two_processes_prepare_one_store_once(tmp_path):
     """Both ask for the same at the same time: one decodes, the other waits and finds it done."""
     path = counting_film(tmp_path / "shared.mp4")
     code = (
-        "import sys; from vae_gan_jax.film import frame_store, video; "
-        "store = frame_store.prepare([sys.argv[1]], sys.argv[2], video.Framing(64, 48)); "
+        "import sys; from vae_gan_jax.film import preparation, video; "
+        "store = preparation.prepare([sys.argv[1]], sys.argv[2], video.Framing(64, 48)); "
         "print(len(store.frames_THWC), store.verify())"
     )
     command = [sys.executable, "-c", code, str(path), str(tmp_path / "shared")]
