@@ -18,7 +18,7 @@ environment:
 TEXT
 }
 
-# glibc asks for large pages: a training step on a CPU takes a tenth less time (benchmarks/RESULTS.md).
+# glibc asks for large pages: a training step on a CPU takes 7% less time (benchmarks/RESULTS.md).
 export GLIBC_TUNABLES="${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}"
 
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
