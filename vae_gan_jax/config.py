@@ -119,6 +119,13 @@ class Config:
         "Batch norm on the first convolution of encoder and discriminator, as printed.",
         fixed=True,
     )
+    output_range: float = _setting(
+        1.0,
+        "What the decoder's last tanh is multiplied by (Table 2: 1). Of 1 it reaches black and "
+        "white never; what is beyond them is cut off in films.",
+        fixed=True,
+        parse=parse_number,
+    )
 
     # The objectives (4.3, 4.4)
     gamma: float = _setting(
@@ -145,6 +152,13 @@ class Config:
 
     # Training (4.5)
     batch_size: int = _setting(12, "Frames in a mini-batch.", fixed=True)
+    novelty: float = _setting(
+        0.0,
+        "From 0, an epoch takes each frame once (4.5), to 1, frames of which many near in time are "
+        "alike come so much rarer, others oftener, that each picture counts the same.",
+        fixed=True,
+        parse=parse_number,
+    )
     noise_schedule: tuple[float, ...] = _setting(
         (0.25, 0.1, 0.1, 0.05, 0.05, 0.05),
         "Standard deviation of the noise, one number an epoch (4.5.1); its length is the epochs.",
@@ -275,19 +289,23 @@ class Config:
         if self.steps_per_dispatch == 0:
             raise InputError("--steps_per_dispatch=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
-                     "checkpoint_every_minutes", "pixel_share", "average"):  # fmt: skip
+                     "checkpoint_every_minutes", "pixel_share", "average", "novelty"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"--{name}={getattr(self, name)} must not be negative.")
         if self.sample_every < 0:
             raise InputError(f"--sample_every={self.sample_every} must not be negative.")
         if self.seed not in range(2**32):
             raise InputError(f"--seed={self.seed} must lie between 0 and {2**32 - 1}.")
-        for name in ("pixel_share", "average"):
+        for name in ("pixel_share", "average", "novelty"):
             if getattr(self, name) > 1:
                 raise InputError(f"--{name}={getattr(self, name)} is a part: give 1 at the most.")
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)} must be above 0.")
+        if self.output_range < 1:
+            raise InputError(
+                f"--output_range={self.output_range} leaves black and white out: give 1 or more."
+            )
         if self.every == 0:
             raise InputError("--every=0 must be 1 or more.")
         if not 0 <= self.adam_b1 < 1:

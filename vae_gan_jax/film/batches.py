@@ -7,12 +7,21 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 
-def order(seed: int, epoch: int, count: int) -> np.ndarray:
+def order(seed: int, epoch: int, count: int, shares_T: np.ndarray | None = None) -> np.ndarray:
     """The epoch's own shuffle F_r of ``count`` frames (4.5): a permutation, int64 ``[count]``.
+
+    With ``shares_T``, of the sum 1, each frame comes its share of ``count`` times, rounded down or
+    up by the epoch's own chance.
 
     A function of its arguments alone, so a resumed run needs nothing saved to go on in order.
     """
-    return np.random.Generator(np.random.Philox([seed, epoch])).permutation(count)
+    random = np.random.Generator(np.random.Philox([seed, epoch]))
+    order_T = random.permutation(count)
+    if shares_T is None:
+        return order_T
+    ends_T = np.cumsum(shares_T)
+    drawn_T = np.searchsorted(ends_T / ends_T[-1], (np.arange(count) + random.random()) / count)
+    return drawn_T[order_T]
 
 
 def shuffled(
