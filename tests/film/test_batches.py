@@ -16,6 +16,20 @@ def test_order_is_a_permutation_that_differs_by_epoch_and_repeats_by_seed():
         assert (first == other).mean() < 0.02  # two random orders agree in one place on average
 
 
+def test_shares_are_kept_to_within_one_frame_in_every_epoch():
+    shares_T = np.random.default_rng(0).dirichlet(np.full(200, 0.3))
+    drawn = [batches.order(3, epoch, 200, shares_T) for epoch in (0, 0, 1)]
+    counts = [np.bincount(order_T, minlength=200) for order_T in drawn]
+    for count_T in counts:
+        assert count_T.sum() == 200
+        assert (abs(count_T - 200 * shares_T) < 1).all()
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (counts[0] != counts[2]).any()  # which ones are rounded up changes
+    assert (np.diff(drawn[0]) == 0).mean() < 0.2  # and they come shuffled
+    even_T = batches.order(3, 0, 200, np.full(200, 1 / 200))
+    np.testing.assert_array_equal(even_T, batches.order(3, 0, 200))
+
+
 def test_shuffled_goes_on_where_it_was_left():
     frames_THWC = np.arange(14, dtype=np.uint8).reshape(14, 1, 1, 1)
     all_T = np.arange(14)
