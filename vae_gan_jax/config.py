@@ -143,6 +143,11 @@ class Config:
         fixed=True,
         parse=parse_number,
     )
+    pixel_square: int = _setting(
+        1,
+        "Pixels are compared as means over squares of so many a side; 1: each by itself.",
+        fixed=True,
+    )
     prior: str = _setting(
         "normal",
         "What samples are drawn from: N(0, I), or uniform(-1, 1) as in the released code.",
@@ -283,7 +288,8 @@ class Config:
             side = getattr(self, name)
             if side < SMALLEST_SIDE:
                 raise InputError(f"--{name}={side} is too small: give {SMALLEST_SIDE} or more.")
-        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown"):
+        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown",
+                     "pixel_square"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
         if self.steps_per_dispatch == 0:
@@ -302,6 +308,11 @@ class Config:
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)} must be above 0.")
+        if self.pixel_square > 1 and not self.pixel_share:
+            raise InputError(
+                f"--pixel_square={self.pixel_square} compares pixels, and --pixel_share=0 gives "
+                "them no part: give a part too."
+            )
         if self.output_range < 1:
             raise InputError(
                 f"--output_range={self.output_range} leaves black and white out: give 1 or more."

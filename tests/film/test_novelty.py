@@ -8,8 +8,9 @@ from vae_gan_jax.film import novelty
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Twelve pictures that nobody would confuse, of 20x20."""
-    return np.random.default_rng(0).integers(0, 256, (12, 20, 20, 3), dtype=np.uint8)
+    """Twelve pictures that nobody would confuse, of 20x20: squares of black, white and colours."""
+    squares = np.random.default_rng(0).choice(np.uint8([0, 255]), (12, 5, 5, 3))
+    return squares.repeat(4, axis=1).repeat(4, axis=2)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
@@ -28,7 +29,7 @@ def test_likeness_counts_by_degrees_and_only_near_in_time(pictures, monkeypatch)
     grey_HWC = np.full((20, 20, 3), 100, np.uint8)
     a, b, c = pictures[:3]
     # At 4 a frame just as far from grey as counts for exp(-1/2); grey again at 5 is too far from 0.
-    frames_THWC = np.stack([grey_HWC, a, b, c, grey_HWC + 10, grey_HWC])
+    frames_THWC = np.stack([grey_HWC, a, b, c, grey_HWC + np.uint8(novelty.ALIKE), grey_HWC])
     alike_T = 1 / novelty.shares(frames_THWC, np.arange(6), 1.0)
     expected = [1, 1, 1, 1, 1 + np.exp(-0.5), 1 + np.exp(-0.5)]
     np.testing.assert_allclose(alike_T / alike_T[0], expected, rtol=1e-3)

@@ -3,7 +3,7 @@
 import numpy as np
 
 NEAR = 240  # frames; so far apart in time frames are compared
-ALIKE = 10.0  # 1/255; the standard deviation of likeness, in the root mean square of pixels
+ALIKE = 20.0  # 1/255; the standard deviation of likeness, in the root mean square of pixels
 ROWS = 9  # of the thumbnails that are compared, or up to twice as many
 BLOCK = 1000  # frames that are read and compared at a time
 
