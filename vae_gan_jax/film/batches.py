@@ -31,6 +31,7 @@ def shuffled(
     epoch: int,
     batch_size: int,
     first: int = 0,
+    shares_T: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """An epoch's mini-batches in its shuffled order, uint8 ``[batch_size, H, W, C]``.
 
@@ -40,8 +41,9 @@ def shuffled(
       seed, epoch: choose the order.
       batch_size: frames in a mini-batch; what remains at the end is left for other epochs.
       first: how many mini-batches to skip, when resuming within an epoch.
+      shares_T: as in ``order``.
     """
-    shuffled_T = training_T[order(seed, epoch, len(training_T))]
+    shuffled_T = training_T[order(seed, epoch, len(training_T), shares_T)]
     for batch in range(first, len(training_T) // batch_size):
         yield frames_THWC[shuffled_T[batch * batch_size : (batch + 1) * batch_size]]
 

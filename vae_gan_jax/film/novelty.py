@@ -8,8 +8,10 @@ ROWS = 9  # of the thumbnails that are compared, or up to twice as many
 BLOCK = 1000  # frames that are read and compared at a time
 
 
-def shares(frames_THWC: np.ndarray, training_T: np.ndarray, novelty: float) -> np.ndarray:
+def shares(frames_THWC: np.ndarray, training_T: np.ndarray, novelty: float) -> np.ndarray | None:
     """The share of an epoch that each frame gets: float64 ``[T]``, of the sum 1.
+
+    ``None`` for novelty 0, by which all have the same.
 
     It goes with the power ``-novelty`` of how many frames are like it, itself and those up to 240
     frames before and after: a frame so far away as ``ALIKE`` counts exp(-1/2). A picture held for
@@ -20,6 +22,8 @@ def shares(frames_THWC: np.ndarray, training_T: np.ndarray, novelty: float) -> n
       training_T: numbers of the frames to learn from, in order.
       novelty: 0 gives all frames the same share, 1 all pictures.
     """
+    if not novelty:
+        return None
     thumbnails_TP = np.concatenate(
         [
             _thumbnails(frames_THWC[training_T[first : first + BLOCK]])

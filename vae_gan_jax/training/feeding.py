@@ -79,9 +79,7 @@ class Feed:
     def __init__(self, config: Config, frames_THWC, training_T, stops: tuple[int, ...]):
         self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
         self._steps_per_epoch = config.steps_per_epoch(len(training_T))
-        self._shares_T = None
-        if config.novelty:
-            self._shares_T = novelty.shares(frames_THWC, training_T, config.novelty)
+        self._shares_T = novelty.shares(frames_THWC, training_T, config.novelty)
         self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
         self._steps = min(devices.steps_per_dispatch(config), *self._stops)
         self._resident_THWC = None
