@@ -63,6 +63,12 @@ CANDIDATES |= {
         "pixels 0.95, rate 5e-4": ["--pixel_share=0.95", "--learning_rate=5e-4"],
     }.items()
 }
+# Frames by novelty, pixels as means of squares, black within the decoder's reach.
+NOVEL = [*TOGETHER, "--novelty=0.5", "--output_range=1.25"]
+BEST = "best.flags"
+CANDIDATES |= {
+    BEST: ([*NOVEL, "--pixel_share=0.95", "--pixel_square=2"], "what pays, together"),
+}
 # Key in the measures, column, decimals.
 COLUMNS = (
     ("psnr", "PSNR", 2),
