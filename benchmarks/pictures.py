@@ -63,6 +63,15 @@ CANDIDATES |= {
         "pixels 0.95, rate 5e-4": ["--pixel_share=0.95", "--learning_rate=5e-4"],
     }.items()
 }
+# Frames by novelty, pixels as means of squares, black within the decoder's reach.
+NOVEL = [*TOGETHER, "--novelty=0.5", "--output_range=1.25"]
+SQUARES = ["--pixel_share=0.95", "--pixel_square=2"]
+BEST = "best.flags"
+CANDIDATES |= {
+    BEST: ([*NOVEL, *SQUARES], "what pays, together"),
+    f"{BEST} without novelty": ([*TOGETHER, *SQUARES, "--output_range=1.25"], "what it brings"),
+    f"{BEST} with output range 1": ([*TOGETHER, *SQUARES, "--novelty=0.5"], "what 1.25 brings"),
+}
 # Key in the measures, column, decimals.
 COLUMNS = (
     ("psnr", "PSNR", 2),

@@ -24,6 +24,14 @@ from vae_gan_jax.config import Config, InputError
         ({"layout": ("output", "round")}, "--layout=round is none of"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0."),
         ({"pixel_share": 1.5}, "--pixel_share=1.5 is a part: give 1 at the most."),
+        ({"novelty": 1.5}, "--novelty=1.5 is a part: give 1 at the most."),
+        ({"output_range": 0.9}, "--output_range=0.9 leaves black and white out: give 1 or more."),
+        ({"pixel_square": 0, "pixel_share": 0.5}, "--pixel_square=0 must be 1 or more."),
+        (
+            {"pixel_square": 2},
+            "--pixel_square=2 compares pixels, and --pixel_share=0 gives them no part: give a part "
+            "too.",
+        ),
         ({"average": -0.1}, "--average=-0.1 must not be negative."),
         ({"adam_b1": 1.0}, "--adam_b1=1.0"),
         ({"seed": -1}, "--seed=-1"),

@@ -137,7 +137,13 @@ def test_the_best_preset_nests_in_any_experiment(load):
     flags.FLAGS(["main", "--flagfile=experiments/blade.flags", "--flagfile=experiments/best.flags"])
     best = run_folder.resolve(main.given_settings(), {}, learning=True)
     assert best == dataclasses.replace(
-        blade, kl_weight=0.01, pixel_share=0.8, average=0.1, learning_rate=5e-4
+        blade,
+        kl_weight=0.01,
+        pixel_share=0.95,
+        pixel_square=2,
+        average=0.1,
+        novelty=0.5,
+        output_range=1.25,
     )
 
 

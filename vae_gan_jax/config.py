@@ -120,6 +120,13 @@ class Config:
         "Batch norm on the first convolution of encoder and discriminator, as printed.",
         fixed=True,
     )
+    output_range: float = _setting(
+        1.0,
+        "What the decoder's last tanh is multiplied by (Table 2: 1). Of 1 it reaches black and "
+        "white never; what is beyond them is cut off in films.",
+        fixed=True,
+        parse=parse_number,
+    )
 
     # The objectives (4.3, 4.4)
     gamma: float = _setting(
@@ -137,6 +144,11 @@ class Config:
         fixed=True,
         parse=parse_number,
     )
+    pixel_square: int = _setting(
+        1,
+        "Pixels are compared as means over squares of so many a side; 1: each by itself.",
+        fixed=True,
+    )
     prior: str = _setting(
         "normal",
         "What samples are drawn from: N(0, I), or uniform(-1, 1) as in the released code.",
@@ -151,6 +163,13 @@ class Config:
         "Frames of a mini-batch on each device, in place of --batch_size; from then on the run has "
         "the mini-batch that this came to when it was made.",
         parse=parse_whole,
+    )
+    novelty: float = _setting(
+        0.0,
+        "From 0, an epoch takes each frame once (4.5), to 1, frames of which many near in time are "
+        "alike come so much rarer, others oftener, that each picture counts the same.",
+        fixed=True,
+        parse=parse_number,
     )
     noise_schedule: tuple[float, ...] = _setting(
         (0.25, 0.1, 0.1, 0.05, 0.05, 0.05),
@@ -304,26 +323,36 @@ class Config:
             side = getattr(self, name)
             if side < SMALLEST_SIDE:
                 raise InputError(f"--{name}={side} is too small: give {SMALLEST_SIDE} or more.")
-        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown"):
+        for name in ("filters", "z_dim", "batch_size", "keep_epochs", "max_bad_steps", "slowdown",
+                     "pixel_square"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
         for name in ("per_device_batch_size", "steps_per_dispatch", "every"):
             if getattr(self, name) == 0:
                 raise InputError(f"--{name}=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",
-                     "checkpoint_every_minutes", "pixel_share", "average"):  # fmt: skip
+                     "checkpoint_every_minutes", "pixel_share", "average", "novelty"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"--{name}={getattr(self, name)} must not be negative.")
         if self.sample_every < 0:
             raise InputError(f"--sample_every={self.sample_every} must not be negative.")
         if self.seed not in range(2**32):
             raise InputError(f"--seed={self.seed} must lie between 0 and {2**32 - 1}.")
-        for name in ("pixel_share", "average"):
+        for name in ("pixel_share", "average", "novelty"):
             if getattr(self, name) > 1:
                 raise InputError(f"--{name}={getattr(self, name)} is a part: give 1 at the most.")
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)} must be above 0.")
+        if self.pixel_square > 1 and not self.pixel_share:
+            raise InputError(
+                f"--pixel_square={self.pixel_square} compares pixels, and --pixel_share=0 gives "
+                "them no part: give a part too."
+            )
+        if self.output_range < 1:
+            raise InputError(
+                f"--output_range={self.output_range} leaves black and white out: give 1 or more."
+            )
         if not 0 <= self.adam_b1 < 1:
             raise InputError(f"--adam_b1={self.adam_b1} must be at least 0 and below 1.")
         for name in ("noise_schedule", "layout", "exclude", "at", "explore", "compare"):

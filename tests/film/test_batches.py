@@ -62,6 +62,21 @@ def test_stretches_are_the_array_of_their_numbers():
     assert len(batches.Stretches([])) == 0
 
 
+def test_shares_are_kept_to_within_one_frame_in_every_epoch():
+    every_T = np.arange(200)
+    shares_T = np.random.default_rng(0).dirichlet(np.full(200, 0.3))
+    drawn = [batches.order(3, epoch, 200, every_T, shares_T) for epoch in (0, 0, 1)]
+    counts = [np.bincount(order_T, minlength=200) for order_T in drawn]
+    for count_T in counts:
+        assert count_T.sum() == 200
+        assert (abs(count_T - 200 * shares_T) < 1).all()
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (counts[0] != counts[2]).any()  # which ones are rounded up changes
+    assert (np.diff(drawn[0]) == 0).mean() < 0.2  # and they come shuffled
+    even_T = batches.order(3, 0, 200, every_T, np.full(200, 1 / 200))
+    np.testing.assert_array_equal(even_T, batches.order(3, 0, 200, every_T))
+
+
 def test_shuffled_leaves_the_remainder_out():
     frames_THWC = np.arange(14, dtype=np.uint8).reshape(14, 1, 1, 1)
     drawn = list(batches.shuffled(frames_THWC, np.arange(14), 0, 2, 4))

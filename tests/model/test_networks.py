@@ -1,5 +1,7 @@
 """The networks against Tables 1 to 3."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -109,3 +111,15 @@ def test_encoder_outputs_are_bounded():
     mean_BZ, log_variance_BZ = encode(jax.random.key(0))
     assert 0.99 < float(jnp.abs(mean_BZ).max()) <= 1
     assert 0.495 < float(jnp.abs(log_variance_BZ).max()) <= 0.5
+
+
+def test_the_output_range_stretches_what_the_decoder_paints(small):
+    z_BZ = jnp.linspace(-1, 1, 4 * small.z_dim).reshape(4, small.z_dim)
+    params = {"params": train_state.create(small, jax.random.key(0)).params["decoder"]}
+    painted = []
+    for output_range in (1.0, 1.25):
+        config = dataclasses.replace(small, output_range=output_range)
+        decoder = networks.create(config)["decoder"]
+        painted.append(decoder.apply(params, z_BZ, train=True, mutable=["batch_stats"])[0])
+    assert float(jnp.abs(painted[0]).max()) > 0
+    chex.assert_trees_all_close(painted[1], 1.25 * painted[0], rtol=1e-6)

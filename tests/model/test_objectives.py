@@ -39,6 +39,19 @@ def test_learned_similarity_is_the_mean_of_the_layers_mean_squared_errors():
     np.testing.assert_allclose(objectives.learned_similarity(*as_jax), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("square", [1, 2, 4])
+def test_pixels_are_compared_by_means_of_squares(square):
+    x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
+    difference_BHWC = np.pad(x_BHWC - y_BHWC, ((0, 0), (0, 3), (0, 0), (0, 0)), mode="edge")
+    means = [
+        difference_BHWC[:, row : row + square, column : column + square].mean((1, 2))
+        for row in range(0, 5, square)
+        for column in range(0, 8, square)
+    ]
+    found = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), square)
+    np.testing.assert_allclose(found, np.square(means).mean(), rtol=1e-5)
+
+
 def test_adversarial_is_the_sum_of_three_floored_cross_entropies():
     random = np.random.default_rng(2)
     real, reconstructed, sampled = random.normal(size=(3, 5)) * 15

@@ -61,6 +61,21 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
     assert max(jax.tree.leaves(other)) > 1e-3
 
 
+def test_statistics_are_of_frames_as_often_as_they_were_learnt(small, state, frames_THWC):
+    """With novelty 1 a picture held for nine frames counts as three others of one frame do."""
+    pictures_THWC = 255 * (frames_THWC[:4] > 127).astype(np.uint8)  # so that none is like another
+    held_THWC = np.repeat(pictures_THWC, (9, 1, 1, 1), axis=0)
+
+    def first(config, film_THWC):  # the first batch norm, which batches do not change
+        found = running_statistics.estimate(config, state, film_THWC, np.arange(len(film_THWC)))
+        return found["encoder"]["stack"]["batch_norm_2"]
+
+    even = first(small, np.repeat(pictures_THWC, 3, axis=0))
+    novel = dataclasses.replace(small, novelty=1.0)
+    chex.assert_trees_all_close(first(novel, held_THWC), even, rtol=1e-3, atol=1e-6)
+    assert np.abs(first(small, held_THWC)["mean"] - even["mean"]).max() > 1e-3
+
+
 def test_statistics_are_kept_in_the_run_folder(small, state, statistics, frames_THWC, tmp_path):
     stored = running_statistics.stored(small, state, tmp_path, lambda: (frames_THWC, np.arange(10)))
     chex.assert_trees_all_close(stored, statistics)

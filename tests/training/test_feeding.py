@@ -50,6 +50,20 @@ def test_every_length_gives_the_shuffles_of_the_epochs(small, frames_THWC, place
     chex.assert_trees_all_equal(found, expected)
 
 
+def test_a_held_picture_is_learnt_as_often_as_one_of_a_frame(small, frames_THWC):
+    frames_THWC = 255 * (frames_THWC[:6] > 127).astype(np.uint8)  # so that none is like another
+    held_THWC = np.concatenate([np.repeat(frames_THWC[:1], 15, axis=0), frames_THWC[1:]])
+    config = dataclasses.replace(small, novelty=1.0)
+    drawn = [
+        frame_HWC.tobytes()
+        for *_, frames_BHWC in steps_of(feed(config, held_THWC).dispatches(0), config)
+        for frame_HWC in frames_BHWC
+    ]
+    counts = [drawn.count(frame_HWC.tobytes()) for frame_HWC in frames_THWC]
+    assert sum(counts) == 2 * 20  # as long as two epochs were
+    assert all(abs(count - 40 / 6) < 2 for count in counts)
+
+
 def test_dispatches_end_at_the_stops_and_with_the_epoch(small, frames_THWC):
     config = dataclasses.replace(small, steps_per_dispatch=9, batch_size=1, data_placement="device")
     counts = [dispatch.count for dispatch in feed(config, frames_THWC, 4, 0).dispatches(1)]

@@ -9,7 +9,9 @@ import numpy as np
 ROUNDS = 12  # with fewer, orders of a handful of frames are not all equally frequent
 
 
-def order(seed: int, epoch: int, count: int, place: np.ndarray) -> np.ndarray:
+def order(
+    seed: int, epoch: int, count: int, place: np.ndarray, shares_T: np.ndarray | None = None
+) -> np.ndarray:
     """Which of ``count`` frames have these places in the epoch's own shuffle F_r (4.5).
 
     A function of its arguments alone, so a resumed run needs nothing saved to go on in order, and
@@ -24,11 +26,14 @@ def order(seed: int, epoch: int, count: int, place: np.ndarray) -> np.ndarray:
       seed, epoch: choose the permutation.
       count: how many frames there are, up to 2^63.
       place: whole numbers below ``count``, of any shape.
+      shares_T: of the sum 1: each frame has its share of the places, rounded down or up by the
+        epoch's own chance. Default: each has one.
 
     Returns:
       Numbers below ``count``, int64, of the same shape.
     """
-    keys = np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
+    *keys, chance = np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS + 1, np.uint64)
+    keys = np.array(keys)
     bits = max(2, (count - 1).bit_length())
     halves = bits - bits // 2, bits // 2
     number = np.array(place, np.uint64).ravel()
@@ -37,7 +42,11 @@ def order(seed: int, epoch: int, count: int, place: np.ndarray) -> np.ndarray:
         passed = _through(number[beyond], keys, *map(np.uint64, halves))
         number[beyond] = passed
         beyond = beyond[passed >= count]
-    return number.astype(np.int64).reshape(np.shape(place))
+    number = number.astype(np.int64).reshape(np.shape(place))
+    if shares_T is None:
+        return number
+    ends_T = np.cumsum(shares_T)
+    return np.searchsorted(ends_T / ends_T[-1], (number + chance / 2**64) / count)
 
 
 def _through(number, keys, high_bits, low_bits):
@@ -88,6 +97,7 @@ def shuffled(
     seed: int,
     epoch: int,
     batch_size: int,
+    shares_T: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """An epoch's mini-batches in its shuffled order, uint8 ``[batch_size, H, W, C]``.
 
@@ -96,11 +106,12 @@ def shuffled(
       training_T: numbers of the frames to draw from.
       seed, epoch: choose the order.
       batch_size: frames in a mini-batch; what remains at the end is left for other epochs.
+      shares_T: as in ``order``.
     """
     count = len(training_T)
     for first in range(0, count - batch_size + 1, batch_size):
         place = np.arange(first, first + batch_size)
-        yield frames_THWC[training_T[order(seed, epoch, count, place)]]
+        yield frames_THWC[training_T[order(seed, epoch, count, place, shares_T)]]
 
 
 def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

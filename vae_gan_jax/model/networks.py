@@ -186,17 +186,21 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Dec (4.2.2, Table 2): a latent representation to a frame of ``height`` by ``width``."""
+    """Dec (4.2.2, Table 2): a latent representation to a frame of ``height`` by ``width``.
+
+    ``output_range`` is what the last layer's tanh is multiplied by.
+    """
 
     filters: int
     height: int
     width: int
+    output_range: float = 1.0
     folded: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, z_BZ, train: bool):
-        """Decodes latents ``[B, Z]`` to frames ``[B, H, W, 3]`` in (-1, 1)."""
+        """Decodes latents ``[B, Z]`` to frames ``[B, H, W, 3]`` within ``output_range`` of 0."""
         sizes = layer_sizes(self.height, self.width)
         features = [3] + [self.filters * 2**layer for layer in range(LAYERS)]
         (height, width), deepest = sizes[LAYERS], features[LAYERS]
@@ -215,7 +219,7 @@ class Decoder(nn.Module):
                 dtype=self.dtype,
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
-        x_BHWC = nn.tanh(_at_least_float32(x_BHWC))
+        x_BHWC = self.output_range * nn.tanh(_at_least_float32(x_BHWC))
         chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
         return x_BHWC
 
@@ -263,9 +267,9 @@ def create(config, folded: bool = False) -> dict[str, nn.Module]:
         first_batch_norm=config.first_batch_norm,
         dtype=dtype,
     )
-    size = dict(height=config.height, width=config.width)
+    picture = dict(height=config.height, width=config.width, output_range=config.output_range)
     return {
         "encoder": Encoder(z_dim=config.z_dim, folded=folded, **stack),
-        "decoder": Decoder(filters=config.filters, folded=folded, dtype=dtype, **size),
+        "decoder": Decoder(filters=config.filters, folded=folded, dtype=dtype, **picture),
         "discriminator": Discriminator(**stack),
     }

@@ -32,6 +32,20 @@ def squared_error(real_BHWF, reconstructed_BHWF):
     return jnp.mean(jnp.square(difference_BHWF))
 
 
+def pixel_error(x_BHWC, reconstructed_BHWC, square: int):
+    """The squared error of means over squares of so many pixels a side; 1: of pixels.
+
+    What varies within a square is left to the other objectives. Where a last square reaches over
+    the frame's edge, the last row or column counts for what is missing.
+    """
+    batch, height, width, channels = x_BHWC.shape
+    rows, columns = -(-height // square), -(-width // square)
+    missing = ((0, 0), (0, rows * square - height), (0, columns * square - width), (0, 0))
+    difference_BHWC = jnp.pad(x_BHWC - reconstructed_BHWC, missing, mode="edge")
+    squares = difference_BHWC.reshape(batch, rows, square, columns, square, channels)
+    return jnp.mean(jnp.square(squares.mean((2, 4))))
+
+
 def learned_similarity(real_activations, reconstructed_activations):
     """L_like of eq. 4.11: squared error of the discriminator's activations, the layers' mean.
 

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vae_gan_jax import whole_file
 from vae_gan_jax.config import Config
-from vae_gan_jax.film import batches
+from vae_gan_jax.film import batches, novelty
 from vae_gan_jax.model import autoencoder, networks
 from vae_gan_jax.training import processes
 from vae_gan_jax.training.train_state import TrainState
@@ -54,7 +54,7 @@ def estimate(
     """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
 
     The moving averages of training lag behind the weights and hold the noise of the schedule; these
-    do neither. Mini-batches are shuffled as in training, 100 of them or as many as the film has.
+    do neither. Mini-batches are drawn as in training, 100 of them or as many as the film has.
 
     Args:
       config: the settings of the run.
@@ -66,7 +66,12 @@ def estimate(
       ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
     """
     shuffled = batches.shuffled(
-        frames_THWC, training_T, config.seed, config.epochs, config.batch_size
+        frames_THWC,
+        training_T,
+        config.seed,
+        config.epochs,
+        config.batch_size,
+        shares_T=novelty.shares(frames_THWC, training_T, config.novelty),
     )
     return _pooled(
         _batch_statistics(config, state.shown, state.batch_stats, frames_BHWC)

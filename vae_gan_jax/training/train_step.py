@@ -99,7 +99,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         learned = objectives.learned_similarity(real_activations, activations)
         if not config.pixel_share:
             return learned
-        pixels = objectives.squared_error(x_BHWC, reconstructed_BHWC)
+        pixels = objectives.pixel_error(x_BHWC, reconstructed_BHWC, config.pixel_square)
         return (1 - config.pixel_share) * learned + config.pixel_share * pixels
 
     similarity, similarity_pullback = jax.vjp(compare, activations, reconstructed_BHWC)
