@@ -63,14 +63,18 @@ CANDIDATES |= {
         "pixels 0.95, rate 5e-4": ["--pixel_share=0.95", "--learning_rate=5e-4"],
     }.items()
 }
-# Frames by novelty, pixels as means of squares, black within the decoder's reach.
+# Frames by novelty, black within the decoder's reach; pixels as means of squares.
 NOVEL = [*TOGETHER, "--novelty=0.5", "--output_range=1.25"]
 SQUARES = ["--pixel_share=0.95", "--pixel_square=2"]
-BEST = "best.flags"
+SQUARED = "KL 0.01, average 0.1, pixels 0.95 in squares 2"
 CANDIDATES |= {
-    BEST: ([*NOVEL, *SQUARES], "what pays, together"),
-    f"{BEST} without novelty": ([*TOGETHER, *SQUARES, "--output_range=1.25"], "what it brings"),
-    f"{BEST} with output range 1": ([*TOGETHER, *SQUARES, "--novelty=0.5"], "what 1.25 brings"),
+    "best.flags": ([*NOVEL, "--pixel_share=0.75", "--learning_rate=3e-4"], "what pays, together"),
+    f"{SQUARED}, novelty 0.5, output range 1.25": ([*NOVEL, *SQUARES], "movement before calm"),
+    f"{SQUARED}, output range 1.25": (
+        [*TOGETHER, *SQUARES, "--output_range=1.25"],
+        "what novelty brings",
+    ),
+    f"{SQUARED}, novelty 0.5": ([*TOGETHER, *SQUARES, "--novelty=0.5"], "what the range brings"),
 }
 # Key in the measures, column, decimals.
 COLUMNS = (
