@@ -165,9 +165,8 @@ def _part(mode: str) -> None:
 
 def _texts(given: dict) -> dict[str, str]:
     """The settings that all processes must have alike, as texts by name."""
-    fields = {field.name: field for field in dataclasses.fields(Config)}
     return {
-        name: config_lib.to_text(fields[name], value)
+        name: config_lib.to_text(run_folder.FIELDS[name], value)
         for name, value in given.items()
         if name != "frames_dir"  # which may be each machine's own
     }

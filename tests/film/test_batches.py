@@ -65,7 +65,7 @@ def test_stretches_are_the_array_of_their_numbers():
 def test_shares_are_kept_to_within_one_frame_in_every_epoch():
     every_T = np.arange(200)
     shares_T = np.random.default_rng(0).dirichlet(np.full(200, 0.3))
-    drawn = [batches.order(3, epoch, 200, every_T, shares_T) for epoch in (0, 0, 1)]
+    drawn = [batches.order(3, epoch, 200, every_T, batches.ends(shares_T)) for epoch in (0, 0, 1)]
     counts = [np.bincount(order_T, minlength=200) for order_T in drawn]
     for count_T in counts:
         assert count_T.sum() == 200
@@ -73,7 +73,7 @@ def test_shares_are_kept_to_within_one_frame_in_every_epoch():
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (counts[0] != counts[2]).any()  # which ones are rounded up changes
     assert (np.diff(drawn[0]) == 0).mean() < 0.2  # and they come shuffled
-    even_T = batches.order(3, 0, 200, every_T, np.full(200, 1 / 200))
+    even_T = batches.order(3, 0, 200, every_T, batches.ends(np.full(200, 1 / 200)))
     np.testing.assert_array_equal(even_T, batches.order(3, 0, 200, every_T))
 
 

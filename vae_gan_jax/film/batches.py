@@ -10,7 +10,7 @@ ROUNDS = 12  # with fewer, orders of a handful of frames are not all equally fre
 
 
 def order(
-    seed: int, epoch: int, count: int, place: np.ndarray, shares_T: np.ndarray | None = None
+    seed: int, epoch: int, count: int, place: np.ndarray, ends_T: np.ndarray | None = None
 ) -> np.ndarray:
     """Which of ``count`` frames have these places in the epoch's own shuffle F_r (4.5).
 
@@ -26,8 +26,8 @@ def order(
       seed, epoch: choose the permutation.
       count: how many frames there are, up to 2^63.
       place: whole numbers below ``count``, of any shape.
-      shares_T: of the sum 1: each frame has its share of the places, rounded down or up by the
-        epoch's own chance. Default: each has one.
+      ends_T: of the frames' shares, one after the other, as ``ends`` has them: each frame has its
+        share of the places, rounded down or up by the epoch's own chance. Default: each has one.
 
     Returns:
       Numbers below ``count``, int64, of the same shape.
@@ -43,10 +43,17 @@ def order(
         number[beyond] = passed
         beyond = beyond[passed >= count]
     number = number.astype(np.int64).reshape(np.shape(place))
-    if shares_T is None:
+    if ends_T is None:
         return number
+    return np.searchsorted(ends_T, (number + chance / 2**64) / count)
+
+
+def ends(shares_T: np.ndarray | None) -> np.ndarray | None:
+    """Where each of the shares ends if they lie one after the other from 0 to 1."""
+    if shares_T is None:
+        return None
     ends_T = np.cumsum(shares_T)
-    return np.searchsorted(ends_T / ends_T[-1], (number + chance / 2**64) / count)
+    return ends_T / ends_T[-1]
 
 
 def _through(number, keys, high_bits, low_bits):
@@ -106,12 +113,12 @@ def shuffled(
       training_T: numbers of the frames to draw from.
       seed, epoch: choose the order.
       batch_size: frames in a mini-batch; what remains at the end is left for other epochs.
-      shares_T: as in ``order``.
+      shares_T: of the sum 1, how often each frame comes; default: all alike.
     """
-    count = len(training_T)
+    count, ends_T = len(training_T), ends(shares_T)
     for first in range(0, count - batch_size + 1, batch_size):
         place = np.arange(first, first + batch_size)
-        yield frames_THWC[training_T[order(seed, epoch, count, place, shares_T)]]
+        yield frames_THWC[training_T[order(seed, epoch, count, place, ends_T)]]
 
 
 def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

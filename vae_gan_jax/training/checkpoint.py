@@ -179,30 +179,29 @@ class Checkpoints:
         Raises:
           InputError: there is none that is sound, or it holds networks of another configuration.
         """
-        candidate, damaged = (0, {}) if processes.index() else self._newest_sound(step)
+        candidate, damaged = (0, {}) if processes.index() else self._sound(step)
         candidate = processes.of_first(candidate)
-        found = self._read(candidate, state)
+        found = self.read(candidate, state)
         for newer, what in damaged.items():
             aside = _free_name(self.folder / f"{newer}{ASIDE}")
             (self.folder / str(newer)).rename(aside)
             logger.warning("%s: set aside as %s, step %d is used", what, aside, candidate)
         return found
 
-    def _newest_sound(self, step: int | None) -> tuple[int, dict[int, str]]:
+    def _sound(self, step: int | None) -> tuple[int, dict[int, str]]:
         """The step to restore, and what is wrong with each newer one; raises as ``restore``."""
-        damages = {}
-        for candidate in self.steps[::-1] if step is None else [step]:
-            what = damage(self.folder / str(candidate))
-            if what is None:
-                return candidate, damages
-            damages[candidate] = what
-        told = "; ".join(damages.values()) or "there is none"
-        raise InputError(
-            f"no checkpoint in {self.folder} can be used: {told}: put a sound copy there, or "
-            "delete the folder to learn anew."
-        )
+        steps = self.steps if step is None else [step]
+        sound, damages = newest_sound(self.folder, steps)
+        if sound is None:
+            told = "; ".join(damages.values()) or "there is none"
+            raise InputError(
+                f"no checkpoint in {self.folder} can be used: {told}: put a sound copy there, or "
+                "delete the folder to learn anew."
+            )
+        return sound, damages
 
-    def _read(self, step: int, state: train_state.TrainState) -> train_state.TrainState:
+    def read(self, step: int, state: train_state.TrainState) -> train_state.TrainState:
+        """As ``restore`` of a step that is known to be sound."""
         folder = self.folder / str(step)
         saved = self._checkpointer.metadata(folder).item_metadata.tree
         if _shapes(saved) != _shapes(state):
@@ -233,6 +232,25 @@ def steps(run_dir: str | Path) -> list[int]:
     folder = Path(run_dir).absolute() / FOLDER
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())
+
+
+def newest_sound(folder: Path, steps: list[int]) -> tuple[int | None, dict[int, str]]:
+    """The newest of these checkpoints that agrees with its checksums, ``None`` if none does.
+
+    Args:
+      folder: of the checkpoints.
+      steps: which, ascending.
+
+    Returns:
+      Its step, and what is wrong with each newer one, the newest first.
+    """
+    damages = {}
+    for step in reversed(steps):
+        what = damage(folder / str(step))
+        if what is None:
+            return step, damages
+        damages[step] = what
+    return None, damages
 
 
 def damage(folder: Path) -> str | None:

@@ -80,7 +80,7 @@ class Feed:
     def __init__(self, config: Config, frames_THWC, training_T, stops: tuple[int, ...]):
         self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
         self._steps_per_epoch = config.steps_per_epoch(len(training_T))
-        self._shares_T = novelty.shares(frames_THWC, training_T, config.novelty)
+        self._ends_T = batches.ends(novelty.shares(frames_THWC, training_T, config.novelty))
         self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
         self._steps = min(devices.steps_per_dispatch(config), *self._stops)
         self._resident_THWC = None
@@ -106,7 +106,7 @@ class Feed:
             for first, count in self._lengths(batch, epoch):
                 place = np.arange(first * config.batch_size, (first + count) * config.batch_size)
                 chosen = self._training_T[
-                    batches.order(config.seed, epoch, len(self._training_T), place, self._shares_T)
+                    batches.order(config.seed, epoch, len(self._training_T), place, self._ends_T)
                 ]
                 yield self._dispatch(epoch, count, noise_std, chosen)
                 step += count

@@ -48,7 +48,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
         like_theirs = fresh.replace(average=weights if theirs.average else {})
-        found = checkpoints.restore(like_theirs, step)
+        found = checkpoints.read(step, like_theirs)
     average = found.average or {name: found.params[name] for name in weights}
     logger.info("beginning with the networks of %s at step %d", other, step)
     return fresh.replace(
@@ -87,13 +87,12 @@ def _settings(config: Config) -> Config:
 
 def _newest_sound(run: Path) -> int:
     """The step of a run's newest checkpoint that agrees with its checksums; none is set aside."""
-    damages = []
-    for step in reversed(checkpoint.steps(run)):
-        what = checkpoint.damage(run / checkpoint.FOLDER / str(step))
-        if what is None:
-            return step
-        damages.append(what)
+    step, damages = checkpoint.newest_sound(run / checkpoint.FOLDER, checkpoint.steps(run))
+    if step is None:
+        told = "; ".join(damages.values())
+        raise InputError(
+            f"no checkpoint in {run} can be used: {told}: give --init_from another run."
+        )
+    for what in damages.values():
         logger.warning("%s: an older one is looked for", what)
-    raise InputError(
-        f"no checkpoint in {run} can be used: {'; '.join(damages)}: give --init_from another run."
-    )
+    return step
