@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from fractions import Fraction
 from pathlib import Path
 
 import jax
@@ -49,28 +48,18 @@ def frames_THWC(small) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def film(make_film) -> Path:
+def film(tmp_path_factory) -> Path:
     """A film of 26 frames, 64x36 at 24000/1001 frames a second, with a tone."""
-    return make_film("film.mp4", 26, "64x36", "24000/1001")
-
-
-@pytest.fixture(scope="session")
-def make_film(tmp_path_factory):
-    """Makes a film with a tone: ``make_film(name, frames, size, rate)`` gives its path."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    def make(name: str, frames: int, size: str, rate: str) -> Path:
-        path = tmp_path_factory.mktemp("films") / name
-        subprocess.run(
-            [
-                get_ffmpeg_exe(), "-v", "error",
-                "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}",
-                "-f", "lavfi", "-i", "sine=frequency=330",
-                "-frames:v", str(frames), "-t", f"{float(frames / Fraction(rate)):.4f}",
-                "-pix_fmt", "yuv420p", str(path),
-            ],
-            check=True,
-        )  # fmt: skip
-        return path
-
-    return make
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    subprocess.run(
+        [
+            get_ffmpeg_exe(), "-v", "error",
+            "-f", "lavfi", "-i", "testsrc2=size=64x36:rate=24000/1001",
+            "-f", "lavfi", "-i", "sine=frequency=330",
+            "-frames:v", "26", "-t", "1.0844", "-pix_fmt", "yuv420p", str(path),
+        ],
+        check=True,
+    )  # fmt: skip
+    return path

@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 
 from vae_gan_jax import run_folder
 from vae_gan_jax.config import Config
@@ -127,9 +128,19 @@ def test_the_first_process_does_the_rest_alone(alike):
 
 
 @pytest.fixture(scope="module")
-def long_film(make_film):
+def long_film(tmp_path_factory):
     """A film of 2,100 frames with sound: two parts and something more."""
-    return make_film("long.mp4", 2100, "32x32", "24")
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    subprocess.run(
+        [
+            get_ffmpeg_exe(), "-v", "error",
+            "-f", "lavfi", "-i", "testsrc2=size=32x32:rate=24",
+            "-f", "lavfi", "-i", "sine=frequency=330",
+            "-frames:v", "2100", "-t", "87.5", "-pix_fmt", "yuv420p", str(path),
+        ],
+        check=True,
+    )  # fmt: skip
+    return path
 
 
 def test_a_shared_reconstruction_is_the_film_that_one_process_makes(alike, long_film, tmp_path):
