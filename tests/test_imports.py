@@ -8,15 +8,24 @@ MAY_IMPORT = {
     "whole_file": set(),
     "signals": set(),
     "flag_text": set(),
-    "config": {"flag_text"},
-    "run_folder": {"config", "whole_file"},
-    "film": {"film", "config"},
+    "bucket": {"flag_text"},
+    "config": {"flag_text", "bucket"},
+    "run_folder": {"config", "whole_file", "bucket"},
+    "run_lease": {"flag_text", "bucket"},
+    "run_mirror": {"run_lease", "run_folder", "config", "whole_file", "bucket"},
+    "film": {"film", "config", "whole_file", "bucket"},
     "model": {"model", "config"},
-    "training": {"run_folder", "whole_file", "signals", "training", "film", "model", "config"},
-    "output": {"whole_file", "output", "training", "film", "model", "config"},
-    "opened_run": {"run_folder", "output", "film", "config"},
-    "modes": {"opened_run", "whole_file", "run_folder", "output", "training", "film", "config"},
-    "main": {"modes", "signals", "run_folder", "training", "config"},
+    "training": {
+        *("run_mirror", "run_folder", "whole_file", "bucket"),
+        *("signals", "training", "film", "model", "config"),
+    },
+    "output": {"whole_file", "bucket", "output", "training", "film", "model", "config"},
+    "opened_run": {"run_folder", "bucket", "output", "film", "config"},
+    "modes": {
+        *("opened_run", "run_folder", "whole_file", "bucket"),
+        *("output", "training", "film", "config"),
+    },
+    "main": {"modes", "signals", "run_mirror", "run_folder", "bucket", "training", "config"},
 }
 
 

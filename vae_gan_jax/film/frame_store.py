@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vae_gan_jax import bucket
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.batches import Stretches
 from vae_gan_jax.film.frames_file import FRAMES, VERSION, date, read_manifest, sha256
@@ -158,7 +159,7 @@ def open_store(
 
 def name_for(films: Sequence[str | os.PathLike], framing: Framing) -> str:
     """A folder's name for the frames of these films under these settings, among those of others."""
-    asked = [[os.path.abspath(film) for film in films], settings_of(framing)]
+    asked = [[bucket.address(film) for film in films], settings_of(framing)]
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     stem = os.path.splitext(os.path.basename(os.path.abspath(films[0])))[0]
     return f"{stem}_{framing.width}x{framing.height}_{digest[:12]}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import tqdm
 
+from vae_gan_jax import bucket
 from vae_gan_jax.film.batches import prefetch
 from vae_gan_jax.film.framing import Framing, filter_chain
 from vae_gan_jax.film.probe import Probe
@@ -148,7 +149,7 @@ def date(film: Probe) -> dict[str, Any]:
     """What tells at a glance whether a film may have changed."""
     status = [os.stat(name) for name in film.files]
     return {
-        "path": os.path.abspath(film.path),
+        "path": bucket.address(film.path),
         "size": sum(file.st_size for file in status),
         "changed": max(file.st_mtime_ns for file in status),
     }

@@ -29,6 +29,7 @@ def prepare(
     strict: bool = False,
     share: tuple[int, int] = (0, 1),
     barrier: Callable[[str], None] = lambda name: None,
+    exchange: Callable[[bool], None] = lambda made: None,
 ) -> FrameStore:
     """Decodes films into a store, or opens the one in ``folder`` that was made from the same.
 
@@ -47,6 +48,8 @@ def prepare(
       strict: refuse damaged films.
       share: the number of this process, from 0, and how many there are.
       barrier: returns when all processes have called it with the same name.
+      exchange: called when the first process has made the store: by it with True, to give it to the
+        others, then by these with False, to have it.
 
     Raises:
       InputError: a film cannot be used, or the disk is too small.
@@ -58,6 +61,7 @@ def prepare(
     first, end = (-(-len(films) * i // processes) for i in (index, index + 1))
     if not index:
         store = _make(films, folder, framing, exclude, strict, end, barrier)
+        exchange(True)
         barrier("the frames are there")
         return store
     barrier("films can be decoded")
@@ -66,6 +70,7 @@ def prepare(
             _decode_part(films, number, folder, framing, strict)
     barrier("the films are decoded")
     barrier("the frames are there")
+    exchange(False)
     with contextlib.suppress(InputError):
         return open_store(folder, exclude)
     return prepare(films, folder, framing, exclude, strict=strict)

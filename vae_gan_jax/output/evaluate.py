@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax import whole_file
+from vae_gan_jax import bucket, whole_file
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import video
 from vae_gan_jax.output import measure_plot, measures, reconstruct, shots, summary
@@ -131,7 +131,7 @@ def evaluate(model: Trained, source: str, name: str, framing: video.Framing) -> 
     result = {
         "version": VERSION,
         "name": name,
-        "source": os.path.abspath(source),
+        "source": bucket.address(source),
         "film": config.film,
         "step": model.step,
         "rate": float(film.rate),

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from vae_gan_jax import whole_file
+from vae_gan_jax import bucket, whole_file
 from vae_gan_jax.config import Config, InputError, to_text
 from vae_gan_jax.output import report_curves, report_film, report_measures, report_pictures
 from vae_gan_jax.output.report_film import data_uri
@@ -104,7 +104,7 @@ def write(config: Config, made: dict[str, dict[str, Any]], again: bool = True) -
             if section.html
         ),
         sections="".join(_section(section) for section in sections if section.html),
-        missing=_missing(sections, config.run_dir),
+        missing=_missing(sections, bucket.told(config.run_dir)),
         style=(PAGE / "style.css").read_text(),
         script=(PAGE / "page.js").read_text(),
     )
@@ -227,7 +227,7 @@ def _settings(config: Config) -> str:
     rows, flags = [], []
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        text = to_text(field, value)
+        text = bucket.told(to_text(field, value))
         flags.append(f"--{field.name}={text}")
         if value != field.default and field.name != "run_dir":
             rows.append(
@@ -235,7 +235,7 @@ def _settings(config: Config) -> str:
                 f'<span class="note">{escape(field.metadata["help"])}</span></th>'
                 f"<td><code>{escape(text)}</code></td></tr>"
             )
-    flagfile = shlex.quote(os.path.join(config.run_dir, "flags.txt"))
+    flagfile = shlex.quote(os.path.join(bucket.told(config.run_dir), "flags.txt"))
     command = f"{COMMAND} --flagfile={flagfile} --run_dir=runs/again"
     return (
         f"<p>The same run again, in a folder of its own:</p><pre><code>{escape(command)}</code>"

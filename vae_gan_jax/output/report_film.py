@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from vae_gan_jax import bucket
 from vae_gan_jax.config import Config, InputError, from_text
 from vae_gan_jax.film import ffmpeg, stills, video
 from vae_gan_jax.film.encode import TAGS, TO_BT709
@@ -138,7 +139,7 @@ def _pair(config: Config, path: Path, made_from: dict[str, Any]) -> Pair:
     elif round(film.height / height) == 2:
         layout = "stacked"
     stem = path.stem if layout == "output" else path.stem.removesuffix(f"_{layout}")
-    source = made_from["source"]
+    source = bucket.local(made_from["source"])
     if stills.are_stills(source):
         there = os.path.isdir(source) or bool(glob.glob(source))
     else:
