@@ -37,7 +37,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import frame_store
 from vae_gan_jax.model import autoencoder, objectives
-from vae_gan_jax.training import checkpoint, loop, train_state, train_step
+from vae_gan_jax.training import checkpoint, checkpoint_place, loop, train_state, train_step
 
 PROJECT = Path(__file__).parent.parent
 FRAMES, SECONDS = 240, 10
@@ -368,7 +368,7 @@ def damages(proving: Proving, times: int) -> Iterator[tuple[str, list[str]]]:
         told.messages.clear()
         with checkpoint.Checkpoints(run) as checkpoints:
             found = digest(checkpoints.restore(blank))
-        aside = (run / "checkpoints" / f"{newest}{checkpoint.ASIDE}").is_dir()
+        aside = (run / "checkpoints" / f"{newest}{checkpoint_place.ASIDE}").is_dir()
         seen = bool(told.messages) and str(file) in told.messages[0] and aside
         survived = found == sound[older] if seen else found == sound[newest]
         yield f"file of a checkpoint: {name}", [] if survived else [f"silent: {file}"]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vae_gan_jax import whole_file
+from vae_gan_jax import bucket, whole_file
 from vae_gan_jax.config import Config, InputError, from_text, to_text
 
 FLAGS_FILE, LOG_FILE, FRAMES, FILMS = "flags.txt", "log.txt", "frames", "films"
@@ -31,8 +31,10 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / FLAGS_FILE
     if not path.exists():
-        # A full disk may have left the log alone.
-        if run_dir.exists() and any(path.name != LOG_FILE for path in run_dir.iterdir()):
+        # A full disk may have left the log alone. In the place of a run in a bucket there may be
+        # frames: whether that is a run is seen there.
+        apart = bucket.is_remote(bucket.address(run_dir)) or not run_dir.exists()
+        if not apart and any(path.name != LOG_FILE for path in run_dir.iterdir()):
             raise InputError(f"{run_dir} is no run folder, it has no {FLAGS_FILE}: give another.")
         return {}
     settings = {}
@@ -45,6 +47,7 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
 
 def record_settings(run_dir: Path, config: Config) -> None:
     """Writes every setting as a flagfile, whole or not at all."""
+    config = dataclasses.replace(config, run_dir=bucket.told(config.run_dir))
     lines = [
         f"--{name}={to_text(field, getattr(config, name))}\n" for name, field in FIELDS.items()
     ]
@@ -83,9 +86,9 @@ def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> 
     for name in sorted(fixed & given.keys() & recorded.keys()):
         old, new = recorded[name], given[name]
         if name == "film":
-            same = _absolute(old) == _absolute(new)
+            same = _addresses(old) == _addresses(new)
         elif name == "init_from":
-            same = bool(old) == bool(new) and os.path.abspath(old) == os.path.abspath(new)
+            same = bool(old) == bool(new) and bucket.address(old) == bucket.address(new)
         elif name == "noise_schedule":
             same = new[: len(old)] == old
         else:
@@ -99,8 +102,8 @@ def resolve(given: dict[str, Any], recorded: dict[str, Any], learning: bool) -> 
     return Config(**(inherited | given))
 
 
-def _absolute(films: str) -> list[str]:
-    return [os.path.abspath(film) for film in split_films(films)]
+def _addresses(films: str) -> list[str]:
+    return [bucket.address(film) for film in split_films(films)]
 
 
 def split_films(films: str) -> list[str]:
@@ -111,19 +114,19 @@ def split_films(films: str) -> list[str]:
 
 
 def learnt_films(config: Config) -> list[str]:
-    """Paths of the films to learn; the demo film lies in the run folder."""
+    """Paths of the films to learn, on this machine; the demo film lies in the run folder."""
     if config.film == DEMO:
         return [os.path.join(config.run_dir, DEMO_FILM)]
-    return split_films(config.film)
+    return [bucket.local(film) for film in split_films(config.film)]
 
 
 def sources(config: Config) -> list[str]:
-    """Paths of the films to reconstruct.
+    """Paths of the films to reconstruct, on this machine.
 
     Raises:
       InputError: there are none, or several that would be written to one file.
     """
-    films = split_films(config.source) or learnt_films(config)
+    films = [bucket.local(film) for film in split_films(config.source)] or learnt_films(config)
     if not films:
         raise InputError("--source is missing: give the film to reconstruct.")
     for name in ("output", "frames_out"):
@@ -181,6 +184,9 @@ def changed(run_dir: Path) -> InputError:
 
 class _LogFile(logging.FileHandler):
     """The log, which a full disk stops, but nothing else with it."""
+
+    def format(self, record):
+        return bucket.told(super().format(record))
 
     def handleError(self, record):
         pass

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
 from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
@@ -162,7 +163,7 @@ def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
 
     with Checkpoints(run_dir) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint.whole_file, "write", full)
+            patch.setattr(whole_file, "write", full)
             checkpoints.save(at(state, 4))
             checkpoints.wait()
         assert "step 4 cannot be written" in caplog.text
@@ -172,7 +173,7 @@ def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
         checkpoints.save(at(state, 5))
     chex.assert_trees_all_equal(restored(run_dir, state), at(state, 5))
     with Checkpoints(run_dir, strict=True) as checkpoints:
-        monkeypatch.setattr(checkpoint.whole_file, "write", full)
+        monkeypatch.setattr(whole_file, "write", full)
         checkpoints.save(at(state, 6))
         with pytest.raises(InputError, match="step 6 cannot be written"):
             checkpoints.wait()

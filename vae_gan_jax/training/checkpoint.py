@@ -1,10 +1,10 @@
 """Checkpoints of a run: the whole training state, whole or not at all, checked when read."""
 
+import contextlib
 import errno
 import json
 import logging
 import os
-import shutil
 import textwrap
 import zlib
 from pathlib import Path
@@ -12,30 +12,38 @@ from pathlib import Path
 import jax
 import orbax.checkpoint as ocp
 
-from vae_gan_jax import whole_file
+from vae_gan_jax import bucket
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import processes, train_state
+from vae_gan_jax.training import checkpoint_place, processes, train_state
+from vae_gan_jax.training.checkpoint_place import COMMIT, InBucket, OnDisk
 
-FOLDER = "checkpoints"
 CHECKSUMS = "checksums.json"
 # What orbax writes after all else: it tells when, and the state is not read from it.
-UNCHECKED = ("_CHECKPOINT_METADATA", "commit_success.txt")
+UNCHECKED = ("_CHECKPOINT_METADATA", COMMIT)
 VERSION = 1  # of what a checkpoint holds
-ASIDE = ".damaged"  # ends the name of a checkpoint that was set aside
 LATEST = 2  # how many are kept besides those of whole epochs
 BLOCK = 8 << 20  # bytes of a file read at a time
+# tensorstore's patience with a bucket that does not answer: that of gcsfs. By itself it would ask
+# 32 times, and training wait for a quarter of an hour.
+BUCKET_RETRIES = {"max_retries": 5, "initial_delay": "1s", "max_delay": "16s"}
+BUCKET_SILENCE = {
+    "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS": f"{bucket.CONNECT:.0f}",
+    "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": f"{bucket.SILENCE:.0f}",
+    "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+}
 
 logger = logging.getLogger(__name__)
 
 
 class _Handler(ocp.StandardCheckpointHandler):
-    """Orbax's own, which adds the checksums of all files before the checkpoint gets its name."""
+    """Orbax's own, which adds the checksums of all files before the checkpoint is one."""
 
     def finalize(self, directory):
         super().finalize(directory)
-        folder = Path(directory)
-        content = json.dumps({"version": VERSION, "files": _checksums(folder)}, indent=0)
-        whole_file.write(folder / CHECKSUMS, f"{zlib.crc32(content.encode()):08x}\n{content}")
+        place = checkpoint_place.at(directory.parent)
+        sums = _checksums(place.files(directory))
+        content = json.dumps({"version": VERSION, "files": sums}, indent=0)
+        place.seal(directory, CHECKSUMS, f"{zlib.crc32(content.encode()):08x}\n{content}")
 
 
 @ocp.args.register_with_handler(_Handler, for_save=True)
@@ -49,7 +57,7 @@ class _Restore(ocp.args.StandardRestore):
 
 
 class Checkpoints:
-    """The checkpoints of a run folder, each named by its step; a context manager.
+    """The checkpoints of a run, each named by its step; a context manager.
 
     Saving goes on in the background; leaving the context waits for it. Several processes save and
     restore together, and the first one says which step. The latest two are kept, and
@@ -69,7 +77,10 @@ class Checkpoints:
         keep_epochs: int | None = None,
         strict: bool = False,
     ):
-        self.folder = Path(run_dir).absolute() / FOLDER
+        self._place = checkpoint_place.of(run_dir)
+        self.folder = self._place.path
+        if bucket.is_remote(self.folder):
+            _be_less_patient()
         self._steps_per_epoch, self._keep_epochs = steps_per_epoch, keep_epochs
         self._strict = strict
         # Folders are made at once: where that fails behind its back, orbax waits for minutes.
@@ -87,12 +98,7 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, ascending; whether they are sound is not said."""
-        return steps(self.folder.parent)
-
-    @property
-    def latest_step(self) -> int | None:
-        """The step of the newest complete checkpoint, ``None`` where there is none."""
-        return max(self.steps, default=None)
+        return self._place.steps()
 
     def save(self, state: train_state.TrainState) -> None:
         """Saves the state under its step, unless that is there already.
@@ -105,24 +111,32 @@ class Checkpoints:
             run's folder is gone.
         """
         self.wait()
-        step = int(jax.device_get(state.step))
-        if processes.of_first(step in self.steps):
-            return
-        self._saving = step
+        self._saving = step = int(jax.device_get(state.step))
+        self._hindrance: Exception | None = None
         try:
-            if processes.of_first(self._lacks_room(state)):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if processes.of_first(self._is_saved(state)):
+                return
+            if processes.of_first(self._hindrance is not None):
+                raise self._hindrance or OSError("by the first process's word")
             self._checkpointer.save(self.folder / str(step), args=_Save(_parts(state)))
         except Exception as error:
             self._tell_failure(error)
 
-    def _lacks_room(self, state) -> bool:
-        """Whether the disk is too full for this state; makes the folder, in the first process."""
+    def _is_saved(self, state) -> bool:
+        """Whether the state is there; if not, all is made ready for it, or is hindered.
+
+        The first process alone looks.
+        """
         if processes.index():
             return False
-        self.folder.mkdir(exist_ok=True)
-        free = shutil.disk_usage(self.folder).free
-        return sum(leaf.nbytes for leaf in jax.tree.leaves(state)) > free
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        try:
+            if self._saving in self.steps:
+                return True
+            self._place.make_ready(self._saving, size)
+        except (OSError, InputError) as error:
+            self._hindrance = error
+        return False
 
     def wait(self) -> None:
         """Waits until what is being saved is saved; raises as ``save`` does."""
@@ -130,39 +144,34 @@ class Checkpoints:
             self._checkpointer.wait_until_finished()
         except Exception as error:
             self._tell_failure(error)
-        self._saving = None
-        self._forget_old()
+        if self._saving is not None:
+            self._saving = None
+            self._forget_old()
 
     def _tell_failure(self, error: Exception) -> None:
         step, self._saving = self._saving, None
         if processes.index() == 0:
-            for unfinished in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished, ignore_errors=True)  # makes room again
+            self._place.remove_failed(step)
         sentence = f"the checkpoint at step {step} cannot be written in {self.folder}"
         reason = os.strerror(errno.ENOSPC)
         if reason not in str(error):
             reason = textwrap.shorten(str(error) or repr(error), 200)  # orbax's run to pages
-        if not self.folder.parent.is_dir():
+        if self._place.is_gone():
             raise InputError(f"{self.folder.parent} is gone, the run cannot go on.") from error
         if self._strict:
-            raise InputError(f"{sentence} ({reason}): make room, then go on.") from error
-        latest = self.latest_step
-        kept = "there is none yet" if latest is None else f"the newest one is of step {latest}"
+            remedy = self._place.remedy
+            raise InputError(f"{sentence} ({reason}): {remedy}, then go on.") from error
+        kept = self._place.newest()
         logger.warning("%s (%s): training goes on, %s", sentence, reason, kept)
 
     def _forget_old(self) -> None:
-        """Deletes what is no longer kept, and what an interruption left unfinished."""
+        """Deletes what is no longer kept; in a bucket, what an interruption left unfinished too."""
         if self._keep_epochs is None or processes.index():
             return
-        for pattern in ("*.orbax-checkpoint-tmp*", "*.deleted"):
-            for unfinished in self.folder.glob(pattern):
-                shutil.rmtree(unfinished, ignore_errors=True)
-        steps = self.steps
-        whole = [step for step in steps if step % self._steps_per_epoch == 0]
-        for step in set(steps) - set(steps[-LATEST:]) - set(whole[-self._keep_epochs :]):
-            going = self.folder / f"{step}.deleted"  # at once no checkpoint any more
-            (self.folder / str(step)).rename(going)
-            shutil.rmtree(going, ignore_errors=True)
+        with contextlib.suppress(InputError):  # a bucket that does not answer: later, then
+            steps = self.steps
+            whole = [step for step in steps if step % self._steps_per_epoch == 0]
+            self._place.remove(set(steps) - set(steps[-LATEST:]) - set(whole[-self._keep_epochs :]))
 
     def restore(
         self, state: train_state.TrainState, step: int | None = None
@@ -183,15 +192,14 @@ class Checkpoints:
         candidate = processes.of_first(candidate)
         found = self.read(candidate, state)
         for newer, what in damaged.items():
-            aside = _free_name(self.folder / f"{newer}{ASIDE}")
-            (self.folder / str(newer)).rename(aside)
+            aside = self._place.set_aside(newer)
             logger.warning("%s: set aside as %s, step %d is used", what, aside, candidate)
         return found
 
     def _sound(self, step: int | None) -> tuple[int, dict[int, str]]:
         """The step to restore, and what is wrong with each newer one; raises as ``restore``."""
         steps = self.steps if step is None else [step]
-        sound, damages = newest_sound(self.folder, steps)
+        sound, damages = newest_sound(self._place, steps)
         if sound is None:
             told = "; ".join(damages.values()) or "there is none"
             raise InputError(
@@ -229,16 +237,14 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 
 def steps(run_dir: str | Path) -> list[int]:
     """The steps of a run's complete checkpoints, ascending."""
-    folder = Path(run_dir).absolute() / FOLDER
-    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdecimal())
+    return checkpoint_place.of(run_dir).steps()
 
 
-def newest_sound(folder: Path, steps: list[int]) -> tuple[int | None, dict[int, str]]:
+def newest_sound(place: OnDisk | InBucket, steps: list[int]) -> tuple[int | None, dict[int, str]]:
     """The newest of these checkpoints that agrees with its checksums, ``None`` if none does.
 
     Args:
-      folder: of the checkpoints.
+      place: of the checkpoints.
       steps: which, ascending.
 
     Returns:
@@ -246,25 +252,31 @@ def newest_sound(folder: Path, steps: list[int]) -> tuple[int | None, dict[int, 
     """
     damages = {}
     for step in reversed(steps):
-        what = damage(folder / str(step))
+        what = damage(place, step)
         if what is None:
             return step, damages
         damages[step] = what
     return None, damages
 
 
-def damage(folder: Path) -> str | None:
+def damage(place: OnDisk | InBucket, step: int) -> str | None:
     """What is wrong with a checkpoint's files, in words that name the file; ``None`` if nothing.
 
     Raises:
-      InputError: the checkpoint is of a newer version.
+      InputError: the checkpoint is of a newer version, or its bucket does not answer.
     """
+    folder = place.path / str(step)
+    with place.reading(folder):
+        return _damage(place, folder)
+
+
+def _damage(place: OnDisk | InBucket, folder) -> str | None:
     try:
         checksum, _, content = (folder / CHECKSUMS).read_text().partition("\n")
         sound = int(checksum, 16) == zlib.crc32(content.encode())
     except FileNotFoundError:
         return f"{folder} is damaged, it has no {CHECKSUMS}"
-    except (OSError, ValueError):
+    except (*place.unreadable, ValueError):
         sound = False
     if not sound:
         return f"{folder / CHECKSUMS} is damaged"
@@ -272,8 +284,8 @@ def damage(folder: Path) -> str | None:
     if listed["version"] > VERSION:
         raise InputError(f"{folder} was made by a newer version of this program: use that.")
     try:
-        found = _checksums(folder)
-    except OSError as error:
+        found = _checksums(place.files(folder))
+    except place.unreadable as error:
         return f"{error.filename or folder} is damaged ({error.strerror})"
     for name, checksum in listed["files"].items():
         if name not in found:
@@ -283,25 +295,28 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def _checksums(folder: Path) -> dict[str, list[int]]:
-    """Bytes and CRC-32 of every file below a checkpoint's folder that its state is read from."""
+def _checksums(files: dict[str, Path]) -> dict[str, list[int]]:
+    """Bytes and CRC-32 of a checkpoint's files, by name, of those that its state is read from."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in (CHECKSUMS, *UNCHECKED):
-            size = checksum = 0
-            with path.open("rb") as file:
-                while block := file.read(BLOCK):
-                    size += len(block)
-                    checksum = zlib.crc32(block, checksum)
-            found[name] = [size, checksum]
+    for name, path in files.items():
+        if name in (CHECKSUMS, *UNCHECKED):
+            continue
+        size = checksum = 0
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                size += len(block)
+                checksum = zlib.crc32(block, checksum)
+        found[name] = [size, checksum]
     return found
 
 
-def _free_name(path: Path) -> Path:
-    """The path, or the first with a number behind it that nothing has."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}_{number}")
-    return candidate
+def _be_less_patient() -> None:
+    """Has tensorstore give a silent bucket up; orbax leaves no other way to tell it."""
+    from orbax.checkpoint._src.serialization import tensorstore_utils
+
+    os.environ |= BUCKET_SILENCE | os.environ
+    for context in (
+        tensorstore_utils._BASE_TS_CONTEXT,
+        tensorstore_utils._DEFAULT_OCDBT_TS_CONTEXT,
+    ):
+        context["gcs_request_retries"] = BUCKET_RETRIES

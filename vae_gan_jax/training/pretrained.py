@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from vae_gan_jax import run_folder
+from vae_gan_jax import bucket, run_folder, run_mirror
 from vae_gan_jax.config import Config, InputError, to_text
-from vae_gan_jax.training import checkpoint, processes
+from vae_gan_jax.training import checkpoint, checkpoint_place, processes
 from vae_gan_jax.training.train_state import TrainState
 
 SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm")  # give parameters their shapes
@@ -43,7 +43,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
-    theirs, other = _settings(config), Path(config.init_from)
+    theirs, other = _settings(config), Path(bucket.local(config.init_from))
     step = processes.of_first(0 if processes.index() else _newest_sound(other))
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
@@ -62,7 +62,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
 
 def _settings(config: Config) -> Config:
     """Those of the run to begin from; raises as ``check`` does."""
-    other = Path(config.init_from)
+    other = run_mirror.looked_at(config.init_from)
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
             f"--init_from={other} is this run itself: give another run, or another --run_dir."
@@ -87,7 +87,8 @@ def _settings(config: Config) -> Config:
 
 def _newest_sound(run: Path) -> int:
     """The step of a run's newest checkpoint that agrees with its checksums; none is set aside."""
-    step, damages = checkpoint.newest_sound(run / checkpoint.FOLDER, checkpoint.steps(run))
+    place = checkpoint_place.of(run)
+    step, damages = checkpoint.newest_sound(place, place.steps())
     if step is None:
         told = "; ".join(damages.values())
         raise InputError(
