@@ -8,6 +8,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
+from vae_gan_jax import bucket
 from vae_gan_jax.flag_text import (
     InputError,
     parse_list,
@@ -54,11 +55,13 @@ class Config:
     """
 
     # Where things are
-    run_dir: str = _setting("", "Folder of the run: everything that it makes is kept there.")
+    run_dir: str = _setting(
+        "", "Folder of the run, or gs://BUCKET/PATH: everything that it makes is kept there."
+    )
     film: str = _setting(
         "",
         "The film to learn: anything that ffmpeg opens, a folder or glob of numbered stills, "
-        "several of these separated by commas, or demo for the embedded one.",
+        "several of these separated by commas, in a bucket too, or demo for the embedded one.",
         fixed=True,
     )
     source: str = _setting("", "The film to reconstruct; default: the learnt one.")
@@ -313,12 +316,16 @@ class Config:
     )
 
     def __post_init__(self):
-        for name in ("run_dir", "frames_dir", "frames_out", "output", "init_from"):
-            if "://" in getattr(self, name):
+        for name in ("output", "frames_out"):
+            if bucket.is_remote(getattr(self, name)):
                 raise InputError(
-                    f"--{name}={getattr(self, name)} is no folder of a file system: mount the "
-                    "bucket, and give that folder."
+                    f"--{name}={getattr(self, name)} is in no file system: give a local path; what "
+                    "a run in a bucket makes goes there without."
                 )
+        for name in ("run_dir", "frames_dir", "init_from", "film", "source", "compare"):
+            paths = getattr(self, name)
+            for path in paths.split(",") if isinstance(paths, str) else paths:
+                bucket.check(name, path.strip())
         for name in ("width", "height"):
             side = getattr(self, name)
             if side < SMALLEST_SIDE:

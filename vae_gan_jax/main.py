@@ -3,6 +3,7 @@
 python -m vae_gan_jax.main --flagfile=experiments/blade.flags
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -15,8 +16,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
+from vae_gan_jax import bucket, modes, run_folder, run_mirror, signals
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import modes, run_folder, signals
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.training import processes
 
@@ -49,6 +50,12 @@ COORDINATOR_ADDRESS = flags.DEFINE_string(
 )
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+SCRATCH_DIR = flags.DEFINE_string(
+    "scratch_dir",
+    None,
+    "Folder on this machine's disk for what is in buckets: runs are worked on there, films and "
+    "frames brought; default: in the user's cache folder.",
+)
 PROCESS_TIMEOUT = flags.DEFINE_float(
     "process_timeout", 300.0, "Seconds that processes wait for each other when they start."
 )
@@ -98,7 +105,10 @@ def run() -> None:
     launch = processes.find(
         DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
     )
-    if launch is not None and mode in TOGETHER:
+    bucket.work_in(SCRATCH_DIR.value)
+    # Processes share a film out on a disk in common, which with a bucket they need not have.
+    apart = bucket.is_remote(given.get("run_dir", ""))
+    if launch is not None and mode in TOGETHER and not (apart and mode == "reconstruct"):
         processes.start(launch, _texts(given) | {"mode": mode}, PROCESS_TIMEOUT.value)
     elif launch is not None and launch.index:
         return  # the first one does it alone
@@ -108,11 +118,16 @@ def run() -> None:
         if mode != "evaluate":
             raise InputError("--compare is for measures: give --mode=evaluate.")
         config_lib.Config(**given)  # refuses what is out of range
+        given["compare"] = [run_mirror.opened(run, lost=_taken) for run in given["compare"]]
         modes.compare(given)
         return
     without_run = mode in ("passthrough", "benchmark") and given.get("output")
     if not given.get("run_dir") and not without_run:
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
+    if "run_dir" in given:
+        given["run_dir"] = run_mirror.opened(
+            given["run_dir"], processes.index() == 0, None if mode == "report" else _taken
+        )
     recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
     learning = mode in ("all", "prepare", "train")
     config = run_folder.resolve(given, recorded, learning)
@@ -120,6 +135,7 @@ def run() -> None:
         config = modes.whole_batch(config)
     if mode == "evaluate" and config.output:
         raise InputError("--output is for films and for --compare: measures go to the run.")
+    modes.stage_films(config, mode)
     modes.check_output(config)
     if mode in ("all", "train"):
         modes.check_devices(config)
@@ -130,7 +146,7 @@ def run() -> None:
     if mode == "all" and config.source:  # trims and the like were the learnt film's
         unset = dict.fromkeys(run_folder.OF_THE_SOURCE - {"crop"})
         config = dataclasses.replace(config, **unset)
-    if mode in ("all", "reconstruct"):
+    if mode in ("all", "reconstruct") and not (apart and processes.count() > 1):
         modes.reconstruct(config, again=mode == "reconstruct")
     if processes.count() > 1:
         _part(mode)
@@ -159,6 +175,7 @@ def _part(mode: str) -> None:
     processes.finish()
     if goes_on:
         logger.info("the other processes are done: on in this one")
+        run_mirror.send_opened()
         command = [sys.executable, "-m", "vae_gan_jax.main", *sys.argv[1:], "--nodistributed"]
         os.execv(sys.executable, command)
 
@@ -176,7 +193,7 @@ class _Console(logging.Handler):
     """Lines on stderr that leave a progress bar whole."""
 
     def emit(self, record):
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(bucket.told(self.format(record)), file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
@@ -192,7 +209,8 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")
-        run()
+        with _sent():
+            run()
     except InputError as error:
         return _refuse(str(error))
     except OSError as error:
@@ -210,8 +228,29 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _sent():
+    """What was made in a run in a bucket goes there when the program ends, however it ends."""
+    try:
+        yield
+    except BaseException:
+        try:
+            run_mirror.leave()
+        except (InputError, OSError) as error:
+            logger.warning("%s", error)
+        raise
+    run_mirror.leave()
+
+
+def _taken(sentence: str) -> None:
+    """Ends the program, which has lost its run to another one, without a word more to the run."""
+    _refuse(sentence)
+    os._exit(2)
+
+
 def _refuse(sentence: str) -> int:
     """Says what is wrong, once for all processes that work on the run; the exit code."""
+    sentence = bucket.told(sentence)
     processes.fail(sentence, 2)
     if sentence:
         print(f"vae_gan_jax: {sentence}", file=sys.stderr)

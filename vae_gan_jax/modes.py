@@ -8,10 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_gan_jax import bucket, run_folder, whole_file
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import run_folder, whole_file
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import codecs, demo_film, frame_store, passthrough, preparation, video
+from vae_gan_jax.film import (
+    bucket_store,
+    codecs,
+    demo_film,
+    frame_store,
+    passthrough,
+    preparation,
+    video,
+)
 from vae_gan_jax.opened_run import (
     described,
     films_shown,
@@ -40,16 +48,24 @@ def whole_batch(config: Config) -> Config:
 def prepare(config: Config) -> None:
     """Films to frames: the run's frame store, made unless it is there.
 
-    Several processes share its films; in a folder that is its machine's own, each has all.
+    Several processes share its films; in a folder that is its machine's own, each has all. Of
+    frames in a bucket each machine has a copy.
     """
     films, framing = run_folder.learnt_films(config), framing_of(config)
     if not films:
         processes.refuse("--film is missing: give the film to learn.")
     if processes.index() == 0:
         _open_for(config, films, framing)
+    folder = store_folder(config)
+
+    def exchange(made: bool) -> None:
+        if bucket.is_remote(config.frames_dir):
+            (bucket_store.send if made else bucket_store.stage)(folder)
+
+    exchange(False)
     preparation.prepare(
-        films, store_folder(config), framing, config.exclude, strict=config.strict,
-        share=(processes.index(), processes.count()), barrier=processes.barrier,
+        films, folder, framing, config.exclude, strict=config.strict,
+        share=(processes.index(), processes.count()), barrier=processes.barrier, exchange=exchange,
     )  # fmt: skip
 
 
@@ -79,13 +95,25 @@ def train(config: Config) -> None:
     if processes.index() == 0:
         run_folder.open_run(config, record=True)
         run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
-    processes.check_shared(Path(config.run_dir))
+    if not bucket.is_remote(bucket.address(config.run_dir)):
+        processes.check_shared(Path(config.run_dir))
     processes.check_alike(store.digest, f"the frames in {store.folder}")
     from vae_gan_jax.training import devices, loop
 
     devices.keep_compiled()
     devices.warn_of_precision(config)
     loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
+
+
+def stage_films(config: Config, mode: str) -> None:
+    """Brings the films in buckets that a mode needs to this machine, unless they are there."""
+    films = run_folder.split_films(config.source)
+    learning = mode in ("all", "prepare", "benchmark")
+    if learning or (not films and mode not in ("train", "report")):
+        films += run_folder.split_films(config.film)
+    for film in films:
+        if bucket.is_remote(film):
+            bucket.stage(film)
 
 
 def check_output(config: Config) -> None:
@@ -171,7 +199,7 @@ def _made_from(config: Config, source: str, step: int) -> dict:
     )  # fmt: skip
     fields = run_folder.FIELDS
     return {
-        "source": os.path.abspath(source),
+        "source": bucket.address(source),
         "bytes": status and status.st_size,
         "modified": status and status.st_mtime,
         "step": step,
@@ -237,6 +265,7 @@ def compare(given: dict) -> None:
         if not recorded:
             raise InputError(f"there is no run in {run}: give --compare the folders of runs.")
         configs.append(run_folder.resolve(shared | {"run_dir": run}, recorded, learning=False))
+        stage_films(configs[-1], "evaluate")
         sources = run_folder.sources(configs[-1])
         if len(sources) > 1:
             raise InputError(f"{run} is of several films: give the one to compare with --source.")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_gan_jax import run_folder
+from vae_gan_jax import bucket, run_folder
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import batches, frame_store, reader, video
+from vae_gan_jax.film import batches, bucket_store, frame_store, reader, video
 
 
 def framing_of(config: Config) -> video.Framing:
@@ -18,16 +18,19 @@ def framing_of(config: Config) -> video.Framing:
 
 
 def open_store(config: Config) -> frame_store.FrameStore:
-    """The run's prepared frames."""
-    return frame_store.open_store(store_folder(config), config.exclude)
+    """The run's prepared frames; of those in a bucket what this machine lacks is brought."""
+    folder = store_folder(config)
+    if bucket.is_remote(config.frames_dir):
+        bucket_store.stage(folder)
+    return frame_store.open_store(folder, config.exclude)
 
 
 def store_folder(config: Config) -> Path:
-    """Where the run's frames lie: in its folder, or among those that runs share."""
+    """Where the run's frames lie on this machine: in its folder, or among those that runs share."""
     if not config.frames_dir:
         return Path(config.run_dir) / run_folder.FRAMES
     films, framing = run_folder.learnt_films(config), framing_of(config)
-    return Path(config.frames_dir) / frame_store.name_for(films, framing)
+    return Path(bucket.local(config.frames_dir)) / frame_store.name_for(films, framing)
 
 
 def training_frames(config: Config) -> tuple[np.ndarray, batches.Stretches]:

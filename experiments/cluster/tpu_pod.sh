@@ -7,7 +7,7 @@
 # Before  the project in ~/vae_gan_jax of every host:
 #           gcloud compute tpus tpu-vm scp --recurse . NAME:vae_gan_jax --zone=ZONE --worker=all
 #         and one folder that all of them share, such as a Filestore mounted at /mnt/shared, for
-#         film, frames and run. A bucket (gs://) is no folder, and cannot be given.
+#         film, frames and run; or a bucket, gs://BUCKET/runs/blade and so on.
 # End     a host that is taken away sends SIGTERM, on which all save; the same command goes on.
 set -euo pipefail
 
