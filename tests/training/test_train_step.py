@@ -184,9 +184,11 @@ def test_the_noise_is_what_the_schedule_says(small):
     """z - mean has standard deviation sigma * noise_std, and is nothing at 0."""
     mean_BZ = jnp.zeros((200, 300))
     log_variance_BZ = jnp.full((200, 300), 0.4)
-    z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, jax.random.key(0), 0.25)
+    epsilon_BZ = autoencoder.noise(jax.random.key(0), mean_BZ.shape, 0.25)
+    z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, epsilon_BZ)
     np.testing.assert_allclose(z_BZ.std(), 0.25 * np.exp(0.2), rtol=0.01)
-    silent_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, jax.random.key(0), 0.0)
+    silence_BZ = autoencoder.noise(jax.random.key(0), mean_BZ.shape, 0.0)
+    silent_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, silence_BZ)
     np.testing.assert_array_equal(silent_BZ, mean_BZ)
 
 

@@ -16,9 +16,13 @@ def to_frames(x_BHWC):
     return jnp.clip(jnp.round((x_BHWC + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
 
-def latent(mean_BZ, log_variance_BZ, key, noise_std):
-    """z = mean + sigma * epsilon with epsilon ~ N(0, noise_std^2) (4.2.1, 4.5.1)."""
-    epsilon_BZ = noise_std * jax.random.normal(key, mean_BZ.shape)
+def noise(key, shape: tuple[int, int], noise_std):
+    """epsilon ~ N(0, noise_std^2), ``[B, Z]`` (4.5.1)."""
+    return noise_std * jax.random.normal(key, shape)
+
+
+def latent(mean_BZ, log_variance_BZ, epsilon_BZ):
+    """z = mean + sigma * epsilon (4.2.1)."""
     return mean_BZ + jnp.exp(0.5 * log_variance_BZ) * epsilon_BZ
 
 
@@ -74,6 +78,6 @@ def autoencode(config, params, batch_stats, frames_BHWC, key, noise_std, train: 
     )
     z_BZ = mean_BZ
     if not isinstance(noise_std, float | int) or noise_std:  # or the variance need not be computed
-        z_BZ = latent(mean_BZ, log_variance_BZ, key, noise_std)
+        z_BZ = latent(mean_BZ, log_variance_BZ, noise(key, mean_BZ.shape, noise_std))
     x_BHWC, decoder_stats = decode(config, params, batch_stats, z_BZ, train)
     return x_BHWC, {"encoder": encoder_stats, "decoder": decoder_stats}

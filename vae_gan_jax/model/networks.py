@@ -90,9 +90,11 @@ class TransposedConvolution(nn.Module):
 def _batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
     """Batch norm by the batch's own statistics when training, by the running ones otherwise.
 
-    Whatever the type, statistics are taken and kept in float32.
+    Whatever the type, statistics are taken and kept in float32. Within ``shard_map``, where a
+    device has a share of the batch, they are those of all shares.
     """
     return nn.BatchNorm(
+        axis_name=jax.sharding.get_abstract_mesh().manual_axes or None,
         use_running_average=not train,
         dtype=dtype,
         momentum=BATCH_NORM_MOMENTUM,

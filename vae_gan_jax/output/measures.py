@@ -263,9 +263,8 @@ def of_batch(config, params, batch_stats, frames_BHWC, key, before):
 
     clean_BHWC = output_BHWC = decode(mean_BZ)
     if config.reconstruct_noise:
-        output_BHWC = decode(
-            autoencoder.latent(mean_BZ, log_variance_BZ, key, config.reconstruct_noise)
-        )
+        epsilon_BZ = autoencoder.noise(key, mean_BZ.shape, config.reconstruct_noise)
+        output_BHWC = decode(autoencoder.latent(mean_BZ, log_variance_BZ, epsilon_BZ))
     measured, last = of_pair(frames_BHWC, output_BHWC, clean_BHWC, before)
     measured |= {
         "output": output_BHWC,

@@ -1,8 +1,9 @@
 """All devices of all processes as one mesh: what each holds of the state and of a mini-batch.
 
 A mini-batch is shared out over the axis ``data``; each device has the whole state, but for Adam's
-moments under ``--shard_optimizer``. The step itself is written for one batch on one device: XLA
-adds what the devices must tell each other, so that batch norm is over the whole mini-batch.
+moments under ``--shard_optimizer``. The step is written for one batch on one device. Its gradients
+each device computes by itself (``by_shares``), of batch norms over the whole mini-batch, and all
+are summed at once; around that XLA adds what the devices must tell each other.
 """
 
 import dataclasses
@@ -98,13 +99,37 @@ def keep(config: Config, state):
     return _constrain(state, state_specs(config, state, devices))
 
 
-def shares(batch: jax.Array) -> jax.Array:
-    """Within a compiled function: a mini-batch made there, of which each device makes its share.
+def by_shares(function, whole: tuple, batch: tuple) -> tuple:
+    """Within a compiled function: ``function(*whole, *batch)``, of each device for its share alone.
 
-    Frames come shared out, and all that depends on them is. What is drawn by key alone would be
-    drawn whole by every device, and the networks passed by all of it.
+    On one device, and outside ``jax.set_mesh``, of the whole mini-batch at once. Shared out by XLA,
+    which sums over the devices at each use of the weights, a gradient would be exchanged as often
+    as its network is passed; here its terms are added up before, and told the others together.
+
+    Args:
+      function: must be told by itself what of its results is over the whole mini-batch.
+      whole: trees of arrays that every device has all of.
+      batch: trees of arrays with an item for each of the mini-batch.
+
+    Returns:
+      What ``function`` gives, three trees: means over the mini-batch, here over all shares; what is
+      the same of each share already; arrays with an item for each of the mini-batch.
     """
-    return _constrain(batch, PartitionSpec(DATA))
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function(*whole, *batch)
+
+    def of_share(whole, batch):
+        means, alike, items = function(*whole, *batch)
+        return jax.lax.pmean(means, DATA), alike, items
+
+    every, share = PartitionSpec(), PartitionSpec(DATA)
+    return jax.shard_map(
+        of_share,
+        in_specs=(every, share),
+        out_specs=(every, every, share),
+        check_vma=False,  # linear_transpose, of which convolutions are made, loses what is checked
+    )(whole, batch)
 
 
 def whole(tree: Any) -> Any:

@@ -21,37 +21,23 @@ class NetworkUpdates(NamedTuple):
     metrics: dict[str, jax.Array]  # float32 scalars
 
 
-def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdates:
-    """The updates of encoder, decoder and discriminator for one mini-batch (4.4, Algorithm 1).
-
-    Each of x, its reconstruction and the prior samples passes the discriminator by itself, and z
-    and z_p the decoder, so that each is normalised by its own statistics; a merged batch would tell
-    the discriminator which is which. The running statistics are those of the reconstruction pass.
-
-    Where an objective or the norm of a gradient is not finite (6.2) nothing changes: the updates
-    are 0, the rest is as it was, and the metric "skipped" is 1.
+def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
+    """A forward pass, three objectives, one pull-back each, for a mini-batch or a share of it.
 
     Args:
-      state: a ``TrainState``.
-      frames_BHWC: uint8 frames, ``[B, height, width, 3]``.
-      key: of the whole run; the step is folded in here.
-      noise_std: standard deviation of the noise epsilon, a traced scalar (4.5.1).
+      params, running: parameters and running statistics, by the network's name.
+      x_BHWC: frames in -1..1.
+      epsilon_BZ, sampled_z_BZ: noise, and samples of the prior.
       config: a ``Config``.
 
     Returns:
-      ``NetworkUpdates``.
+      As ``mesh.by_shares`` takes it: gradients by network and objectives by name, which are means
+      over the frames given; new batch statistics; what is made of each frame.
     """
-    chex.assert_shape(frames_BHWC, (None, config.height, config.width, 3))
-    chex.assert_type(frames_BHWC, jnp.uint8)
     modules = networks.create(config)
-    noise_key, prior_key = jax.random.split(jax.random.fold_in(key, state.step))
-    x_BHWC = autoencoder.from_frames(frames_BHWC)
-    sampled_z_BZ = mesh.shares(
-        autoencoder.sample_prior(config.prior, prior_key, (x_BHWC.shape[0], config.z_dim))
-    )
 
     def forward(name, params, inputs):
-        variables = {"params": params, "batch_stats": state.batch_stats[name]}
+        variables = {"params": params, "batch_stats": running[name]}
         outputs, updated = modules[name].apply(
             variables, inputs, train=True, mutable=["batch_stats"]
         )
@@ -59,7 +45,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
 
     def encode(params):
         (mean_BZ, log_variance_BZ), batch_stats = forward("encoder", params, x_BHWC)
-        z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, noise_key, noise_std)
+        z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, epsilon_BZ)
         kl = objectives.kl_divergence(mean_BZ, log_variance_BZ)
         return (z_BZ, kl), (mean_BZ, batch_stats)
 
@@ -75,7 +61,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         return logit_B
 
     # One forward pass of each network over each of its inputs.
-    params, batch_stats = state.params, {}
+    batch_stats = {}
     (z_BZ, kl), encoder_pullback, (mean_BZ, batch_stats["encoder"]) = jax.vjp(
         encode, params["encoder"], has_aux=True
     )
@@ -159,8 +145,43 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         "decoder": decoder_gradient,
         "discriminator": discriminator_gradient,
     }
-    # Summed over the devices here: shares of the moments are not to reach back into the networks.
-    gradients = mesh.whole(gradients)
+    logits_B = real_logit_B, reconstructed_logit_B, sampled_logit_B
+    return (gradients, values), batch_stats, (mean_BZ, reconstructed_BHWC, logits_B)
+
+
+def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdates:
+    """The updates of encoder, decoder and discriminator for one mini-batch (4.4, Algorithm 1).
+
+    Each of x, its reconstruction and the prior samples passes the discriminator by itself, and z
+    and z_p the decoder, so that each is normalised by its own statistics; a merged batch would tell
+    the discriminator which is which. The running statistics are those of the reconstruction pass.
+
+    Where an objective or the norm of a gradient is not finite (6.2) nothing changes: the updates
+    are 0, the rest is as it was, and the metric "skipped" is 1.
+
+    Args:
+      state: a ``TrainState``.
+      frames_BHWC: uint8 frames, ``[B, height, width, 3]``.
+      key: of the whole run; the step is folded in here.
+      noise_std: standard deviation of the noise epsilon, a traced scalar (4.5.1).
+      config: a ``Config``.
+
+    Returns:
+      ``NetworkUpdates``.
+    """
+    chex.assert_shape(frames_BHWC, (None, config.height, config.width, 3))
+    chex.assert_type(frames_BHWC, jnp.uint8)
+    noise_key, prior_key = jax.random.split(jax.random.fold_in(key, state.step))
+    x_BHWC = autoencoder.from_frames(frames_BHWC)
+    shape = x_BHWC.shape[0], config.z_dim
+    epsilon_BZ = autoencoder.noise(noise_key, shape, noise_std)
+    sampled_z_BZ = autoencoder.sample_prior(config.prior, prior_key, shape)
+    (gradients, values), batch_stats, (mean_BZ, reconstructed_BHWC, logits_B) = mesh.by_shares(
+        partial(_gradients, config=config),
+        (state.params, state.batch_stats),
+        (x_BHWC, epsilon_BZ, sampled_z_BZ),
+    )
+    weights = objectives.routing(config.gamma, config.kl_weight)
     metrics = {f"objective/{name}": value for name, value in values.items()}
     for name, gradient in gradients.items():
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
@@ -185,9 +206,8 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         (state.opt_state, state.batch_stats),
     )
     metrics["skipped"] = 1.0 - finite
-    metrics["discriminator/real"] = jax.nn.sigmoid(real_logit_B).mean()
-    metrics["discriminator/reconstructed"] = jax.nn.sigmoid(reconstructed_logit_B).mean()
-    metrics["discriminator/sampled"] = jax.nn.sigmoid(sampled_logit_B).mean()
+    for name, logit_B in zip(("real", "reconstructed", "sampled"), logits_B, strict=True):
+        metrics[f"discriminator/{name}"] = jax.nn.sigmoid(logit_B).mean()
     metrics["latent/mean_magnitude"] = jnp.abs(mean_BZ).mean()
     metrics["reconstruction/spread"] = _spread(reconstructed_BHWC, x_BHWC)
     return NetworkUpdates(updates, opt_state, batch_stats, metrics)
