@@ -130,6 +130,12 @@ class Config:
         fixed=True,
         parse=parse_number,
     )
+    linear_path: bool = _setting(
+        False,
+        "Past the convolutions, linear maps lead from the frame made small to z and from z to one; "
+        "they begin as the film's principal components.",
+        fixed=True,
+    )
 
     # The objectives (4.3, 4.4)
     gamma: float = _setting(

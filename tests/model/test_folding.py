@@ -10,8 +10,10 @@ from vae_gan_jax.model import autoencoder, folding, minimal_filtering
 from vae_gan_jax.training import train_state
 
 
-@pytest.mark.parametrize(("first_batch_norm", "enough"), [(False, 1000), (True, 2)])
-def test_folded_networks_are_the_networks(first_batch_norm, enough, monkeypatch):
+@pytest.mark.parametrize(
+    ("first_batch_norm", "linear_path", "enough"), [(False, True, 1000), (True, False, 2)]
+)
+def test_folded_networks_are_the_networks(first_batch_norm, linear_path, enough, monkeypatch):
     """At an odd size, with scales, biases and statistics far from where they start.
 
     With kernels for minimal filtering and without.
@@ -19,7 +21,13 @@ def test_folded_networks_are_the_networks(first_batch_norm, enough, monkeypatch)
     monkeypatch.setattr(minimal_filtering, "ENOUGH", enough)
     jax.clear_caches()  # the number is no argument of what is compiled
     config = Config(
-        width=19, height=17, filters=2, z_dim=3, first_batch_norm=first_batch_norm, leak=0.1
+        width=19,
+        height=17,
+        filters=2,
+        z_dim=3,
+        first_batch_norm=first_batch_norm,
+        linear_path=linear_path,
+        leak=0.1,
     )
     monkeypatch.setattr(autoencoder, "from_frames", lambda frames: frames / 127.5 - 1)
     random = np.random.default_rng(0)

@@ -123,3 +123,43 @@ def test_the_output_range_stretches_what_the_decoder_paints(small):
         painted.append(decoder.apply(params, z_BZ, train=True, mutable=["batch_stats"])[0])
     assert float(jnp.abs(painted[0]).max()) > 0
     chex.assert_trees_all_close(painted[1], 1.25 * painted[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(144, 256, (9, 16)), (576, 1024, (9, 16)), (256, 144, (16, 9)), (18, 20, (9, 10))],
+)
+def test_the_small_picture_is_as_small_for_every_size(height, width, size):
+    assert networks.small_size(height, width) == size
+
+
+def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
+    """Without the last kernels of the convolutional layers it is all there is."""
+    with_path = dataclasses.replace(small, linear_path=True)
+    plain, state = (train_state.create(config, jax.random.key(0)) for config in (small, with_path))
+    random = np.random.default_rng(3)
+    linear = {}
+    for name, last in {"encoder": "mean", "decoder": "convolution_4"}.items():
+        params = state.params[name]
+        added = {key: params.pop(key) for key in ("centre", "linear") if key in params}
+        chex.assert_trees_all_equal(params, plain.params[name])
+        params[last]["kernel"] = jnp.zeros_like(params[last]["kernel"])
+        linear[name] = jax.tree.map(lambda leaf: random.normal(size=leaf.shape) / 9, added)
+        params |= jax.tree.map(jnp.float32, linear[name])
+    colour_BC, z_BZ = random.uniform(-1, 1, (2, 3)), random.normal(size=(2, small.z_dim))
+
+    def apply(name, inputs):
+        variables = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
+        return networks.create(with_path)[name].apply(variables, jnp.float32(inputs), train=False)
+
+    plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, small.height, small.width, 3))
+    mean_BZ, _ = apply("encoder", plain_BHWC)
+    difference_BP = np.tile(colour_BC, 90) - linear["encoder"]["centre"].reshape(1, -1)
+    expected_BZ = np.tanh(difference_BP @ linear["encoder"]["linear"]["kernel"])
+    chex.assert_trees_all_close(mean_BZ, np.float32(expected_BZ), rtol=1e-4)
+    layer = linear["decoder"]["linear"]
+    painted_BHWC = np.tanh(z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 9, 10, 3)
+    corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which enlarging leaves as they are
+    chex.assert_trees_all_close(
+        apply("decoder", z_BZ)[corners], np.float32(painted_BHWC[corners]), rtol=1e-4
+    )

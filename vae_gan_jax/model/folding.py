@@ -41,11 +41,10 @@ def _fold_decoder(params: dict, batch_stats: dict) -> dict:
     projection = params["projection"]
     places = projection["bias"].size // scale_F.size  # each has all features, one after another
     scale, shift = jnp.tile(scale_F, places), jnp.tile(shift_F, places)
-    folded = {
-        "projection": {
-            "kernel": projection["kernel"] * scale[None],
-            "bias": projection["bias"] * scale + shift,
-        }
+    folded = {name: part for name, part in params.items() if "batch_norm" not in name}
+    folded["projection"] = {
+        "kernel": projection["kernel"] * scale[None],
+        "bias": projection["bias"] * scale + shift,
     }
     for layer in range(1, networks.LAYERS + 1):
         convolution, norm = params[f"convolution_{layer}"], f"batch_norm_{layer + 1}"

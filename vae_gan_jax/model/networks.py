@@ -13,6 +13,7 @@ from vae_gan_jax.model.plain_convolutions import KERNEL, halved
 
 LAYERS = 4  # convolutions of each network
 BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5
+SMALL_SIDE = 9  # pixels along the shorter side of the small picture that the linear path takes
 
 weights = nn.initializers.normal(0.02)
 
@@ -27,6 +28,18 @@ def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
         height, width = halved(height), halved(width)
         sizes.append((height, width))
     return sizes
+
+
+def small_size(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the small picture: as small for large frames, its pixels square."""
+    pixel = max(1.0, min(height, width) / SMALL_SIDE)
+    return round(height / pixel), round(width / pixel)
+
+
+def resized(x_BHWC, size: tuple[int, int]):
+    """Pictures of another size: a linear map, means where they shrink, between pixels elsewhere."""
+    batch, *_, channels = x_BHWC.shape
+    return jax.image.resize(x_BHWC, (batch, *size, channels), "linear")
 
 
 def _add_bias(module: nn.Module, x_BHWF):
@@ -108,9 +121,9 @@ def _at_least_float32(x):
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _dense(features: int, dtype: jnp.dtype | None, name: str):
-    """A last layer, which few features leave."""
-    layer = nn.Dense(features, dtype=dtype, kernel_init=weights, name=name)
+def _dense(features: int, dtype: jnp.dtype | None, name: str, bias: bool = True):
+    """A layer that few features leave."""
+    layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
     return lambda x: _at_least_float32(layer(x))
 
 
@@ -154,12 +167,17 @@ class ConvolutionStack(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Enc (4.2.1, Table 1): a frame to the mean and log variance of its latent distribution."""
+    """Enc (4.2.1, Table 1): a frame to the mean and log variance of its latent distribution.
+
+    With ``linear_path`` a linear map of the small picture of the frame is added to what mean_BZ is
+    tanh of; from what that picture is told, ``centre``, is no weight, and stays as it is.
+    """
 
     filters: int
     z_dim: int
     leak: float
     first_batch_norm: bool
+    linear_path: bool = False
     folded: bool = False
     dtype: jnp.dtype | None = None
 
@@ -179,7 +197,14 @@ class Encoder(nn.Module):
             self.filters, self.leak, self.first_batch_norm, self.folded, self.dtype, name="stack"
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
-        mean_BZ = nn.tanh(_dense(self.z_dim, self.dtype, name="mean")(features_BF))
+        mean_BZ = _dense(self.z_dim, self.dtype, name="mean")(features_BF)
+        if self.linear_path:
+            small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
+            centre_HWC = self.param("centre", nn.initializers.zeros, small_BHWC.shape[1:])
+            difference_BHWC = small_BHWC - jax.lax.stop_gradient(centre_HWC)[None]
+            linear = _dense(self.z_dim, None, name="linear", bias=False)
+            mean_BZ += linear(difference_BHWC.reshape(x_BHWC.shape[0], -1))
+        mean_BZ = nn.tanh(mean_BZ)
         log_variance_BZ = 0.5 * nn.tanh(
             _dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
         )
@@ -190,13 +215,15 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Dec (4.2.2, Table 2): a latent representation to a frame of ``height`` by ``width``.
 
-    ``output_range`` is what the last layer's tanh is multiplied by.
+    ``output_range`` is what the last layer's tanh is multiplied by. With ``linear_path`` a small
+    picture that is a linear map of z is enlarged and added to what that is tanh of.
     """
 
     filters: int
     height: int
     width: int
     output_range: float = 1.0
+    linear_path: bool = False
     folded: bool = False
     dtype: jnp.dtype | None = None
 
@@ -221,7 +248,13 @@ class Decoder(nn.Module):
                 dtype=self.dtype,
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
-        x_BHWC = self.output_range * nn.tanh(_at_least_float32(x_BHWC))
+        x_BHWC = _at_least_float32(x_BHWC)
+        if self.linear_path:
+            rows, columns = small_size(self.height, self.width)
+            small_BP = _dense(rows * columns * 3, None, name="linear")(z_BZ)
+            small_BHWC = small_BP.reshape(-1, rows, columns, 3)
+            x_BHWC += resized(small_BHWC, (self.height, self.width))
+        x_BHWC = self.output_range * nn.tanh(x_BHWC)
         chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
         return x_BHWC
 
@@ -270,8 +303,9 @@ def create(config, folded: bool = False) -> dict[str, nn.Module]:
         dtype=dtype,
     )
     picture = dict(height=config.height, width=config.width, output_range=config.output_range)
+    shared = dict(linear_path=config.linear_path, folded=folded)
     return {
-        "encoder": Encoder(z_dim=config.z_dim, folded=folded, **stack),
-        "decoder": Decoder(filters=config.filters, folded=folded, dtype=dtype, **picture),
+        "encoder": Encoder(z_dim=config.z_dim, **shared, **stack),
+        "decoder": Decoder(filters=config.filters, dtype=dtype, **shared, **picture),
         "discriminator": Discriminator(**stack),
     }

@@ -15,6 +15,7 @@ from vae_gan_jax.film import batches
 from vae_gan_jax.training import (
     devices,
     feeding,
+    linear_start,
     mesh,
     metrics_log,
     noise_schedule,
@@ -122,13 +123,18 @@ class _Training:
         self.steps_per_epoch = config.steps_per_epoch(len(training_T))
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.init_key, self.step_key, sample_key = keys
+        self.frames_THWC = frames_THWC
         self.feed = feeding.Feed(config, frames_THWC, training_T, (LOG_EVERY, config.sample_every))
         self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
         """The newest checkpoint's state; where there is none a fresh one, or another run's."""
-        state = mesh.place_state(self.config, train_state.create(self.config, self.init_key))
-        if processes.of_first(bool(self.checkpoints.steps)):
+        state = train_state.create(self.config, self.init_key)
+        resumed = processes.of_first(bool(self.checkpoints.steps))
+        if self.config.linear_path and not (resumed or self.config.init_from):
+            state = linear_start.begin(self.config, state, self.frames_THWC, self.feed)
+        state = mesh.place_state(self.config, state)
+        if resumed:
             state = self.checkpoints.restore(state)
             logger.info("going on from the checkpoint at step %d", state.step)
         elif self.config.init_from:

@@ -11,7 +11,8 @@ from vae_gan_jax.config import Config, InputError, to_text
 from vae_gan_jax.training import checkpoint, checkpoint_place, processes
 from vae_gan_jax.training.train_state import TrainState
 
-SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm")  # give parameters their shapes
+# What gives parameters their shapes.
+SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm", "linear_path")
 
 logger = logging.getLogger(__name__)
 

@@ -258,6 +258,15 @@ def of_first(value: int) -> int:
     return gather(value)[0]
 
 
+def arrays_of_first(tree):
+    """The first process's arrays, in all."""
+    if count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(tree)
+
+
 def gather(value: int) -> list[int]:
     """The values of all processes, in all."""
     if count() == 1:
