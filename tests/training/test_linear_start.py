@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from vae_gan_jax.model import autoencoder
-from vae_gan_jax.training import feeding, linear_start, train_state
+from vae_gan_jax.training import linear_start, train_state
 
 
 def pictures(count, pixels, rank):
@@ -40,9 +40,8 @@ def test_a_run_begins_nearer_to_its_film_than_without(small):
     between = np.linspace(40, 200, 10)[:, None, None, None]
     frames_THWC = np.broadcast_to(between, (10, small.height, small.width, 3)).astype(np.uint8)
     config = dataclasses.replace(small, linear_path=True)
-    feed = feeding.Feed(config, frames_THWC, np.arange(10), ())
     fresh = train_state.create(config, jax.random.key(0))
-    begun = linear_start.begin(config, fresh, frames_THWC, feed)
+    begun = linear_start.begin(config, fresh, frames_THWC, np.arange(10))
     assert jax.tree.structure(begun) == jax.tree.structure(fresh)
     errors = []
     for state in (fresh, begun):

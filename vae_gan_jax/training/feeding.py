@@ -79,8 +79,7 @@ class Feed:
 
     def __init__(self, config: Config, frames_THWC, training_T, stops: tuple[int, ...]):
         self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
-        self.frames = len(training_T)  # to learn from
-        self._steps_per_epoch = config.steps_per_epoch(self.frames)
+        self._steps_per_epoch = config.steps_per_epoch(len(training_T))
         self._ends_T = batches.ends(novelty.shares(frames_THWC, training_T, config.novelty))
         self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
         self._steps = min(devices.steps_per_dispatch(config), *self._stops)
@@ -96,11 +95,6 @@ class Feed:
         """Whether all frames lie on the device."""
         return self._resident_THWC is not None
 
-    def chosen(self, epoch: int, place: np.ndarray) -> np.ndarray:
-        """Numbers of the frames that have these places in an epoch."""
-        order = batches.order(self._config.seed, epoch, self.frames, place, self._ends_T)
-        return self._training_T[order]
-
     def dispatches(self, first_step: int) -> Iterator[Dispatch]:
         """What is left to do after ``first_step`` steps, in order."""
         config, step = self._config, first_step
@@ -111,7 +105,10 @@ class Feed:
             )
             for first, count in self._lengths(batch, epoch):
                 place = np.arange(first * config.batch_size, (first + count) * config.batch_size)
-                yield self._dispatch(epoch, count, noise_std, self.chosen(epoch, place))
+                chosen = self._training_T[
+                    batches.order(config.seed, epoch, len(self._training_T), place, self._ends_T)
+                ]
+                yield self._dispatch(epoch, count, noise_std, chosen)
                 step += count
 
     def _lengths(self, first: int, epoch: int) -> Iterator[tuple[int, int]]:

@@ -3,12 +3,12 @@
 import numpy as np
 
 from vae_gan_jax.config import Config
+from vae_gan_jax.film import batches
 from vae_gan_jax.model import autoencoder, networks
 from vae_gan_jax.training import processes
-from vae_gan_jax.training.feeding import Feed
 from vae_gan_jax.training.train_state import TrainState
 
-FRAMES = 4000  # that the components are taken from, or all that an epoch has
+FRAMES = 4000  # that the components are taken from, or all there are
 BLOCK = 100  # frames that are read and made small at a time
 AMPLITUDE = 0.7  # of a component before its tanh, its standard deviation
 # Of the first component's deviation. One that has less is not amplified more: its noise would be.
@@ -18,7 +18,12 @@ WITHIN = 0.98  # of the last tanh's range; beyond, the way back would go far for
 CONVOLUTIONS = 0.1  # what kernels of the last convolutional layers begin at, of what they have been
 
 
-def begin(config: Config, fresh: TrainState, frames_THWC: np.ndarray, feed: Feed) -> TrainState:
+def begin(
+    config: Config,
+    fresh: TrainState,
+    frames_THWC: np.ndarray,
+    training_T: np.ndarray | batches.Stretches,
+) -> TrainState:
     """A fresh state whose linear path encodes and decodes the film's principal components.
 
     What the convolutions add to both begins small, and so as what linear maps cannot do.
@@ -27,11 +32,13 @@ def begin(config: Config, fresh: TrainState, frames_THWC: np.ndarray, feed: Feed
       config: of a run with ``linear_path``.
       fresh: what ``train_state.create`` gives.
       frames_THWC: the film, uint8.
-      feed: of the frames to learn from; the first of its order are looked at.
+      training_T: numbers of the frames to learn from. Some are looked at, evenly over the film,
+        also with ``novelty``: held pictures and fades are what components know best.
     """
-    count = min(FRAMES, feed.frames)
-    chosen = np.split(feed.chosen(0, np.arange(count)), range(BLOCK, count, BLOCK))
-    small_NHWC = np.concatenate([_small(config, frames_THWC[some]) for some in chosen])
+    count = min(FRAMES, len(training_T))
+    chosen = training_T[np.arange(count) * len(training_T) // count]
+    blocks = np.split(chosen, range(BLOCK, count, BLOCK))
+    small_NHWC = np.concatenate([_small(config, frames_THWC[block]) for block in blocks])
     found = components(small_NHWC.reshape(count, -1), config.z_dim, config.output_range)
     centre_P, encoding_PZ, decoding_ZP, offset_P = processes.arrays_of_first(found)
     encoder, decoder = (

@@ -123,7 +123,7 @@ class _Training:
         self.steps_per_epoch = config.steps_per_epoch(len(training_T))
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.init_key, self.step_key, sample_key = keys
-        self.frames_THWC = frames_THWC
+        self.film = frames_THWC, training_T
         self.feed = feeding.Feed(config, frames_THWC, training_T, (LOG_EVERY, config.sample_every))
         self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
@@ -132,7 +132,7 @@ class _Training:
         state = train_state.create(self.config, self.init_key)
         resumed = processes.of_first(bool(self.checkpoints.steps))
         if self.config.linear_path and not (resumed or self.config.init_from):
-            state = linear_start.begin(self.config, state, self.frames_THWC, self.feed)
+            state = linear_start.begin(self.config, state, *self.film)
         state = mesh.place_state(self.config, state)
         if resumed:
             state = self.checkpoints.restore(state)
