@@ -68,13 +68,23 @@ NOVEL = [*TOGETHER, "--novelty=0.5", "--output_range=1.25"]
 SQUARES = ["--pixel_share=0.95", "--pixel_square=2"]
 SQUARED = "KL 0.01, average 0.1, pixels 0.95 in squares 2"
 CANDIDATES |= {
-    "best.flags": ([*NOVEL, "--pixel_share=0.75", "--learning_rate=3e-4"], "what pays, together"),
+    "without the linear path": (
+        [*NOVEL, "--pixel_share=0.75", "--learning_rate=3e-4"],
+        "the preset before it had one",
+    ),
     f"{SQUARED}, novelty 0.5, output range 1.25": ([*NOVEL, *SQUARES], "movement before calm"),
     f"{SQUARED}, output range 1.25": (
         [*TOGETHER, *SQUARES, "--output_range=1.25"],
         "what novelty brings",
     ),
     f"{SQUARED}, novelty 0.5": ([*TOGETHER, *SQUARES, "--novelty=0.5"], "what the range brings"),
+}
+# The film's principal components past the convolutions, which leave room for detail.
+LINEAR = [*TOGETHER[:1], "--novelty=0.5", "--output_range=1.25", "--learning_rate=3e-4"]
+LINEAR += ["--average=0.05", "--pixel_share=0.6", "--adversarial_weight=0.03"]
+CANDIDATES |= {
+    "best.flags": ([*LINEAR, "--linear_path"], "what pays, together"),
+    "the linear path alone": (["--linear_path"], "low frequencies from the first step on"),
 }
 # Key in the measures, column, decimals.
 COLUMNS = (

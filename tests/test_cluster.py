@@ -98,7 +98,7 @@ def alike(film, frames, tmp_path_factory):
     runs = {}
     for count, devices in ((2, 2), (1, 4), (1, 1)):
         run = tmp_path_factory.mktemp("runs") / f"{count}x{devices}"
-        flags = [f"--film={film}", f"--run_dir={run}", "--noise_schedule=0.5"]
+        flags = [f"--film={film}", f"--run_dir={run}", "--noise_schedule=0.5", "--linear_path"]
         mode = "all" if count > 1 else "train"
         with Job(count, devices, *flags, f"--frames_dir={frames}", f"--mode={mode}") as job:
             codes, said = job.end()
