@@ -8,7 +8,7 @@ MAY_IMPORT = {
     "whole_file": set(),
     "signals": set(),
     "flag_text": set(),
-    "bucket": {"flag_text"},
+    "bucket": {"flag_text", "whole_file"},
     "config": {"flag_text", "bucket"},
     "run_folder": {"config", "whole_file", "bucket"},
     "run_lease": {"flag_text", "bucket"},

@@ -7,7 +7,6 @@ a folder of this machine, in which every object has its place; a path there tell
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import functools
 import logging
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.flag_text import InputError
 
 SCHEME = "gs://"
@@ -297,7 +297,7 @@ def stage(url: str) -> None:
       InputError: there is none, or it cannot be brought.
     """
     place = Path(local(url))
-    with alone(place.parent):
+    with whole_file.alone(place.parent):
         there = find(url, depth=1)
         if not there:
             raise InputError(f"{url} is not there: give what the bucket holds.")
@@ -305,15 +305,3 @@ def stage(url: str) -> None:
         here = place.parent.glob(place.name) if _is_glob(url) else place.glob("*")
         for former in {still for still in here if still.is_file()} - there.keys():
             former.unlink()
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Within this context other processes that ask for the same folder wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY)  # the folder is its own lock, so that none is left behind
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)

@@ -49,7 +49,7 @@ def opened(url: str, first: bool = True, lost: Callable[[str], None] | None = No
     if first and lost:
         bucket.contact(url)
         _leases.append(run_lease.Lease(url, lost))
-    with bucket.alone(folder):
+    with whole_file.alone(folder):
         _bring(url, folder, first)
     if first:
         _opened.append(folder)
@@ -83,7 +83,7 @@ def looked_at(url: str) -> Path:
     """The folder of a run on this machine of which only settings and checkpoints are looked at."""
     folder = Path(bucket.local(url))
     if bucket.is_remote(url):
-        with bucket.alone(folder):
+        with whole_file.alone(folder):
             flags = f"{bucket.address(url)}/{run_folder.FLAGS_FILE}"
             bucket.bring(bucket.find(flags), run_folder.FLAGS_FILE)
     return folder
@@ -96,7 +96,7 @@ def send(folder: Path) -> None:
       InputError: that cannot be done.
     """
     url = bucket.address(folder)
-    with bucket.alone(folder):
+    with whole_file.alone(folder):
         before, here = _known(folder)["files"], _files(folder)
         changed = {name: at for name, at in here.items() if before.get(name) != at}
         gone = before.keys() - here.keys()

@@ -1,7 +1,10 @@
-"""Files that appear whole or not at all: written beside, then renamed."""
+"""Files that appear whole or not at all, written beside and renamed; a folder for one process."""
 
 import contextlib
+import fcntl
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,3 +30,15 @@ def png(picture_HWC: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture_HWC).save(file, format="PNG")
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within this context other processes that ask for the same folder, which it makes, wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)  # the folder is its own lock, so that none is left behind
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)

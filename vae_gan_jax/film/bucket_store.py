@@ -19,7 +19,7 @@ def stage(folder: Path) -> None:
       InputError: they cannot be brought, or are damaged.
     """
     url = bucket.address(folder)
-    with bucket.alone(folder.parent):
+    with whole_file.alone(folder.parent):
         manifest = bucket.read(f"{url}/{MANIFEST}")
         if manifest is None or manifest == _manifest(folder):
             return

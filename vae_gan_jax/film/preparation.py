@@ -1,13 +1,14 @@
 """Films made into a frame store, by one process or several."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.frame_store import FrameStore, open_store, same_films, settings_of
 from vae_gan_jax.film.frames_file import MANIFEST, decode_into, join, read_manifest
@@ -88,7 +89,7 @@ def _make(
     """The first process's part of ``prepare``: its ``own`` films come first, then all others'."""
     settings, unfinished = settings_of(framing), _unfinished(folder)
     probes = [probe(film, framing.video_stream, framing.fps) for film in films]
-    with _alone_beside(folder):
+    with whole_file.alone(Path(folder).absolute().parent):  # others may want to make the same
         shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
         store = None
         with contextlib.suppress(InputError):
@@ -158,19 +159,6 @@ def _told_where_kept(folder: str):
             f"the frames cannot be kept in {folder} ({error.strerror}): "
             "make room or give another folder."
         ) from None
-
-
-@contextlib.contextmanager
-def _alone_beside(folder: str):
-    """Keeps other processes from preparing frames beside these at the same time: they wait."""
-    beside = os.path.dirname(os.path.abspath(folder))
-    os.makedirs(beside, exist_ok=True)
-    held = os.open(beside, os.O_RDONLY)  # the folder is its own lock, so that none is left behind
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
 
 
 def _bytes(film: Probe, framing: Framing) -> int:
