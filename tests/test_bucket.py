@@ -144,6 +144,7 @@ def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machi
     assert bucket.read(f"{there}/in_use.json") is None
 
 
+@pytest.mark.slow
 def test_two_processes_on_two_machines(learning, machine, tmp_path):
     """Neither sees the other's disk; the frames come from the bucket, of the run one has all."""
     url = "gs://runs/shared"

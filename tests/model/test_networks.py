@@ -1,6 +1,7 @@
 """The networks against Tables 1 to 3."""
 
 import dataclasses
+from functools import partial
 
 import chex
 import jax
@@ -150,7 +151,8 @@ def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
 
     def apply(name, inputs):
         variables = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
-        return networks.create(with_path)[name].apply(variables, jnp.float32(inputs), train=False)
+        network = networks.create(with_path)[name]
+        return jax.jit(partial(network.apply, train=False))(variables, jnp.float32(inputs))
 
     plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, small.height, small.width, 3))
     mean_BZ, _ = apply("encoder", plain_BHWC)
