@@ -80,10 +80,9 @@ CANDIDATES |= {
     f"{SQUARED}, novelty 0.5": ([*TOGETHER, *SQUARES, "--novelty=0.5"], "what the range brings"),
 }
 # The film's principal components past the convolutions, which leave room for detail.
-LINEAR = [*TOGETHER[:1], "--novelty=0.5", "--output_range=1.25", "--learning_rate=3e-4"]
-LINEAR += ["--average=0.05", "--pixel_share=0.6", "--adversarial_weight=0.03"]
+BRIGHT = ["--pixel_share=0.75", "--pixel_square=2", "--learning_rate=3e-4", "--linear_path"]
 CANDIDATES |= {
-    "best.flags": ([*LINEAR, "--linear_path"], "what pays, together"),
+    "best.flags": ([*NOVEL, *BRIGHT], "what pays, together"),
     "the linear path alone": (["--linear_path"], "low frequencies from the first step on"),
 }
 # Key in the measures, column, decimals.

@@ -139,13 +139,13 @@ def test_the_best_preset_nests_in_any_experiment(load):
     assert best == dataclasses.replace(
         blade,
         kl_weight=0.01,
-        pixel_share=0.6,
-        average=0.05,
+        pixel_share=0.75,
+        pixel_square=2,
+        average=0.1,
         novelty=0.5,
         output_range=1.25,
         learning_rate=3e-4,
         linear_path=True,
-        adversarial_weight=0.03,
     )
 
 

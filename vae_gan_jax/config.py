@@ -155,7 +155,7 @@ class Config:
     )
     pixel_square: int = _setting(
         1,
-        "Pixels are compared as means over squares of so many a side; 1: each by itself.",
+        "Brightness of pixels is compared as means over squares of so many a side; 1: of each.",
         fixed=True,
     )
     prior: str = _setting(

@@ -128,7 +128,7 @@ def test_the_output_range_stretches_what_the_decoder_paints(small):
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
-    [(144, 256, (9, 16)), (576, 1024, (9, 16)), (256, 144, (16, 9)), (18, 20, (9, 10))],
+    [(144, 256, (18, 32)), (576, 1024, (18, 32)), (256, 144, (32, 18)), (16, 20, (16, 20))],
 )
 def test_the_small_picture_is_as_small_for_every_size(height, width, size):
     assert networks.small_size(height, width) == size
@@ -136,8 +136,11 @@ def test_the_small_picture_is_as_small_for_every_size(height, width, size):
 
 def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     """Without the last kernels of the convolutional layers it is all there is."""
-    with_path = dataclasses.replace(small, linear_path=True)
-    plain, state = (train_state.create(config, jax.random.key(0)) for config in (small, with_path))
+    without_path = dataclasses.replace(small, height=36, width=40)  # its small picture is halved
+    with_path = dataclasses.replace(without_path, linear_path=True)
+    plain, state = (
+        train_state.create(config, jax.random.key(0)) for config in (without_path, with_path)
+    )
     random = np.random.default_rng(3)
     linear = {}
     for name, last in {"encoder": "mean", "decoder": "convolution_4"}.items():
@@ -154,13 +157,14 @@ def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
         network = networks.create(with_path)[name]
         return jax.jit(partial(network.apply, train=False))(variables, jnp.float32(inputs))
 
-    plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, small.height, small.width, 3))
+    plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, 36, 40, 3))
     mean_BZ, _ = apply("encoder", plain_BHWC)
-    difference_BP = np.tile(colour_BC, 90) - linear["encoder"]["centre"].reshape(1, -1)
+    difference_BP = np.tile(colour_BC, 360) - linear["encoder"]["centre"].reshape(1, -1)
+    difference_BP /= networks.SMALL_DIVISOR
     expected_BZ = np.tanh(difference_BP @ linear["encoder"]["linear"]["kernel"])
     chex.assert_trees_all_close(mean_BZ, np.float32(expected_BZ), rtol=1e-4)
     layer = linear["decoder"]["linear"]
-    painted_BHWC = np.tanh(z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 9, 10, 3)
+    painted_BHWC = np.tanh(z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 18, 20, 3)
     corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which enlarging leaves as they are
     chex.assert_trees_all_close(
         apply("decoder", z_BZ)[corners], np.float32(painted_BHWC[corners]), rtol=1e-4

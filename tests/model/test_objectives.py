@@ -39,17 +39,26 @@ def test_learned_similarity_is_the_mean_of_the_layers_mean_squared_errors():
     np.testing.assert_allclose(objectives.learned_similarity(*as_jax), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("square", [1, 2, 4])
-def test_pixels_are_compared_by_means_of_squares(square):
+def test_pixels_each_by_itself_are_compared_by_the_mean_squared_error():
     x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
-    difference_BHWC = np.pad(x_BHWC - y_BHWC, ((0, 0), (0, 3), (0, 0), (0, 0)), mode="edge")
+    found = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), 1)
+    np.testing.assert_allclose(found, np.square(x_BHWC - y_BHWC).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("square", [1, 2, 4])
+def test_brightness_is_compared_by_means_of_squares_and_colour_by_pixels(square):
+    x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
+    difference_BHWC = x_BHWC - y_BHWC
+    colour_BHWC = difference_BHWC - difference_BHWC.mean(-1, keepdims=True)
+    brightness_BHW = np.pad(difference_BHWC.mean(-1), ((0, 0), (0, 3), (0, 0)), mode="edge")
     means = [
-        difference_BHWC[:, row : row + square, column : column + square].mean((1, 2))
+        brightness_BHW[:, row : row + square, column : column + square].mean((1, 2))
         for row in range(0, 5, square)
         for column in range(0, 8, square)
     ]
+    expected = np.square(means).mean() + np.square(colour_BHWC).mean()
     found = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), square)
-    np.testing.assert_allclose(found, np.square(means).mean(), rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_adversarial_is_the_sum_of_three_floored_cross_entropies():

@@ -13,7 +13,10 @@ from vae_gan_jax.model.plain_convolutions import KERNEL, halved
 
 LAYERS = 4  # convolutions of each network
 BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5
-SMALL_SIDE = 9  # pixels along the shorter side of the small picture that the linear path takes
+SMALL_SIDE = 18  # pixels along the shorter side of the small picture that the linear path takes
+# What that picture's pixels are divided by: so much larger are the weights that lead from them to
+# z, beside which Adam's steps, of one size for all weights, would else be large.
+SMALL_DIVISOR = 16
 
 weights = nn.initializers.normal(0.02)
 
@@ -202,6 +205,7 @@ class Encoder(nn.Module):
             small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
             centre_HWC = self.param("centre", nn.initializers.zeros, small_BHWC.shape[1:])
             difference_BHWC = small_BHWC - jax.lax.stop_gradient(centre_HWC)[None]
+            difference_BHWC /= SMALL_DIVISOR
             linear = _dense(self.z_dim, None, name="linear", bias=False)
             mean_BZ += linear(difference_BHWC.reshape(x_BHWC.shape[0], -1))
         mean_BZ = nn.tanh(mean_BZ)

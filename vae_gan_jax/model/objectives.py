@@ -33,17 +33,23 @@ def squared_error(real_BHWF, reconstructed_BHWF):
 
 
 def pixel_error(x_BHWC, reconstructed_BHWC, square: int):
-    """The squared error of means over squares of so many pixels a side; 1: of pixels.
+    """The squared error of pixels, but of brightness as means over squares of so many a side.
 
-    What varies within a square is left to the other objectives. Where a last square reaches over
+    Brightness is the mean of the three channels, colour what each has beside it. So what brightness
+    does within a square, the detail, is left to the other objectives, and colour is not. With
+    squares of 1 this is the mean squared error of the channels. Where a last square reaches over
     the frame's edge, the last row or column counts for what is missing.
     """
-    batch, height, width, channels = x_BHWC.shape
+    difference_BHWC = x_BHWC - reconstructed_BHWC
+    brightness_BHW1 = difference_BHWC.mean(-1, keepdims=True)
+    colour_error = jnp.mean(jnp.square(difference_BHWC - brightness_BHW1))
+    batch, height, width, _ = x_BHWC.shape
     rows, columns = -(-height // square), -(-width // square)
     missing = ((0, 0), (0, rows * square - height), (0, columns * square - width), (0, 0))
-    difference_BHWC = jnp.pad(x_BHWC - reconstructed_BHWC, missing, mode="edge")
-    squares = difference_BHWC.reshape(batch, rows, square, columns, square, channels)
-    return jnp.mean(jnp.square(squares.mean((2, 4))))
+    squares = jnp.pad(brightness_BHW1, missing, mode="edge").reshape(
+        batch, rows, square, columns, square
+    )
+    return jnp.mean(jnp.square(squares.mean((2, 4)))) + colour_error
 
 
 def learned_similarity(real_activations, reconstructed_activations):

@@ -12,7 +12,7 @@ FRAMES = 4000  # that the components are taken from, or all there are
 BLOCK = 100  # frames that are read and made small at a time
 AMPLITUDE = 0.7  # of a component before its tanh, its standard deviation
 # Of the first component's deviation. One that has less is not amplified more: its noise would be.
-LEAST = 0.125
+LEAST = 0.2
 NOISE = 0.05  # standard deviation of what the way back takes the codes to have: schedules end so
 WITHIN = 0.98  # of the last tanh's range; beyond, the way back would go far for a last bit of black
 CONVOLUTIONS = 0.1  # what kernels of the last convolutional layers begin at, of what they have been
@@ -47,7 +47,7 @@ def begin(
     )
     encoder |= {
         "centre": centre_P.reshape(encoder["centre"].shape),
-        "linear": {"kernel": encoding_PZ},
+        "linear": {"kernel": networks.SMALL_DIVISOR * encoding_PZ},
     }
     decoder |= {"linear": {"kernel": decoding_ZP, "bias": offset_P}}
     return fresh.replace(params=fresh.params | {"encoder": encoder, "decoder": decoder})
