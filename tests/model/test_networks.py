@@ -134,6 +134,25 @@ def test_the_small_picture_is_as_small_for_every_size(height, width, size):
     assert networks.small_size(height, width) == size
 
 
+def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
+    sized = dataclasses.replace(small, filters=8, height=64, width=64)
+    with_path = dataclasses.replace(sized, linear_path=True)
+    variables = networks.create(with_path)["encoder"].init(
+        jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
+    )
+    variables["params"]["linear"]["kernel"] *= 0
+    variables["params"]["mean"]["kernel"] *= 100  # so that they are no matter of rounding
+    x_BHWC = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3), minval=-1)
+    means = [
+        networks.create(config)["encoder"].apply(variables, x_BHWC, train=False)[0]
+        for config in (sized, with_path)
+    ]
+    assert float(jnp.abs(means[0]).max()) > 0.01
+    features = 4 * 4 * 64
+    expected = np.arctanh(means[0]) * networks.MEAN_FEATURES / features
+    chex.assert_trees_all_close(np.arctanh(means[1]), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     """Without the last kernels of the convolutional layers it is all there is."""
     without_path = dataclasses.replace(small, height=36, width=40)  # its small picture is halved

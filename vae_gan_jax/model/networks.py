@@ -17,6 +17,10 @@ SMALL_SIDE = 18  # pixels along the shorter side of the small picture that the l
 # What that picture's pixels are divided by: so much larger are the weights that lead from them to
 # z, beside which Adam's steps, of one size for all weights, would else be large.
 SMALL_DIVISOR = 16
+# What the convolutions add to the linear path's means is that of so many of their features: a step
+# of Adam, which changes the weights of all of them alike, would else move z the more the larger the
+# frame, and the decoder lose what it has learnt to make of it.
+MEAN_FEATURES = 512
 
 weights = nn.initializers.normal(0.02)
 
@@ -202,6 +206,7 @@ class Encoder(nn.Module):
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
         mean_BZ = _dense(self.z_dim, self.dtype, name="mean")(features_BF)
         if self.linear_path:
+            mean_BZ *= min(1, MEAN_FEATURES / features_BF.shape[1])
             small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
             centre_HWC = self.param("centre", nn.initializers.zeros, small_BHWC.shape[1:])
             difference_BHWC = small_BHWC - jax.lax.stop_gradient(centre_HWC)[None]
