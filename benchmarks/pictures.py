@@ -83,6 +83,7 @@ CANDIDATES |= {
 BRIGHT = ["--pixel_share=0.75", "--pixel_square=2", "--learning_rate=3e-4", "--linear_path"]
 CANDIDATES |= {
     "best.flags": ([*NOVEL, *BRIGHT], "what pays, together"),
+    "best.flags, z 400": ([*NOVEL, *BRIGHT, "--z_dim=400"], "room for more"),
     "the linear path alone": (["--linear_path"], "low frequencies from the first step on"),
 }
 # Key in the measures, column, decimals.
