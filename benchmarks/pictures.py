@@ -1,16 +1,20 @@
 """Which settings make better pictures than the thesis's, at the same steps: one table.
 
     python -m benchmarks.pictures --films=FOLDER [--only=NAME;NAME] [--seeds=0,1,2] [--film=bunny]
+    python -m benchmarks.pictures --films=FOLDER --size=256x144 [--schedule=0.25,0.05]
 
 FOLDER holds a 24 fps Big Buck Bunny and the Sintel trailer (Blender Foundation). Each candidate
-learns each film with the same steps, seed and size, and is measured by ``--mode=evaluate``. What is
-measured is kept in ``pictures.json`` beside this file and not measured again, so the same command
-goes on where it stopped; at the end the table in ``RESULTS.md`` is written anew. A row of a
-candidate that is no longer listed here stays: what did not pay was deleted, its measures were not.
+learns each film with the same steps, seed and size, and is measured by ``--mode=evaluate``; larger
+than the smallest size, where a row takes three minutes, the finalists alone unless others are
+named. What is measured is kept in ``pictures.json`` beside this file and not measured again, so the
+same command goes on where it stopped; at the end the tables in ``RESULTS.md`` are written anew. A
+row of a candidate that is no longer listed here stays: what did not pay was deleted, its measures
+were not.
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import statistics
 import subprocess
@@ -22,19 +26,23 @@ from vae_gan_jax import whole_file
 HERE = Path(__file__).parent
 KEPT, RESULTS = HERE / "pictures.json", HERE / "RESULTS.md"
 BEGIN, END = "<!-- pictures: begin -->", "<!-- pictures: end -->"
-SIZE = ["--width=64", "--height=36", "--filters=16", "--sample_every=0", "--keep_epochs=1"]
-# Name: file, its flags. Both are six times the thesis's schedule's part, some 1,200 steps of 12.
+SIZES = {"64x36": 16, "128x72": 16, "256x144": 80}  # filters; the last is the thesis's
+SMALLEST = next(iter(SIZES))
+# Name: file, its flags, its schedule: the thesis's, drawn out to some 1,200 steps of 12.
 FILMS = {
     "bunny": (
         "big_buck_bunny*.mp4",  # 100 s around the black at 299: 200 steps an epoch
-        ["--trim_start=240", "--trim_end=340", "--noise_schedule=0.25,0.1,0.1,0.05,0.05,0.05"],
+        ["--trim_start=240", "--trim_end=340"],
+        "0.25,0.1,0.1,0.05,0.05,0.05",
     ),
     "sintel": (
         "sintel_trailer*.mp4",  # 52 s, a fifth of it all but black: 104 steps an epoch
-        ["--noise_schedule=0.25,0.25,0.1,0.1,0.1,0.1,0.05,0.05,0.05,0.05,0.05,0.05"],
+        [],
+        "0.25,0.25,0.1,0.1,0.1,0.1,0.05,0.05,0.05,0.05,0.05,0.05",
     ),
 }
 DEFAULT = "the thesis's recipe"
+FINALISTS = (DEFAULT, "best.flags")
 # Name: flags, and why it might help.
 CANDIDATES = {
     DEFAULT: ([], ""),
@@ -105,36 +113,41 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs/pictures"))
     parser.add_argument("--only", help="names of candidates, separated by semicolons")
     parser.add_argument("--film", choices=FILMS, help="only this one")
+    parser.add_argument("--size", choices=SIZES, default=SMALLEST)
+    parser.add_argument("--schedule", help="--noise_schedule in place of the film's own")
     parser.add_argument("--seeds", default="0", help="separated by commas")
     return parser.parse_args()
 
 
-def command(mode: str, run: Path, film: Path, flags: list[str], frames: Path) -> None:
-    """One mode of the program."""
-    settings = [f"--mode={mode}", f"--run_dir={run}", f"--film={film}", f"--frames_dir={frames}"]
-    subprocess.run(
-        [sys.executable, "-m", "vae_gan_jax.main", *settings, *SIZE, *flags],
-        check=True,
-        stderr=subprocess.DEVNULL,  # it is in the run's log.txt
-    )
+def setting(given, film: str, name: str, seed: int) -> dict:
+    """What a row is known by."""
+    schedule = given.schedule or FILMS[film][2]
+    return dict(film=film, name=name, seed=seed, size=given.size, schedule=schedule)
 
 
-def measure(given, film: str, name: str, seed: int) -> dict:
-    """Trains a candidate on a film and measures it: a row of the table."""
-    pattern, film_flags = FILMS[film]
+def measure(given, row: dict) -> dict:
+    """Trains a candidate on a film and measures it: a row, whose setting is given."""
+    pattern, film_flags, _ = FILMS[row["film"]]
     paths = sorted(given.films.glob(pattern))
     if not paths:
         sys.exit(f"there is no {pattern} in {given.films}.")
-    candidate, reason = CANDIDATES[name]
-    flags = [*film_flags, *candidate, f"--seed={seed}"]
-    run = given.runs / film / f"{name.replace(' ', '_')}_{seed}"
+    candidate, reason = CANDIDATES[row["name"]]
+    width, height = row["size"].split("x")
+    size = [f"--width={width}", f"--height={height}", f"--filters={SIZES[row['size']]}"]
+    run = given.runs / "_".join(map(str, row.values())).translate(str.maketrans(" ,", "_-"))
+    places = [f"--run_dir={run}", f"--film={paths[0]}", f"--frames_dir={given.runs / 'frames'}"]
+    learning = [f"--noise_schedule={row['schedule']}", f"--seed={row['seed']}", *candidate]
+    kept = ["--sample_every=0", "--keep_epochs=1"]
     for mode in ("prepare", "train", "evaluate"):
-        command(mode, run, paths[0], flags, given.runs / "frames")
+        flags = [f"--mode={mode}", *places, *film_flags, *size, *learning, *kept]
+        subprocess.run(
+            [sys.executable, "-m", "vae_gan_jax.main", *flags],
+            check=True,
+            stderr=subprocess.DEVNULL,  # it is in the run's log.txt
+        )
     measured = json.loads((run / "measures" / f"{paths[0].stem}.json").read_text())
     return {
-        "film": film,
-        "name": name,
-        "seed": seed,
+        **row,
         "flags": candidate,
         "reason": reason,
         "day": datetime.date.today().isoformat(),
@@ -143,18 +156,27 @@ def measure(given, film: str, name: str, seed: int) -> dict:
     }
 
 
-def table(rows: list[dict]) -> str:
-    """All that is measured, a line for each film and candidate: means over seeds, and spread."""
+def tables(rows: list[dict]) -> str:
+    """All that is measured, a table for each size and film, a line for each candidate and schedule.
+
+    Measures are means over seeds, with their spread.
+    """
+    titles = ["candidate", "flags", "steps", "seeds", *(title for _, title, _ in COLUMNS)]
     lines = []
-    for film in FILMS:
-        titles = ["candidate", "flags", "seeds", *(title for _, title, _ in COLUMNS)]
-        lines += ["", f"**{film}**", "", _line(titles), _line(["---"] * len(titles))]
-        names = dict.fromkeys(row["name"] for row in rows if row["film"] == film)
-        for name in names:
-            seeds = [row for row in rows if (row["film"], row["name"]) == (film, name)]
+    for size, film in itertools.product(SIZES, FILMS):
+        alike = {}
+        for row in rows:
+            if (row["size"], row["film"]) == (size, film):
+                alike.setdefault((row["name"], row["schedule"]), []).append(row)
+        if not alike:
+            continue
+        lines += ["", f"**{film}, {size.replace('x', '×')}, {SIZES[size]} filters**", ""]
+        lines += [_line(titles), _line(["---"] * len(titles))]
+        for (name, _), seeds in alike.items():
             flags = " ".join(flag.removeprefix("--") for flag in seeds[0]["flags"])
             cells = [_cell([row[key] for row in seeds], digits) for key, _, digits in COLUMNS]
-            lines.append(_line([name, f"`{flags}`" if flags else "", str(len(seeds)), *cells]))
+            count = [f"{seeds[0]['steps']:,}", str(len(seeds))]
+            lines.append(_line([name, f"`{flags}`" if flags else "", *count, *cells]))
     return "\n".join(lines[1:])
 
 
@@ -172,23 +194,23 @@ def _cell(values: list[float | None], digits: int) -> str:
 def main() -> None:
     given = parse()
     rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
-    known = {(row["film"], row["name"], row["seed"]) for row in rows}
-    names = given.only.split(";") if given.only else list(CANDIDATES)
-    for seed in map(int, given.seeds.split(",")):
-        for name in names:
-            for film in [given.film] if given.film else FILMS:
-                if given.films is None or (film, name, seed) in known:
-                    continue
-                row = measure(given, film, name, seed)
-                rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
-                rows.append(row)
-                whole_file.write(KEPT, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-                print(json.dumps(row, ensure_ascii=False), flush=True)
+    listed = CANDIDATES if given.size == SMALLEST else FINALISTS
+    names = given.only.split(";") if given.only else listed
+    films = [given.film] if given.film else FILMS
+    for seed, name, film in itertools.product(map(int, given.seeds.split(",")), names, films):
+        wanted = setting(given, film, name, seed)
+        if given.films is None or any(wanted.items() <= row.items() for row in rows):
+            continue
+        row = measure(given, wanted)
+        rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
+        rows.append(row)
+        whole_file.write(KEPT, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        print(json.dumps(row, ensure_ascii=False), flush=True)
     before, _, rest = RESULTS.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     if not rest:
         sys.exit(f"{RESULTS} has no {BEGIN}.")
-    whole_file.write(RESULTS, f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
+    whole_file.write(RESULTS, f"{before}{BEGIN}\n{tables(rows)}\n{END}{after}")
 
 
 if __name__ == "__main__":
