@@ -83,11 +83,17 @@ def test_adversarial_is_the_sum_of_three_floored_cross_entropies():
 
 
 def test_the_logarithm_is_floored():
-    """Even the surest wrong answer costs no more than -log 1e-8, with a finite gradient."""
+    """Even the surest wrong answer costs no more than -log 1e-8, and is still unlearnt."""
     logit_B = jnp.asarray([-1e4, -1e4])
     value, gradient = jax.value_and_grad(objectives.cross_entropy)(logit_B, real=True)
     np.testing.assert_allclose(value, -np.log(1e-8), rtol=1e-6)
-    np.testing.assert_array_equal(gradient, 0)
+    np.testing.assert_allclose(gradient, [-0.5, -0.5])
+
+
+def test_the_floor_leaves_the_gradient_of_other_answers_as_it_is():
+    logit_B = jnp.asarray([-30.0, -1.0, 2.0])
+    gradient = jax.grad(objectives.cross_entropy)(logit_B, real=True)
+    np.testing.assert_allclose(gradient, (jax.nn.sigmoid(logit_B) - 1) / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

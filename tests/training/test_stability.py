@@ -85,6 +85,7 @@ def test_a_resumed_run_judges_as_an_unbroken_one():
     ("values", "words"),
     [
         ({"discriminator__real": 0.995, "discriminator__reconstructed": 0.004}, "discriminator"),
+        ({"discriminator__real": 0.004}, "takes the film itself for made"),
         ({"latent__mean_magnitude": 0.04}, "mean magnitude is below 0.05"),
         ({"reconstruction__spread": 0.03}, "the same picture"),
     ],

@@ -69,9 +69,15 @@ def learned_similarity(real_activations, reconstructed_activations):
 
 
 def cross_entropy(logit_B, real: bool):
-    """Mean of -log(probability of the right answer), the logarithm floored at log 1e-8."""
+    """Mean of -log(probability of the right answer), the logarithm floored at log 1e-8.
+
+    The gradient is that of the logarithm without its floor: were there none below, a discriminator
+    that is surer than that of a wrong answer for every frame would never learn again.
+    """
     log_probability_B = jax.nn.log_sigmoid(logit_B if real else -logit_B)
-    return -jnp.mean(jnp.maximum(log_probability_B, LOG_FLOOR))
+    floored_B = jnp.maximum(log_probability_B, LOG_FLOOR)
+    gradient_alone_B = log_probability_B - jax.lax.stop_gradient(log_probability_B)
+    return -jnp.mean(jax.lax.stop_gradient(floored_B) + gradient_alone_B)
 
 
 def adversarial(real_logit_B, reconstructed_logit_B, sampled_logit_B, weight: float):

@@ -22,6 +22,9 @@ COLLAPSES = {
             line["discriminator/real"] > 0.99 and line["discriminator/reconstructed"] < 0.01
         )
     ),
+    "the discriminator takes the film itself for made, below 0.01": (
+        lambda line: line["discriminator/real"] < 0.01
+    ),
     "the codes hold next to nothing, their mean magnitude is below 0.05": (
         lambda line: line["latent/mean_magnitude"] < 0.05
     ),
