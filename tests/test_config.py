@@ -43,6 +43,7 @@ from vae_gan_jax.config import Config, InputError
         ({"source": "gs://films/../b.mkv"}, "--source=gs://films/../b.mkv names nothing in a"),
         ({"output": "gs://films/b.mkv"}, "--output=gs://films/b.mkv is in no file system: give"),
         ({"every": 0}, "--every=0 must be 1 or more."),
+        ({"logit_features": 0}, "--logit_features=0 must be 1 or more."),
         ({"explore": ("map", "astral")}, "--explore=astral is none of prior,"),
     ],
 )

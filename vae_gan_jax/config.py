@@ -136,6 +136,13 @@ class Config:
         "they begin as the film's principal components.",
         fixed=True,
     )
+    logit_features: int | None = _setting(
+        None,
+        "With more features than these the discriminator's logit is scaled down to what so many "
+        "make of it, so that a learning step moves it no further; default: never.",
+        fixed=True,
+        parse=parse_whole,
+    )
 
     # The objectives (4.3, 4.4)
     gamma: float = _setting(
@@ -340,7 +347,7 @@ class Config:
                      "pixel_square"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}={getattr(self, name)} must be 1 or more.")
-        for name in ("per_device_batch_size", "steps_per_dispatch", "every"):
+        for name in ("per_device_batch_size", "steps_per_dispatch", "every", "logit_features"):
             if getattr(self, name) == 0:
                 raise InputError(f"--{name}=0 must be 1 or more.")
         for name in ("gamma", "adversarial_weight", "kl_weight", "leak", "reconstruct_noise",

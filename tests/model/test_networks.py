@@ -153,6 +153,23 @@ def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
     chex.assert_trees_all_close(np.arctanh(means[1]), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("logit_features", "scale"), [(None, 1), (64, 1 / 16), (10_000, 1)])
+def test_the_logit_of_many_features_is_that_of_few(small, logit_features, scale):
+    sized = dataclasses.replace(small, filters=8, height=64, width=64)  # 4 * 4 * 64 features
+    scaled = dataclasses.replace(sized, logit_features=logit_features)
+    variables = networks.create(sized)["discriminator"].init(
+        jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
+    )
+    x_BHWC = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3), minval=-1)
+    (logit_B, activations), (scaled_B, same) = (
+        networks.create(config)["discriminator"].apply(variables, x_BHWC, train=False)
+        for config in (sized, scaled)
+    )
+    assert float(jnp.abs(logit_B).min()) > 0
+    chex.assert_trees_all_close(scaled_B, scale * logit_B, rtol=1e-6)
+    chex.assert_trees_all_equal(same, activations)
+
+
 def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     """Without the last kernels of the convolutional layers it is all there is."""
     without_path = dataclasses.replace(small, height=36, width=40)  # its small picture is halved

@@ -269,11 +269,17 @@ class Decoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Dis (4.2.3, Table 3): the logit that a frame is real, and its four layers' activations."""
+    """Dis (4.2.3, Table 3): the logit that a frame is real, and its four layers' activations.
+
+    Batch norm keeps a step of Adam, which changes all weights alike, as small for many filters as
+    for few; the logit, which has none, moves the more the more features there are, at the thesis's
+    size 92,160. With ``logit_features`` it is scaled down to what so many would make of it.
+    """
 
     filters: int
     leak: float
     first_batch_norm: bool
+    logit_features: int | None = None
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -288,6 +294,8 @@ class Discriminator(nn.Module):
         activations = stack(x_BHWC, train)
         features_BF = activations[-1].reshape(x_BHWC.shape[0], -1)
         logit_B = _dense(1, self.dtype, name="logit")(features_BF)[:, 0]
+        if self.logit_features:
+            logit_B *= min(1, self.logit_features / features_BF.shape[1])
         chex.assert_shape(logit_B, (x_BHWC.shape[0],))
         return logit_B, activations
 
@@ -316,5 +324,5 @@ def create(config, folded: bool = False) -> dict[str, nn.Module]:
     return {
         "encoder": Encoder(z_dim=config.z_dim, **shared, **stack),
         "decoder": Decoder(filters=config.filters, dtype=dtype, **shared, **picture),
-        "discriminator": Discriminator(**stack),
+        "discriminator": Discriminator(logit_features=config.logit_features, **stack),
     }
