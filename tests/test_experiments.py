@@ -146,7 +146,7 @@ def test_the_best_preset_nests_in_any_experiment(load):
         output_range=1.25,
         learning_rate=3e-4,
         linear_path=True,
-        logit_features=1024,
+        logit_features=4096,
     )
 
 
