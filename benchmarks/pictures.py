@@ -90,15 +90,13 @@ CANDIDATES |= {
 }
 # The film's principal components past the convolutions, which leave room for detail.
 BRIGHT = ["--pixel_share=0.75", "--pixel_square=2", "--learning_rate=3e-4", "--linear_path"]
-# A discriminator that learns as steadily from large frames and many filters as from few.
-STEADY = ["--logit_features=4096"]
 CANDIDATES |= {
-    "best.flags": ([*NOVEL, *BRIGHT, *STEADY], "what pays, together"),
+    "best.flags": ([*NOVEL, *BRIGHT, "--logit_features=4096"], "what pays, together"),
     "best.flags, the logit of 1,024 features": (
         [*NOVEL, *BRIGHT, "--logit_features=1024"],
         "the same, further",
     ),
-    "best.flags, the logit undivided": ([*NOVEL, *BRIGHT], "what its features bring"),
+    "best.flags, the logit undivided": ([*NOVEL, *BRIGHT], "what its scale brings"),
     "best.flags, the logit undivided, z 400": ([*NOVEL, *BRIGHT, "--z_dim=400"], "room for more"),
     "the linear path alone": (["--linear_path"], "low frequencies from the first step on"),
 }

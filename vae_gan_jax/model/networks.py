@@ -17,9 +17,8 @@ SMALL_SIDE = 18  # pixels along the shorter side of the small picture that the l
 # What that picture's pixels are divided by: so much larger are the weights that lead from them to
 # z, beside which Adam's steps, of one size for all weights, would else be large.
 SMALL_DIVISOR = 16
-# What the convolutions add to the linear path's means is that of so many of their features: a step
-# of Adam, which changes the weights of all of them alike, would else move z the more the larger the
-# frame, and the decoder lose what it has learnt to make of it.
+# What the convolutions add to the linear path's means is that of so many of their features: where a
+# larger frame's steps moved z further, the decoder would lose what it has learnt to make of it.
 MEAN_FEATURES = 512
 
 weights = nn.initializers.normal(0.02)
@@ -128,10 +127,21 @@ def _at_least_float32(x):
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _dense(features: int, dtype: jnp.dtype | None, name: str, bias: bool = True):
-    """A layer that few features leave."""
+def _dense(
+    features: int, dtype: jnp.dtype | None, name: str, bias: bool = True, most: int | None = None
+):
+    """A layer that few features leave.
+
+    A step of Adam changes all weights alike, and so moves what leaves the layer the more the more
+    features enter it. Of more than ``most`` it is scaled down to what so many would make of it.
+    """
     layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
-    return lambda x: _at_least_float32(layer(x))
+
+    def apply(x):
+        outputs = _at_least_float32(layer(x))
+        return outputs * (most / x.shape[-1]) if most and most < x.shape[-1] else outputs
+
+    return apply
 
 
 class ConvolutionStack(nn.Module):
@@ -204,9 +214,9 @@ class Encoder(nn.Module):
             self.filters, self.leak, self.first_batch_norm, self.folded, self.dtype, name="stack"
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
-        mean_BZ = _dense(self.z_dim, self.dtype, name="mean")(features_BF)
+        most = MEAN_FEATURES if self.linear_path else None
+        mean_BZ = _dense(self.z_dim, self.dtype, name="mean", most=most)(features_BF)
         if self.linear_path:
-            mean_BZ *= min(1, MEAN_FEATURES / features_BF.shape[1])
             small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
             centre_HWC = self.param("centre", nn.initializers.zeros, small_BHWC.shape[1:])
             difference_BHWC = small_BHWC - jax.lax.stop_gradient(centre_HWC)[None]
@@ -271,9 +281,9 @@ class Decoder(nn.Module):
 class Discriminator(nn.Module):
     """Dis (4.2.3, Table 3): the logit that a frame is real, and its four layers' activations.
 
-    Batch norm keeps a step of Adam, which changes all weights alike, as small for many filters as
-    for few; the logit, which has none, moves the more the more features there are, at the thesis's
-    size 92,160. With ``logit_features`` it is scaled down to what so many would make of it.
+    Batch norm keeps what a learning step does to the convolutions as small for many filters as for
+    few. The logit has none, and at the thesis's size 92,160 features: of more than
+    ``logit_features`` it is scaled down to what so many would make of it.
     """
 
     filters: int
@@ -293,9 +303,8 @@ class Discriminator(nn.Module):
         )
         activations = stack(x_BHWC, train)
         features_BF = activations[-1].reshape(x_BHWC.shape[0], -1)
-        logit_B = _dense(1, self.dtype, name="logit")(features_BF)[:, 0]
-        if self.logit_features:
-            logit_B *= min(1, self.logit_features / features_BF.shape[1])
+        logit = _dense(1, self.dtype, name="logit", most=self.logit_features)
+        logit_B = logit(features_BF)[:, 0]
         chex.assert_shape(logit_B, (x_BHWC.shape[0],))
         return logit_B, activations
 
