@@ -41,14 +41,14 @@ def serve(given) -> None:
     import numpy as np
 
     from vae_gan_jax.config import Config
-    from vae_gan_jax.model import folding
-    from vae_gan_jax.output.reconstruct import reconstruct_batch
+    from vae_gan_jax.inference.reconstruct import reconstruct_batch
+    from vae_gan_jax.model import fuse_batch_norm
     from vae_gan_jax.training import train_state, train_step
 
     config = Config(**{name: getattr(given, name) for name in (*SIZES, "precision")})
     key = jax.random.key(0)
     state = train_state.create(config, key)
-    folded = folding.fold(state.params, state.batch_stats)
+    folded = fuse_batch_norm.fuse(state.params, state.batch_stats)
     shape = (config.batch_size, config.height, config.width, 3)
     frames_BHWC = jax.device_put(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     noise_std = jax.device_put(np.float32(0.1))

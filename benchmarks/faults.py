@@ -35,7 +35,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import frame_store
+from vae_gan_jax.film.store import frame_store
 from vae_gan_jax.model import autoencoder, objectives
 from vae_gan_jax.training import checkpoint, checkpoint_place, loop, train_state, train_step
 

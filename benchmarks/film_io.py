@@ -18,9 +18,9 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from vae_gan_jax.film import preparation
 from vae_gan_jax.film.passthrough import passthrough
-from vae_gan_jax.film.video import Framing, probe
+from vae_gan_jax.film.read.video import Framing, probe
+from vae_gan_jax.film.store import preparation
 
 FRAMING = Framing(256, 144)
 

@@ -19,7 +19,7 @@ import numpy as np
 from tests.film import films
 from tests.film.test_variants import beep_start, flash_start, sound_seconds
 from vae_gan_jax.film.passthrough import passthrough
-from vae_gan_jax.film.video import Framing, decode, probe
+from vae_gan_jax.film.read.video import Framing, decode, probe
 
 COLUMNS = "{:36} {:>6} {:>6} {:>6} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9}"
 LONG = films.Variant("ten_thousand.mp4", seconds=400)

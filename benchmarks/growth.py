@@ -26,7 +26,7 @@ def measure(count: int, arguments: list[str]) -> dict[str, float]:
     """Training's figures on so many frames, and the memory that is not the file's, in bytes."""
     from vae_gan_jax import main as program
     from vae_gan_jax.config import Config
-    from vae_gan_jax.output import benchmark
+    from vae_gan_jax.evaluation import benchmark
 
     flags.FLAGS(["growth", *SMALL, *arguments])
     config = Config(**program.given_settings())

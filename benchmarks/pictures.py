@@ -21,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vae_gan_jax import whole_file
+from vae_gan_jax.run import atomic_io
 
 HERE = Path(__file__).parent
 KEPT, RESULTS = HERE / "pictures.json", HERE / "RESULTS.md"
@@ -59,10 +59,10 @@ CANDIDATES = {
     ),
     "pixels 0.1": (["--pixel_share=0.1"], "colour and brightness as they are"),
     "pixels 0.5": (["--pixel_share=0.5"], "the same, further"),
-    "average 0.1": (["--average=0.1"], "the noise of the last steps"),
+    "average 0.1": (["--ema_span=0.1"], "the noise of the last steps"),
 }
 # The codes' freedom, pixels beside the discriminator's layers, averaged weights: in other doses.
-TOGETHER = ["--kl_weight=0.01", "--average=0.1"]
+TOGETHER = ["--kl_weight=0.01", "--ema_span=0.1"]
 CANDIDATES |= {
     f"KL 0.01, average 0.1, {name}": ([*TOGETHER, *flags], "what paid, together")
     for name, flags in {
@@ -73,8 +73,8 @@ CANDIDATES |= {
     }.items()
 }
 # Frames by novelty, black within the decoder's reach; pixels as means of squares.
-NOVEL = [*TOGETHER, "--novelty=0.5", "--output_range=1.25"]
-SQUARES = ["--pixel_share=0.95", "--pixel_square=2"]
+NOVEL = [*TOGETHER, "--frame_reweighting=0.5", "--tanh_scale=1.25"]
+SQUARES = ["--pixel_share=0.95", "--luma_pool=2"]
 SQUARED = "KL 0.01, average 0.1, pixels 0.95 in squares 2"
 CANDIDATES |= {
     "without the linear path": (
@@ -83,22 +83,25 @@ CANDIDATES |= {
     ),
     f"{SQUARED}, novelty 0.5, output range 1.25": ([*NOVEL, *SQUARES], "movement before calm"),
     f"{SQUARED}, output range 1.25": (
-        [*TOGETHER, *SQUARES, "--output_range=1.25"],
+        [*TOGETHER, *SQUARES, "--tanh_scale=1.25"],
         "what novelty brings",
     ),
-    f"{SQUARED}, novelty 0.5": ([*TOGETHER, *SQUARES, "--novelty=0.5"], "what the range brings"),
+    f"{SQUARED}, novelty 0.5": (
+        [*TOGETHER, *SQUARES, "--frame_reweighting=0.5"],
+        "what the range brings",
+    ),
 }
 # The film's principal components past the convolutions, which leave room for detail.
-BRIGHT = ["--pixel_share=0.75", "--pixel_square=2", "--learning_rate=3e-4", "--linear_path"]
+BRIGHT = ["--pixel_share=0.75", "--luma_pool=2", "--learning_rate=3e-4", "--linear_skip"]
 CANDIDATES |= {
-    "best.flags": ([*NOVEL, *BRIGHT, "--logit_features=4096"], "what pays, together"),
+    "best.flags": ([*NOVEL, *BRIGHT, "--logit_fan_in=4096"], "what pays, together"),
     "best.flags, the logit of 1,024 features": (
-        [*NOVEL, *BRIGHT, "--logit_features=1024"],
+        [*NOVEL, *BRIGHT, "--logit_fan_in=1024"],
         "the same, further",
     ),
     "best.flags, the logit undivided": ([*NOVEL, *BRIGHT], "what its scale brings"),
     "best.flags, the logit undivided, z 400": ([*NOVEL, *BRIGHT, "--z_dim=400"], "room for more"),
-    "the linear path alone": (["--linear_path"], "low frequencies from the first step on"),
+    "the linear path alone": (["--linear_skip"], "low frequencies from the first step on"),
 }
 # Key in the measures, column, decimals.
 COLUMNS = (
@@ -211,13 +214,13 @@ def main() -> None:
         row = measure(given, wanted)
         rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
         rows.append(row)
-        whole_file.write(KEPT, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        atomic_io.write(KEPT, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         print(json.dumps(row, ensure_ascii=False), flush=True)
     before, _, rest = RESULTS.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     if not rest:
         sys.exit(f"{RESULTS} has no {BEGIN}.")
-    whole_file.write(RESULTS, f"{before}{BEGIN}\n{tables(rows)}\n{END}{after}")
+    atomic_io.write(RESULTS, f"{before}{BEGIN}\n{tables(rows)}\n{END}{after}")
 
 
 if __name__ == "__main__":

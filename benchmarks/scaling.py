@@ -30,14 +30,15 @@ DEVICES = {
 def compiled() -> tuple[jax.stages.Compiled, int]:
     """The step of the thesis's size on all devices, and the bytes of its gradients."""
     from vae_gan_jax.config import Config
-    from vae_gan_jax.model import minimal_filtering
-    from vae_gan_jax.training import mesh, train_state, train_step
+    from vae_gan_jax.model import winograd
+    from vae_gan_jax.training import train_state, train_step
+    from vae_gan_jax.training.distributed import mesh
 
-    minimal_filtering.fits = lambda *_: False  # plain convolutions, as an accelerator has them
+    winograd.fits = lambda *_: False  # plain convolutions, as an accelerator has them
     config = Config(batch_size=FRAMES * jax.device_count())
 
     def given(like, *axes):
-        sharding = NamedSharding(mesh.everything(), PartitionSpec(*axes))
+        sharding = NamedSharding(mesh.device_mesh(), PartitionSpec(*axes))
         return jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=sharding)
 
     key = given(jax.eval_shape(lambda: jax.random.key(0)))
@@ -46,7 +47,7 @@ def compiled() -> tuple[jax.stages.Compiled, int]:
     frames_BHWC = given(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh.DATA)
     noise_std = given(jax.ShapeDtypeStruct((), jnp.float32))
     arguments = jax.tree.map(given, state), frames_BHWC, key, noise_std, config
-    with jax.set_mesh(mesh.everything()):
+    with jax.set_mesh(mesh.device_mesh()):
         step = train_step.train_step.lower(*arguments).compile()
     return step, sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
 

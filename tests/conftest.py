@@ -10,6 +10,8 @@ import pytest
 
 from vae_gan_jax.config import Config
 
+pytest_plugins = ["tests.trained_fixtures"]
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tiny networks spend their time in the compiler; programs started by tests inherit this.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"

@@ -9,7 +9,8 @@ import pytest
 from absl import flags
 
 from vae_gan_jax import config as config_lib
-from vae_gan_jax import main, run_folder
+from vae_gan_jax import main
+from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import pretrained
 
 PROJECT = Path(__file__).parent.parent
@@ -140,13 +141,13 @@ def test_the_best_preset_nests_in_any_experiment(load):
         blade,
         kl_weight=0.01,
         pixel_share=0.75,
-        pixel_square=2,
-        average=0.1,
-        novelty=0.5,
-        output_range=1.25,
+        luma_pool=2,
+        ema_span=0.1,
+        frame_reweighting=0.5,
+        tanh_scale=1.25,
         learning_rate=3e-4,
-        linear_path=True,
-        logit_features=4096,
+        linear_skip=True,
+        logit_fan_in=4096,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vae_gan_jax.film import video
+from vae_gan_jax.film.read import video
 
 PROJECT = Path(__file__).parent.parent
 SMALL = [

@@ -16,10 +16,11 @@ from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from vae_gan_jax import bucket, modes, run_folder, run_mirror, signals
 from vae_gan_jax import config as config_lib
+from vae_gan_jax import modes
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.training import processes
+from vae_gan_jax.run import mirror, run_folder, signals, storage
+from vae_gan_jax.training.distributed import processes
 
 logger = logging.getLogger("vae_gan_jax")
 # What several processes share; the first does the rest.
@@ -105,9 +106,9 @@ def run() -> None:
     launch = processes.find(
         DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
     )
-    bucket.work_in(SCRATCH_DIR.value)
+    storage.work_in(SCRATCH_DIR.value)
     # Processes share a film out on a disk in common, which with a bucket they need not have.
-    apart = bucket.is_remote(given.get("run_dir", ""))
+    apart = storage.is_remote(given.get("run_dir", ""))
     if launch is not None and mode in TOGETHER and not (apart and mode == "reconstruct"):
         processes.start(launch, _texts(given) | {"mode": mode}, PROCESS_TIMEOUT.value)
     elif launch is not None and launch.index:
@@ -118,14 +119,14 @@ def run() -> None:
         if mode != "evaluate":
             raise InputError("--compare is for measures: give --mode=evaluate.")
         config_lib.Config(**given)  # refuses what is out of range
-        given["compare"] = [run_mirror.opened(run, lost=_taken) for run in given["compare"]]
+        given["compare"] = [mirror.opened(run, lost=_taken) for run in given["compare"]]
         modes.compare(given)
         return
     without_run = mode in ("passthrough", "benchmark") and given.get("output")
     if not given.get("run_dir") and not without_run:
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
     if "run_dir" in given:
-        given["run_dir"] = run_mirror.opened(
+        given["run_dir"] = mirror.opened(
             given["run_dir"], processes.index() == 0, None if mode == "report" else _taken
         )
     recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
@@ -175,7 +176,7 @@ def _part(mode: str) -> None:
     processes.finish()
     if goes_on:
         logger.info("the other processes are done: on in this one")
-        run_mirror.send_opened()
+        mirror.send_opened()
         command = [sys.executable, "-m", "vae_gan_jax.main", *sys.argv[1:], "--nodistributed"]
         os.execv(sys.executable, command)
 
@@ -193,7 +194,7 @@ class _Console(logging.Handler):
     """Lines on stderr that leave a progress bar whole."""
 
     def emit(self, record):
-        tqdm.write(bucket.told(self.format(record)), file=sys.stderr)
+        tqdm.write(storage.told(self.format(record)), file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
@@ -235,11 +236,11 @@ def _sent():
         yield
     except BaseException:
         try:
-            run_mirror.leave()
+            mirror.leave()
         except (InputError, OSError) as error:
             logger.warning("%s", error)
         raise
-    run_mirror.leave()
+    mirror.leave()
 
 
 def _taken(sentence: str) -> None:
@@ -250,7 +251,7 @@ def _taken(sentence: str) -> None:
 
 def _refuse(sentence: str) -> int:
     """Says what is wrong, once for all processes that work on the run; the exit code."""
-    sentence = bucket.told(sentence)
+    sentence = storage.told(sentence)
     processes.fail(sentence, 2)
     if sentence:
         print(f"vae_gan_jax: {sentence}", file=sys.stderr)

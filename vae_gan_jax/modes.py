@@ -8,19 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_gan_jax import bucket, run_folder, whole_file
 from vae_gan_jax import config as config_lib
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import (
-    bucket_store,
-    codecs,
-    demo_film,
-    frame_store,
-    passthrough,
-    preparation,
-    video,
-)
-from vae_gan_jax.opened_run import (
+from vae_gan_jax.film import demo_film, passthrough
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store import frame_store, preparation, remote_store
+from vae_gan_jax.film.write import codecs
+from vae_gan_jax.inference.opened_run import (
     described,
     films_shown,
     framing_of,
@@ -30,7 +24,8 @@ from vae_gan_jax.opened_run import (
     steps_per_epoch,
     store_folder,
 )
-from vae_gan_jax.training import processes
+from vae_gan_jax.run import atomic_io, run_folder, storage
+from vae_gan_jax.training.distributed import processes
 
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
 DRAWN = "drawn.json"  # beside the figures, likewise
@@ -40,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 def whole_batch(config: Config) -> Config:
     """The settings with the mini-batch of all devices in place of one device's share."""
-    from vae_gan_jax.training import mesh
+    from vae_gan_jax.training.distributed import mesh
 
     return mesh.whole_batch(config)
 
@@ -59,8 +54,8 @@ def prepare(config: Config) -> None:
     folder = store_folder(config)
 
     def exchange(made: bool) -> None:
-        if bucket.is_remote(config.frames_dir):
-            (bucket_store.send if made else bucket_store.stage)(folder)
+        if storage.is_remote(config.frames_dir):
+            (remote_store.send if made else remote_store.stage)(folder)
 
     exchange(False)
     preparation.prepare(
@@ -95,7 +90,7 @@ def train(config: Config) -> None:
     if processes.index() == 0:
         run_folder.open_run(config, record=True)
         run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
-    if not bucket.is_remote(bucket.address(config.run_dir)):
+    if not storage.is_remote(storage.address(config.run_dir)):
         processes.check_shared(Path(config.run_dir))
     processes.check_alike(store.digest, f"the frames in {store.folder}")
     from vae_gan_jax.training import devices, loop
@@ -112,8 +107,8 @@ def stage_films(config: Config, mode: str) -> None:
     if learning or (not films and mode not in ("train", "report")):
         films += run_folder.split_films(config.film)
     for film in films:
-        if bucket.is_remote(film):
-            bucket.stage(film)
+        if storage.is_remote(film):
+            storage.stage(film)
 
 
 def check_output(config: Config) -> None:
@@ -127,7 +122,7 @@ def check_output(config: Config) -> None:
 
 def check_devices(config: Config) -> None:
     """Refuses before hours of preparing what the devices could not share."""
-    from vae_gan_jax.training import mesh
+    from vae_gan_jax.training.distributed import mesh
 
     mesh.check_batch(config)
 
@@ -139,8 +134,8 @@ def reconstruct(config: Config, again: bool) -> None:
       config: the settings of this command.
       again: also films that have been made from the same source and model before.
     """
-    from vae_gan_jax.output import reconstruct as reconstruction
-    from vae_gan_jax.output import trained
+    from vae_gan_jax.inference import reconstruct as reconstruction
+    from vae_gan_jax.inference import trained
     from vae_gan_jax.training import devices
 
     devices.keep_compiled()
@@ -180,7 +175,7 @@ def reconstruct(config: Config, again: bool) -> None:
         if processes.index():
             continue
         made |= dict.fromkeys(names, made_from)
-        whole_file.write(record, json.dumps(made, indent=2) + "\n")
+        atomic_io.write(record, json.dumps(made, indent=2) + "\n")
         logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
 
 
@@ -199,7 +194,7 @@ def _made_from(config: Config, source: str, step: int) -> dict:
     )  # fmt: skip
     fields = run_folder.FIELDS
     return {
-        "source": bucket.address(source),
+        "source": storage.address(source),
         "bytes": status and status.st_size,
         "modified": status and status.st_mtime,
         "step": step,
@@ -217,8 +212,8 @@ def evaluate(config: Config, again: bool) -> dict[str, dict]:
     Returns:
       What is in those, by name.
     """
-    from vae_gan_jax.output import evaluate as evaluation
-    from vae_gan_jax.output import trained
+    from vae_gan_jax.evaluation import evaluate as evaluation
+    from vae_gan_jax.inference import trained
     from vae_gan_jax.training import devices
 
     devices.keep_compiled()
@@ -254,9 +249,9 @@ def compare(given: dict) -> None:
     Raises:
       InputError: they cannot be compared, or the result not be written.
     """
-    from vae_gan_jax.output import compare as comparison
-    from vae_gan_jax.output import evaluate as evaluation
-    from vae_gan_jax.output import trained
+    from vae_gan_jax.evaluation import compare as comparison
+    from vae_gan_jax.evaluation import evaluate as evaluation
+    from vae_gan_jax.inference import trained
 
     shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
     configs, origins = [], []
@@ -288,7 +283,7 @@ def compare(given: dict) -> None:
         results.append(kept)
     print(comparison.compare(given["compare"], results, folder))
     if given.get("at"):
-        from vae_gan_jax.output import figures as drawing
+        from vae_gan_jax.figures import thesis_figures as drawing
 
         names = comparison.labels(given["compare"])
         models = dict(zip(names, map(open_model, configs), strict=True))
@@ -303,9 +298,9 @@ def figures(config: Config, again: bool) -> None:
       config: the settings of this command.
       again: also where they have been drawn of the same films and model before.
     """
-    from vae_gan_jax.output import evaluate as evaluation
-    from vae_gan_jax.output import figures as drawing
-    from vae_gan_jax.output import trained
+    from vae_gan_jax.evaluation import evaluate as evaluation
+    from vae_gan_jax.figures import thesis_figures as drawing
+    from vae_gan_jax.inference import trained
     from vae_gan_jax.training import checkpoint
 
     films = films_shown(config)
@@ -325,20 +320,20 @@ def figures(config: Config, again: bool) -> None:
         epochs = {step // per_epoch: step for step in steps if step % per_epoch == 0 < step}
         drawing.by_epoch(config, films[0], epochs, lambda step: open_model(config, step), folder)
     if model.step == newest:  # not where that one was damaged
-        whole_file.write(folder / DRAWN, asked)
+        atomic_io.write(folder / DRAWN, asked)
 
 
 def explore(config: Config) -> None:
     """Ways through the latent space, by the landmarks of the learnt films or of others."""
-    from vae_gan_jax.output import explore as wandering
-    from vae_gan_jax.output.landmarks import Landmarks
+    from vae_gan_jax.explore import explore as wandering
+    from vae_gan_jax.explore.explore_context import ExploreContext
 
     films = films_shown(config)
     folder = results_folder(config, wandering.FOLDER)
     model = open_model(config)
     by = described(config, model.step)
     for film in films:
-        wandering.explore(Landmarks(config, model, film, folder, by))
+        wandering.explore(ExploreContext(config, model, film, folder, by))
 
 
 def report(config: Config, again: bool) -> None:
@@ -348,7 +343,7 @@ def report(config: Config, again: bool) -> None:
       config: the settings of this command.
       again: also where nothing has changed since the last report.
     """
-    from vae_gan_jax.output import report as run_report
+    from vae_gan_jax.report import report_page as run_report
 
     run_dir = Path(config.run_dir)
     recorded = run_folder.recorded_settings(run_dir)
@@ -366,7 +361,7 @@ def benchmark(config: Config) -> None:
     Raises:
       InputError: there is a film to learn, but no folder to prepare its frames in.
     """
-    from vae_gan_jax.output import benchmark as speed
+    from vae_gan_jax.evaluation import benchmark as speed
 
     path = Path(config.output or Path(config.run_dir) / speed.FILE)
     if config.film and not config.run_dir:

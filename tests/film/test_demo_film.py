@@ -9,7 +9,7 @@ import pytest
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import demo_film
 from vae_gan_jax.film.demo_film import SHOTS
-from vae_gan_jax.film.video import Framing, decode, probe
+from vae_gan_jax.film.read.video import Framing, decode, probe
 
 SHOT = {shot.name: slice(shot.start, shot.stop) for shot in SHOTS}
 

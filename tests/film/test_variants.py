@@ -8,7 +8,7 @@ import pytest
 
 from tests.film import films
 from vae_gan_jax.film.passthrough import passthrough
-from vae_gan_jax.film.video import Framing, decode, probe
+from vae_gan_jax.film.read.video import Framing, decode, probe
 
 SOUND_RATE = 48_000
 

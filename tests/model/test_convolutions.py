@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_gan_jax.model import convolutions, minimal_filtering, plain_convolutions
+from vae_gan_jax.model import convolutions, plain_convolutions, winograd
 
 SIZES = [(8, 6), (7, 5), (1, 2), (3, 16), (9, 1), (13, 19)]
 FEW, MORE = 3, convolutions.FEW + 1  # features, on both sides of a choice of form
-ENOUGH = minimal_filtering.ENOUGH
+ENOUGH = winograd.ENOUGH
 FEATURES = [(FEW, 4), (MORE, 4), (ENOUGH, ENOUGH)]
 
 

@@ -118,8 +118,8 @@ def test_the_output_range_stretches_what_the_decoder_paints(small):
     z_BZ = jnp.linspace(-1, 1, 4 * small.z_dim).reshape(4, small.z_dim)
     params = {"params": train_state.create(small, jax.random.key(0)).params["decoder"]}
     painted = []
-    for output_range in (1.0, 1.25):
-        config = dataclasses.replace(small, output_range=output_range)
+    for tanh_scale in (1.0, 1.25):
+        config = dataclasses.replace(small, tanh_scale=tanh_scale)
         decoder = networks.create(config)["decoder"]
         painted.append(decoder.apply(params, z_BZ, train=True, mutable=["batch_stats"])[0])
     assert float(jnp.abs(painted[0]).max()) > 0
@@ -136,7 +136,7 @@ def test_the_small_picture_is_as_small_for_every_size(height, width, size):
 
 def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
     sized = dataclasses.replace(small, filters=8, height=64, width=64)
-    with_path = dataclasses.replace(sized, linear_path=True)
+    with_path = dataclasses.replace(sized, linear_skip=True)
     variables = networks.create(with_path)["encoder"].init(
         jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
     )
@@ -153,10 +153,10 @@ def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
     chex.assert_trees_all_close(np.arctanh(means[1]), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("logit_features", "scale"), [(None, 1), (64, 1 / 16), (10_000, 1)])
-def test_the_logit_of_many_features_is_that_of_few(small, logit_features, scale):
+@pytest.mark.parametrize(("logit_fan_in", "scale"), [(None, 1), (64, 1 / 16), (10_000, 1)])
+def test_the_logit_of_many_features_is_that_of_few(small, logit_fan_in, scale):
     sized = dataclasses.replace(small, filters=8, height=64, width=64)  # 4 * 4 * 64 features
-    scaled = dataclasses.replace(sized, logit_features=logit_features)
+    scaled = dataclasses.replace(sized, logit_fan_in=logit_fan_in)
     variables = networks.create(sized)["discriminator"].init(
         jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
     )
@@ -173,7 +173,7 @@ def test_the_logit_of_many_features_is_that_of_few(small, logit_features, scale)
 def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     """Without the last kernels of the convolutional layers it is all there is."""
     without_path = dataclasses.replace(small, height=36, width=40)  # its small picture is halved
-    with_path = dataclasses.replace(without_path, linear_path=True)
+    with_path = dataclasses.replace(without_path, linear_skip=True)
     plain, state = (
         train_state.create(config, jax.random.key(0)) for config in (without_path, with_path)
     )

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vae_gan_jax import whole_file
 from vae_gan_jax.config import InputError
+from vae_gan_jax.run import atomic_io
 from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
 
@@ -69,7 +69,7 @@ def test_the_newest_comes_back_or_the_one_that_is_asked_for(run_dir, state):
 
 def test_an_average_is_part_of_it(state, tmp_path):
     average = {"encoder": jax.tree.map(lambda leaf: leaf + 1, state.params["encoder"])}
-    averaging = state.replace(average=average)
+    averaging = state.replace(ema=average)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(at(averaging, 1))
     empty = jax.tree.map(jnp.zeros_like, averaging)
@@ -163,7 +163,7 @@ def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
 
     with Checkpoints(run_dir) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(whole_file, "write", full)
+            patch.setattr(atomic_io, "write", full)
             checkpoints.save(at(state, 4))
             checkpoints.wait()
         assert "step 4 cannot be written" in caplog.text
@@ -173,7 +173,7 @@ def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
         checkpoints.save(at(state, 5))
     chex.assert_trees_all_equal(restored(run_dir, state), at(state, 5))
     with Checkpoints(run_dir, strict=True) as checkpoints:
-        monkeypatch.setattr(whole_file, "write", full)
+        monkeypatch.setattr(atomic_io, "write", full)
         checkpoints.save(at(state, 6))
         with pytest.raises(InputError, match="step 6 cannot be written"):
             checkpoints.wait()

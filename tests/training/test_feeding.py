@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film import batches
+from vae_gan_jax.film.store import batches
 from vae_gan_jax.training import devices, feeding, loop, train_state
 
 PLACEMENTS = ("host", "device")
@@ -53,7 +53,7 @@ def test_every_length_gives_the_shuffles_of_the_epochs(small, frames_THWC, place
 def test_a_held_picture_is_learnt_as_often_as_one_of_a_frame(small, frames_THWC):
     frames_THWC = 255 * (frames_THWC[:6] > 127).astype(np.uint8)  # so that none is like another
     held_THWC = np.concatenate([np.repeat(frames_THWC[:1], 15, axis=0), frames_THWC[1:]])
-    config = dataclasses.replace(small, novelty=1.0)
+    config = dataclasses.replace(small, frame_reweighting=1.0)
     drawn = [
         frame_HWC.tobytes()
         for *_, frames_BHWC in steps_of(feed(config, held_THWC).dispatches(0), config)

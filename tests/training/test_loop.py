@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import (
-    checkpoint,
-    loop,
-    metrics_log,
-    noise_schedule,
-    samples,
-    train_step,
-)
+from vae_gan_jax.training import checkpoint, loop, noise_schedule, train_step
+from vae_gan_jax.training.monitoring import metrics_log, samples
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from vae_gan_jax import run_folder
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import checkpoint, loop, mesh, pretrained, train_state
+from vae_gan_jax.run import run_folder
+from vae_gan_jax.training import checkpoint, loop, pretrained, train_state
+from vae_gan_jax.training.distributed import mesh
 
 
 @pytest.fixture(scope="module")
 def other(small, frames_THWC, tmp_path_factory):
     """A run of two epochs that keeps an average: its folder, its state."""
     run_dir = tmp_path_factory.mktemp("other")
-    config = dataclasses.replace(small, run_dir=str(run_dir), average=0.5)
+    config = dataclasses.replace(small, run_dir=str(run_dir), ema_span=0.5)
     run_folder.record_settings(run_dir, config)
     return run_dir, jax.device_get(loop.train(config, frames_THWC, run_dir))
 
@@ -54,7 +55,7 @@ def test_adam_s_moments_are_carried_if_asked(tuned, other):
 def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
     _, none = begun(tuned)
     assert not none.average
-    averaging = dataclasses.replace(tuned, average=0.1)
+    averaging = dataclasses.replace(tuned, ema_span=0.1)
     _, both = begun(averaging)
     chex.assert_trees_all_equal(both.average, other[1].average)
     plain = tmp_path / "plain"
@@ -62,7 +63,7 @@ def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
     shutil.rmtree(plain / "checkpoints")
     run_folder.record_settings(plain, dataclasses.replace(tuned, init_from=""))
     with checkpoint.Checkpoints(plain) as checkpoints:
-        checkpoints.save(other[1].replace(average={}))
+        checkpoints.save(other[1].replace(ema={}))
     _, ours_alone = begun(dataclasses.replace(averaging, init_from=str(plain)))
     weights = {name: other[1].params[name] for name in ("encoder", "decoder")}
     chex.assert_trees_all_equal(ours_alone.average, weights)
@@ -73,7 +74,7 @@ def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(
 ):
     """Another film, an average that begins here; then another epoch, the other run being gone."""
     gone = shutil.copytree(other[0], tmp_path / "gone")
-    config = dataclasses.replace(tuned, init_from=str(gone), average=0.1)
+    config = dataclasses.replace(tuned, init_from=str(gone), ema_span=0.1)
     film_THWC = np.random.default_rng(1).integers(0, 256, frames_THWC.shape, dtype=np.uint8)
     loop.train(config, film_THWC, config.run_dir)
     assert checkpoint.steps(config.run_dir) == [0, 2]
@@ -94,7 +95,7 @@ def test_the_newest_sound_checkpoint_is_taken_and_none_set_aside(tuned, other, t
         _, state = begun(config)
     assert "damaged: an older one is looked for" in caplog.text
     with checkpoint.Checkpoints(run_dir) as checkpoints:
-        theirs = dataclasses.replace(tuned, average=0.5)
+        theirs = dataclasses.replace(tuned, ema_span=0.5)
         second = checkpoints.restore(train_state.create(theirs, jax.random.key(0)), 2)
     chex.assert_trees_all_equal(state.params, second.params)
     assert checkpoint.steps(run_dir) == [2, 4]

@@ -185,10 +185,10 @@ def test_the_noise_is_what_the_schedule_says(small):
     mean_BZ = jnp.zeros((200, 300))
     log_variance_BZ = jnp.full((200, 300), 0.4)
     epsilon_BZ = autoencoder.noise(jax.random.key(0), mean_BZ.shape, 0.25)
-    z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, epsilon_BZ)
+    z_BZ = autoencoder.reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ)
     np.testing.assert_allclose(z_BZ.std(), 0.25 * np.exp(0.2), rtol=0.01)
     silence_BZ = autoencoder.noise(jax.random.key(0), mean_BZ.shape, 0.0)
-    silent_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, silence_BZ)
+    silent_BZ = autoencoder.reparameterise(mean_BZ, log_variance_BZ, silence_BZ)
     np.testing.assert_array_equal(silent_BZ, mean_BZ)
 
 
@@ -235,7 +235,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(
 
 def test_the_average_spans_its_part_of_the_training():
     """Weights of step t count by t^(1/part) - (t - 1)^(1/part), those of the start not at all."""
-    config = Config(average=0.25)
+    config = Config(ema_span=0.25)
     steps = np.arange(1, 41)
     values = np.random.default_rng(0).normal(size=40)
     average = {"encoder": 7.0, "decoder": -7.0}
@@ -250,7 +250,7 @@ def test_the_average_spans_its_part_of_the_training():
 
 def test_a_step_keeps_the_average_where_it_is_asked_for(small, batch_BHWC):
     """After the first step it is that one's weights; then it lags behind them."""
-    averaging = dataclasses.replace(small, average=0.5)
+    averaging = dataclasses.replace(small, ema_span=0.5)
     arguments = batch_BHWC, jax.random.key(2), np.float32(NOISE_STD), averaging
     state, _ = train_step.train_step(train_state.create(averaging, jax.random.key(1)), *arguments)
     first = jax.device_get(state.params)

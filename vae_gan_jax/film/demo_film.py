@@ -24,7 +24,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.film.video import Encoder
+from vae_gan_jax.film.read.video import Encoder
 
 RATE = 24
 SOUND_RATE = 48_000

@@ -4,8 +4,8 @@ import os
 
 import tqdm
 
-from vae_gan_jax.film.batches import prefetch
-from vae_gan_jax.film.video import Encoder, Framing, decode_blocks, expected_frames, probe
+from vae_gan_jax.film.read.video import Encoder, Framing, decode_blocks, expected_frames, probe
+from vae_gan_jax.film.store.batches import prefetch
 
 
 def passthrough(

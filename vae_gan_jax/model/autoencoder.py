@@ -21,7 +21,7 @@ def noise(key, shape: tuple[int, int], noise_std):
     return noise_std * jax.random.normal(key, shape)
 
 
-def latent(mean_BZ, log_variance_BZ, epsilon_BZ):
+def reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ):
     """z = mean + sigma * epsilon (4.2.1)."""
     return mean_BZ + jnp.exp(0.5 * log_variance_BZ) * epsilon_BZ
 
@@ -78,6 +78,6 @@ def autoencode(config, params, batch_stats, frames_BHWC, key, noise_std, train: 
     )
     z_BZ = mean_BZ
     if not isinstance(noise_std, float | int) or noise_std:  # or the variance need not be computed
-        z_BZ = latent(mean_BZ, log_variance_BZ, noise(key, mean_BZ.shape, noise_std))
+        z_BZ = reparameterise(mean_BZ, log_variance_BZ, noise(key, mean_BZ.shape, noise_std))
     x_BHWC, decoder_stats = decode(config, params, batch_stats, z_BZ, train)
     return x_BHWC, {"encoder": encoder_stats, "decoder": decoder_stats}

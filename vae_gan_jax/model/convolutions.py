@@ -11,7 +11,7 @@ from functools import partial
 import jax
 from jax import lax
 
-from vae_gan_jax.model import minimal_filtering, plain_convolutions
+from vae_gan_jax.model import plain_convolutions, winograd
 
 FEW = 8  # features: of an output with fewer, four small convolutions gain nothing
 LARGE = 2**21  # numbers: of a kernel with more, what is gained is not worth the transform's memory
@@ -24,7 +24,7 @@ def _on_cpu(form, plain, *arrays):
 
 def _filtered(kernel) -> bool:
     """Whether a kernel that changes with each step is brought into minimal filtering's form."""
-    return kernel.size <= LARGE and minimal_filtering.fits(kernel.shape, kernel.dtype)
+    return kernel.size <= LARGE and winograd.fits(kernel.shape, kernel.dtype)
 
 
 def _strided(x_BHWF, kernel):
@@ -33,7 +33,7 @@ def _strided(x_BHWF, kernel):
         return plain(x_BHWF, kernel)
 
     def form(x_BHWF, kernel):
-        return minimal_filtering.strided_convolution(x_BHWF, minimal_filtering.transform(kernel))
+        return winograd.strided_convolution(x_BHWF, winograd.transform(kernel))
 
     return _on_cpu(form, plain, x_BHWF, kernel)
 
@@ -47,19 +47,19 @@ def _transposed(y_BHWG, kernel, size):
         return _on_cpu(form, plain, y_BHWG, kernel)
 
     def form(y_BHWG, kernel):
-        transformed = minimal_filtering.transform(kernel)
-        return minimal_filtering.transposed_convolution(y_BHWG, transformed, size)
+        transformed = winograd.transform(kernel)
+        return winograd.transposed_convolution(y_BHWG, transformed, size)
 
     return _on_cpu(form, plain, y_BHWG, kernel)
 
 
 def _kernel_gradient(x_BHWF, y_BHWG, kernel, residual):
     plain = plain_convolutions.kernel_gradient
-    if not minimal_filtering.fits(kernel.shape, kernel.dtype):
+    if not winograd.fits(kernel.shape, kernel.dtype):
         return plain(x_BHWF, y_BHWG, kernel)
 
     def form(x_BHWF, y_BHWG, kernel):
-        return minimal_filtering.kernel_gradient(x_BHWF, y_BHWG, residual)
+        return winograd.kernel_gradient(x_BHWF, y_BHWG, residual)
 
     return _on_cpu(form, plain, x_BHWF, y_BHWG, kernel)
 

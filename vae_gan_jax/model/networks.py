@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vae_gan_jax.model import minimal_filtering
+from vae_gan_jax.model import winograd
 from vae_gan_jax.model.convolutions import strided_convolution, transposed_convolution
 from vae_gan_jax.model.plain_convolutions import KERNEL, halved
 
@@ -56,7 +56,7 @@ def _add_bias(module: nn.Module, x_BHWF):
 def _filtered(module: nn.Module, convolution, x, shape: tuple[int, ...]):
     """A folded layer's convolution by minimal filtering, in its kernel's float32 or more."""
     kernel = module.param(
-        "kernel", lambda key: minimal_filtering.transform(weights(key, shape, jnp.float32))
+        "kernel", lambda key: winograd.transform(weights(key, shape, jnp.float32))
     )
     return convolution(x.astype(kernel[0].dtype), kernel).astype(module.dtype or kernel[0].dtype)
 
@@ -72,8 +72,8 @@ class StridedConvolution(nn.Module):
     @nn.compact
     def __call__(self, x_BHWF):
         shape = (*KERNEL, x_BHWF.shape[-1], self.features)
-        if self.folded and minimal_filtering.pays(shape):
-            y_BHWG = _filtered(self, minimal_filtering.strided_convolution, x_BHWF, shape)
+        if self.folded and winograd.pays(shape):
+            y_BHWG = _filtered(self, winograd.strided_convolution, x_BHWF, shape)
         else:
             kernel = self.param("kernel", weights, shape)
             y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
@@ -94,8 +94,8 @@ class TransposedConvolution(nn.Module):
     @nn.compact
     def __call__(self, y_BHWG):
         shape = (*KERNEL, self.features, y_BHWG.shape[-1])
-        if self.folded and minimal_filtering.pays(shape):
-            convolution = partial(minimal_filtering.transposed_convolution, size=self.size)
+        if self.folded and winograd.pays(shape):
+            convolution = partial(winograd.transposed_convolution, size=self.size)
             x_BHWF = _filtered(self, convolution, y_BHWG, shape)
         else:
             kernel = self.param("kernel", weights, shape)
@@ -128,18 +128,26 @@ def _at_least_float32(x):
 
 
 def _dense(
-    features: int, dtype: jnp.dtype | None, name: str, bias: bool = True, most: int | None = None
+    features: int,
+    dtype: jnp.dtype | None,
+    name: str,
+    bias: bool = True,
+    max_fan_in: int | None = None,
 ):
     """A layer that few features leave.
 
     A step of Adam changes all weights alike, and so moves what leaves the layer the more the more
-    features enter it. Of more than ``most`` it is scaled down to what so many would make of it.
+    features enter it. Of more than ``max_fan_in`` it is scaled down to what so many would make of it.
     """
     layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
 
     def apply(x):
         outputs = _at_least_float32(layer(x))
-        return outputs * (most / x.shape[-1]) if most and most < x.shape[-1] else outputs
+        return (
+            outputs * (max_fan_in / x.shape[-1])
+            if max_fan_in and max_fan_in < x.shape[-1]
+            else outputs
+        )
 
     return apply
 
@@ -186,7 +194,7 @@ class ConvolutionStack(nn.Module):
 class Encoder(nn.Module):
     """Enc (4.2.1, Table 1): a frame to the mean and log variance of its latent distribution.
 
-    With ``linear_path`` a linear map of the small picture of the frame is added to what mean_BZ is
+    With ``linear_skip`` a linear map of the small picture of the frame is added to what mean_BZ is
     tanh of; from what that picture is told, ``centre``, is no weight, and stays as it is.
     """
 
@@ -194,7 +202,7 @@ class Encoder(nn.Module):
     z_dim: int
     leak: float
     first_batch_norm: bool
-    linear_path: bool = False
+    linear_skip: bool = False
     folded: bool = False
     dtype: jnp.dtype | None = None
 
@@ -214,9 +222,9 @@ class Encoder(nn.Module):
             self.filters, self.leak, self.first_batch_norm, self.folded, self.dtype, name="stack"
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
-        most = MEAN_FEATURES if self.linear_path else None
-        mean_BZ = _dense(self.z_dim, self.dtype, name="mean", most=most)(features_BF)
-        if self.linear_path:
+        max_fan_in = MEAN_FEATURES if self.linear_skip else None
+        mean_BZ = _dense(self.z_dim, self.dtype, name="mean", max_fan_in=max_fan_in)(features_BF)
+        if self.linear_skip:
             small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
             centre_HWC = self.param("centre", nn.initializers.zeros, small_BHWC.shape[1:])
             difference_BHWC = small_BHWC - jax.lax.stop_gradient(centre_HWC)[None]
@@ -234,21 +242,21 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Dec (4.2.2, Table 2): a latent representation to a frame of ``height`` by ``width``.
 
-    ``output_range`` is what the last layer's tanh is multiplied by. With ``linear_path`` a small
+    ``tanh_scale`` is what the last layer's tanh is multiplied by. With ``linear_skip`` a small
     picture that is a linear map of z is enlarged and added to what that is tanh of.
     """
 
     filters: int
     height: int
     width: int
-    output_range: float = 1.0
-    linear_path: bool = False
+    tanh_scale: float = 1.0
+    linear_skip: bool = False
     folded: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, z_BZ, train: bool):
-        """Decodes latents ``[B, Z]`` to frames ``[B, H, W, 3]`` within ``output_range`` of 0."""
+        """Decodes latents ``[B, Z]`` to frames ``[B, H, W, 3]`` within ``tanh_scale`` of 0."""
         sizes = layer_sizes(self.height, self.width)
         features = [3] + [self.filters * 2**layer for layer in range(LAYERS)]
         (height, width), deepest = sizes[LAYERS], features[LAYERS]
@@ -268,12 +276,12 @@ class Decoder(nn.Module):
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
         x_BHWC = _at_least_float32(x_BHWC)
-        if self.linear_path:
+        if self.linear_skip:
             rows, columns = small_size(self.height, self.width)
             small_BP = _dense(rows * columns * 3, None, name="linear")(z_BZ)
             small_BHWC = small_BP.reshape(-1, rows, columns, 3)
             x_BHWC += resized(small_BHWC, (self.height, self.width))
-        x_BHWC = self.output_range * nn.tanh(x_BHWC)
+        x_BHWC = self.tanh_scale * nn.tanh(x_BHWC)
         chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
         return x_BHWC
 
@@ -283,13 +291,13 @@ class Discriminator(nn.Module):
 
     Batch norm keeps what a learning step does to the convolutions as small for many filters as for
     few. The logit has none, and at the thesis's size 92,160 features: of more than
-    ``logit_features`` it is scaled down to what so many would make of it.
+    ``logit_fan_in`` it is scaled down to what so many would make of it.
     """
 
     filters: int
     leak: float
     first_batch_norm: bool
-    logit_features: int | None = None
+    logit_fan_in: int | None = None
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -303,7 +311,7 @@ class Discriminator(nn.Module):
         )
         activations = stack(x_BHWC, train)
         features_BF = activations[-1].reshape(x_BHWC.shape[0], -1)
-        logit = _dense(1, self.dtype, name="logit", most=self.logit_features)
+        logit = _dense(1, self.dtype, name="logit", max_fan_in=self.logit_fan_in)
         logit_B = logit(features_BF)[:, 0]
         chex.assert_shape(logit_B, (x_BHWC.shape[0],))
         return logit_B, activations
@@ -328,10 +336,10 @@ def create(config, folded: bool = False) -> dict[str, nn.Module]:
         first_batch_norm=config.first_batch_norm,
         dtype=dtype,
     )
-    picture = dict(height=config.height, width=config.width, output_range=config.output_range)
-    shared = dict(linear_path=config.linear_path, folded=folded)
+    picture = dict(height=config.height, width=config.width, tanh_scale=config.tanh_scale)
+    shared = dict(linear_skip=config.linear_skip, folded=folded)
     return {
         "encoder": Encoder(z_dim=config.z_dim, **shared, **stack),
         "decoder": Decoder(filters=config.filters, dtype=dtype, **shared, **picture),
-        "discriminator": Discriminator(logit_features=config.logit_features, **stack),
+        "discriminator": Discriminator(logit_fan_in=config.logit_fan_in, **stack),
     }

@@ -92,7 +92,7 @@ def adversarial(real_logit_B, reconstructed_logit_B, sampled_logit_B, weight: fl
     )
 
 
-def routing(gamma: float, kl_weight: float) -> dict[str, dict[str, float]]:
+def loss_weights(gamma: float, kl_weight: float) -> dict[str, dict[str, float]]:
     """Which objectives train which network, and their weights: eqs. 4.13, 4.14 and 4.12.
 
     What a network minimises is the weighted sum of its row; no other objective reaches it.
@@ -104,7 +104,7 @@ def routing(gamma: float, kl_weight: float) -> dict[str, dict[str, float]]:
     }
 
 
-def clip(network: str, objective):
+def clip_objective(network: str, objective):
     """The objective clipped to its network's range, and whether it lay outside or was no number."""
     low, high = CLIPPING_RANGE[network]
     clipped = ~((objective >= low) & (objective <= high))

@@ -12,10 +12,11 @@ from pathlib import Path
 import jax
 import orbax.checkpoint as ocp
 
-from vae_gan_jax import bucket
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training import checkpoint_place, processes, train_state
+from vae_gan_jax.run import storage
+from vae_gan_jax.training import checkpoint_place, train_state
 from vae_gan_jax.training.checkpoint_place import COMMIT, InBucket, OnDisk
+from vae_gan_jax.training.distributed import processes
 
 CHECKSUMS = "checksums.json"
 # What orbax writes after all else: it tells when, and the state is not read from it.
@@ -27,8 +28,8 @@ BLOCK = 8 << 20  # bytes of a file read at a time
 # 32 times, and training wait for a quarter of an hour.
 BUCKET_RETRIES = {"max_retries": 5, "initial_delay": "1s", "max_delay": "16s"}
 BUCKET_SILENCE = {
-    "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS": f"{bucket.CONNECT:.0f}",
-    "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": f"{bucket.SILENCE:.0f}",
+    "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS": f"{storage.CONNECT:.0f}",
+    "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": f"{storage.SILENCE:.0f}",
     "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
 }
 
@@ -79,7 +80,7 @@ class Checkpoints:
     ):
         self._place = checkpoint_place.of(run_dir)
         self.folder = self._place.path
-        if bucket.is_remote(self.folder):
+        if storage.is_remote(self.folder):
             _be_less_patient()
         self._steps_per_epoch, self._keep_epochs = steps_per_epoch, keep_epochs
         self._strict = strict
@@ -165,7 +166,7 @@ class Checkpoints:
         logger.warning("%s (%s): training goes on, %s", sentence, reason, kept)
 
     def _forget_old(self) -> None:
-        """Deletes what is no longer kept; in a bucket, what an interruption left unfinished too."""
+        """Deletes what is no longer kept; in a storage, what an interruption left unfinished too."""
         if self._keep_epochs is None or processes.index():
             return
         with contextlib.suppress(InputError):  # a bucket that does not answer: later, then

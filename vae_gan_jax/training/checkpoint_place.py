@@ -1,4 +1,4 @@
-"""Where the checkpoints of a run are: a folder on disk, or a bucket, which knows no renaming.
+"""Where the checkpoints of a run are: a folder on disk, or a storage, which knows no renaming.
 
 Both have the same methods. What goes wrong is an ``OSError`` of the disk, or an ``InputError`` that
 says it of the bucket.
@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from vae_gan_jax import bucket, run_mirror, whole_file
+from vae_gan_jax.run import atomic_io, mirror, storage
 
 FOLDER = "checkpoints"
 COMMIT = "commit_success.txt"  # the last file that orbax writes
@@ -19,12 +19,12 @@ ASIDE = ".damaged"  # ends the name of a checkpoint that was set aside
 
 def of(run_dir: str | Path) -> "OnDisk | InBucket":
     """The place of a run's checkpoints."""
-    return at(bucket.home(run_dir) / FOLDER)
+    return at(storage.home(run_dir) / FOLDER)
 
 
 def at(path) -> "OnDisk | InBucket":
     """The place of checkpoints at a path, of the disk or, of ``epath``, in a bucket."""
-    return InBucket(path) if bucket.is_remote(path) else OnDisk(Path(path))
+    return InBucket(path) if storage.is_remote(path) else OnDisk(Path(path))
 
 
 class OnDisk:
@@ -63,7 +63,7 @@ class OnDisk:
 
     def seal(self, folder, name: str, content: str) -> None:
         """Writes the last file of a checkpoint but orbax's own, before it appears."""
-        whole_file.write(Path(folder) / name, content)
+        atomic_io.write(Path(folder) / name, content)
 
     def newest(self) -> str:
         """The newest complete checkpoint in words, for a warning."""
@@ -107,25 +107,25 @@ class InBucket:
         self.path = path
 
     def steps(self) -> list[int]:
-        complete = bucket.find(f"{self.path}/*/{COMMIT}")
+        complete = storage.find(f"{self.path}/*/{COMMIT}")
         names = [path.parent.name for path in complete]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def files(self, folder) -> dict[str, Path]:
-        found = sorted(bucket.find(str(folder)))
-        names = [path.relative_to(bucket.local(folder)).as_posix() for path in found]
+        found = sorted(storage.find(str(folder)))
+        names = [path.relative_to(storage.local(folder)).as_posix() for path in found]
         return {name: folder / name for name in names}
 
     def reading(self, folder):
-        return bucket.reached(folder)
+        return storage.reached(folder)
 
     def make_ready(self, step: int, size: int) -> None:
-        bucket.delete(f"{self.path}/{step}")  # what an interruption left of this one
+        storage.delete(f"{self.path}/{step}")  # what an interruption left of this one
 
     def seal(self, folder, name: str, content: str) -> None:
         """As on disk; before that the run is sent: who goes on from there needs its metrics."""
-        run_mirror.send(Path(bucket.local(self.path.parent)))
-        bucket.write(f"{folder}/{name}", content.encode())
+        mirror.send(Path(storage.local(self.path.parent)))
+        storage.write(f"{folder}/{name}", content.encode())
 
     def newest(self) -> str:
         return "those before stay"  # it might not answer
@@ -139,15 +139,15 @@ class InBucket:
     def remove(self, steps: set[int]) -> None:
         """As on disk, and what is unfinished."""
         for step in steps:
-            bucket.delete(f"{self.path}/{step}/{COMMIT}")  # at once no checkpoint any more
+            storage.delete(f"{self.path}/{step}/{COMMIT}")  # at once no checkpoint any more
         complete = set(map(str, self.steps()))
-        for name in bucket.names(str(self.path)):
+        for name in storage.names(str(self.path)):
             if name.isdecimal() and name not in complete:
-                bucket.delete(f"{self.path}/{name}")
+                storage.delete(f"{self.path}/{name}")
 
     def set_aside(self, step: int) -> Path:
         aside = _free_name(self.path / f"{step}{ASIDE}")
-        bucket.move(f"{self.path}/{step}", str(aside))
+        storage.move(f"{self.path}/{step}", str(aside))
         return aside
 
 

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film import batches, novelty
-from vae_gan_jax.training import devices, mesh, noise_schedule, train_step
+from vae_gan_jax.film.store import batches, frame_weights
+from vae_gan_jax.training import devices, noise_schedule, train_step
+from vae_gan_jax.training.distributed import mesh
 
 TRANSFER = 64 * 2**20  # bytes of frames that go to the device at once, at most
 
@@ -80,12 +81,14 @@ class Feed:
     def __init__(self, config: Config, frames_THWC, training_T, stops: tuple[int, ...]):
         self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
         self._steps_per_epoch = config.steps_per_epoch(len(training_T))
-        self._ends_T = batches.ends(novelty.shares(frames_THWC, training_T, config.novelty))
+        self._ends_T = batches.ends(
+            frame_weights.frame_weights(frames_THWC, training_T, config.frame_reweighting)
+        )
         self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
         self._steps = min(devices.steps_per_dispatch(config), *self._stops)
         self._resident_THWC = None
         if devices.frames_on_device(config, frames_THWC.nbytes):
-            self._resident_THWC = mesh.send(frames_THWC)
+            self._resident_THWC = mesh.to_mesh(frames_THWC)
         else:
             batch_bytes = config.batch_size * frames_THWC[0].nbytes
             self._steps = max(1, min(self._steps, TRANSFER // batch_bytes))
@@ -100,7 +103,7 @@ class Feed:
         config, step = self._config, first_step
         while step < self._steps_per_epoch * config.epochs:
             epoch, batch = noise_schedule.position(step, self._steps_per_epoch)
-            noise_std = mesh.send(
+            noise_std = mesh.to_mesh(
                 np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
             )
             for first, count in self._lengths(batch, epoch):
@@ -123,18 +126,18 @@ class Feed:
         batch_size, frames_THWC = self._config.batch_size, self._resident_THWC
         if self._steps == 1:
             if frames_THWC is None:
-                frames_BHWC = mesh.send(_Chosen(self._frames_THWC, chosen), mesh.DATA)
+                frames_BHWC = mesh.to_mesh(_Chosen(self._frames_THWC, chosen), mesh.DATA)
             else:
-                index_B = mesh.send(chosen.astype(np.int32), mesh.DATA)
+                index_B = mesh.to_mesh(chosen.astype(np.int32), mesh.DATA)
                 frames_BHWC = _take(frames_THWC, index_B)
             return Dispatch(epoch, 1, noise_std, frames_BHWC)
         # Always as many as the longest has: one compiled function serves dispatches of all lengths.
         index_SB = np.resize(chosen, (self._steps, batch_size))
-        count_on_device = mesh.send(np.int32(count))
+        count_on_device = mesh.to_mesh(np.int32(count))
         if frames_THWC is None:
-            frames_SBHWC = mesh.send(_Chosen(self._frames_THWC, index_SB), None, mesh.DATA)
+            frames_SBHWC = mesh.to_mesh(_Chosen(self._frames_THWC, index_SB), None, mesh.DATA)
             return Dispatch(epoch, count, noise_std, frames_SBHWC, None, count_on_device)
-        index_SB = mesh.send(index_SB.astype(np.int32), None, mesh.DATA)
+        index_SB = mesh.to_mesh(index_SB.astype(np.int32), None, mesh.DATA)
         return Dispatch(epoch, count, noise_std, frames_THWC, index_SB, count_on_device)
 
 

@@ -9,25 +9,22 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vae_gan_jax import signals
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import batches
+from vae_gan_jax.film.store import batches
+from vae_gan_jax.run import signals
 from vae_gan_jax.training import (
     devices,
+    divergence,
     feeding,
-    linear_start,
-    mesh,
-    metrics_log,
     noise_schedule,
+    pca_init,
     pretrained,
-    processes,
-    samples,
-    stability,
-    tensorboard,
     train_state,
 )
 from vae_gan_jax.training.checkpoint import Checkpoints
-from vae_gan_jax.training.progress import Progress
+from vae_gan_jax.training.distributed import mesh, processes
+from vae_gan_jax.training.monitoring import metrics_log, samples, tensorboard
+from vae_gan_jax.training.monitoring.progress import Progress
 
 LOG_EVERY = 20  # steps that a line of metrics is the mean of
 ROLL_BACKS = 3  # to one checkpoint, after which training stops
@@ -89,7 +86,7 @@ def train(
             try:
                 state = training.go_on(state)
                 break
-            except stability.DivergedError as error:
+            except divergence.DivergedError as error:
                 state = training.roll_back(error, went_back)
         checkpoints.wait()
         if not processes.of_first(total_steps in checkpoints.steps):
@@ -131,8 +128,8 @@ class _Training:
         """The newest checkpoint's state; where there is none a fresh one, or another run's."""
         state = train_state.create(self.config, self.init_key)
         resumed = processes.of_first(bool(self.checkpoints.steps))
-        if self.config.linear_path and not (resumed or self.config.init_from):
-            state = linear_start.begin(self.config, state, *self.film)
+        if self.config.linear_skip and not (resumed or self.config.init_from):
+            state = pca_init.begin(self.config, state, *self.film)
         state = mesh.place_state(self.config, state)
         if resumed:
             state = self.checkpoints.restore(state)
@@ -153,7 +150,7 @@ class _Training:
         step_key = self.step_key
         if int(state.noise_stream):
             step_key = jax.random.fold_in(step_key, int(state.noise_stream))
-        step_key = mesh.send(step_key)
+        step_key = mesh.to_mesh(step_key)
         dispatches = batches.prefetch(self.feed.dispatches(step))
         # Steps since the last line of metrics; seconds in which saving held the loop up since.
         pending, held_up, since, saved = [], 0.0, time.perf_counter(), time.perf_counter()
@@ -167,13 +164,13 @@ class _Training:
             tensorboard.Events(self.run_dir, step) as events,
             signals.Held() as signal,
         ):
-            watch = stability.Watch(config.max_bad_steps, log.kept)
-            agreed = mesh.Agreement()
+            watch = divergence.DivergenceMonitor(config.max_bad_steps, log.kept)
+            agreed = mesh.MaxOverProcesses()
             for dispatch in dispatches:
                 epoch = dispatch.epoch
                 # The host may be one dispatch ahead of the device, so that neither waits, no more.
                 jax.block_until_ready([metrics for _, metrics in pending[-1:]])
-                with jax.set_mesh(mesh.everything()), jax.transfer_guard("disallow"):
+                with jax.set_mesh(mesh.device_mesh()), jax.transfer_guard("disallow"):
                     state, metrics = dispatch.run(state, step_key, config)
                 step += dispatch.count
                 noise = noise_schedule.noise_std(config.noise_schedule, epoch)
@@ -209,10 +206,10 @@ class _Training:
                     try:
                         for warning in watch.look(steps, line):
                             logger.warning("%s", warning)
-                    except stability.DivergedError as error:
+                    except divergence.DivergedError as error:
                         self._write_grid(state, *_grid_of(error, "after"))
-                        diagnosis = "; ".join([str(error), *stability.unsound(state)])
-                        raise stability.DivergedError(diagnosis, error.step) from error
+                        diagnosis = "; ".join([str(error), *divergence.unsound(state)])
+                        raise divergence.DivergedError(diagnosis, error.step) from error
                 title = f"Epoch {epoch + 1} of {config.epochs}, step {step:,}, noise {noise:g}"
                 if config.sample_every and step % config.sample_every == 0:
                     log.check()
@@ -224,21 +221,21 @@ class _Training:
                 owed |= ends_epoch or bool(stop) or bool(due)
                 if owed and ends_line and not processes.any_of(log.waiting or self.grids.waiting):
                     last = step == total_steps
-                    if (watch.calm or last) and stability.is_finite(state):
+                    if (watch.calm or last) and divergence.is_finite(state):
                         saved = time.perf_counter()
                         checkpoints.save(state)
                         held_up, owed = time.perf_counter() - saved, False
-                        agreed = mesh.Agreement()  # what was due is done
+                        agreed = mesh.MaxOverProcesses()  # what was due is done
                     elif last:
-                        diagnosis = "; ".join(stability.unsound(state))
-                        raise stability.DivergedError(diagnosis, step)
+                        diagnosis = "; ".join(divergence.unsound(state))
+                        raise divergence.DivergedError(diagnosis, step)
                 if stop:
                     logger.info("stopped by a signal at step %d: the same command goes on", step)
                     raise _Stopped(128 + stop)
         return state
 
     def roll_back(
-        self, error: stability.DivergedError, went_back: Counter
+        self, error: divergence.DivergedError, went_back: Counter
     ) -> train_state.TrainState:
         """The newest checkpoint's state, or a fresh one, with noise that it has not had yet.
 
@@ -288,7 +285,7 @@ class _Training:
         self._unwritten = reason
 
 
-def _grid_of(error: stability.DivergedError, when: str) -> tuple[str, str]:
+def _grid_of(error: divergence.DivergedError, when: str) -> tuple[str, str]:
     """Name and title of the grid of samples before or after training went wrong."""
     where = {"before": "where training goes back to", "after": f"step {error.step:,}"}[when]
     return f"went_wrong_{error.step:08d}_{when}", f"Training went wrong, {when}: {where}"

@@ -6,13 +6,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from vae_gan_jax import bucket, run_folder, run_mirror
 from vae_gan_jax.config import Config, InputError, to_text
-from vae_gan_jax.training import checkpoint, checkpoint_place, processes
+from vae_gan_jax.run import mirror, run_folder, storage
+from vae_gan_jax.training import checkpoint, checkpoint_place
+from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
 # What gives parameters their shapes.
-SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm", "linear_path")
+SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm", "linear_skip")
 
 logger = logging.getLogger(__name__)
 
@@ -44,26 +45,26 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
-    theirs, other = _settings(config), Path(bucket.local(config.init_from))
+    theirs, other = _settings(config), Path(storage.local(config.init_from))
     step = processes.of_first(0 if processes.index() else _newest_sound(other))
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
-        like_theirs = fresh.replace(average=weights if theirs.average else {})
+        like_theirs = fresh.replace(ema=weights if theirs.ema else {})
         found = checkpoints.read(step, like_theirs)
-    average = found.average or {name: found.params[name] for name in weights}
+    average = found.ema or {name: found.params[name] for name in weights}
     logger.info("beginning with the networks of %s at step %d", other, step)
     return fresh.replace(
         params=found.params,
         batch_stats=found.batch_stats,
         opt_state=found.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
         # A copy, since a step takes the memory of parameters and average, each for itself.
-        average=jax.tree.map(jnp.copy, average) if config.average else {},
+        ema=jax.tree.map(jnp.copy, average) if config.ema_span else {},
     )
 
 
 def _settings(config: Config) -> Config:
     """Those of the run to begin from; raises as ``check`` does."""
-    other = run_mirror.looked_at(config.init_from)
+    other = mirror.looked_at(config.init_from)
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
             f"--init_from={other} is this run itself: give another run, or another --run_dir."

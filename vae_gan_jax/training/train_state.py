@@ -25,12 +25,12 @@ class TrainState(struct.PyTreeNode):
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
-    average: dict[str, Any] = struct.field(default_factory=dict)  # of weights, where it is kept
+    ema: dict[str, Any] = struct.field(default_factory=dict)  # of weights, where it is kept
 
     @property
     def shown(self) -> dict[str, Any]:
         """The parameters that films pass through: averaged ones in place of those that have any."""
-        return self.params | self.average
+        return self.params | self.ema
 
 
 def optimiser(config) -> optax.GradientTransformation:
@@ -51,9 +51,9 @@ def averaged(config, average: dict, params: dict, step) -> dict:
       params: after this step, of all networks, by name.
       step: how many steps are done, this one included.
     """
-    if not config.average:
+    if not config.ema_span:
         return average
-    kept = (1 - 1 / step) ** (1 / config.average)
+    kept = (1 - 1 / step) ** (1 / config.ema_span)
     new = {name: params[name] for name in average}
     return jax.tree.map(lambda old, new: new + kept * (old - new), average, new)
 
@@ -76,5 +76,5 @@ def create(config, key) -> TrainState:
         batch_stats[name] = variables["batch_stats"]
         opt_state[name] = optimiser(config).init(variables["params"])
     zero = jnp.zeros((), jnp.int32)
-    average = {name: params[name] for name in ("encoder", "decoder")} if config.average else {}
+    average = {name: params[name] for name in ("encoder", "decoder")} if config.ema_span else {}
     return TrainState(zero, zero, params, batch_stats, opt_state, average)

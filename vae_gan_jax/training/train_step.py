@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from vae_gan_jax.model import autoencoder, networks, objectives
-from vae_gan_jax.training import mesh, train_state
+from vae_gan_jax.training import train_state
+from vae_gan_jax.training.distributed import mesh
 
 
 class NetworkUpdates(NamedTuple):
@@ -31,7 +32,7 @@ def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
       config: a ``Config``.
 
     Returns:
-      As ``mesh.by_shares`` takes it: gradients by network and objectives by name, which are means
+      As ``mesh.data_parallel`` takes it: gradients by network and objectives by name, which are means
       over the frames given; new batch statistics; what is made of each frame.
     """
     modules = networks.create(config)
@@ -45,7 +46,7 @@ def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
 
     def encode(params):
         (mean_BZ, log_variance_BZ), batch_stats = forward("encoder", params, x_BHWC)
-        z_BZ = autoencoder.latent(mean_BZ, log_variance_BZ, epsilon_BZ)
+        z_BZ = autoencoder.reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ)
         kl = objectives.kl_divergence(mean_BZ, log_variance_BZ)
         return (z_BZ, kl), (mean_BZ, batch_stats)
 
@@ -85,7 +86,7 @@ def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
         learned = objectives.learned_similarity(real_activations, activations)
         if not config.pixel_share:
             return learned
-        pixels = objectives.pixel_error(x_BHWC, reconstructed_BHWC, config.pixel_square)
+        pixels = objectives.pixel_error(x_BHWC, reconstructed_BHWC, config.luma_pool)
         return (1 - config.pixel_share) * learned + config.pixel_share * pixels
 
     similarity, similarity_pullback = jax.vjp(compare, activations, reconstructed_BHWC)
@@ -96,7 +97,7 @@ def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
         sampled_logit_B,
     )
     values = {"kl": kl, "similarity": similarity, "adversarial": adversarial}
-    weights = objectives.routing(config.gamma, config.kl_weight)
+    weights = objectives.loss_weights(config.gamma, config.kl_weight)
 
     # Pull-backs, from the objectives down to the parameters. Of each, XLA drops what is not used.
     one = jnp.ones(())
@@ -176,16 +177,16 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
     shape = x_BHWC.shape[0], config.z_dim
     epsilon_BZ = autoencoder.noise(noise_key, shape, noise_std)
     sampled_z_BZ = autoencoder.sample_prior(config.prior, prior_key, shape)
-    (gradients, values), batch_stats, (mean_BZ, reconstructed_BHWC, logits_B) = mesh.by_shares(
+    (gradients, values), batch_stats, (mean_BZ, reconstructed_BHWC, logits_B) = mesh.data_parallel(
         partial(_gradients, config=config),
         (state.params, state.batch_stats),
         (x_BHWC, epsilon_BZ, sampled_z_BZ),
     )
-    weights = objectives.routing(config.gamma, config.kl_weight)
+    weights = objectives.loss_weights(config.gamma, config.kl_weight)
     metrics = {f"objective/{name}": value for name, value in values.items()}
     for name, gradient in gradients.items():
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
-        metrics[f"loss/{name}"], clipped = objectives.clip(name, loss)
+        metrics[f"loss/{name}"], clipped = objectives.clip_objective(name, loss)
         metrics[f"clipped/{name}"] = clipped.astype(jnp.float32)
         metrics[f"gradient_norm/{name}"] = optax.tree.norm(gradient)
         # Section 6.2: clipping the objective before differentiation leaves no gradient outside.
@@ -232,9 +233,9 @@ def _step(state, frames_uint8, key, noise_std, config):
         params=params,
         batch_stats=new.batch_stats,
         opt_state=new.opt_state,
-        average=train_state.averaged(config, state.average, params, step),
+        ema=train_state.averaged(config, state.ema, params, step),
     )
-    return mesh.keep(config, state), mesh.whole(new.metrics)
+    return mesh.constrain_state(config, state), mesh.replicate(new.metrics)
 
 
 @partial(jax.jit, static_argnames="config", donate_argnames="state")
@@ -279,5 +280,7 @@ def train_steps(state, frames, index_SB, count, key, noise_std, config):
     _, shapes = jax.eval_shape(partial(_step, config=config), state, frames_of(0), key, noise_std)
     length = len(frames if index_SB is None else index_SB)
     metrics = jax.tree.map(lambda one: jnp.zeros(length, one.dtype), shapes)
-    state, metrics = jax.lax.fori_loop(0, count, step, (mesh.keep(config, state), metrics))
-    return mesh.keep(config, state), mesh.whole(metrics)
+    state, metrics = jax.lax.fori_loop(
+        0, count, step, (mesh.constrain_state(config, state), metrics)
+    )
+    return mesh.constrain_state(config, state), mesh.replicate(metrics)

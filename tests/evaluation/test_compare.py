@@ -1,0 +1,144 @@
+"""Runs side by side: one table and one figure, whatever they lack made; other films refused."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import runs
+from vae_gan_jax import modes
+from vae_gan_jax.config import InputError
+from vae_gan_jax.evaluation import compare, evaluate
+from vae_gan_jax.figures import thesis_figures
+
+pytestmark = pytest.mark.usefixtures("log_closed")
+
+
+@pytest.fixture
+def undrawn(undrawn, monkeypatch):
+    """The comparison's figure neither."""
+    monkeypatch.setattr(compare, "_draw", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def two(small, film, frames_THWC, tmp_path_factory):
+    """Two runs of one film, of which the first is measured."""
+    folder = tmp_path_factory.mktemp("runs")
+    configs = [
+        runs.make(folder / name, small, film, frames_THWC, seed)
+        for seed, name in enumerate(("first", "second"))
+    ]
+    modes.evaluate(configs[0], again=True)
+    runs.leave()
+    return configs
+
+
+def given(*configs, **settings):
+    return {"compare": tuple(config.run_dir for config in configs), **settings}
+
+
+def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatch, capsys):
+    measured = []
+    monkeypatch.setattr(
+        modes,
+        "evaluate",
+        lambda config, again, do=modes.evaluate: measured.append(config) or do(config, again),
+    )
+    modes.compare(given(*two))
+    assert [config.run_dir for config in measured] == [two[1].run_dir]
+    folder = Path(two[0].run_dir).parent / "comparison"
+    assert {path.name for path in folder.iterdir()} == {
+        "film.csv", "film.json", "film.png", "film.pdf"
+    }  # fmt: skip
+    content = json.loads((folder / "film.json").read_text())
+    assert content["frames"] == 26
+    with (folder / "film.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    printed = capsys.readouterr().out
+    for row, run, config in zip(rows, content["runs"], two, strict=True):
+        whole = evaluate.made(config.run_dir, "film")["whole"]
+        assert run["whole"] == whole
+        assert row["run"] == Path(config.run_dir).name
+        assert float(row["psnr"]) == whole["psnr"]
+        assert f"{whole['psnr']:.2f}" in printed
+    assert rows[0]["psnr"] != rows[1]["psnr"]
+    modes.compare(given(*two))
+    assert len(measured) == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_learnt_on_is_measured_anew(two, frames_THWC):
+    runs.add_checkpoint(two[1], frames_THWC, 2, 12)
+    modes.compare(given(*two))
+    assert [evaluate.made(config.run_dir, "film")["step"] for config in two] == [6, 12]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_how_it_is_reconstructed_belongs_to_what_is_compared(two, tmp_path):
+    """Measures with noise are kept as they are, unless the command says how."""
+    output = str(tmp_path / "out")
+    for settings, noise in (
+        ({"reconstruct_noise": 1.0}, 1),
+        ({}, 1),
+        ({"reconstruct_noise": 0.0}, 0),
+    ):
+        modes.compare(given(two[0], **settings, output=output))
+        content = json.loads((tmp_path / "out" / "film.json").read_text())
+        assert [run["reconstruct_noise"] for run in content["runs"]] == [noise]
+
+
+def test_other_stretches_are_refused_before_anything_is_measured(
+    two, small, film, frames_THWC, tmp_path, monkeypatch
+):
+    other = runs.make(tmp_path / "other", small, film, frames_THWC, trim_end=0.5)
+    monkeypatch.setattr(modes, "evaluate", lambda config, again: pytest.fail("was measured"))
+    with pytest.raises(InputError, match=r"different films or stretches .*--source"):
+        modes.compare(given(two[0], other))
+
+
+def test_a_folder_that_is_no_run_is_refused(two, tmp_path):
+    with pytest.raises(InputError, match="there is no run in"):
+        modes.compare({"compare": (two[0].run_dir, str(tmp_path / "nowhere"))})
+    with pytest.raises(InputError, match="is no run folder"):
+        modes.compare({"compare": (two[0].run_dir, str(Path(__file__).parent))})
+
+
+def test_runs_of_one_name_are_told_apart():
+    assert compare.labels(["a/run", "b/other"]) == ["run", "other"]
+    assert compare.labels(["a/run", "b/run"]) == ["a/run", "b/run"]
+
+
+@pytest.mark.parametrize("arguments", [["--mode=train"], ["--mode=evaluate", "--seed=-1"]])
+def test_from_the_command_line_bad_input_is_one_sentence(arguments, two):
+    done = subprocess.run(
+        [sys.executable, "-m", "vae_gan_jax.main", *arguments, f"--compare={two[0].run_dir}"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("vae_gan_jax: --")
+
+
+def test_frames_of_all_runs_stand_below_each_other(two, undrawn, tmp_path, monkeypatch):
+    """A row of the film and one of each run, at the times that are asked for."""
+    pages = []
+    monkeypatch.setattr(
+        thesis_figures, "write", lambda *page, **labels: pages.append((page, labels))
+    )
+    modes.compare(given(*two, at=(0.0, 0.5), output=str(tmp_path / "side")))
+    (((path, rows, *_), labels),) = pages
+    assert path == tmp_path / "side" / "film_frames"
+    assert labels["row_labels"] == ["film", "first", "second"]
+    assert [row_BHWC.shape for row_BHWC in rows] == 3 * [(2, 18, 20, 3)]
+    source, first, second = (row_BHWC.astype(int) for row_BHWC in rows)
+    assert (source != first).any()
+    assert (first != second).any()
+    larger = [{"width": 20, "height": 18}, {"width": 40, "height": 36}]
+    with pytest.raises(InputError, match="frames of different sizes"):
+        compare.hold_to_one_size(("a", "b"), larger)

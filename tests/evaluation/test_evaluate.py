@@ -1,0 +1,207 @@
+"""A run's reconstruction measured: the files and what is in them, and films that are hardly any."""
+
+import csv
+import dataclasses
+import json
+import logging
+
+import imageio_ffmpeg
+import jax
+import numpy as np
+import pytest
+
+from tests import runs
+from tests.film.films import run_ffmpeg
+from tests.film.test_shots import scene
+from vae_gan_jax import modes
+from vae_gan_jax.config import InputError
+from vae_gan_jax.evaluation import evaluate, measures, vmaf
+from vae_gan_jax.film import shots
+from vae_gan_jax.film.read import video
+from vae_gan_jax.inference import reconstruct, trained
+
+NULLABLE = {"psnr", "ssim", "ms_ssim", "vmaf", "similarity", "retention", "aligned_retention",
+            "correlation", "freeze_fraction"}  # fmt: skip
+WHOLE = NULLABLE | {
+    "collapsed_share", "active_units", "within_shot_variance_share", "recognised_shot",
+    "recognised_half_second", "black_error", "psnr_by_brightness",
+    "psnr_darkest_fifth", "sharpness",
+}  # fmt: skip
+
+
+pytestmark = pytest.mark.usefixtures("log_closed")
+
+
+@pytest.fixture(scope="module")
+def run(small, film, frames_THWC, tmp_path_factory):
+    return runs.make(tmp_path_factory.mktemp("runs") / "run", small, film, frames_THWC, crop="none")
+
+
+@pytest.fixture(scope="module")
+def measured(run):
+    """What the measures of the learnt film are."""
+    result = modes.evaluate(run, again=True)["film"]
+    runs.leave()
+    return result
+
+
+def files(run):
+    return evaluate.folder_of(run.run_dir)
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def reconstruction(config):
+    """Source and reconstruction of the learnt film as the mode reconstruct makes it."""
+    model = trained.load(config, lambda: pytest.fail("the statistics are kept"))
+    frames = video.decode(config.film, modes.framing_of(config))
+    pairs = reconstruct.reconstruct_frames(config, model.params, model.batch_stats, frames)
+    return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
+
+
+def test_the_files_hold_the_measures(run, measured):
+    names = {path.name for path in files(run).iterdir()}
+    assert names == {"film.json", "film_frames.csv", "film_shots.csv", "film.png", "film.pdf"}
+    assert json.loads((files(run) / "film.json").read_text()) == measured
+    expected = {"version": 2, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
+    assert {name: measured[name] for name in expected} == expected
+    assert measured["rate"] == pytest.approx(24000 / 1001)
+    assert set(measured["whole"]) == WHOLE
+    assert measured["excluded"] == {"still_shots": 0}
+    (shot,) = measured["shots"]
+    assert set(shot) == NULLABLE | {"first", "stop", "start_seconds", "stop_seconds", "still"}
+    assert (shot["first"], shot["stop"]) == (0, 26)
+    assert 0 <= measured["whole"]["vmaf"] <= 100
+    assert 0 <= measured["whole"]["active_units"] <= run.z_dim
+    assert len(table(files(run) / "film_shots.csv")) == 1
+
+
+def test_measures_are_of_the_frames_that_reconstructing_gives(run, measured):
+    source_THWC, output_THWC = reconstruction(run)
+    error_T = ((source_THWC.astype(float) - output_THWC) ** 2).mean((1, 2, 3))
+    assert measured["whole"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error_T.mean()))
+    rows = table(files(run) / "film_frames.csv")
+    assert [int(row["frame"]) for row in rows] == list(range(26))
+    psnr_T = [float(row["psnr"]) for row in rows]
+    np.testing.assert_allclose(psnr_T, 10 * np.log10(255**2 / error_T), rtol=1e-4)
+    ssim_T = [float(row["ssim"]) for row in rows]
+    np.testing.assert_allclose(ssim_T, measures.ssim(source_THWC, output_THWC)[0], atol=1e-4)
+    low = [measures.low_pass(frames) for frames in (source_THWC, output_THWC)]
+    changes = measures.changes(*low)
+    beta = float(changes["product"].sum() / changes["source_square"].sum())
+    assert measured["whole"]["aligned_retention"] == pytest.approx(beta, abs=1e-3)
+    assert rows[0]["source_change"] == ""  # there is none before
+
+
+@pytest.mark.parametrize("settings", [{"reconstruct_noise": 2.0}, {"batch_norm": "batch"}])
+@pytest.mark.usefixtures("undrawn")
+def test_noise_and_batch_statistics_are_those_of_reconstructing(settings, run, measured):
+    config = dataclasses.replace(run, **settings)
+    result = modes.evaluate(config, again=True)["film"]
+    source_THWC, output_THWC = reconstruction(config)
+    error = ((source_THWC.astype(float) - output_THWC) ** 2).mean()
+    assert result["whole"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+    assert result["whole"]["psnr"] != pytest.approx(measured["whole"]["psnr"], abs=1e-6)
+    if "reconstruct_noise" in settings:  # collapse is of what the codes alone decode to
+        for name in ("retention", "aligned_retention", "correlation"):
+            assert result["whole"][name] == pytest.approx(measured["whole"][name])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_cuts_are_looked_for_once(run, measured, monkeypatch):
+    monkeypatch.setattr(shots, "ShotFinder", lambda: pytest.fail("looked for again"))
+    assert modes.evaluate(run, again=True)["film"] == measured
+
+
+def test_films_with_nothing_to_measure(run, tmp_path):
+    """One frame; nine of a held picture."""
+    for name, count in {"one": 1, "held": 9}.items():
+        path = tmp_path / f"{name}.mkv"
+        picture = ("-f", "lavfi", "-i", "color=red:s=64x36:r=24", "-frames:v", count)
+        run_ffmpeg(*picture, "-c:v", "ffv1", path)
+        config = dataclasses.replace(run, source=str(path))
+        result = modes.evaluate(config, again=True)[name]
+        assert result["excluded"] == {"still_shots": 1}
+        whole = result["whole"]
+        null = {key for key, value in whole.items() if value is None}
+        assert null >= {"retention", "aligned_retention", "correlation", "freeze_fraction",
+                        "collapsed_share", "recognised_shot", "black_error"}  # fmt: skip
+        assert whole["active_units"] == 0
+        assert whole["psnr"] > 0
+        assert (files(run) / f"{name}.png").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_shots_of_a_film_with_a_cut(run, tmp_path):
+    frames_THWC = np.concatenate([scene(0, 20), scene(1, 16)])
+    raw = tmp_path / "film.raw"
+    raw.write_bytes(frames_THWC.tobytes())
+    path = tmp_path / "two.mkv"
+    run_ffmpeg(
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x36", "-r", "12", "-i", raw),
+        *("-c:v", "ffv1", "-pix_fmt", "bgr0", path),
+    )
+    result = modes.evaluate(dataclasses.replace(run, source=str(path)), again=True)["two"]
+    spans = [(shot["first"], shot["stop"], shot["stop_seconds"]) for shot in result["shots"]]
+    assert spans == [(0, 20, pytest.approx(20 / 12)), (20, 36, 3.0)]
+    trimmed = dataclasses.replace(run, source=str(path), trim_start=1.0)
+    result = modes.evaluate(trimmed, again=True)["two"]
+    spans = [(shot["first"], shot["start_seconds"]) for shot in result["shots"]]
+    assert spans == [(0, 1.0), (8, pytest.approx(20 / 12))]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_film_is_seen(
+    small, film, frames_THWC, tmp_path, monkeypatch
+):
+    config = runs.make(tmp_path / "run", small, film, frames_THWC)
+    taken = tmp_path / "run" / "measures"
+    taken.write_text("something else")
+    monkeypatch.setattr(video, "decode", lambda *_, **__: pytest.fail("the film was read"))
+    with pytest.raises(InputError, match="cannot be kept in"):
+        modes.evaluate(config, again=True)
+    assert taken.read_text() == "something else"
+
+
+def test_a_run_without_checkpoints_is_refused(small, film, tmp_path):
+    config = dataclasses.replace(small, run_dir=str(tmp_path), film=str(film))
+    with pytest.raises(InputError, match="has no checkpoint"):
+        modes.evaluate(config, again=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_vmaf_tells_likeness():
+    source_THWC = scene(0, 12, speed=2, height=37, width=65)  # odd on both sides
+    noise_THWC = np.random.default_rng(0).normal(0, 40, source_THWC.shape)
+    noisy_THWC = np.clip(source_THWC + noise_THWC, 0, 255).astype(np.uint8)
+    scores = []
+    for output_THWC in (source_THWC, noisy_THWC):
+        with vmaf.Vmaf(65, 37) as scorer:
+            scorer.add(source_THWC[:5], output_THWC[:5])
+            scorer.add(source_THWC[5:], output_THWC[5:])
+            scores.append(scorer.scores())
+    assert scores[0].shape == scores[1].shape == (12,)
+    assert scores[0].min() > 95
+    assert scores[1].max() < 60
+
+
+def test_without_libvmaf_the_rest_is_measured(monkeypatch, caplog):
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: "/bin/false")
+    frames_THWC = scene(0, 200)
+    with vmaf.Vmaf(64, 36) as scorer, caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            scorer.add(frames_THWC, frames_THWC)
+        assert scorer.scores() is None
+    assert "VMAF is left out" in caplog.text
+
+
+def test_interrupted_nothing_is_lost(run, measured, monkeypatch):
+    """What fails while it measures leaves the measures that there are, and no half files."""
+    before = {path.name: path.read_bytes() for path in files(run).iterdir()}
+    of_batch = jax.jit(lambda: None)
+    monkeypatch.setattr(measures, "of_batch", lambda *_: of_batch("no such argument"))
+    with pytest.raises(TypeError):
+        modes.evaluate(run, again=True)
+    assert {path.name: path.read_bytes() for path in files(run).iterdir()} == before

@@ -1,0 +1,244 @@
+"""Ways through the latent space: what the films and sheets show, and what is refused."""
+
+import dataclasses
+import logging
+import re
+import typing
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.explore import explore, explore_context, latent_map
+from vae_gan_jax.explore.explore_context import ExploreContext
+from vae_gan_jax.figures import style
+from vae_gan_jax.film.read import video
+from vae_gan_jax.inference import trained
+
+SECONDS = 0.5  # twelve frames
+
+
+@pytest.fixture
+def explorer(model, shown, tmp_path):
+    """Of the film of 26 frames; what it writes loses nothing."""
+
+    def make(film=shown, **settings):
+        settings = {"seconds": SECONDS, "codec": "ffv1", **settings}
+        config = dataclasses.replace(model.config, **settings)
+        return ExploreContext(config, model, film, tmp_path, "a model")
+
+    return make
+
+
+@pytest.fixture
+def sheets(monkeypatch):
+    """The rows and labels of the sheets that would be drawn, in order."""
+    drawn = []
+
+    def record(_, rows, **arguments):
+        drawn.append(([np.asarray(row) for row in rows], arguments))
+
+    monkeypatch.setattr(explore_context.picture_page, "draw", record)
+    return drawn
+
+
+def found(folder, way):
+    """The films of a way; the names of some end in a time."""
+    return [path for path in folder.glob("*.mkv") if re.search(rf"_{way}(_\d\S*)?$", path.stem)]
+
+
+def frames_of(path, width=20, height=18):
+    framing = video.Framing(width=width, height=height, crop="none")
+    return np.stack(list(video.decode(path, framing)))
+
+
+def decoded(model, z_TZ):
+    return np.concatenate(list(trained.decode(model, z_TZ)))
+
+
+def test_every_way_writes_a_film_and_a_sheet(explorer, tmp_path, caplog):
+    """Without --at all but the interpolation."""
+    with caplog.at_level(logging.INFO, "vae_gan_jax"):
+        explore.explore(explorer())
+    ways = set(explore.WAYS) - {"interpolation"}
+    assert len(list(tmp_path.iterdir())) == 2 * len(ways)
+    for way in ways:
+        (path,) = found(tmp_path, way)
+        with Image.open(path.with_suffix(".png")) as sheet:
+            assert sheet.width > 1000
+        count = 9 if way == "slow_motion" else 12  # two frames, eight times slower
+        assert f"{count} frames in {path}, and {path.with_suffix('.png')}" in caplog.text
+        size = latent_map.SIZE if way == "map" else (20, 18)
+        assert len(frames_of(path, *size)) == count
+
+
+def test_the_ways_are_those_that_the_setting_names():
+    (choices,) = (
+        field.metadata["choices"] for field in dataclasses.fields(Config) if field.name == "explore"
+    )
+    assert choices == tuple(explore.WAYS)
+    for way in choices:
+        Config(explore=(way,))
+    with pytest.raises(InputError, match="--explore=astral is none of prior, fitted,"):
+        Config(explore=("prior", "astral"))
+
+
+def test_slow_motion_by_one_is_the_reconstruction(explorer, model, shown, tmp_path, sheets):
+    explore.explore(explorer(explore=("slow_motion",), slowdown=1, at=(0.25,)))
+    codes_TZ = np.concatenate(list(trained.encode(model, shown.at(range(6, 18)))))
+    film_THWC = frames_of(*found(tmp_path, "slow_motion"))
+    np.testing.assert_array_equal(film_THWC, decoded(model, codes_TZ))
+
+
+def test_slow_motion_holds_every_frame_of_its_stretch(explorer, model, shown, tmp_path, sheets):
+    explore.explore(explorer(explore=("slow_motion",), slowdown=5, at=(0.0,)))
+    film_THWC = frames_of(*found(tmp_path, "slow_motion"))
+    codes_TZ = np.concatenate(list(trained.encode(model, shown.at(range(3)))))
+    assert len(film_THWC) == 11
+    difference = film_THWC[::5].astype(int) - decoded(model, codes_TZ)
+    assert np.abs(difference).max() <= 1
+    ((_, arguments),) = sheets
+    assert arguments["labels"][0][0] == "0:00:00.00"
+    assert arguments["labels"][-1][-1] == "0:00:00.08"
+
+
+def test_slow_motion_ends_with_the_film(explorer, tmp_path, sheets):
+    explore.explore(explorer(explore=("slow_motion",), slowdown=4, at=(0.95,), seconds=9.0))
+    assert len(frames_of(*found(tmp_path, "slow_motion"))) == (26 - 23 - 1) * 4 + 1
+    with pytest.raises(InputError, match=r"no frame after 0:00:01.04"):
+        explore.explore(explorer(explore=("slow_motion",), at=(1.05,)))
+
+
+@pytest.mark.parametrize("interpolation", ["spherical", "linear"])
+def test_an_interpolation_goes_through_the_frames_given(
+    interpolation, explorer, model, shown, tmp_path, sheets
+):
+    explore.explore(
+        explorer(
+            explore=("interpolation",), at=(0.0, 0.5, 1.0), interpolation=interpolation,
+            seconds=25 * 1001 / 24000,
+        )
+    )  # fmt: skip
+    (path,) = tmp_path.glob("*.mkv")
+    assert path.stem == "film_interpolation_0h00m00.00s_to_0h00m01.00s_2_legs"
+    film_THWC = frames_of(path)
+    codes_TZ = np.concatenate(list(trained.encode(model, shown.at([0, 12, 24]))))
+    expected_THWC = decoded(model, codes_TZ)
+    assert len(film_THWC) == 25
+    assert np.abs(film_THWC[[0, 12, 24]].astype(int) - expected_THWC).max() <= 1
+    (((first, second), arguments),) = sheets
+    np.testing.assert_array_equal(first[-1], second[0])
+    assert arguments["labels"][1] == ["0:00:00.50", "20%", "40%", "60%", "80%", "0:00:01.00"]
+
+
+def test_an_interpolation_needs_two_times(explorer, tmp_path):
+    with pytest.raises(InputError, match="two times or more"):
+        explore.explore(explorer(explore=("interpolation",), at=(0.5,)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_walk_ends_where_it_began(explorer, tmp_path, sheets):
+    """The step from the last frame to the first is no larger than all others."""
+    explore.explore(explorer(explore=("prior_walk", "fitted_walk"), seconds=4.0))
+    for way in ("prior_walk", "fitted_walk"):
+        film_THWC = frames_of(tmp_path / f"film_{way}.mkv").astype(float)
+        step_T = np.abs(np.roll(film_THWC, -1, axis=0) - film_THWC).mean(axis=(1, 2, 3))
+        assert step_T[-1] <= step_T[:-1].max()
+        assert np.abs(film_THWC[0] - film_THWC[48]).mean() > 3 * step_T.max()
+
+
+def test_a_sweep_shows_the_widest_dimensions_first(explorer, model, sheets):
+    exploring = explorer(explore=("sweep",))
+    explore.explore(exploring)
+    ((rows, arguments),) = sheets
+    assert len(rows) == model.config.z_dim
+    spreads = [float(label.split()[-1]) for label in arguments["row_labels"]]
+    assert spreads == sorted(spreads, reverse=True)
+    dimension = int(arguments["row_labels"][0].split()[1])
+    z_TZ = np.repeat(exploring.gaussian.mean_Z[None], 7, axis=0)
+    z_TZ[:, dimension] = [-3, -2, -1, 0, 1, 2, 3]
+    assert arguments["column_labels"] == ["−3", "−2", "−1", "0", "+1", "+2", "+3"]
+    assert np.abs(rows[0].astype(int) - decoded(model, z_TZ)).max() <= 1
+
+
+def test_a_neighbourhood_surrounds_its_frame(explorer, model, shown, sheets):
+    explore.explore(explorer(explore=("neighbourhood",), at=(0.5,)))
+    ((rows, _),) = sheets
+    code_1Z = np.concatenate(list(trained.encode(model, shown.at([12]))))
+    assert np.abs(rows[2][2].astype(int) - decoded(model, code_1Z)[0]).max() <= 1
+
+
+def test_samples_are_the_same_for_the_same_seed(explorer, sheets):
+    for seed in (0, 0, 1):
+        explore.explore(explorer(explore=("prior",), seed=seed))
+    (first, _), (again, _), (other, _) = sheets
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(np.float32(first) - np.float32(other)).max() > 1
+
+
+def test_the_map_is_drawn_frame_by_frame(explorer, tmp_path):
+    """Of its first frame only the current picture and place are on it; then ever more path."""
+    explore.explore(explorer(explore=("map",)))
+    film_THWC = frames_of(tmp_path / "film_map.mkv", *latent_map.SIZE)
+    assert len(film_THWC) == 12
+    drawn_THW = (film_THWC != film_THWC[0]).any(axis=3)[:, :, : latent_map.MAP]
+    area_T = drawn_THW.sum(axis=(1, 2))
+    assert area_T[0] == 0
+    assert area_T[-1] > area_T[5] > 0
+
+
+def test_thumbnails_of_one_place_stand_around_it(shown):
+    """One in red for each of five shots, none of which covers another."""
+    place_T2 = np.zeros((5, 2), np.float32)
+    red_HWC = np.full((18, 20, 3), (255, 0, 0), np.uint8)
+    with style.figure(8, 8) as figure:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        thumbnails = {number: red_HWC for number in range(5)}
+        the_map = latent_map.LatentMap(place_T2, (1.0, 0.0), thumbnails, shown, "a model")
+        the_map._place_thumbnails(figure, axes, np.arange(5.0))
+        figure.canvas.draw()
+        page_HWC = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+        one = (latent_map.THUMBNAIL * axes.get_window_extent().width) ** 2 * 18 / 20
+    red_HW = (page_HWC[..., 0] > 200) & (page_HWC[..., 1] < 60)
+    assert red_HW.sum() == pytest.approx(5 * one, rel=0.1)
+
+
+def test_a_film_of_one_frame_says_what_it_cannot(explorer, make_film, tmp_path, caplog, sheets):
+    film = make_film("testsrc2=size=64x36:rate=24", 1)
+    explore.explore(explorer(film))
+    names = {path.name for path in tmp_path.iterdir() if path.suffix == ".mkv"}
+    assert names == {"made_prior.mkv", "made_prior_walk.mkv"}
+    for way in ("fitted", "fitted_walk", "neighbourhood", "sweep", "map"):
+        assert f"{way} is left out: made has one frame alone" in caplog.text
+    with pytest.raises(InputError, match="one frame alone"):
+        explore.explore(explorer(film, explore=("map",)))
+
+
+def test_two_frames_are_enough(explorer, make_film, tmp_path, caplog, sheets):
+    explore.explore(explorer(make_film("testsrc2=size=64x36:rate=24", 2), seconds=0.2))
+    assert len(list(tmp_path.glob("*.mkv"))) == len(explore.WAYS) - 1
+    assert "left out" not in caplog.text
+
+
+def test_rate_and_length_are_as_asked(explorer, tmp_path, sheets):
+    explore.explore(explorer(explore=("prior",), rate=Fraction(10), seconds=2.0))
+    probe = video.probe(tmp_path / "film_prior.mkv")
+    assert (probe.frames, probe.rate) == (20, 10)
+
+
+def test_a_failure_leaves_what_was_there(explorer, tmp_path, monkeypatch):
+    """The film stands as it was; nothing half-written lies beside it."""
+    explore.explore(explorer(explore=("prior",)))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def torn(*_) -> typing.Iterator:
+        yield np.zeros((4, 18, 20, 3), np.uint8)
+        raise InputError("torn.")
+
+    exploring = explorer(explore=("prior",))
+    with pytest.raises(InputError, match="torn"):
+        exploring.write_film(exploring.path_of("prior"), torn(), (20, 18), 12)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,135 @@
+"""Ways through the latent space: where they begin and end, what they keep, how they are spread."""
+
+import numpy as np
+import pytest
+
+from vae_gan_jax.explore import latent_paths
+
+SHARES = np.linspace(0, 1, 9)
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("interpolation", ["spherical", "linear"])
+def test_an_interpolation_begins_and_ends_at_its_stops(interpolation, random):
+    stops_NZ = random.normal(size=(4, 5))
+    position_T = np.linspace(0, 3, 31)
+    path_TZ = latent_paths.through(stops_NZ, position_T, interpolation)
+    np.testing.assert_allclose(path_TZ[::10], stops_NZ, atol=1e-12)
+    np.testing.assert_allclose(
+        latent_paths.through(stops_NZ[:1], np.zeros(3), interpolation),
+        np.repeat(stops_NZ[:1], 3, axis=0),
+    )
+
+
+def test_slerp_keeps_lengths_and_turns_evenly(random):
+    """Between codes of length 2 and 4; linear interpolation would cut the corner."""
+    start_Z, end_Z = random.normal(size=(2, 6))
+    start_Z, end_Z = 2 * start_Z / np.linalg.norm(start_Z), 4 * end_Z / np.linalg.norm(end_Z)
+    path_TZ = latent_paths.slerp(start_Z, end_Z, SHARES)
+    length_T = np.linalg.norm(path_TZ, axis=1)
+    np.testing.assert_allclose(length_T, np.linspace(2, 4, 9))
+    direction_TZ = path_TZ / length_T[:, None]
+    cosine_T = (direction_TZ[1:] * direction_TZ[:-1]).sum(axis=1)
+    np.testing.assert_allclose(cosine_T, cosine_T[0])
+    straight_TZ = latent_paths.lerp(start_Z, end_Z, SHARES)
+    assert (np.linalg.norm(straight_TZ[1:-1], axis=1) < length_T[1:-1]).all()
+
+
+@pytest.mark.parametrize("end", [[2.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [1.0, 1e-9]])
+def test_slerp_along_one_line_is_linear(end):
+    start_Z, end_Z = np.array([1.0, 0.0]), np.array(end)
+    np.testing.assert_allclose(
+        latent_paths.slerp(start_Z, end_Z, SHARES), latent_paths.lerp(start_Z, end_Z, SHARES)
+    )
+
+
+def test_eased_positions_stop_at_the_stops():
+    position_T = latent_paths.eased(3, 201)
+    assert (position_T[0], position_T[100], position_T[-1]) == (0, 1, 2)
+    pace_T = np.diff(position_T)
+    assert (pace_T >= 0).all()
+    assert max(pace_T[0], pace_T[99], pace_T[100], pace_T[-1]) < 0.1 * pace_T.max()
+
+
+def test_slow_motion_holds_every_frame_it_was_given(random):
+    codes_TZ = random.normal(size=(5, 3))
+    path_TZ = latent_paths.through(codes_TZ, latent_paths.slowed(5, 4), "spherical")
+    assert len(path_TZ) == 17
+    np.testing.assert_allclose(path_TZ[::4], codes_TZ)
+    np.testing.assert_array_equal(latent_paths.slowed(5, 1), np.arange(5))
+
+
+def test_a_loop_closes_at_its_own_pace():
+    path_TZ = latent_paths.loop(0, frames=200, dimensions=50, harmonics=3)
+    step_T = np.linalg.norm(np.roll(path_TZ, -1, axis=0) - path_TZ, axis=1)
+    assert step_T[-1] < 1.05 * max(step_T[0], step_T[-2])
+    assert step_T.max() < 0.2 * np.linalg.norm(path_TZ, axis=1).mean()
+
+
+def test_every_point_of_a_loop_is_a_draw_of_the_prior():
+    """Over many seeds, at one point and at another: mean 0 and variance 1 in every dimension."""
+    draws = np.stack([latent_paths.loop(seed, 7, 4, 2)[[0, 3]] for seed in range(2000)])
+    assert np.abs(draws.mean(axis=0)).max() < 0.1
+    assert np.abs(draws.var(axis=0) - 1).max() < 0.15
+    uniform = latent_paths.to_uniform(draws)
+    assert (uniform.min(), uniform.max()) == pytest.approx((-1, 1), abs=0.01)
+    assert np.abs(uniform.var(axis=0) - 1 / 3).max() < 0.05
+
+
+def test_a_fitted_gaussian_has_the_mean_and_covariance_of_the_codes(random):
+    codes_TZ = random.normal(size=(500, 3)) @ np.array([[2, 1, 0], [0, 0.5, 0], [0, 0.1, 0.1]]) + 5
+    gaussian = latent_paths.fit(codes_TZ)
+    assert (np.diff(gaussian.std_K) < 0).all()
+    np.testing.assert_allclose(
+        gaussian.components_KZ @ gaussian.components_KZ.T, np.eye(3), atol=1e-9
+    )
+    drawn_TZ = gaussian.transform(random.normal(size=(200_000, 3)))
+    np.testing.assert_allclose(drawn_TZ.mean(axis=0), codes_TZ.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(np.cov(drawn_TZ.T), np.cov(codes_TZ.T), atol=0.04)
+
+
+def test_a_gaussian_of_two_codes_lies_on_their_line():
+    codes_TZ = np.array([[0.0, 0.0, 1.0], [0.2, 0.0, 1.0]])
+    drawn_TZ = latent_paths.fit(codes_TZ).transform(np.random.default_rng(0).normal(size=(9, 3)))
+    np.testing.assert_allclose(drawn_TZ[:, 1:], np.tile([0, 1.0], (9, 1)), atol=1e-6)
+    assert np.ptp(drawn_TZ[:, 0]) > 0.1
+
+
+def test_around_a_code_a_path_begins_and_ends_there(random):
+    gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
+    centre_Z = random.normal(size=4)
+    path_TZ = latent_paths.around(centre_Z, gaussian, 101, reach=1.5)
+    np.testing.assert_allclose(path_TZ[[0, -1]], [centre_Z, centre_Z], atol=1e-12)
+    in_components_TZ = (path_TZ - centre_Z) @ gaussian.components_KZ.T / gaussian.std_K
+    np.testing.assert_allclose(in_components_TZ[:, 2:], 0, atol=1e-9)
+    assert np.linalg.norm(in_components_TZ, axis=1).max() == pytest.approx(1.5)
+
+
+def test_neighbours_surround_the_code(random):
+    gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
+    centre_Z = random.normal(size=4)
+    square = latent_paths.neighbours(centre_Z, gaussian, [-1, 0, 1])
+    np.testing.assert_allclose(square[1, 1], centre_Z)
+    across_Z = square[1, 2] - centre_Z
+    np.testing.assert_allclose(across_Z, gaussian.std_K[0] * gaussian.components_KZ[0])
+    np.testing.assert_allclose(square[0, 2] + square[2, 0], 2 * centre_Z)
+
+
+def test_dimensions_are_ordered_by_their_variance_and_swept_alone(random):
+    codes_TZ = random.normal(size=(200, 4)) * [1, 5, 0.1, 3]
+    assert latent_paths.widest_dimensions(codes_TZ).tolist() == [1, 3, 0, 2]
+    path_TZ = latent_paths.sweep(codes_TZ[0], 3, np.linspace(-1, 1, 5))
+    np.testing.assert_array_equal(path_TZ[:, 3], np.linspace(-1, 1, 5))
+    np.testing.assert_array_equal(path_TZ[:, :3], np.tile(codes_TZ[0, :3], (5, 1)))
+
+
+def test_a_swing_reaches_both_ends_and_comes_back():
+    value_T = latent_paths.swing(0.2, -1.0, 3.0, 201)
+    assert value_T[[0, -1]] == pytest.approx([0.2, 0.2])
+    assert (value_T.min(), value_T.max()) == pytest.approx((-1, 3), abs=1e-2)
+    assert np.argmax(value_T) < np.argmin(value_T)
+    np.testing.assert_allclose(latent_paths.swing(0.5, 0.5, 0.5, 3), 0.5)

@@ -1,0 +1,64 @@
+"""A film looked into: chosen frames are those of the whole, times and numbers agree."""
+
+import numpy as np
+import pytest
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read import reader, video
+
+FRAMING = video.Framing(width=64, height=36, crop="none")
+
+
+@pytest.fixture(scope="module")
+def whole_THWC(film):
+    return np.stack(list(video.decode(film, FRAMING)))
+
+
+@pytest.fixture
+def film_reader(film):
+    return reader.FilmReader(str(film), "film", FRAMING)
+
+
+@pytest.mark.parametrize("skipped", [0.0, 10.0])
+def test_chosen_frames_come_in_the_order_asked(film_reader, whole_THWC, skipped, monkeypatch):
+    """Sought one by one, and read in one go."""
+    monkeypatch.setattr(reader, "SKIPPED", skipped)
+    numbers = [20, 3, 3, 25, 0]
+    np.testing.assert_array_equal(film_reader.at(numbers), whole_THWC[numbers])
+    assert film_reader.count == len(whole_THWC)
+
+
+def test_trimmed_numbers_and_times_begin_at_the_trim(film, whole_THWC):
+    framing = video.Framing(width=64, height=36, crop="none", trim_start=0.5)
+    trimmed = reader.FilmReader(str(film), "film", framing)
+    np.testing.assert_array_equal(trimmed.at([0, 13]), whole_THWC[[12, 25]])
+    assert trimmed.seconds(0) == pytest.approx(12 * 1001 / 24000)
+
+
+def test_a_time_code_leads_back_to_its_frame(film_reader):
+    for number in range(film_reader.count):
+        code = reader.time_code(film_reader.seconds(number))
+        assert film_reader.number(float(code.rpartition(":")[2])) == number
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1.2, 4000.0])
+def test_a_time_outside_the_film_is_refused(film_reader, seconds):
+    with pytest.raises(InputError, match=r"outside the film, .* to 0:00:01.08: give a time within"):
+        film_reader.number(seconds)
+
+
+def test_a_frame_that_does_not_decode_is_told(film_reader):
+    with pytest.raises(InputError, match=r"frame 30 of .* cannot be decoded"):
+        film_reader.at([2, 30])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code"),
+    [(0, "0:00:00.00"), (90.5, "0:01:30.50"), (59.999, "0:01:00.00"), (7323.456, "2:02:03.46")],
+)
+def test_time_codes(seconds, code):
+    assert reader.time_code(seconds) == code
+
+
+def test_times_in_names_of_files():
+    assert reader.time_in_name(90.5) == "0h01m30.50s"

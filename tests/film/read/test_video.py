@@ -1,0 +1,276 @@
+"""A film in is a film out: frames, their colours, their rate, their sound."""
+
+import contextlib
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.film import films
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read.probe import list_streams
+from vae_gan_jax.film.read.video import Encoder, Framing, decode, expected_frames, probe
+
+FULL = Framing(64, 48, crop="none")
+
+
+@pytest.mark.parametrize("rate", ["24000/1001", "25", "30000/1001", "60000/1001"])
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_every_frame_and_the_exact_rate(tmp_path, rate, extension):
+    path = films.counting_film(tmp_path / f"film.{extension}", rate, count=50)
+    film = probe(path)
+    assert film.rate == Fraction(rate)
+    assert not film.variable_rate
+    framing = Framing(64, 48, crop="none")
+    assert expected_frames(film, framing) == 50
+    assert films.numbers(decode(path, framing)) == list(range(50))
+    assert films.numbers(decode(path, framing, skip=20)) == list(range(20, 50))
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.ts", "film.avi", "film.mkv"])
+def test_a_later_start_gives_the_same_frames(tmp_path, name):
+    path = films.counting_film(tmp_path / name, count=200, options=("-g", 12, "-bf", 2))
+    for first in (100, 131, 199):
+        assert films.numbers(decode(path, FULL, skip=first)) == list(range(first, 200))
+    trimmed = Framing(64, 48, crop="none", trim_start=100 / 24, trim_end=110 / 24)
+    assert films.numbers(decode(path, trimmed, skip=3)) == list(range(103, 110))
+
+
+def test_a_later_start_of_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path):
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=6"),
+        *("-vf", "select='lt(t,2)+not(mod(n,3))'", "-fps_mode", "passthrough"),
+        *("-c:v", "libx264", "-g", 10, tmp_path / "variable.mp4"),
+    )
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=50:d=6"),
+        *("-vf", "tinterlace=interleave_top,setfield=tff", "-c:v", "libx264", "-g", 10),
+        *("-flags", "+ilme+ildct", "-x264-params", "tff=1", tmp_path / "interlaced.mp4"),
+    )
+    assert probe(tmp_path / "variable.mp4").variable_rate
+    assert probe(tmp_path / "interlaced.mp4").interlaced
+    for path in tmp_path.iterdir():
+        whole_THWC = np.stack(list(decode(path, FULL)))
+        for first in (len(whole_THWC) // 2, len(whole_THWC) - 1):
+            later_THWC = np.stack(list(decode(path, FULL, skip=first)))
+            np.testing.assert_array_equal(later_THWC, whole_THWC[first:])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "kept"),
+    [
+        (0.5, None, range(12, 48)),
+        (None, 1.0, range(24)),
+        (0.49, 1.01, range(12, 25)),
+        (1 / 24, 2 / 24, range(1, 2)),
+        (1.5, 2.0, range(36, 48)),
+    ],
+)
+def test_a_trim_keeps_the_frames_shown_from_start_until_end(tmp_path, start, end, kept):
+    path = films.counting_film(tmp_path / "film.mp4")
+    framing = Framing(64, 48, crop="none", trim_start=start, trim_end=end)
+    assert films.numbers(decode(path, framing)) == list(kept)
+    assert expected_frames(probe(path), framing) == len(kept)
+
+
+def test_a_trim_past_the_end_is_told(tmp_path):
+    path = films.counting_film(tmp_path / "film.mp4", count=24)
+    with pytest.raises(InputError, match=r"keeps no frame: .* lasts 1.00 s"):
+        next(decode(path, Framing(64, 48, trim_start=5.0)))
+    with pytest.raises(InputError, match=r"ends at 60 s and .* at 1.00 s"):
+        next(decode(path, Framing(64, 48, trim_end=60.0)))
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_a_truncated_film_gives_what_decodes_and_tells(tmp_path, name, caplog):
+    path = tmp_path / name
+    films.counting_film(path, count=200, options=("-g", 12, "-movflags", "+faststart"))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 3 // 4)
+    shown = films.numbers(decode(path, FULL))
+    assert 100 < len(shown) < 200
+    assert shown == list(range(len(shown)))
+    assert f"{name} is damaged" in caplog.text
+    assert f": {len(shown)} frames of " in caplog.text
+    with pytest.raises(InputError, match=rf"{name} is damaged .* Leave --strict out"):
+        list(decode(path, FULL, strict=True))
+
+
+def test_damage_within_a_film_is_told(tmp_path, caplog):
+    path = tmp_path / "film.mp4"
+    films.counting_film(path, count=100, options=("-g", 12))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 : len(content) // 3 + 300] = bytes(300)
+    path.write_bytes(content)
+    assert len(list(decode(path, FULL))) > 80
+    assert "is damaged" in caplog.text
+
+
+def test_a_recording_starts_with_its_first_frame_that_can_be_decoded(tmp_path):
+    """Cut from a broadcast, it begins with frames that refer to one before."""
+    whole, path = tmp_path / "whole.ts", tmp_path / "film.ts"
+    films.counting_film(whole, options=("-c:v", "mpeg2video", "-q:v", 1, "-bf", 2, "-g", 12))
+    packets = whole.read_bytes()
+    path.write_bytes(packets[len(packets) // 188 // 3 * 188 :])
+    shown = films.numbers(decode(path, FULL))
+    assert shown == list(range(shown[0], 48))
+    assert probe(path).frames == len(shown)
+    for skip in (1, 15, 25):
+        assert films.numbers(decode(path, FULL, skip=skip)) == shown[skip:]
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.mpg"])
+def test_a_stretch_of_a_film(tmp_path, name):
+    codec = ("-c:v", "mpeg2video", "-q:v", 1) if name == "film.mpg" else ()
+    options, late = ("-g", 6, "-bf", 2, *codec), []
+    path = films.counting_film(tmp_path / name, count=100, options=options)
+    assert probe(path).frames == 100
+    for trim, first in ((None, 0), (0.5, 12)):
+        framing = dataclasses.replace(FULL, trim_start=trim)
+        for skip, count in ((0, 5), (40, 30), (70, 100)):
+            frames = decode(
+                path, framing, skip=skip, count=count, out_of_step=lambda: late.append(1)
+            )
+            start = first + skip
+            assert films.numbers(frames) == list(range(start, min(start + count, 100)))
+    assert not late
+
+
+def test_an_undamaged_film_is_not_complained_about(tmp_path, caplog):
+    path = films.counting_film(tmp_path / "film.mp4", count=60)
+    list(decode(path, FULL, strict=True))
+    assert not caplog.records
+
+
+def test_the_main_video_stream_is_chosen(tmp_path):
+    small = films.counting_film(tmp_path / "small.mp4", count=10, size=(32, 24))
+    large = films.counting_film(tmp_path / "large.mp4", "25", count=20)
+    Image.new("RGB", (640, 480)).save(tmp_path / "cover.png")
+    films.run_ffmpeg(
+        *("-i", tmp_path / "cover.png", "-i", small, "-i", large, "-map", "0", "-map", "1"),
+        *("-map", "2", "-c", "copy", "-disposition:v:0", "attached_pic", tmp_path / "film.mp4"),
+    )
+    listed = [(s.kind, s.is_picture) for s in list_streams(str(tmp_path / "film.mp4"))[0]]
+    assert sorted(listed) == [("Video", False), ("Video", False), ("Video", True)]
+    film = probe(tmp_path / "film.mp4")
+    assert (film.width, film.height, film.rate) == (64, 48, 25)
+    assert films.numbers(decode(tmp_path / "film.mp4", FULL)) == list(range(20))
+    counts = {
+        stream: sum(1 for _ in decode(tmp_path / "film.mp4", Framing(32, 24, video_stream=stream)))
+        for stream in range(3)
+    }
+    assert sorted(counts.values()) == [1, 10, 20]
+    with pytest.raises(InputError, match="has no video stream 3: it has 3, counted from 0"):
+        probe(tmp_path / "film.mp4", video_stream=3)
+
+
+def test_a_sound_with_a_cover_is_no_film(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "sine=d=1", "-i", tmp_path / "cover.png", "-map", 0, "-map", 1),
+        *("-c:v", "copy", "-disposition:v", "attached_pic", tmp_path / "song.m4a"),
+    )
+    with pytest.raises(InputError, match="has no video"):
+        probe(tmp_path / "song.m4a")
+
+
+def test_names_that_look_like_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    films.counting_film(tmp_path / "film.mp4", count=5)
+    for name in ("-y.mp4", "http:a.mp4", "100%d [a] 'b'.mp4"):
+        (tmp_path / name).write_bytes((tmp_path / "film.mp4").read_bytes())
+        with Encoder(f"out {name}", 64, 48, Fraction(24), sound_from=name) as encoder:
+            encoder.write(np.stack(list(decode(name, FULL))))
+        assert films.numbers(decode(f"out {name}", FULL)) == list(range(5))
+
+
+def test_an_abandoned_decode_ends_ffmpeg(tmp_path):
+    path = films.counting_film(tmp_path / "film.mp4", count=200)
+    frames = decode(path, Framing(640, 480, crop="none"))
+    next(frames)
+    frames.close()
+    assert next(frames, None) is None
+
+
+def patches_THWC(width=64, height=48, count=5) -> np.ndarray:
+    """Still frames of four colours, one a quarter."""
+    frames_THWC = np.empty((count, height, width, 3), np.uint8)
+    for quarter, colour in enumerate(films.COLOURS):
+        row, column = divmod(quarter, 2)
+        frames_THWC[:, row * height // 2 :, column * width // 2 :] = colour
+    return frames_THWC
+
+
+def test_colours_survive_encoding_and_decoding(tmp_path):
+    frames_THWC = patches_THWC()
+    with Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25)) as encoder:
+        encoder.write(frames_THWC)
+    film = probe(tmp_path / "film.mp4")
+    assert (film.matrix, film.primaries, film.transfer, film.colour_range) == (
+        *("bt709", "bt709", "bt709"),
+        "tv",
+    )
+    assert film.pixel_format == "yuv420p"
+    for frame_HWC in decode(tmp_path / "film.mp4", Framing(64, 48, crop="none")):
+        assert np.abs(films.quarters(frame_HWC) - films.COLOURS).max() <= 3
+
+
+def test_the_index_lies_in_front(tmp_path):
+    with Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25)) as encoder:
+        encoder.write(patches_THWC())
+    content = (tmp_path / "film.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_an_odd_size_grows_by_a_line(tmp_path):
+    with Encoder(tmp_path / "film.mp4", 63, 47, Fraction(25)) as encoder:
+        encoder.write(patches_THWC(63, 47))
+    film = probe(tmp_path / "film.mp4")
+    assert (film.width, film.height, film.frames) == (64, 48, 5)
+    frame_HWC = next(decode(tmp_path / "film.mp4", Framing(64, 48, crop="none")))
+    assert np.abs(frame_HWC[:, -1].astype(int) - frame_HWC[:, -3]).max() <= 3
+
+
+def test_a_failure_leaves_the_earlier_film(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"the earlier one")
+    encoder = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25))
+    with contextlib.suppress(KeyboardInterrupt), encoder:
+        encoder.write(patches_THWC())
+        raise KeyboardInterrupt
+    assert (tmp_path / "film.mp4").read_bytes() == b"the earlier one"
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_what_is_no_film_is_told(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a film\n" * 100)
+    films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
+    with pytest.raises(InputError, match=r"there is no film .*missing\.mp4"):
+        probe(tmp_path / "missing.mp4")
+    with pytest.raises(InputError, match="no film that ffmpeg can read"):
+        probe(tmp_path / "text.mp4")
+    with pytest.raises(InputError, match="has no video"):
+        probe(tmp_path / "sound.mp4")
+    with pytest.raises(InputError, match="holds no PNG or JPEG"):
+        probe(tmp_path)
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "missing/film.mp4"])
+def test_an_output_that_cannot_be_is_told_at_once(tmp_path, output):
+    with pytest.raises(InputError):
+        Encoder(tmp_path / output, 64, 48, Fraction(25))
+
+
+@pytest.mark.skipif(not films.REAL.is_dir(), reason="the real clips are not here")
+@pytest.mark.parametrize(
+    ("name", "count", "rate", "shown"),
+    [
+        ("bbb_800x640_sar64-45_30fps.mp4", 120, "30", (1138, 640)),
+        ("flower_960x540_29.97fps.mp4", 150, "30000/1001", (960, 540)),
+    ],
+)
+def test_real_clips(tmp_path, name, count, rate, shown):
+    film = probe(films.REAL / name)
+    assert (film.frames, film.rate, (film.width, film.height)) == (count, Fraction(rate), shown)
+    assert sum(1 for _ in decode(films.REAL / name, Framing(64, 36))) == count

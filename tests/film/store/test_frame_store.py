@@ -1,0 +1,168 @@
+"""Prepared frames are the film's, whole, and prepared again only when something changed."""
+
+import os
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tests.film.films import counting_film, numbers
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.video import Framing
+from vae_gan_jax.film.store import frame_store, preparation
+
+FRAMING = Framing(64, 48, crop="none")
+
+
+@pytest.fixture
+def film(tmp_path):
+    return counting_film(tmp_path / "film.mp4")
+
+
+@pytest.fixture
+def preparations(monkeypatch):
+    """Counts how often frames are really decoded into a store."""
+    calls, decode_into = [], preparation.decode_into
+    monkeypatch.setattr(
+        preparation, "decode_into", lambda *args: (calls.append(args), decode_into(*args))
+    )
+    return calls
+
+
+def test_the_frames_of_the_film(tmp_path, film):
+    store = preparation.prepare([film], tmp_path / "frames", FRAMING)
+    assert store.frames_THWC.shape == (48, 48, 64, 3)
+    assert store.frames_THWC.dtype == np.uint8
+    assert not store.frames_THWC.flags.writeable
+    assert numbers(store.frames_THWC) == list(range(48))
+    assert (store.rate, store.film) == (24, film)
+    again = frame_store.open_store(tmp_path / "frames")
+    np.testing.assert_array_equal(again.frames_THWC, store.frames_THWC)
+    again.verify()
+
+
+def test_several_films_are_kept_apart(tmp_path, film):
+    other = counting_film(tmp_path / "other.mkv", "25", 30)
+    store = preparation.prepare([film, other], tmp_path / "frames", FRAMING)
+    assert [(s.path, s.start, s.count, s.rate) for s in store.films] == [
+        (film, 0, 48, 24),
+        (other, 48, 30, 25),
+    ]
+    assert numbers(store.frames_THWC) == [*range(48), *range(30)]
+
+
+def test_excluded_stretches_are_kept_but_not_learnt(tmp_path, film):
+    store = preparation.prepare(
+        [film], tmp_path / "frames", FRAMING, exclude=((0, 0.5), (1.5, None))
+    )
+    assert len(store.frames_THWC) == 48
+    assert learnt(store) == [*range(12, 36)]
+    with pytest.raises(InputError, match="leaves no frame"):
+        frame_store.open_store(tmp_path / "frames", exclude=((0, None),))
+
+
+def learnt(store):
+    return store.training_T[np.arange(len(store.training_T))].tolist()
+
+
+def test_what_is_excluded_is_so_of_every_film_by_its_own_clock():
+    """Whether a frame is learnt is told by its time alone: in, between, across, beyond a film."""
+    films = [
+        {"path": "a", "count": 50, "rate": "24000/1001", "first_time": 0.083},
+        {"path": "b", "count": 30, "rate": "25", "first_time": 0.0},
+    ]
+    times_T = [film["first_time"] + n / float(Fraction(film["rate"]))
+               for film in films for n in range(film["count"])]  # fmt: skip
+    for exclude in [
+        (), ((0.2, 0.4),), ((0.5, 1.0), (0.1, 0.6)), ((0, 5), (0.3, 0.4)), ((1.0, None),),
+        ((0.24, 0.48), (0.48, 0.4801), (1.16, 1.2)),
+    ]:  # fmt: skip
+        store = frame_store.FrameStore("", {"films": films, "shape": [80]}, exclude)
+        assert learnt(store) == [
+            number
+            for number, time in enumerate(times_T)
+            if not any(start <= time and (end is None or time < end) for start, end in exclude)
+        ]
+
+
+def test_prepared_once(tmp_path, film, preparations):
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    os.utime(film)  # another date, the same content
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    assert len(preparations) == 1
+
+
+def test_prepared_anew_for_other_settings_or_another_film(tmp_path, film, preparations):
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    smaller = preparation.prepare([film], tmp_path / "frames", Framing(32, 24, crop="none"))
+    assert smaller.frames_THWC.shape == (48, 24, 32, 3)
+    counting_film(film, count=40)
+    changed = preparation.prepare([film], tmp_path / "frames", FRAMING)
+    assert len(changed.frames_THWC) == 40
+    assert len(preparations) == 3
+
+
+def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(tmp_path, film, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video.Decoder, "loss", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            preparation.prepare([film], tmp_path / "frames", FRAMING)
+    assert os.listdir(tmp_path) == ["film.mp4"]
+    with pytest.raises(InputError, match="no prepared frames"):
+        frame_store.open_store(tmp_path / "frames")
+
+
+@pytest.mark.parametrize("damage", ["short", "flipped", "manifest"])
+def test_damage_is_told_and_repaired(tmp_path, film, damage):
+    store = preparation.prepare([film], tmp_path / "frames", FRAMING)
+    whole = np.array(store.frames_THWC)
+    path = tmp_path / "frames" / ("manifest.json" if damage == "manifest" else "frames.u8")
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[1000] ^= 1
+    path.write_bytes(content if damage == "flipped" else content[:-7])
+    with pytest.raises(InputError, match="damaged"):
+        frame_store.open_store(tmp_path / "frames")
+    repaired = preparation.prepare([film], tmp_path / "frames", FRAMING)
+    np.testing.assert_array_equal(repaired.frames_THWC, whole)
+
+
+def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, preparations):
+    class Usage:
+        free = 64 << 20
+
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: Usage)
+    with pytest.raises(InputError, match=r"need 0\.4 MB, .* has 67\.1 MB:"):
+        preparation.prepare([film], tmp_path / "frames", FRAMING)
+    assert not preparations
+
+
+def test_two_processes_prepare_one_store_once(tmp_path):
+    """Both ask for the same at the same time: one decodes, the other waits and finds it done."""
+    path = counting_film(tmp_path / "shared.mp4")
+    code = (
+        "import sys; from vae_gan_jax.film import preparation, video; "
+        "store = preparation.prepare([sys.argv[1]], sys.argv[2], video.Framing(64, 48)); "
+        "print(len(store.frames_THWC), store.verify())"
+    )
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "shared")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert {process.communicate()[0] for process in running} == {"48 None\n"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["shared", "shared.mp4"]
+
+
+def test_names_of_shared_stores_differ_with_film_and_framing():
+    names = {
+        frame_store.name_for(films, Framing(64, 36, crop))
+        for films in (["a.mp4"], ["b.mp4"], ["a.mp4", "b.mp4"])
+        for crop in ("16:9", "none")
+    }
+    assert len(names) == 6
+    assert frame_store.name_for(["./a.mp4"], Framing(64, 36)) in names

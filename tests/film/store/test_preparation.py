@@ -1,0 +1,189 @@
+"""A store that several processes prepare is the one that a single process makes, to the byte."""
+
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.film.films import counting_film
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.store import frames_file, preparation
+
+FRAMING = Framing(64, 48, crop="none")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Five films of several lengths and rates; the third is damaged, and so gives fewer frames."""
+    folder = tmp_path_factory.mktemp("films")
+    rates = ("24", "25", "30", "24000/1001", "12")
+    paths = [
+        counting_film(folder / f"{number}.mkv", rate, 20 + 7 * number)
+        for number, rate in enumerate(rates)
+    ]
+    os.truncate(paths[2], os.path.getsize(paths[2]) * 2 // 3)
+    return paths
+
+
+def prepare(films, *folders, **options):
+    """Prepares as so many processes as folders are given, which are threads here."""
+    barrier = threading.Barrier(len(folders))
+
+    def process(index: int):
+        try:
+            return preparation.prepare(
+                films,
+                folders[index],
+                FRAMING,
+                share=(index, len(folders)),
+                barrier=lambda name: barrier.wait(timeout=60),
+                **options,
+            )
+        except InputError:
+            barrier.abort()  # a process that ends ends the others
+            raise
+
+    with ThreadPoolExecutor(len(folders)) as pool:
+        made = [pool.submit(process, index) for index in range(len(folders))]
+    failed = [error for future in made if isinstance(error := future.exception(), InputError)]
+    if failed:
+        raise failed[0]
+    for future, folder in zip(made, folders, strict=True):
+        store = future.result()
+        assert store.folder == os.fspath(folder)
+        store.verify()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a store."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The films that are decoded together, each time that some are."""
+    calls, decode_into = [], preparation.decode_into
+
+    def counted(folder, settings, probes, *arguments):
+        calls.append([Path(film.path).stem for film in probes])
+        decode_into(folder, settings, probes, *arguments)
+
+    monkeypatch.setattr(preparation, "decode_into", counted)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("count", "processes", "shares"),
+    [
+        (1, 2, [["0"]]),
+        (2, 2, [["0"], ["1"]]),
+        (3, 2, [["0", "1"], ["2"]]),
+        (5, 2, [["0", "1", "2"], ["3"], ["4"]]),
+        (5, 3, [["0", "1"], ["2"], ["3"], ["4"]]),
+        (2, 5, [["0"], ["1"]]),
+    ],
+)
+def test_it_is_the_store_of_one_process(count, processes, shares, films, decoded, tmp_path, caplog):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    prepare(films[:count], alone)
+    assert decoded.pop() == shares[0] + [film for others in shares[1:] for film in others]
+    for _ in range(2):  # made, and found there
+        prepare(films[:count], *[shared] * processes)
+        assert sorted(decoded) == shares
+    assert contents(shared) == contents(alone)
+    assert sorted(os.listdir(tmp_path)) == ["alone", "shared"]
+    if count > 2:
+        assert b"2.mkv is damaged" in contents(shared)["manifest.json"]
+        assert f"{films[2]} is damaged" in caplog.text
+
+
+def test_what_another_process_lost_is_told_by_the_first(films, tmp_path, caplog):
+    prepare(films[:3], *[tmp_path / "shared"] * 2)
+    told = [record.name for record in caplog.records if "damaged" in record.message]
+    assert sorted(told) == ["vae_gan_jax.film.preparation", "vae_gan_jax.film.video"]
+
+
+@pytest.mark.parametrize("copied", [0, 1000])
+def test_joining_needs_no_file_system_that_copies(copied, films, tmp_path, monkeypatch):
+    """It may refuse at once or in the middle; and while joining no film is there twice."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    prepare(films, alone)
+    copy, held = os.copy_file_range, []
+
+    def refuse(source, target, _):
+        unfinished = Path(f"{shared}.partial")
+        held.append(sum(path.stat().st_size for path in unfinished.rglob("*.u8")))
+        if copied:
+            copy(source, target, copied)
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    prepare(films, *[shared] * 3)
+    assert contents(shared) == contents(alone)
+    assert held == [len(contents(alone)["frames.u8"])] * 3
+
+
+def test_a_machine_with_a_disk_of_its_own_prepares_all(films, tmp_path):
+    """The first one decodes what it alone can, of what none other has decoded where it looks."""
+    prepare(films, tmp_path / "alone")
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    prepare(films, here / "frames", there / "frames", here / "frames", there / "frames")
+    assert contents(here) == contents(there)
+    assert contents(here / "frames") == contents(tmp_path / "alone")
+    assert os.listdir(here) == os.listdir(there) == ["frames"]
+
+
+def test_a_film_that_fails_in_the_second_process_leaves_nothing(films, tmp_path):
+    with pytest.raises(InputError, match=r"2\.mkv is damaged .*--strict"):
+        prepare(films[:3], *[tmp_path / "shared"] * 2, strict=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_is_full_for_the_second_process_leaves_nothing(films, tmp_path, monkeypatch):
+    write = frames_file._write
+
+    def full(file, block):
+        if "partial/1/" in file.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, block)
+
+    monkeypatch.setattr(frames_file, "_write", full)
+    with pytest.raises(InputError, match=r"cannot be kept in .*No space left"):
+        prepare(films[:2], *[tmp_path / "shared"] * 2)
+    assert os.listdir(tmp_path) == []
+
+
+def test_joining_needs_room_for_a_film_twice(films, tmp_path, monkeypatch):
+    size = 48 * 64 * 3
+
+    class Usage:
+        free = preparation.SPARE + (20 + 27 + 27) * size - 1
+
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: Usage)
+    with pytest.raises(InputError, match=r"need 0\.7 MB"):
+        prepare(films[:2], *[tmp_path / "shared"] * 2)
+    prepare(films[:2], tmp_path / "alone")
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_what_a_killed_job_left_is_removed(made, films, decoded, tmp_path):
+    shared = tmp_path / "shared"
+    prepare(films[:2], tmp_path / "alone")
+    if made:
+        prepare(films[:2], shared)
+    left = tmp_path / "shared.partial" / "1"
+    left.mkdir(parents=True)
+    (left / "frames.u8").write_bytes(b"torn")
+    (left / "manifest.json").write_text("{")
+    decoded.clear()
+    prepare(films[:2], shared, shared)
+    assert sorted(decoded) == ([] if made else [["0"], ["1"]])
+    assert contents(shared) == contents(tmp_path / "alone")
+    assert sorted(os.listdir(tmp_path)) == ["alone", "shared"]

@@ -1,0 +1,201 @@
+"""Reconstruction: every frame once and in order, independent of its neighbours, at its own rate."""
+
+import dataclasses
+from fractions import Fraction
+
+import chex
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.write import segments
+from vae_gan_jax.inference import batch_norm_statistics, reconstruct
+from vae_gan_jax.training import train_state
+
+
+@pytest.fixture(scope="module")
+def state(small):
+    return train_state.create(small, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def statistics(small, state, frames_THWC):
+    return batch_norm_statistics.estimate(small, state, frames_THWC, np.arange(10))
+
+
+def through(config, state, statistics, frames):
+    """All pairs of frames, joined: source and output, ``[T, H, W, 3]``."""
+    pairs = list(reconstruct.reconstruct_frames(config, state.params, statistics, iter(frames)))
+    return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
+
+
+def test_every_frame_comes_out_in_order(small, state, statistics, frames_THWC):
+    """Ten frames in batches of four: the last batch is short."""
+    source_THWC, output_THWC = through(small, state, statistics, frames_THWC)
+    np.testing.assert_array_equal(source_THWC, frames_THWC)
+    alone = [through(small, state, statistics, frames_THWC[t : t + 1])[1] for t in range(10)]
+    difference = output_THWC.astype(int) - np.concatenate(alone)
+    assert np.abs(difference).max() <= 1  # other batch sizes round otherwise, no more
+
+
+def test_with_the_batch_s_own_statistics_neighbours_matter(small, state, statistics, frames_THWC):
+    config = dataclasses.replace(small, batch_norm="batch")
+    _, in_order = through(config, state, statistics, frames_THWC)
+    _, shuffled = through(config, state, statistics, frames_THWC[::-1])
+    assert np.abs(in_order.astype(int) - shuffled[::-1]).max() > 1
+
+
+def test_running_statistics_are_those_of_the_training_frames(small, state, statistics):
+    """With frames that are all one batch over again, they are that batch's own."""
+    random = np.random.default_rng(3)
+    batch_BHWC = random.integers(0, 256, (4, small.height, small.width, 3), dtype=np.uint8)
+    own = batch_norm_statistics.estimate(small, state, batch_BHWC, np.arange(4))
+    _, running = through(small, state, own, batch_BHWC)
+    _, batch = through(
+        dataclasses.replace(small, batch_norm="batch"), state, statistics, batch_BHWC
+    )
+    assert np.abs(running.astype(int) - batch).max() <= 1
+    other = jax.tree.map(lambda a, b: np.abs(a - b).max(), own, statistics)
+    assert max(jax.tree.leaves(other)) > 1e-3
+
+
+def test_statistics_are_of_frames_as_often_as_they_were_learnt(small, state, frames_THWC):
+    """With novelty 1 a picture held for nine frames counts as three others of one frame do."""
+    pictures_THWC = 255 * (frames_THWC[:4] > 127).astype(np.uint8)  # so that none is like another
+    held_THWC = np.repeat(pictures_THWC, (9, 1, 1, 1), axis=0)
+
+    def first(config, film_THWC):  # the first batch norm, which batches do not change
+        found = batch_norm_statistics.estimate(config, state, film_THWC, np.arange(len(film_THWC)))
+        return found["encoder"]["stack"]["batch_norm_2"]
+
+    even = first(small, np.repeat(pictures_THWC, 3, axis=0))
+    novel = dataclasses.replace(small, frame_reweighting=1.0)
+    chex.assert_trees_all_close(first(novel, held_THWC), even, rtol=1e-3, atol=1e-6)
+    assert np.abs(first(small, held_THWC)["mean"] - even["mean"]).max() > 1e-3
+
+
+def test_statistics_are_kept_in_the_run_folder(small, state, statistics, frames_THWC, tmp_path):
+    stored = batch_norm_statistics.stored(
+        small, state, tmp_path, lambda: (frames_THWC, np.arange(10))
+    )
+    chex.assert_trees_all_close(stored, statistics)
+    again = batch_norm_statistics.stored(
+        small, state, tmp_path, lambda: pytest.fail("the frames were read again")
+    )
+    chex.assert_trees_all_equal(again, stored)
+
+
+@pytest.fixture(scope="module")
+def framing(small):
+    return video.Framing(width=small.width, height=small.height, crop="none")
+
+
+def frames_of(path, width, height):
+    framing = video.Framing(width=width, height=height, crop="none")
+    return np.stack(list(video.decode(path, framing)))
+
+
+def film_through(config, state, statistics, film, framing, made_from="this"):
+    """The film through the networks: the paths written, by layout."""
+    paths = reconstruct.film_paths(config, "film")
+    for path in paths.values():
+        path.parent.mkdir(exist_ok=True)
+    reconstruct.reconstruct(config, state.params, statistics, str(film), framing, paths, made_from)
+    return paths
+
+
+def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, framing, tmp_path):
+    """26 frames at 24000/1001 in batches of 4, as films and as PNGs."""
+    config = dataclasses.replace(
+        small,
+        run_dir=str(tmp_path),
+        frames_out=str(tmp_path / "stills"),
+        layout=("output", "side_by_side"),
+        upscale=(40, 36),
+    )
+    paths = film_through(config, state, statistics, film, framing)
+    assert [path.name for path in paths.values()] == ["film.mp4", "film_side_by_side.mp4"]
+    for path, width in zip(paths.values(), (40, 80), strict=True):
+        probe = video.probe(path)
+        assert (probe.rate, probe.width, probe.height) == (Fraction(24000, 1001), width, 36)
+        assert len(frames_of(path, width, 36)) == 26
+    stills = sorted((tmp_path / "stills").iterdir())
+    assert [still.name for still in stills] == [f"{n:08d}.png" for n in range(1, 27)]
+    _, expected = through(config, state, statistics, video.decode(film, framing))
+    for still, frame_HWC in zip(stills, expected, strict=True):
+        with Image.open(still) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), frame_HWC)
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "batch"])
+def test_interrupted_it_goes_on_to_the_same_film(
+    batch_norm, small, state, statistics, film, framing, tmp_path, monkeypatch
+):
+    """Torn after 17 of 26 frames with parts of 6: 12 are kept; noise and batches are as before."""
+    monkeypatch.setattr(segments, "PART", 6)
+    config = dataclasses.replace(small, batch_norm=batch_norm, reconstruct_noise=0.5)
+    whole = dataclasses.replace(
+        config, run_dir=str(tmp_path / "whole"), frames_out=str(tmp_path / "whole" / "stills")
+    )
+    torn = dataclasses.replace(
+        config, run_dir=str(tmp_path / "torn"), frames_out=str(tmp_path / "torn" / "stills")
+    )
+    for folder in ("whole", "torn"):
+        (tmp_path / folder).mkdir()
+    expected = film_through(whole, state, statistics, film, framing)["output"]
+
+    decode, read = video.decode, []
+
+    def tearing(*arguments, **options):
+        for number, frame_HWC in enumerate(decode(*arguments, **options)):
+            if number == 20:
+                raise InputError("torn.")
+            yield frame_HWC
+
+    def counting(*arguments, **options):
+        read.append(options["skip"])
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(video, "decode", tearing)
+    with pytest.raises(InputError, match="torn"):
+        film_through(torn, state, statistics, film, framing)
+    monkeypatch.setattr(video, "decode", counting)
+    path = film_through(torn, state, statistics, film, framing)["output"]
+    assert read == [8]  # the batch before the one that holds frame 12
+    monkeypatch.setattr(video, "decode", decode)
+    np.testing.assert_array_equal(frames_of(path, 20, 18), frames_of(expected, 20, 18))
+    for still in (tmp_path / "whole" / "stills").iterdir():
+        assert (tmp_path / "torn" / "stills" / still.name).read_bytes() == still.read_bytes()
+    assert len(list((tmp_path / "torn" / "stills").iterdir())) == 26
+
+
+def test_a_folder_of_something_else_is_not_overwritten(
+    small, state, statistics, film, framing, tmp_path
+):
+    (tmp_path / "stills").mkdir()
+    (tmp_path / "stills" / "diary.txt").write_text("dear")
+    config = dataclasses.replace(small, run_dir=str(tmp_path), frames_out=str(tmp_path / "stills"))
+    with pytest.raises(InputError, match="holds other files"):
+        film_through(config, state, statistics, film, framing)
+    assert (tmp_path / "stills" / "diary.txt").read_text() == "dear"
+    assert not list((tmp_path / "films").iterdir())
+
+
+def test_a_failure_leaves_the_earlier_film(
+    small, state, statistics, film, framing, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(small, run_dir=str(tmp_path), output=str(tmp_path / "out.mp4"))
+    (tmp_path / "out.mp4").write_bytes(b"earlier")
+
+    def torn(*_, **__):
+        yield np.zeros((18, 20, 3), np.uint8)
+        raise InputError("torn.")
+
+    monkeypatch.setattr(video, "decode", torn)
+    with pytest.raises(InputError, match="torn"):
+        film_through(config, state, statistics, film, framing)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert (tmp_path / "out.mp4").read_bytes() == b"earlier"

@@ -1,0 +1,117 @@
+"""A trained run, opened: the newest sound checkpoint, its statistics, codes and frames of codes."""
+
+import dataclasses
+import logging
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.inference import batch_norm_statistics, reconstruct, trained
+from vae_gan_jax.model import autoencoder
+from vae_gan_jax.training import train_state
+from vae_gan_jax.training.checkpoint import Checkpoints
+
+
+@pytest.fixture(scope="module")
+def run(small, frames_THWC, tmp_path_factory):
+    """A run folder with two checkpoints, of steps 2 and 4, and the states in them by step."""
+    run_dir = tmp_path_factory.mktemp("run")
+    states = {}
+    with Checkpoints(run_dir) as checkpoints:
+        for step in (2, 4):
+            state = train_state.create(small, jax.random.key(step))
+            states[step] = state.replace(step=state.step + step)
+            checkpoints.save(states[step])
+    return dataclasses.replace(small, run_dir=str(run_dir)), states
+
+
+@pytest.fixture
+def read_frames(frames_THWC):
+    return lambda: (frames_THWC, np.arange(len(frames_THWC)))
+
+
+@pytest.fixture(scope="module")
+def opened(run, frames_THWC):
+    config, _ = run
+    return trained.load(config, lambda: (frames_THWC, np.arange(len(frames_THWC))))
+
+
+def test_the_newest_checkpoint_is_opened_with_statistics_of_its_own(run, opened, frames_THWC):
+    config, states = run
+    assert opened.step == trained.newest_step(config.run_dir) == 4
+    chex.assert_trees_all_equal(opened.params, states[4].params)
+    expected = batch_norm_statistics.estimate(config, states[4], frames_THWC, np.arange(10))
+    discriminator = states[4].batch_stats["discriminator"]
+    chex.assert_trees_all_close(opened.batch_stats, expected | {"discriminator": discriminator})
+
+
+def test_averaged_weights_are_those_that_films_pass_through(small, read_frames, tmp_path):
+    config = dataclasses.replace(small, run_dir=str(tmp_path), ema_span=0.1)
+    state = train_state.create(config, jax.random.key(0))
+    average = jax.tree.map(lambda leaf: 1.5 * leaf, state.ema)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state.replace(step=state.step + 1, ema=average))
+    params = trained.load(config, read_frames).params
+    chex.assert_trees_all_equal(params, state.params | average)
+    assert set(average) == {"encoder", "decoder"}
+
+
+def test_an_earlier_step_can_be_opened(run, read_frames):
+    config, states = run
+    chex.assert_trees_all_equal(trained.load(config, read_frames, step=2).params, states[2].params)
+
+
+def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
+    """Ten frames in batches of four: the last one is short, and comes out as if it were not."""
+    z_TZ = np.concatenate(list(trained.encode(opened, frames_THWC)))
+    assert z_TZ.shape == (10, opened.config.z_dim)
+    assert np.abs(z_TZ).max() < 1
+    blocks = list(trained.decode(opened, z_TZ))
+    assert [len(block) for block in blocks] == [4, 4, 2]
+    pairs = reconstruct.reconstruct_frames(
+        opened.config, opened.params, opened.batch_stats, frames_THWC
+    )
+    expected = np.concatenate([output_BHWC for _, output_BHWC in pairs])
+    assert np.abs(np.concatenate(blocks).astype(int) - expected).max() <= 1
+
+
+def test_no_frames_have_no_codes(opened):
+    assert not list(trained.encode(opened, []))
+    assert not list(trained.decode(opened, []))
+
+
+def test_a_run_without_checkpoints_is_refused_in_a_sentence(small, tmp_path, read_frames):
+    config = dataclasses.replace(small, run_dir=str(tmp_path))
+    with pytest.raises(InputError, match=r"has no checkpoint: train it first.*\.$"):
+        trained.load(config, read_frames)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_is_passed_over(run, read_frames, tmp_path, caplog):
+    config, states = run
+    config = dataclasses.replace(config, run_dir=str(tmp_path))
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (2, 4):
+            checkpoints.save(states[step])
+    (tmp_path / "checkpoints" / "4" / "checksums.json").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert trained.load(config, read_frames).step == 2
+    assert "step 2 is used" in caplog.text
+
+
+def test_latents_of_one_kind_are_normalised_by_themselves(opened, small):
+    """One mini-batch of latents, all the same ones: as with the batch's own statistics."""
+    z_BZ = 20 * np.random.default_rng(1).normal(size=(small.batch_size, small.z_dim)) + 5
+    by_themselves = trained.normalised_by(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
+    own_BHWC, _ = autoencoder.decode(
+        opened.config, opened.params, opened.batch_stats, np.float32(z_BZ), train=True
+    )
+    (output_BHWC,) = trained.decode(by_themselves, z_BZ)
+    expected_BHWC = np.asarray(autoencoder.to_frames(own_BHWC)).astype(int)
+    assert np.abs(output_BHWC - expected_BHWC).max() <= 1
+    (films_own_BHWC,) = trained.decode(opened, z_BZ)
+    assert np.abs(films_own_BHWC - expected_BHWC).max() > 1
+    assert by_themselves.batch_stats["encoder"] is opened.batch_stats["encoder"]

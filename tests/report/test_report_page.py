@@ -1,0 +1,500 @@
+"""The report: whole in one page, true to what the run holds, and alive in a browser."""
+
+import base64
+import dataclasses
+import io
+import json
+import os
+import re
+import shutil
+from fractions import Fraction
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.film.films import counting_film, numbers, run_ffmpeg
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read import video
+from vae_gan_jax.report import player_film, report_curves, report_page, report_pictures
+from vae_gan_jax.run import atomic_io, run_folder
+
+FRAMES, RATE = 72, 24
+CUTS = (0, 25, 30, 61, FRAMES)
+NAME = "a <b>film & 'more' 100% #1"  # everything that HTML minds
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A film that counts its frames, with a tone."""
+    folder = tmp_path_factory.mktemp("source")
+    silent = counting_film(folder / "silent.mp4", count=FRAMES)
+    path = folder / f"{NAME}.mp4"
+    run_ffmpeg(
+        *("-i", silent, "-f", "lavfi", "-i", f"sine=440:duration={FRAMES / RATE}"),
+        *("-c:v", "copy", "-c:a", "aac", path),
+    )
+    return path
+
+
+def made_from(source) -> dict:
+    """The record of a reconstruction, as main writes it."""
+    settings = {"trim_start": "", "trim_end": "", "crop": "none", "video_stream": "", "fps": ""}
+    size = source.stat().st_size
+    return {"source": str(source), "bytes": size, "step": 12, "upscale": "", **settings}
+
+
+@pytest.fixture(scope="module")
+def run(small, source, tmp_path_factory):
+    """Config and record of a run of everything: its "reconstruction" is the film's negative."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    config = dataclasses.replace(small, run_dir=str(run_dir), film=str(source), crop="none")
+    (run_dir / "films").mkdir(parents=True)
+    run_folder.record_settings(run_dir, config)
+    framing = video.Framing(width=config.width, height=config.height, crop="none")
+    path = run_dir / "films" / f"{NAME}.mp4"
+    with video.Encoder(path, config.width, config.height, Fraction(RATE), source) as encoder:
+        for frames_BHWC in video.decode_blocks(source, framing):
+            encoder.write(255 - frames_BHWC)
+    write_metrics(run_dir)
+    for number, name in enumerate(("step_00000003", "epoch_001", "step_00000006", "epoch_002")):
+        grid_HWC = np.full((58, 264, 3), 60 * number, np.uint8)
+        atomic_io.write(run_dir / "samples" / f"{name}.png", atomic_io.png(grid_HWC))
+    figure = atomic_io.png(np.zeros((30, 40, 3), np.uint8))
+    atomic_io.write(run_dir / "figures" / f"{NAME}.png", figure)
+    write_measures(run_dir)
+    return config, {f"films/{NAME}.mp4": made_from(source)}
+
+
+def write_metrics(run_dir: Path) -> None:
+    lines = [
+        {
+            "step": step,
+            "epoch": 1 + (step > 6),
+            "noise_std": 0.5 if step <= 6 else 0.1,
+            "loss/encoder": None if step in (4, 5) else 0.2 * step,
+            "loss/decoder": 3.0 - 0.1 * step,
+            "gradient_norm/encoder": 10.0 ** (step / 4),
+            "of <tomorrow>": float(step),
+        }
+        for step in range(1, 13)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (run_dir / "metrics.jsonl").write_text(text + '{"step": 13, "ep')  # cut short
+
+
+def write_measures(run_dir: Path, name: str = NAME) -> None:
+    shots = [
+        {
+            "first": first, "stop": stop,
+            "start_seconds": first / RATE, "stop_seconds": stop / RATE,
+            "still": False,
+            "psnr": 20.0 + first / 10, "aligned_retention": None if first == 25 else 0.5,
+        }
+        for first, stop in pairwise(CUTS)
+    ]  # fmt: skip
+    bands = [
+        {"low": 0, "high": 32, "frames": 12, "psnr": 31.5},
+        {"low": 32, "high": 64, "frames": 0, "psnr": None},
+    ]
+    whole = {
+        "psnr": 21.345, "recognised_shot": 0.5, "black_error": None, "psnr_by_brightness": bands
+    }  # fmt: skip
+    measures = {
+        "version": 1, "name": name, "rate": RATE, "frames": FRAMES, "whole": whole, "shots": shots
+    }  # fmt: skip
+    (run_dir / "measures").mkdir(exist_ok=True)
+    (run_dir / "measures" / f"{name}.json").write_text(json.dumps(measures))
+
+
+@pytest.fixture(scope="module")
+def page(run) -> str:
+    """The HTML of the report of that run."""
+    return report_page.write(*run).read_text()
+
+
+class Reader(HTMLParser):
+    """What a page's elements are, and the text of each section."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.texts, self._section = [], {}, ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        if tag == "section":
+            self._section = attributes["id"]
+
+    def handle_data(self, data):
+        self.texts[self._section] = self.texts.get(self._section, "") + data
+
+    def all(self, tag, **attributes):
+        """The attributes of all such elements."""
+        wanted = attributes.items()
+        return [found for name, found in self.elements if name == tag and wanted <= found.items()]
+
+
+def test_the_page_needs_nothing_but_itself(page, run):
+    assert not re.search(r"https?:|//cdn|@import|url\(|<link [^>]*stylesheet", page)
+    for tag, attributes in Reader(page).elements:
+        for name in ("src", "href", "poster", "srcset", "data", "action"):
+            value = attributes.get(name, "")
+            inside = value.startswith(("data:", "#")) or not value
+            linked = tag == "a" and (Path(run[0].run_dir) / unquote(value)).exists()
+            assert inside or linked, (tag, value[:80])
+    policy = Reader(page).all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+
+
+def test_names_are_text_wherever_they_stand(page):
+    assert "<b>film" not in page
+    assert "of <tomorrow>" not in page
+    reader = Reader(page)
+    assert NAME in reader.texts[""]  # the heading
+    assert NAME in reader.texts["measures"]
+    assert "of <tomorrow>" in reader.texts["curves"]
+    assert NAME in reader.texts["settings"]
+    assert all(picture["alt"] for picture in reader.all("img"))
+
+
+def film_in(page, number=0) -> bytes:
+    found = re.search(rf'id="film-{number}-data">([\w+/=]+)</script>', page)
+    return base64.b64decode(found[1], validate=True)
+
+
+def test_the_film_in_the_page_is_the_source_beside_its_reconstruction(page, tmp_path):
+    (tmp_path / "film.mp4").write_bytes(film_in(page))
+    film = video.probe(tmp_path / "film.mp4")
+    assert (film.frames, film.rate, film.audio_streams) == (FRAMES, RATE, 1)
+    assert (film.pixel_format, film.matrix) == ("yuv420p", "bt709")
+    framing = video.Framing(width=film.width, height=film.height, crop="none")
+    frames_THWC = np.stack(list(video.decode(film.path, framing)))
+    left_THWC, right_THWC = np.split(frames_THWC, 2, axis=2)
+    assert numbers(left_THWC) == list(range(FRAMES))
+    assert numbers(255 - right_THWC) == list(range(FRAMES))
+    listed = film_list(film.path)
+    assert "Constrained Baseline" in listed
+    assert "Audio: aac (LC)" in listed
+
+
+def film_list(path) -> str:
+    from vae_gan_jax.film import ffmpeg
+
+    return ffmpeg.output_of(["-hide_banner", "-i", str(path)])[2]
+
+
+def test_of_several_layouts_one_is_shown_and_without_its_source_the_film_alone(run, tmp_path):
+    config, made = run
+    films = tmp_path / "films"
+    films.mkdir()
+    config = dataclasses.replace(config, run_dir=str(tmp_path))
+    (record,) = made.values()
+    for name, size in (("x", (20, 18)), ("x_side_by_side", (40, 18)), ("x_stacked", (20, 36))):
+        with video.Encoder(films / f"{name}.mp4", *size, Fraction(RATE)) as encoder:
+            encoder.write(np.zeros((2, size[1], size[0], 3), np.uint8))
+    names = [f"films/{name}.mp4" for name in ("x", "x_side_by_side", "x_stacked", "gone")]
+    (pair,) = player_film.pairs(config, dict.fromkeys(names, record))
+    assert (pair.name, pair.layout, pair.path.name) == ("x", "side_by_side", "x_side_by_side.mp4")
+    (pair,) = player_film.pairs(config, {"films/x_stacked.mp4": record})
+    assert (pair.name, pair.layout) == ("x", "stacked")
+    (pair,) = player_film.pairs(config, {"films/x.mp4": {**record, "bytes": 1}})
+    assert not pair.needs_source
+    (pair,) = player_film.pairs(config, {"films/x.mp4": {**record, "source": "gone.mp4"}})
+    film = player_film.make(pair, 10**6, films / "page.mp4")
+    assert film.width / film.height == pytest.approx(20 / 18, rel=0.01)
+    assert "gone.mp4" in pair.shows
+
+
+def test_a_film_too_long_for_the_page_lies_beside_it_and_one_in_between_shrinks(run, tmp_path):
+    (pair,) = player_film.pairs(*run)
+    beside = tmp_path / "films" / "x_report.mp4"
+    whole = player_film.make(pair, 10**6, beside)
+    assert whole.link is None
+    assert len(whole.content) <= 10**6
+    assert not list(beside.parent.iterdir())
+    seconds = FRAMES / RATE
+    kilobits = player_film.SOUND_RATE + 70
+    smaller = player_film.make(
+        pair, int(kilobits * 125 / 0.95 * (seconds + player_film.BUFFER)), beside
+    )
+    assert smaller.link is None
+    assert smaller.width < whole.width
+    linked = player_film.make(pair, 1000, beside)
+    assert linked.content is None
+    assert linked.link == "films/x_report.mp4"
+    assert [path.name for path in beside.parent.iterdir()] == ["x_report.mp4"]
+    assert video.probe(beside).frames == FRAMES
+
+
+def test_curves_are_where_their_axes_say_and_stop_where_there_is_no_value(run):
+    lines = report_curves.read(Path(run[0].run_dir) / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    charts = {re.search("<h3>(.*?)</h3>", chart)[1]: chart for chart in report_curves.draw(lines)}
+    assert set(charts) == {"Losses", "Gradients", "Noise", "of &lt;tomorrow&gt;"}
+    for title, key, index in (
+        ("Losses", "loss/encoder", 0),
+        ("Losses", "loss/decoder", 1),
+        ("Gradients", "gradient_norm/encoder", 0),
+    ):
+        ticks = re.findall(r'class="tick end" x="\d+" y="([\d.]+)" dy="4">([^<]+)<', charts[title])
+        y, value = np.array([(float(y), float(text.replace(",", ""))) for y, text in ticks]).T
+        logarithmic = "logarithmic" in charts[title]
+        assert logarithmic == (title == "Gradients")
+        value = np.log10(value) if logarithmic else value
+        d = re.search(rf'class="curve c{index}" d="([^"]+)"', charts[title])[1]
+        drawn = np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", d), float)
+        expected = [line[key] for line in lines if line[key] is not None]
+        read = np.polyval(np.polyfit(y, value, 1), drawn[:, 1])
+        assert np.allclose(read, np.log10(expected) if logarithmic else expected, atol=0.02)
+        assert d.count("M") == (2 if key == "loss/encoder" else 1)
+    assert ">epoch 1</text>" in charts["Losses"]
+    assert charts["Losses"].count('class="epoch"') == 2
+
+
+def test_many_points_are_thinned_to_their_means(tmp_path):
+    lines = [{"step": step, "noise_std": step % 4} for step in range(4 * report_curves.POINTS)]
+    (chart,) = report_curves.draw(lines)
+    d = re.search(r' d="([^"]+)"', chart)[1]
+    heights = {float(height) for height in re.findall(r"[ML][\d.]+ ([\d.]+)", d)}
+    assert (len(re.findall("[ML]", d)), len(heights)) == (report_curves.POINTS, 1)
+
+
+def test_grids_stand_in_the_order_they_were_made_and_the_last_is_shown(page):
+    grids = [one for one in Reader(page).all("figure") if "data-label" in one]
+    labels = [grid["data-label"] for grid in grids]
+    assert labels == ["step 3", "epoch 1, step 6", "epoch 2, step 12"]
+    assert ["hidden" in grid for grid in grids] == [True, True, False]
+    assert page.index('alt="Samples at step 3"') < page.index('alt="Samples at epoch 1, step 6"')
+
+
+def test_pictures_keep_to_their_share(tmp_path):
+    noise_HWC = np.random.default_rng(0).integers(0, 256, (600, 2000, 3), dtype=np.uint8)
+    element = report_pictures._img(Image.fromarray(noise_HWC), "noise", 100_000, "PNG")
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", element)[1])
+    assert len(content) <= 100_000
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.width / picture.height == pytest.approx(10 / 3, rel=0.02)
+
+
+def test_measures_are_told_with_their_units(page):
+    text = re.sub(r"\s+", " ", Reader(page).texts["measures"])
+    for words in ("21.34 dB", "50.0%", "0–32", "31.50 dB", "–"):
+        assert words in text, words
+    assert "still" not in Reader(page).texts["films"]
+    assert "32–64" not in text  # no frames, no bar
+
+
+def test_what_is_missing_is_told_in_a_line_with_its_command(small, tmp_path):
+    write_metrics(tmp_path)
+    config = dataclasses.replace(small, run_dir=str(tmp_path))
+    reader = Reader(report_page.write(config, {}).read_text())
+    assert {one["id"] for one in reader.all("section")} == {"curves", "settings", "missing"}
+    for mode in ("reconstruct", "evaluate", "train", "figures", "explore"):
+        assert f"--mode={mode} --run_dir={tmp_path}" in reader.texts["missing"]
+    assert not reader.all("video")
+    assert {one["href"] for one in reader.all("a")} == {"#content", "#curves", "#settings"}
+
+
+def test_it_is_made_again_only_when_something_has_changed(small, tmp_path):
+    write_metrics(tmp_path)
+    config = dataclasses.replace(small, run_dir=str(tmp_path))
+    path = report_page.write(config, {})
+    first = path.read_text()
+    path.write_text(first + "kept")
+    assert report_page.write(config, {}, again=False).read_text() == first + "kept"
+    assert report_page.write(config, {}, again=True).read_text() == first
+    write_measures(tmp_path)
+    assert 'id="measures"' in report_page.write(config, {}, again=False).read_text()
+
+
+def test_nothing_to_report_and_no_place_are_told_in_a_sentence(small, tmp_path):
+    config = dataclasses.replace(small, run_dir=str(tmp_path))
+    with pytest.raises(InputError, match="nothing to report"):
+        report_page.write(config, {})
+    assert not list(tmp_path.iterdir())
+    write_metrics(tmp_path)
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(InputError, match=r"report\.html cannot be written"):
+        report_page.write(config, {})
+
+
+def test_measures_that_cannot_be_read_are_told_in_a_sentence(small, tmp_path):
+    (tmp_path / "measures").mkdir()
+    (tmp_path / "measures" / "film.json").write_text("{")
+    with pytest.raises(InputError, match=r"film\.json"):
+        report_page.write(dataclasses.replace(small, run_dir=str(tmp_path)), {})
+
+
+# In a browser.
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window. Where there is none, tests are skipped, but not in CI."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs chromium and chromedriver for the report's tests")
+        pytest.skip("no chromium here")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for option in (
+        *("--headless=new", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"),
+        "--autoplay-policy=no-user-gesture-required",
+    ):
+        options.add_argument(option)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
+    driver.set_script_timeout(20)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser, page, run):
+    """The page in the browser, its film ready; afterwards the console must be empty."""
+    open_page(browser, Path(run[0].run_dir) / "report.html")
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+def open_page(browser, path: Path) -> None:
+    browser.get(path.as_uri())
+    browser.execute_async_script(
+        """const [done] = arguments, video = document.querySelector("video");
+        if (video.readyState >= 2 || video.error) done();
+        video.onloadeddata = video.onerror = () => done();"""
+    )
+
+
+def shown_frame(browser) -> int:
+    """The number of the frame that the player shows, read off the left half of its picture."""
+    address = browser.execute_async_script(
+        """const [done] = arguments, video = document.querySelector("video");
+        const read = () => {
+          if (video.seeking) return setTimeout(read, 20);
+          const canvas = document.createElement("canvas");
+          [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+          canvas.getContext("2d").drawImage(video, 0, 0);
+          done(canvas.toDataURL("image/png"));
+        };
+        read();"""
+    )
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+        frame_HWC = np.asarray(picture.convert("RGB"))
+    return numbers([frame_HWC[:, : frame_HWC.shape[1] // 2]])[0]
+
+
+def test_the_player_has_the_whole_film(opened):
+    duration, error = opened.execute_script(
+        "const video = document.querySelector('video'); return [video.duration, video.error];"
+    )
+    assert error is None
+    assert duration == pytest.approx(FRAMES / RATE, abs=0.1)
+    assert shown_frame(opened) == 0
+    sound = opened.execute_async_script(
+        """const [done] = arguments, video = document.querySelector("video");
+        video.onended = () => done(video.webkitAudioDecodedByteCount);
+        video.currentTime = 2;
+        video.play();"""
+    )
+    assert sound > 0
+
+
+def test_a_click_on_a_shot_shows_its_first_frame(opened):
+    bars = opened.find_elements(By.CSS_SELECTOR, ".shots button")
+    assert len(bars) == len(CUTS) - 1
+    for number in (2, 1, 3, 0):
+        bars[number].click()
+        assert shown_frame(opened) == CUTS[number]
+        assert bars[number].get_attribute("aria-current") == "true"
+
+
+def test_shots_are_reached_by_keys_and_from_the_table(opened):
+    bars = opened.find_elements(By.CSS_SELECTOR, ".shots button")
+    assert [bar.get_attribute("tabindex") for bar in bars] == ["0", "-1", "-1", "-1"]
+    bars[0].send_keys(Keys.ARROW_RIGHT, Keys.NULL)
+    opened.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    focused = opened.switch_to.active_element
+    assert focused == bars[2]
+    assert focused.get_attribute("aria-label") == "Shot 3, 0:01–0:02: PSNR 23.00 dB"
+    focused.send_keys(Keys.ENTER)
+    assert shown_frame(opened) == CUTS[2]
+    opened.find_element(By.CSS_SELECTOR, ".timeline summary").click()
+    opened.find_elements(By.CSS_SELECTOR, ".timeline td button, .timeline th button")[1].click()
+    assert shown_frame(opened) == CUTS[1]
+
+
+def test_another_measure_changes_the_bars(opened):
+    def heights():
+        bars = opened.find_elements(By.CSS_SELECTOR, ".shots button")
+        return [bar.find_element(By.TAG_NAME, "span").size["height"] for bar in bars]
+
+    assert heights() == sorted(heights())
+    assert heights()[0] < heights()[-1]
+    opened.find_element(By.CSS_SELECTOR, "select").send_keys("Aligned")
+    none = opened.find_elements(By.CSS_SELECTOR, ".shots button.none")
+    assert [bar.get_attribute("data-shot") for bar in none] == ["1"]
+
+
+def test_the_slider_changes_the_grid(opened):
+    slider = opened.find_element(By.ID, "epoch")
+    for keys, label in (
+        ((), "epoch 2, step 12"),
+        ((Keys.ARROW_LEFT,), "epoch 1, step 6"),
+        ((Keys.HOME,), "step 3"),
+    ):
+        slider.send_keys(*keys) if keys else None
+        shown = [
+            grid.get_attribute("data-label")
+            for grid in opened.find_elements(By.CSS_SELECTOR, ".grids figure")
+            if grid.is_displayed()
+        ]
+        assert shown == [label]
+        assert opened.find_element(By.CSS_SELECTOR, ".slider output").text == label
+
+
+def test_arrow_keys_read_a_chart(opened):
+    chart = opened.find_element(By.CSS_SELECTOR, ".chart svg")
+    chart.send_keys(Keys.HOME)
+    caption = opened.find_element(By.CSS_SELECTOR, ".chart figcaption").text
+    assert "step 1" in caption
+    assert "encoder 0.2" in caption
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_sticks_out_of_the_page(width, opened):
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_linked_film_plays_from_disk(browser, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_page, "FILMS_SIZE", 1000)
+    shutil.copytree(run[0].run_dir, tmp_path / "run")
+    config = dataclasses.replace(run[0], run_dir=str(tmp_path / "run"))
+    open_page(browser, report_page.write(config, run[1]))
+    address, error = browser.execute_script(
+        "const video = document.querySelector('video'); return [video.currentSrc, video.error];"
+    )
+    assert error is None
+    assert address.startswith("file:")
+    assert browser.get_log("browser") == []
+    browser.find_elements(By.CSS_SELECTOR, ".shots button")[2].click()
+    time = browser.execute_script("return document.querySelector('video').currentTime")
+    assert time == pytest.approx((CUTS[2] + 0.5) / RATE, abs=1e-3)

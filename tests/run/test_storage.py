@@ -1,0 +1,451 @@
+"""Runs, films and frames in a storage, against an emulator of Google's store on this machine."""
+
+import dataclasses
+import http.server
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.run.gcs import served
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film.store import frame_store, preparation, remote_store
+from vae_gan_jax.inference.opened_run import framing_of
+from vae_gan_jax.run import lease, mirror, run_folder, storage
+from vae_gan_jax.training import checkpoint, checkpoint_place, pretrained, train_state
+
+PROJECT = Path(__file__).parents[2]
+SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
+SMALL += ["--sample_every=0", "--keep_epochs=1"]
+PATIENCE = 120.0  # seconds for what takes some
+FILM = "gs://films/film.mp4"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(film):
+    with served("films", "runs"):
+        storage.write(FILM, film.read_bytes())
+        yield
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Makes this process work in the scratch folder of a name, as on a machine of that name."""
+    yield lambda name: storage.work_in(tmp_path / name)
+    storage.work_in(None)
+
+
+class Program:
+    """The program, with what is in buckets worked on below a folder; a context manager."""
+
+    def __init__(self, scratch: Path, *flags):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vae_gan_jax.main", *SMALL, f"--scratch_dir={scratch}", *flags],
+            cwd=PROJECT,
+            env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self) -> tuple[int, str]:
+        said = self.process.communicate(timeout=PATIENCE)[1].decode()
+        return self.process.returncode, said
+
+
+def run(scratch: Path, *flags) -> tuple[int, str]:
+    with Program(scratch, *flags) as program:
+        return program.end()
+
+
+def wait_for(happened) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def lines(run: Path) -> list[dict]:
+    """The metrics, less how long they took."""
+    told = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in told]
+
+
+def state_of(run: str | Path) -> train_state.TrainState:
+    config = Config(**run_folder.recorded_settings(Path(storage.local(run))))
+    with checkpoint.Checkpoints(storage.local(run)) as checkpoints:
+        return checkpoints.restore(train_state.create(config, jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def learning(tmp_path_factory):
+    """Flags of a run of five epochs of six steps, whose frames a machine has sent to the bucket."""
+    flags = [f"--film={FILM}", "--frames_dir=gs://films/frames"]
+    flags += ["--noise_schedule=" + ",".join(["0.1"] * 5)]
+    code, said = run(
+        tmp_path_factory.mktemp("first"), *flags, "--run_dir=gs://runs/first", "--mode=prepare"
+    )
+    assert code == 0, said
+    return [*flags, "--mode=train"]
+
+
+def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machine, tmp_path):
+    """Though its newest checkpoint is damaged, and another one unfinished."""
+    here, there = tmp_path / "here", "gs://runs/killed"
+    code, said = run(tmp_path / "zero", *learning, f"--run_dir={here}")
+    assert code == 0, said
+
+    machine("one")
+    with Program(tmp_path / "one", *learning, f"--run_dir={there}") as program:
+        wait_for(lambda: len(checkpoint.steps(storage.local(there))) > 1)
+        program.process.kill()
+        assert program.end()[0] == -signal.SIGKILL
+    newest = checkpoint.steps(storage.local(there))[-1]
+    assert newest < 5 * 6
+    folder = f"{there}/checkpoints"
+    objects = list(map(storage.address, storage.find(f"{folder}/{newest}")))
+    for name in objects:
+        if not name.endswith(checkpoint_place.COMMIT):
+            storage.write(name.replace(f"/{newest}/", "/999/"), b"half")
+    storage.write(f"{folder}/{newest}/manifest.ocdbt", b"other")
+
+    machine("two")
+    code, said = run(tmp_path / "two", *learning, f"--run_dir={there}")
+    assert code == 0, said
+    aside = f"{folder}/{newest}.damaged"
+    assert f"{folder}/{newest}/manifest.ocdbt is damaged: set aside as {aside}" in said
+    place = Path(storage.local(there))
+    assert lines(place) == lines(here)
+    assert len(lines(place)) > 4
+    for grid in (here / "samples").iterdir():
+        assert grid.read_bytes() == (place / "samples" / grid.name).read_bytes()
+    chex.assert_trees_all_equal(state_of(there), state_of(here))
+    assert set(storage.names(folder)) == {"24", "30", f"{newest}.damaged"}
+    assert storage.read(f"{there}/metrics.jsonl") == (place / "metrics.jsonl").read_bytes()
+    assert storage.read(f"{there}/in_use.json") is None
+
+
+@pytest.mark.slow
+def test_two_processes_on_two_machines(learning, machine, tmp_path):
+    """Neither sees the other's disk; the frames come from the storage, of the run one has all."""
+    url = "gs://runs/shared"
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    flags = [*learning[:2], "--noise_schedule=0.5", "--mode=train", f"--run_dir={url}"]
+    flags += [f"--coordinator_address=localhost:{port}", "--num_processes=2"]
+    with (
+        Program(tmp_path / "0", *flags, "--process_id=0") as first,
+        Program(tmp_path / "1", *flags, "--process_id=1") as second,
+    ):
+        ends = [first.end(), second.end()]
+    assert [code for code, _ in ends] == [0, 0], ends
+    machine("0")
+    assert checkpoint.steps(storage.local(url)) == [6]
+    assert int(state_of(url).step) == 6
+    assert [line["step"] for line in lines(Path(storage.local(url)))] == [6]
+    assert storage.read(f"{url}/metrics.jsonl").count(b"\n") == 1
+    machine("1")
+    assert not list(Path(storage.local(url)).glob("*"))
+    (frames,) = Path(storage.local("gs://films/frames")).glob("*/frames.u8")
+    (there,) = storage.find(storage.address(frames)).values()
+    assert there.is_at(frames)
+
+
+def test_a_film_is_brought_once_and_again_when_it_has_changed(machine):
+    machine("one")
+    url, place = "gs://films/folder/film.mp4", Path(storage.local("gs://films/folder/film.mp4"))
+    with pytest.raises(InputError, match=f"{url} is not there"):
+        storage.stage(url)
+    storage.write(url, b"a film")
+    storage.stage(url)
+    assert place.read_bytes() == b"a film"
+    file = place.stat().st_ino
+    storage.stage(url)
+    assert place.stat().st_ino == file
+    storage.write(url, b"b film")
+    storage.stage(url)
+    assert place.read_bytes() == b"b film"
+    assert [path.name for path in place.parent.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("stills", ["gs://films/stills", "gs://films/stills/*.png"])
+def test_stills_are_those_that_are_there_now(stills, machine):
+    machine("one")
+    for name in ("1.png", "2.png"):
+        storage.write(f"gs://films/stills/{name}", name.encode())
+    storage.stage(stills)
+    storage.delete("gs://films/stills/1.png")
+    storage.stage(stills)
+    folder = Path(storage.local("gs://films/stills"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"2.png": b"2.png"}
+
+
+def test_what_a_path_is_called_does_not_depend_on_the_machine(machine):
+    names = set()
+    for scratch in ("one", "two"):
+        machine(scratch)
+        place = storage.local(FILM)
+        assert scratch in place
+        names |= {storage.address(place), storage.address(FILM), storage.told(f"{place}")}
+    assert names == {FILM}
+    assert storage.local("runs/mine") == "runs/mine"
+    assert storage.address("runs/mine") == os.path.abspath("runs/mine")
+
+
+def test_frames_that_the_first_process_makes_are_brought_by_the_others(
+    film, small, machine, monkeypatch
+):
+    """One after the other here, so that barriers need not wait."""
+    store = "gs://films/made"
+
+    def exchange(made):
+        (remote_store.send if made else remote_store.stage)(Path(storage.local(store)))
+
+    def prepared(index):
+        return preparation.prepare(
+            [film], storage.local(store), framing_of(small), share=(index, 2), exchange=exchange
+        )
+
+    machine("one")
+    made = prepared(0)
+    machine("two")
+    monkeypatch.setattr(preparation, "decode_into", None)
+    brought = prepared(1)
+    assert brought.folder != made.folder
+    assert brought.manifest == made.manifest
+    assert np.array_equal(brought.frames_THWC, made.frames_THWC)
+
+
+def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
+    (there,) = {storage.address(path.parent) for path in storage.find("gs://films/frames")}
+    machine("one")
+    store, other = Path(storage.local(there)), "gs://films/other"
+    remote_store.stage(store)
+    kept = store.stat().st_mtime_ns
+    remote_store.stage(store)
+    assert store.stat().st_mtime_ns == kept
+    copy = Path(storage.local(other))
+    shutil.copytree(store, copy)
+    remote_store.send(copy)
+    machine("two")
+    frames = bytearray(storage.read(f"{other}/frames.u8"))
+    frames[1000] ^= 1
+    storage.write(f"{other}/frames.u8", bytes(frames))
+    copy = Path(storage.local(other))
+    with pytest.raises(InputError, match=f"the frames in {other} are damaged"):
+        remote_store.stage(copy)
+    with pytest.raises(InputError, match="no prepared frames"):
+        frame_store.open_store(copy)
+
+
+@pytest.fixture
+def folder(machine):
+    """The place of a run in the storage, on the machine "one", with its settings."""
+    machine("one")
+    folder = Path(mirror.opened(f"gs://runs/{secrets.token_hex(4)}/"))
+    run_folder.record_settings(folder, Config(run_dir=str(folder)))
+    mirror._opened.clear()
+    return folder
+
+
+def test_who_sent_last_is_right(folder, machine):
+    url = storage.address(folder)
+    (folder / "samples").mkdir()
+    for name in ("metrics.jsonl", "samples/1.png", "samples/.hidden", "samples/2.png.partial"):
+        (folder / name).write_text(name)
+    mirror.send(folder)
+    assert b"--run_dir=gs://runs/" in storage.read(f"{url}/flags.txt")
+    assert set(storage.names(f"{url}/samples")) == {"1.png"}
+
+    machine("two")
+    other = Path(mirror.opened(url))
+    for name in ("flags.txt", "metrics.jsonl", "samples/1.png"):
+        assert (other / name).read_bytes() == (folder / name).read_bytes()
+        assert (other / name).stat().st_mtime_ns == (folder / name).stat().st_mtime_ns
+    (other / "samples" / "1.png").unlink()
+    (other / "metrics.jsonl").write_text("more")
+    mirror.send(other)
+
+    machine("one")
+    (folder / "metrics.jsonl").write_text("what was killed before it was sent")
+    (folder / "samples" / "3.png").write_text("likewise")
+    mirror.opened(url)
+    assert (folder / "metrics.jsonl").read_text() == "more"
+    assert not [path for path in (folder / "samples").iterdir() if path.suffix == ".png"]
+    (folder / "metrics.jsonl").write_text("even more")
+    mirror.opened(url)  # nobody else went on
+    assert (folder / "metrics.jsonl").read_text() == "even more"
+
+
+def test_a_run_that_was_copied_there_is_one_and_one_that_was_deleted_is_new(folder, machine):
+    url = storage.address(folder)
+    storage.write(f"{url}/flags.txt", (folder / "flags.txt").read_bytes())
+    storage.write(f"{url}/checkpoints/1/x", b"")
+    machine("two")
+    other = Path(mirror.opened(url))
+    assert run_folder.recorded_settings(other)["run_dir"] == url
+    assert not (other / "checkpoints").exists()
+    (other / "log.txt").write_text("")
+    mirror.send(other)
+    storage.delete(url)
+    mirror.opened(url)
+    assert run_folder.recorded_settings(other) == {}
+    storage.write(f"{url}/letter.txt", b"dear")
+    with pytest.raises(InputError, match="is no run, it has no flags"):
+        mirror.opened(url)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_of(folder, small, caplog, monkeypatch):
+    """The bucket does not answer as it is finished; later it does, and what was left is cleared."""
+
+    def silent(folder):
+        raise InputError("the bucket runs does not answer")
+
+    state = train_state.create(small, jax.random.key(0))
+    with checkpoint.Checkpoints(folder, 1, 1) as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr(mirror, "send", silent)
+            checkpoints.save(state)
+            checkpoints.wait()
+        assert "step 0 cannot be written" in caplog.text
+        assert "does not answer): training goes on" in caplog.text
+        assert checkpoints.steps == []
+        assert storage.names(str(checkpoints.folder)) == ["0"]
+        for step in (0, 1, 2, 3):
+            checkpoints.save(state.replace(step=jnp.int32(step)))
+    assert storage.names(str(checkpoints.folder)) == ["2", "3"]
+    with checkpoint.Checkpoints(folder, strict=True) as checkpoints:
+        monkeypatch.setattr(mirror, "send", silent)
+        checkpoints.save(state.replace(step=jnp.int32(4)))
+        with pytest.raises(InputError, match="step 4 cannot be written"):
+            checkpoints.wait()
+
+
+def test_a_run_begins_with_the_networks_of_one_in_a_bucket(folder, small, machine):
+    url, theirs = storage.address(folder), dataclasses.replace(small, run_dir=str(folder))
+    state = train_state.create(theirs, jax.random.key(0))
+    run_folder.record_settings(folder, theirs)
+    with checkpoint.Checkpoints(folder) as checkpoints:
+        checkpoints.save(state.replace(step=jnp.int32(5)))
+    machine("two")
+    config = dataclasses.replace(small, run_dir="runs/none", init_from=f"{url}/")
+    pretrained.check(config)
+    found = pretrained.begin(config, train_state.create(config, jax.random.key(1)))
+    chex.assert_trees_all_equal(found.params, state.params)
+    assert int(found.step) == 0
+    with pytest.raises(InputError, match=r"there is no run in .*runs/nowhere: give --init_from"):
+        pretrained.check(dataclasses.replace(config, init_from="gs://runs/nowhere"))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setattr(lease, "SILENCE", 0.5)
+
+
+def test_a_run_has_one_owner(quick, monkeypatch):
+    url, lost = f"gs://runs/{secrets.token_hex(4)}", []
+    monkeypatch.setattr(socket, "gethostname", lambda: "one")
+    taken = lease.Lease(url, lost.append)
+    monkeypatch.setattr(socket, "gethostname", lambda: "two")
+    with pytest.raises(InputError, match=rf"{url} is in use by process {os.getpid()} on one"):
+        lease.Lease(url, lost.append)
+    taken.release()
+    released = lease.Lease(url, lost.append)
+    released.release()
+    assert not lost
+
+
+def test_a_run_whose_owner_has_gone_is_free(quick, monkeypatch):
+    url, lost = f"gs://runs/{secrets.token_hex(4)}", []
+    monkeypatch.setattr(socket, "gethostname", lambda: "one")
+    killed = lease.Lease(url, lost.append)
+    killed._released.set()
+    killed._thread.join()
+    monkeypatch.setattr(socket, "gethostname", lambda: "two")
+    taken = lease.Lease(url, lost.append)
+    assert not lost
+    storage.write(f"{url}/in_use.json", b'{"key": "of another", "host": "three", "process": 1}')
+    wait_for(lambda: lost)
+    assert lost == [f"another process has taken {url}: this one leaves it."]
+    taken.release()
+    assert storage.read(f"{url}/in_use.json") is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--run_dir=s3://runs/a"], "--run_dir=s3://runs/a: give a local path or gs://"),
+        (["--run_dir=gs://runs"], "--run_dir=gs://runs names nothing in a bucket"),
+        (["--run_dir=gs://none/a"], "there is no bucket none: make it"),
+        (["--run_dir=runs/none", "--film=gs://films/none.mp4"], "gs://films/none.mp4 is not there"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_a_sentence(flags, sentence, tmp_path):
+    code, said = run(tmp_path, *flags)
+    assert code == 2
+    assert said.startswith(f"vae_gan_jax: {sentence}")
+    assert said.count("\n") == 1
+
+
+def test_a_bucket_that_does_not_answer_is_told_of(monkeypatch):
+    monkeypatch.setattr(storage, "CONTACT", 0.5)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://localhost:9")
+    with pytest.raises(InputError, match=r"the bucket silent does not answer .nothing within 0"):
+        storage.read("gs://silent/object")
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_bucket_that_denies_access_is_told_of(code, monkeypatch):
+    class Denies(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "Anonymous caller is not allowed"}}')
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("localhost", 0), Denies) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{server.server_port}")
+        with pytest.raises(InputError, match=r"access is denied .*not allowed.*: gcloud auth"):
+            storage.read(f"gs://denied-{code}/object")
+        server.shutdown()
+
+
+def test_without_gcsfs_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    storage._filesystem.cache_clear()
+    with pytest.raises(InputError, match=r"needs the Python package gcsfs .*pip install gcsfs"):
+        storage.read(FILM)
+
+
+def test_local_paths_do_without_it():
+    program = """
+import sys
+from vae_gan_jax import main
+from vae_gan_jax.training import checkpoint
+checkpoint.steps("runs/none")
+assert not {"gcsfs", "fsspec.implementations.http", "google.auth"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

@@ -1,0 +1,66 @@
+"""What the tests of figures and explorations share: a small model, and films in a reader."""
+
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from tests import runs
+from vae_gan_jax.evaluation import measure_plot
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference import batch_norm_statistics
+from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.training import train_state
+
+
+@pytest.fixture
+def log_closed():
+    """After the test the run folder that it opened last is let go."""
+    yield
+    runs.leave()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests that look at other things: figures take longest."""
+    monkeypatch.setattr(measure_plot, "draw", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def model(small, frames_THWC) -> Trained:
+    """Networks as they are initialised."""
+    state = train_state.create(small, jax.random.key(0))
+    statistics = batch_norm_statistics.estimate(small, state, frames_THWC, np.arange(10))
+    return Trained(small, state.params, statistics, 4)
+
+
+@pytest.fixture(scope="session")
+def framing(small) -> video.Framing:
+    return video.Framing(width=small.width, height=small.height, crop="none")
+
+
+@pytest.fixture(scope="session")
+def shown(film, framing) -> FilmReader:
+    """The film of 26 frames."""
+    return FilmReader(str(film), "film", framing)
+
+
+@pytest.fixture(scope="session")
+def make_film(tmp_path_factory, framing):
+    """Renders a source of ffmpeg's, so many frames of it, as a film in a reader."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    def make(source: str, frames: int) -> FilmReader:
+        path = tmp_path_factory.mktemp("films") / "made.mkv"
+        subprocess.run(
+            [
+                get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source,
+                "-frames:v", str(frames), "-c:v", "ffv1", str(path),
+            ],
+            check=True,
+        )  # fmt: skip
+        return FilmReader(str(path), "made", framing)
+
+    return make

@@ -1,0 +1,157 @@
+"""Training on four devices against one: one run but for rounding; what they exchange."""
+
+import dataclasses
+import pickle
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.training import feeding, train_state
+from vae_gan_jax.training.distributed import mesh
+
+PROJECT = Path(__file__).parents[3]
+# Four devices: the end of short runs, also on one of them, in float64; the compiled step as text.
+PROGRAM = """
+import dataclasses, pickle, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+import numpy as np
+from vae_gan_jax.training import feeding, mesh, train_state
+small, frames_THWC = pickle.load(sys.stdin.buffer)
+arrays = ("noise_std", "frames", "index_SB", "count_on_device")
+
+def feed(config):
+    return feeding.Feed(config, frames_THWC, np.arange(10), (3,)).dispatches(0)
+
+def run(config, devices):
+    state = train_state.create(config, jax.random.key(0))
+    state = jax.tree.map(lambda x: np.float64(x) if x.dtype == np.float32 else x, state)
+    key = jax.random.key(1)
+    if devices == 4:
+        state, key = mesh.place_state(config, state), mesh.to_mesh(key)
+    for dispatch in feed(config):
+        if devices == 4:
+            with jax.set_mesh(mesh.device_mesh()):
+                state, _ = dispatch.run(state, key, config)
+        else:
+            local = jax.tree.map(np.asarray, {name: getattr(dispatch, name) for name in arrays})
+            state, _ = dataclasses.replace(dispatch, **local).run(state, key, config)
+    moment = state.opt_state["decoder"][0].mu["projection"]["kernel"]
+    return jax.device_get(state), moment.addressable_data(0).size / moment.size
+
+state = mesh.place_state(small, train_state.create(small, jax.random.key(0)))
+with jax.set_mesh(mesh.device_mesh()):
+    step = next(feed(small)).compiled(state, mesh.to_mesh(jax.random.key(1)), small)
+jax.config.update("jax_enable_x64", True)
+runs = {}
+for name, settings in {
+    "step by step": {},
+    "loop": {"steps_per_dispatch": 3, "shard_optimizer": True},
+    "resident": {"data_placement": "device"},
+}.items():
+    runs[name] = run(dataclasses.replace(small, **settings), 4)
+runs["one"] = run(small, 1)
+sys.stdout.buffer.write(pickle.dumps((runs, step.as_text(), step.cost_analysis()["flops"])))
+"""
+
+
+@pytest.fixture(scope="module")
+def wide(small):
+    """Pictures of which a gradient is more than what batch norm exchanges."""
+    return dataclasses.replace(small, filters=4)
+
+
+@pytest.fixture(scope="module")
+def four(wide, frames_THWC):
+    """Ends of runs with a device's share of a moment; the step's text and work."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=pickle.dumps((wide, frames_THWC)),
+        capture_output=True,
+        cwd=PROJECT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["step by step", "loop", "resident"])
+def test_four_devices_are_one(name, four):
+    """Two epochs in float64, where sums in another order differ by next to nothing."""
+    chex.assert_trees_all_close(four[0][name][0], four[0]["one"][0], rtol=1e-9, atol=1e-12)
+
+
+def test_moments_are_shared_out_if_asked(four):
+    shares = {name: share for name, (_, share) in four[0].items()}
+    assert shares == {"step by step": 1, "loop": 0.25, "resident": 1, "one": 1}
+
+
+def exchanged(text: str) -> list[Counter]:
+    """The sides of the arrays that each collective of a compiled step exchanges.
+
+    All of them must be all-reduces of float32.
+    """
+    kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-[a-z]+"
+    found = re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text)
+    assert {kind for _, kind in found} == {"all-reduce"}
+    each = [re.findall(r"(\w+)\[([\d,]*)\]", result) for result, _ in found]
+    assert {number for arrays in each for number, _ in arrays} == {"f32"}
+    return [
+        Counter(tuple(map(int, filter(None, sides.split(",")))) for _, sides in arrays)
+        for arrays in each
+    ]
+
+
+def test_gradients_are_exchanged_once(four, wide):
+    """In few all-reduces; what else is exchanged is little, and each of it accounted for."""
+    reduces = exchanged(four[1])
+    params = train_state.create(wide, jax.random.key(0)).params
+    gradients = Counter(leaf.shape for leaf in jax.tree.leaves(params))
+    kernels = {sides for sides in gradients if len(sides) > 1}
+    assert len([reduced for reduced in reduces if kernels & reduced.keys()]) <= 8
+    assert len(reduces) <= 45
+
+    # A batch norm's two statistics together, once for each pass of the network and each way back.
+    passes = {"encoder": 1 + 1, "decoder": 2 + 3, "discriminator": 3 + 4}
+    norms = Counter()
+    for name, count in passes.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params[name]):
+            if path[-1].key == "scale":
+                norms[2, leaf.size] += count
+
+    rest = sum(reduces, Counter()) - gradients - norms
+    assert gradients + norms + rest == sum(reduces, Counter())
+    # Objectives and other means; means and variances of frames and of their reconstructions.
+    assert rest.keys() <= {(), (wide.height, wide.width, 3)}
+    assert rest[()] <= 12
+    assert rest[wide.height, wide.width, 3] <= 4
+
+
+def test_no_device_does_another_s_work(four, wide, frames_THWC):
+    """A quarter of a mini-batch on one of four devices is as much as all of one on its own."""
+    quarter = dataclasses.replace(wide, batch_size=wide.batch_size // 4)
+    state = train_state.create(quarter, jax.random.key(0))
+    alone = next(feeding.Feed(quarter, frames_THWC, np.arange(10), (3,)).dispatches(0))
+    flops = alone.compiled(state, jax.random.key(1), quarter).cost_analysis()["flops"]
+    assert four[2] == pytest.approx(flops, rel=0.05)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(small, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    with pytest.raises(InputError, match=r"--batch_size=12 cannot be shared by 8 .* such as 8\."):
+        mesh.check_batch(dataclasses.replace(small, batch_size=12))
+    mesh.check_batch(dataclasses.replace(small, batch_size=16))
+
+
+@pytest.mark.parametrize(("rule", "times"), [("none", 1), ("linear", 4), ("sqrt", 2)])
+def test_the_learning_rate_grows_by_its_rule(rule, times, small):
+    config = dataclasses.replace(small, batch_size=48, learning_rate_scaling=rule)
+    assert np.isclose(config.scaled_learning_rate, times * config.learning_rate)

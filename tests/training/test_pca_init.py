@@ -1,0 +1,53 @@
+"""The linear path begins as the film's principal components."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vae_gan_jax.model import autoencoder
+from vae_gan_jax.training import pca_init, train_state
+
+
+def pictures(count, pixels, rank):
+    random = np.random.default_rng(0)
+    mixed = random.normal(size=(count, rank)) @ random.normal(size=(rank, pixels))
+    return 0.1 + 0.05 * mixed
+
+
+def test_pictures_of_few_components_come_back():
+    small_NP = pictures(50, 30, 4)
+    centre_P, encoding_PZ, decoding_ZP, offset_P = pca_init.components(small_NP, 6, 1.25)
+    codes_NZ = np.tanh((small_NP - centre_P) @ encoding_PZ)
+    back_NP = 1.25 * np.tanh(codes_NZ @ decoding_ZP + offset_P)
+    # But for what the tanh of the codes bends; a component that is missing would be more.
+    assert ((back_NP - small_NP) ** 2).mean() < 0.05 * small_NP.var(0).mean()
+    assert np.abs(codes_NZ[:, :4].std(0) - 0.55).max() < 0.1  # alike, though deviations are not
+    assert np.abs(codes_NZ[:, 4:]).max() < 1e-3
+
+
+def test_a_film_of_one_picture_gives_that_picture():
+    small_NP = np.full((5, 12), 0.3)
+    centre_P, encoding_PZ, decoding_ZP, offset_P = pca_init.components(small_NP, 20, 1.0)
+    assert not encoding_PZ.any()
+    assert not decoding_ZP.any()
+    assert np.allclose(centre_P, 0.3)
+    assert np.allclose(np.tanh(offset_P), 0.3)
+
+
+def test_a_run_begins_nearer_to_its_film_than_without(small):
+    """Frames between two colours, which the first component tells from each other."""
+    between = np.linspace(40, 200, 10)[:, None, None, None]
+    frames_THWC = np.broadcast_to(between, (10, small.height, small.width, 3)).astype(np.uint8)
+    config = dataclasses.replace(small, linear_skip=True)
+    fresh = train_state.create(config, jax.random.key(0))
+    begun = pca_init.begin(config, fresh, frames_THWC, np.arange(10))
+    assert jax.tree.structure(begun) == jax.tree.structure(fresh)
+    errors = []
+    for state in (fresh, begun):
+        x_BHWC, _ = autoencoder.autoencode(
+            config, state.params, state.batch_stats, frames_THWC, jax.random.key(1), 0, train=False
+        )
+        difference = np.asarray(x_BHWC) - np.asarray(autoencoder.from_frames(frames_THWC))
+        errors.append(np.square(difference).mean())
+    assert errors[1] < 0.02 * errors[0]

@@ -1,0 +1,1 @@
+"""Measures of reconstructions, per frame, per shot and per film."""

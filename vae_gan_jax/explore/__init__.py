@@ -1,0 +1,1 @@
+"""Paths through the latent space, as films and contact sheets."""

@@ -1,0 +1,1 @@
+"""The style of all pictures, and the figures of the thesis."""

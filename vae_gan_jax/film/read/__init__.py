@@ -1,0 +1,1 @@
+"""Reads films: probes them, decodes them, frames them. No jax."""

@@ -1,0 +1,1 @@
+"""Prepared frames on disk, and the order in which they are drawn. No jax."""

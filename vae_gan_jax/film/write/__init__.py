@@ -1,0 +1,1 @@
+"""Writes films and numbered PNGs. No jax."""

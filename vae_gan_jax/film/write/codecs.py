@@ -1,0 +1,118 @@
+"""Which picture, sound and subtitles go into which kind of file."""
+
+import dataclasses
+import os
+import re
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read.probe import Stream
+
+MP4, MOV, MKV = ("mp4", "m4v"), ("mov",), ("mkv",)
+# Sound that each container takes as it is; whatever else is encoded anew, as AAC.
+SOUNDS = {
+    **dict.fromkeys(MP4, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac")),
+    **dict.fromkeys(MOV, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le")),
+    **dict.fromkeys(
+        MKV,
+        (
+            *("aac", "mp3", "mp2", "ac3", "eac3", "dts", "truehd", "alac", "opus", "flac"),
+            *("vorbis", "pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le"),
+        ),
+    ),
+}
+TEXTS = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")
+BITMAPS = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle")
+AAC_RATE = 96  # kbit/s for each channel
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """How a picture is encoded: ffmpeg's arguments, its pixel format, the files that hold it."""
+
+    arguments: tuple[str, ...]
+    pixel_format: str
+    extensions: tuple[str, ...]  # the first is the usual one
+    quality: int | None  # constant rate factor by default; None: it has none
+
+
+CODECS = {
+    "h264": Codec(("-c:v", "libx264"), "yuv420p", (*MP4, *MOV, *MKV), 18),
+    "h265": Codec(
+        ("-c:v", "libx265", "-x265-params", "log-level=error"), "yuv420p", (*MP4, *MOV, *MKV), 20
+    ),
+    "ffv1": Codec(("-c:v", "ffv1", "-level", "3"), "bgr0", MKV, None),  # lossless: RGB stays RGB
+    "prores": Codec(("-c:v", "prores_ks", "-profile:v", "hq"), "yuv422p10le", (*MOV, *MKV), None),
+}
+
+
+def extension_of(path: str) -> str:
+    """``mp4`` of ``a/film.MP4``."""
+    return os.path.splitext(path)[1][1:].lower()
+
+
+def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
+    """ffmpeg's arguments for the picture of the file ``path``.
+
+    Raises:
+      InputError: no such codec, or not in such a file, or a quality that it does not know.
+    """
+    if codec not in CODECS:
+        raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}.")
+    chosen = CODECS[codec]
+    if extension_of(path) not in chosen.extensions:
+        names = " or ".join(f".{extension}" for extension in chosen.extensions)
+        raise InputError(f"{path} cannot hold {codec}: give a name that ends in {names}.")
+    arguments = [*chosen.arguments, "-pix_fmt", chosen.pixel_format]
+    if quality is not None and (chosen.quality is None or not 0 <= quality <= 51):
+        raise InputError(
+            f"--quality={quality} does not suit {codec}: "
+            + ("leave it out." if chosen.quality is None else "give 0 (best) to 51.")
+        )
+    if chosen.quality is not None:
+        arguments += ["-crf", str(chosen.quality if quality is None else quality)]
+    if codec == "h265" and extension_of(path) not in MKV:
+        arguments += ["-tag:v", "hvc1"]  # the name under which Apple's players know it
+    return arguments
+
+
+def sound_arguments(path: str, sounds: list[Stream]) -> list[str]:
+    """Arguments that copy each sound track of input 1, or encode it anew if need be."""
+    arguments = []
+    for out, stream in enumerate(sounds):
+        arguments += ["-map", f"1:a:{stream.index}"]
+        if stream.codec in SOUNDS[extension_of(path)]:
+            arguments += [f"-c:a:{out}", "copy"]
+        else:
+            rate = min(AAC_RATE * _channels(stream.details), 512)
+            arguments += [f"-c:a:{out}", "aac", f"-b:a:{out}", f"{rate}k"]
+    return arguments
+
+
+def subtitle_arguments(path: str, subtitles: list[Stream]) -> tuple[list[str], list[str]]:
+    """Arguments for the subtitles that the file takes, and the codecs of those that it does not."""
+    matroska = extension_of(path) in MKV
+    arguments, refused, out = [], [], 0
+    for stream in subtitles:
+        if stream.codec in TEXTS:
+            as_is = stream.codec != "mov_text" if matroska else stream.codec == "mov_text"
+            codec = "copy" if as_is else "srt" if matroska else "mov_text"
+        elif matroska and stream.codec in BITMAPS:
+            codec = "copy"
+        else:
+            refused.append(stream.codec)
+            continue
+        arguments += ["-map", f"1:s:{stream.index}", f"-c:s:{out}", codec]
+        out += 1
+    # Those before the film begins: encoded anew they would otherwise be shown at its start.
+    early = ["-bsf:s", "noise=drop=lt(pts\\,0)"] if out else []
+    return [*arguments, *early], refused
+
+
+def _channels(details: str) -> int:
+    """Of a sound track: 6 from ``48000 Hz, 5.1(side), fltp``."""
+    layout = re.search(r" Hz, (mono|stereo|(\d+)\.(\d+)|(\d+) channels)", details)
+    if not layout:
+        return 2
+    if layout[2]:
+        return int(layout[2]) + int(layout[3])
+    return int(layout[4] or {"mono": 1, "stereo": 2}[layout[1]])

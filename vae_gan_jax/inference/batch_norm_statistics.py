@@ -1,0 +1,122 @@
+"""Batch-norm statistics for reconstructing: of the training film, without noise."""
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vae_gan_jax.config import Config
+from vae_gan_jax.film.store import batches, frame_weights
+from vae_gan_jax.model import autoencoder, networks
+from vae_gan_jax.run import atomic_io
+from vae_gan_jax.training.distributed import processes
+from vae_gan_jax.training.train_state import TrainState
+
+FOLDER = "running_statistics"
+BATCHES = 100
+
+
+@partial(jax.jit, static_argnames="config")
+def _batch_statistics(config: Config, params, batch_stats, frames_BHWC):
+    """Means and variances of one batch in every batch norm of encoder and decoder, noise 0."""
+    zeros = jax.tree.map(jnp.zeros_like, batch_stats)
+    _, moved = autoencoder.autoencode(
+        config, params, zeros, frames_BHWC, jax.random.key(0), 0.0, train=True
+    )
+    return _undamped(moved)
+
+
+@partial(jax.jit, static_argnames="config")
+def _latent_statistics(config: Config, params, batch_stats, z_BZ):
+    """Means and variances of one batch of latents in every batch norm of the decoder."""
+    zeros = jax.tree.map(jnp.zeros_like, batch_stats)
+    _, moved = autoencoder.decode(config, params, zeros, z_BZ, train=True)
+    return _undamped(moved)
+
+
+def _undamped(moved):
+    """A moving average that starts from 0 holds the batch's statistics times its share."""
+    return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), moved)
+
+
+def estimate(
+    config: Config,
+    state: TrainState,
+    frames_THWC: np.ndarray,
+    training_T: np.ndarray | batches.Stretches,
+):
+    """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
+
+    The moving averages of training lag behind the weights and hold the noise of the schedule; these
+    do neither. Mini-batches are drawn as in training, 100 of them or as many as the film has.
+
+    Args:
+      config: the settings of the run.
+      state: the trained state.
+      frames_THWC: the film it was trained on, uint8.
+      training_T: numbers of the frames that it was trained on.
+
+    Returns:
+      ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
+    """
+    shuffled = batches.shuffled(
+        frames_THWC,
+        training_T,
+        config.seed,
+        config.epochs,
+        config.batch_size,
+        shares_T=frame_weights.frame_weights(frames_THWC, training_T, config.frame_reweighting),
+    )
+    return _pooled(
+        _batch_statistics(config, state.shown, state.batch_stats, frames_BHWC)
+        for frames_BHWC in islice(shuffled, BATCHES)
+    )
+
+
+def of_latents(config: Config, params, batch_stats, z_TZ: np.ndarray):
+    """The decoder's statistics over latents of one kind, such as draws of the prior.
+
+    In training samples of the prior are normalised by themselves, not as the film's codes are.
+
+    Args:
+      config: the settings of the run.
+      params, batch_stats: of the networks, by name.
+      z_TZ: latents, a mini-batch or more.
+    """
+    whole = len(z_TZ) - len(z_TZ) % config.batch_size
+    mini_batches = np.float32(z_TZ[:whole]).reshape(-1, config.batch_size, config.z_dim)
+    return _pooled(_latent_statistics(config, params, batch_stats, z_BZ) for z_BZ in mini_batches)
+
+
+def _pooled(statistics: Iterable) -> dict:
+    """Mean and variance over all mini-batches, from those of each: dicts of arrays by path."""
+    collected = [flatten_dict(jax.device_get(batch)) for batch in statistics]
+    stacked = {path: np.stack([batch[path] for batch in collected]) for path in collected[0]}
+    pooled = {path: values.mean(axis=0) for path, values in stacked.items()}
+    for *layer, name in stacked:
+        if name == "var":  # law of total variance: within the batches, and between them
+            pooled[*layer, "var"] += stacked[*layer, "mean"].var(axis=0)
+    return unflatten_dict(pooled)
+
+
+def stored(config: Config, state: TrainState, run_dir: Path, read_frames):
+    """What ``estimate`` gives, kept in the run folder: a run reconstructs without its frames.
+
+    Args:
+      config, state: of the run.
+      run_dir: the run's folder.
+      read_frames: called for the film and the numbers of its training frames, where the statistics
+        are not there yet.
+    """
+    path = Path(run_dir) / FOLDER / f"{int(state.step)}.msgpack"
+    template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
+    if processes.index() == 0 and not path.exists():
+        atomic_io.write(path, serialization.to_bytes(estimate(config, state, *read_frames())))
+    processes.barrier("statistics")
+    return serialization.from_bytes(template, path.read_bytes())

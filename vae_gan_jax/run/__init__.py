@@ -1,0 +1,1 @@
+"""A run folder: settings, log, lock, atomic files, storage in a bucket."""

@@ -1,0 +1,1 @@
+"""What is shown and logged while a run trains."""
