@@ -27,7 +27,9 @@ PAPER_BATCH = 12  # frames in a mini-batch of the thesis (4.5)
 SMALLEST_SIDE = 16  # pixels: four halvings still leave one
 
 
-def _setting(default: Any, help: str, *, fixed: bool = False, choices=None, parse=None, show=None):
+def _setting(
+    group: str, default: Any, help: str, *, fixed: bool = False, choices=None, parse=None, show=None
+):
     """A field of Config.
 
     Args:
@@ -38,52 +40,180 @@ def _setting(default: Any, help: str, *, fixed: bool = False, choices=None, pars
       parse: makes the value of a flag's text; default: the field's type does.
       show: makes the text of a value that ``parse`` reads back; default: ``to_text`` does.
     """
-    metadata = {"help": help, "fixed": fixed, "choices": choices, "parse": parse, "show": show}
+    metadata = {
+        "group": group,
+        "help": help,
+        "fixed": fixed,
+        "choices": choices,
+        "parse": parse,
+        "show": show,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """The settings of a run; hashable, so that a jitted function takes it as a static argument.
+class StepConfig:
+    """What the compiled training step and the compiled reconstruction depend on, and nothing else."""
 
-    Section numbers are those of the thesis. Fields marked ``fixed`` belong to the trained model and
-    cannot change within a run folder; the noise schedule may only be lengthened.
+    width: int = _setting("frames", 256, "Width of a frame, pixels.", fixed=True)
+    height: int = _setting("frames", 144, "Height of a frame, pixels.", fixed=True)
 
-    Raises:
-      InputError: a value is outside its range; the sentence names the flag.
-    """
-
-    # Where things are
-    run_dir: str = _setting(
-        "", "Folder of the run, or gs://BUCKET/PATH: everything that it makes is kept there."
+    filters: int = _setting(
+        "networks", 80, "Filters of the first convolution; doubled by each.", fixed=True
     )
+    z_dim: int = _setting("networks", 200, "Dimensions of the latent representation z.", fixed=True)
+    leak: float = _setting(
+        "networks", 0.01, "Slope of LeakyReLU below 0 (eq. 4.5).", fixed=True, parse=parse_number
+    )
+    first_batch_norm: bool = _setting(
+        "networks",
+        False,
+        "Batch norm on the first convolution of encoder and discriminator, as printed.",
+        fixed=True,
+    )
+    tanh_scale: float = _setting(
+        "networks",
+        1.0,
+        "What the decoder's last tanh is multiplied by (Table 2: 1). Of 1 it reaches black and "
+        "white never; what is beyond them is cut off in films.",
+        fixed=True,
+        parse=parse_number,
+    )
+    linear_skip: bool = _setting(
+        "networks",
+        False,
+        "Past the convolutions, linear maps lead from the frame made small to z and from z to one; "
+        "they begin as the film's principal components.",
+        fixed=True,
+    )
+    logit_fan_in: int | None = _setting(
+        "networks",
+        None,
+        "With more features than these the discriminator's logit is scaled down to what so many "
+        "make of it, so that a learning step moves it no further; default: never.",
+        fixed=True,
+        parse=parse_whole,
+    )
+
+    gamma: float = _setting(
+        "objectives",
+        2.5,
+        "Weight of the similarity in the decoder (eq. 4.14).",
+        fixed=True,
+        parse=parse_number,
+    )
+    adversarial_weight: float = _setting(
+        "objectives",
+        1 / 72,
+        "Weight of L_GAN, wherever it is used.",
+        fixed=True,
+        parse=parse_number,
+    )
+    kl_weight: float = _setting(
+        "objectives",
+        1.0,
+        "Weight of L_KL in the encoder (eq. 4.13).",
+        fixed=True,
+        parse=parse_number,
+    )
+    pixel_share: float = _setting(
+        "objectives",
+        0.0,
+        "Part of the similarity that is the squared error of pixels; the rest is the learned one.",
+        fixed=True,
+        parse=parse_number,
+    )
+    luma_pool: int = _setting(
+        "objectives",
+        1,
+        "Brightness of pixels is compared as means over squares of so many a side; 1: of each.",
+        fixed=True,
+    )
+    prior: str = _setting(
+        "objectives",
+        "normal",
+        "What samples are drawn from: N(0, I), or uniform(-1, 1) as in the released code.",
+        fixed=True,
+        choices=("normal", "uniform"),
+    )
+
+    batch_size: int = _setting(
+        "training", 12, "Frames in a mini-batch, of all devices.", fixed=True
+    )
+    learning_rate: float = _setting(
+        "training",
+        2e-4,
+        "Adam's learning rate, of all three networks.",
+        fixed=True,
+        parse=parse_number,
+    )
+    learning_rate_scaling: str = _setting(
+        "training",
+        "none",
+        "How the learning rate grows with the mini-batch, from the thesis's 12 frames on: not, "
+        "by their quotient (linear), or its root (sqrt).",
+        fixed=True,
+        choices=("none", "linear", "sqrt"),
+    )
+    adam_b1: float = _setting(
+        "training", 0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
+    )
+    ema_span: float = _setting(
+        "training",
+        0.0,
+        "Films are reconstructed with weights averaged over this part of the training, its end; "
+        "0: with the last ones.",
+        fixed=True,
+        parse=parse_number,
+    )
+
+    shard_optimizer: bool = _setting(
+        "hardware",
+        False,
+        "Share Adam's moments out over the devices instead of all of them having all.",
+    )
+    precision: str = _setting(
+        "hardware",
+        "auto",
+        "What the networks compute in, parameters and objectives being float32 always; auto: "
+        "bfloat16 on an accelerator, float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+
+    @property
+    def step(self) -> "StepConfig":
+        """This part alone, the static argument of compiled functions."""
+        names = [field.name for field in dataclasses.fields(StepConfig)]
+        return StepConfig(**{name: getattr(self, name) for name in names})
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """Adam's learning rate for this batch size."""
+        ratio = self.batch_size / PAPER_BATCH
+        scale = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[self.learning_rate_scaling]
+        return self.learning_rate * scale
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmConfig:
+    """"""
+
     film: str = _setting(
+        "films",
         "",
         "The film to learn: anything that ffmpeg opens, a folder or glob of numbered stills, "
         "several of these separated by commas, in a bucket too, or demo for the embedded one.",
         fixed=True,
     )
-    source: str = _setting("", "The film to reconstruct; default: the learnt one.")
-    output: str = _setting(
-        "",
-        "The reconstructed film; default: RUN_DIR/films/NAME.mp4. Of --compare the folder "
-        "for table and figure; default: comparison, beside the first run. Of a benchmark the JSON "
-        "file; default: RUN_DIR/benchmark.json.",
-    )
-    frames_out: str = _setting("", "Folder for the reconstructed frames as numbered PNGs.")
-
-    frames_dir: str = _setting(
-        "", "Folder of prepared frames that runs share; default: each run keeps its own."
-    )
-
-    # From film to frames (4.1, 5.1)
+    source: str = _setting("films", "", "The film to reconstruct; default: the learnt one.")
     trim_start: float | None = _setting(
-        None, "Where the film starts, seconds or H:MM:SS.", fixed=True, parse=parse_time
+        "films", None, "Where the film starts, seconds or H:MM:SS.", fixed=True, parse=parse_time
     )
     trim_end: float | None = _setting(
-        None, "Where the film ends, seconds or H:MM:SS.", fixed=True, parse=parse_time
+        "films", None, "Where the film ends, seconds or H:MM:SS.", fixed=True, parse=parse_time
     )
     exclude: tuple[tuple[float, float | None], ...] = _setting(
+        "films",
         (),
         "Stretches not to learn from, such as 0:00-1:30,1:52:00-end.",
         fixed=True,
@@ -93,93 +223,50 @@ class Config:
         ),
     )
     crop: str = _setting(
+        "films",
         "16:9",
         "Central crop to a shape W:H, the rectangle W:H:X:Y, auto (black bars away) or none (pad).",
         fixed=True,
     )
     video_stream: int | None = _setting(
-        None, "Which video stream, from 0; default: the largest.", fixed=True, parse=parse_whole
+        "films",
+        None,
+        "Which video stream, from 0; default: the largest.",
+        fixed=True,
+        parse=parse_whole,
     )
     fps: Fraction | None = _setting(
-        None, "Frames a second of numbered stills.", fixed=True, parse=parse_rate
+        "films", None, "Frames a second of numbered stills.", fixed=True, parse=parse_rate
     )
     strict: bool = _setting(
+        "films",
         False,
         "Refuse a damaged film instead of using what decodes of it; stop where a checkpoint, "
         "metrics or a grid of samples cannot be written instead of training on.",
     )
-    width: int = _setting(256, "Width of a frame, pixels.", fixed=True)
-    height: int = _setting(144, "Height of a frame, pixels.", fixed=True)
-
-    # The networks (4.2)
-    filters: int = _setting(80, "Filters of the first convolution; doubled by each.", fixed=True)
-    z_dim: int = _setting(200, "Dimensions of the latent representation z.", fixed=True)
-    leak: float = _setting(
-        0.01, "Slope of LeakyReLU below 0 (eq. 4.5).", fixed=True, parse=parse_number
-    )
-    first_batch_norm: bool = _setting(
-        False,
-        "Batch norm on the first convolution of encoder and discriminator, as printed.",
-        fixed=True,
-    )
-    tanh_scale: float = _setting(
-        1.0,
-        "What the decoder's last tanh is multiplied by (Table 2: 1). Of 1 it reaches black and "
-        "white never; what is beyond them is cut off in films.",
-        fixed=True,
-        parse=parse_number,
-    )
-    linear_skip: bool = _setting(
-        False,
-        "Past the convolutions, linear maps lead from the frame made small to z and from z to one; "
-        "they begin as the film's principal components.",
-        fixed=True,
-    )
-    logit_fan_in: int | None = _setting(
-        None,
-        "With more features than these the discriminator's logit is scaled down to what so many "
-        "make of it, so that a learning step moves it no further; default: never.",
-        fixed=True,
-        parse=parse_whole,
+    frames_dir: str = _setting(
+        "films", "", "Folder of prepared frames that runs share; default: each run keeps its own."
     )
 
-    # The objectives (4.3, 4.4)
-    gamma: float = _setting(
-        2.5, "Weight of the similarity in the decoder (eq. 4.14).", fixed=True, parse=parse_number
-    )
-    adversarial_weight: float = _setting(
-        1 / 72, "Weight of L_GAN, wherever it is used.", fixed=True, parse=parse_number
-    )
-    kl_weight: float = _setting(
-        1.0, "Weight of L_KL in the encoder (eq. 4.13).", fixed=True, parse=parse_number
-    )
-    pixel_share: float = _setting(
-        0.0,
-        "Part of the similarity that is the squared error of pixels; the rest is the learned one.",
-        fixed=True,
-        parse=parse_number,
-    )
-    luma_pool: int = _setting(
-        1,
-        "Brightness of pixels is compared as means over squares of so many a side; 1: of each.",
-        fixed=True,
-    )
-    prior: str = _setting(
-        "normal",
-        "What samples are drawn from: N(0, I), or uniform(-1, 1) as in the released code.",
-        fixed=True,
-        choices=("normal", "uniform"),
-    )
 
-    # Training (4.5)
-    batch_size: int = _setting(12, "Frames in a mini-batch, of all devices.", fixed=True)
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """"""
+
+    run_dir: str = _setting(
+        "training",
+        "",
+        "Folder of the run, or gs://BUCKET/PATH: everything that it makes is kept there.",
+    )
     per_device_batch_size: int | None = _setting(
+        "training",
         None,
         "Frames of a mini-batch on each device, in place of --batch_size; from then on the run has "
         "the mini-batch that this came to when it was made.",
         parse=parse_whole,
     )
     frame_reweighting: float = _setting(
+        "training",
         0.0,
         "From 0, an epoch takes each frame once (4.5), to 1, frames of which many near in time are "
         "alike come so much rarer, others oftener, that each picture counts the same.",
@@ -187,113 +274,126 @@ class Config:
         parse=parse_number,
     )
     noise_schedule: tuple[float, ...] = _setting(
+        "training",
         (0.25, 0.1, 0.1, 0.05, 0.05, 0.05),
         "Standard deviation of the noise, one number an epoch (4.5.1); its length is the epochs.",
         fixed=True,
         parse=parse_schedule,
     )
-    learning_rate: float = _setting(
-        2e-4, "Adam's learning rate, of all three networks.", fixed=True, parse=parse_number
+    seed: int = _setting(
+        "training", 0, "Seed of weights, order of frames, noise and samples.", fixed=True
     )
-    ema_span: float = _setting(
-        0.0,
-        "Films are reconstructed with weights averaged over this part of the training, its end; "
-        "0: with the last ones.",
-        fixed=True,
-        parse=parse_number,
-    )
-    learning_rate_scaling: str = _setting(
-        "none",
-        "How the learning rate grows with the mini-batch, from the thesis's 12 frames on: not, "
-        "by their quotient (linear), or its root (sqrt).",
-        fixed=True,
-        choices=("none", "linear", "sqrt"),
-    )
-    adam_b1: float = _setting(
-        0.5, "Adam's decay of the first moment.", fixed=True, parse=parse_number
-    )
-    seed: int = _setting(0, "Seed of weights, order of frames, noise and samples.", fixed=True)
     init_from: str = _setting(
+        "training",
         "",
         "Folder of a run whose networks this one begins with, from its newest sound checkpoint; "
         "default: random weights.",
         fixed=True,
     )
     init_optimizer: str = _setting(
+        "training",
         "fresh",
         "With --init_from: whether Adam's moments begin at 0, or are carried over as well.",
         fixed=True,
         choices=("fresh", "carried"),
     )
-    sample_every: int = _setting(500, "Steps between sample grids; 0: only after each epoch.")
+    sample_every: int = _setting(
+        "training", 500, "Steps between sample grids; 0: only after each epoch."
+    )
     checkpoint_every_minutes: float = _setting(
-        10.0, "Minutes between checkpoints within an epoch.", parse=parse_number
+        "training", 10.0, "Minutes between checkpoints within an epoch.", parse=parse_number
     )
     max_bad_steps: int = _setting(
-        50, "Skipped steps in a row after which training goes back to its newest checkpoint."
+        "training",
+        50,
+        "Skipped steps in a row after which training goes back to its newest checkpoint.",
     )
-    keep_epochs: int = _setting(6, "How many epochs' checkpoints are kept, the latest ones.")
+    keep_epochs: int = _setting(
+        "training", 6, "How many epochs' checkpoints are kept, the latest ones."
+    )
 
-    # How it is computed
     data_placement: str = _setting(
+        "hardware",
         "auto",
         "Where the frames lie while training: on the device, on the host, which sends each "
         "mini-batch ahead of need, or auto: on an accelerator where they fit, with one process.",
         choices=("auto", "device", "host"),
     )
     steps_per_dispatch: int | None = _setting(
+        "hardware",
         None,
         "Training steps that the device is given at once; default: 20 on an accelerator, 1 on a "
         "CPU.",
         parse=parse_whole,
     )
 
-    shard_optimizer: bool = _setting(
-        False, "Share Adam's moments out over the devices instead of all of them having all."
-    )
-    precision: str = _setting(
-        "auto",
-        "What the networks compute in, parameters and objectives being float32 always; auto: "
-        "bfloat16 on an accelerator, float32 on a CPU.",
-        choices=("auto", "float32", "bfloat16"),
-    )
 
-    # Running the model (4.6)
+@dataclasses.dataclass(frozen=True)
+class OutputConfig:
+    """"""
+
+    output: str = _setting(
+        "output",
+        "",
+        "The reconstructed film; default: RUN_DIR/films/NAME.mp4. Of --compare the folder "
+        "for table and figure; default: comparison, beside the first run. Of a benchmark the JSON "
+        "file; default: RUN_DIR/benchmark.json.",
+    )
+    frames_out: str = _setting(
+        "output", "", "Folder for the reconstructed frames as numbered PNGs."
+    )
     reconstruct_noise: float = _setting(
-        0.0, "Standard deviation of the noise when reconstructing.", parse=parse_number
+        "output", 0.0, "Standard deviation of the noise when reconstructing.", parse=parse_number
     )
     batch_norm: str = _setting(
+        "output",
         "running",
         "Statistics when reconstructing: running ones of the training film, or the batch's own.",
         choices=("running", "batch"),
     )
     layout: tuple[str, ...] = _setting(
+        "output",
         ("output",),
         "What the written films show, one film each: output, side_by_side, stacked.",
         choices=("output", "side_by_side", "stacked"),
         parse=parse_list,
     )
-
     codec: str = _setting(
-        "h264", "Of the written films.", choices=("h264", "h265", "ffv1", "prores")
+        "output", "h264", "Of the written films.", choices=("h264", "h265", "ffv1", "prores")
     )
     quality: int | None = _setting(
-        None, "Constant rate factor, 0 best to 51; default: the codec's own.", parse=parse_whole
+        "output",
+        None,
+        "Constant rate factor, 0 best to 51; default: the codec's own.",
+        parse=parse_whole,
     )
     upscale: tuple[int, int] | None = _setting(
+        "output",
         None,
         "Size of the written films, WxH; default: the frames'.",
         parse=parse_size,
         show=lambda size: "x".join(map(str, size)) if size else "",
     )
+    compare: tuple[str, ...] = _setting(
+        "output",
+        (),
+        "Folders of runs whose measures of one film are put side by side; with --mode=evaluate.",
+        parse=lambda text: tuple(filter(None, parse_list(text))),
+    )
 
-    # Figures and wandering in the latent space
+
+@dataclasses.dataclass(frozen=True)
+class ExploreConfig:
+    """"""
+
     every: int | None = _setting(
+        "exploring",
         None,
         "Frames between those that a figure shows; default: as many as fill a page.",
         parse=parse_whole,
     )
     at: tuple[float, ...] = _setting(
+        "exploring",
         (),
         "Times of the film, such as 0:01:30,0:02:00: whose shots a figure shows, whose frames an "
         "interpolation joins, the first of which is held, whose frames --compare shows side by "
@@ -302,6 +402,7 @@ class Config:
         show=lambda times: ",".join(map(str, times)),
     )
     explore: tuple[str, ...] = _setting(
+        "exploring",
         (),
         "Ways through the latent space: prior, fitted, prior_walk, fitted_walk, interpolation, "
         "neighbourhood, sweep, slow_motion, map; default: all (interpolation with --at alone).",
@@ -311,21 +412,31 @@ class Config:
         ),
         parse=lambda text: tuple(filter(None, parse_list(text))),
     )
-    interpolation: str = _setting("spherical", "Between latents.", choices=("spherical", "linear"))
+    interpolation: str = _setting(
+        "exploring", "spherical", "Between latents.", choices=("spherical", "linear")
+    )
     seconds: float = _setting(
-        10.0, "Length of each exploration's film; of each part of a benchmark.", parse=parse_number
+        "exploring",
+        10.0,
+        "Length of each exploration's film; of each part of a benchmark.",
+        parse=parse_number,
     )
     rate: Fraction | None = _setting(
-        None, "Frames a second of explorations; default: the film's.", parse=parse_rate
+        "exploring", None, "Frames a second of explorations; default: the film's.", parse=parse_rate
     )
-    slowdown: int = _setting(8, "How many times slower slow motion is.")
+    slowdown: int = _setting("exploring", 8, "How many times slower slow motion is.")
 
-    # Measures
-    compare: tuple[str, ...] = _setting(
-        (),
-        "Folders of runs whose measures of one film are put side by side; with --mode=evaluate.",
-        parse=lambda text: tuple(filter(None, parse_list(text))),
-    )
+
+@dataclasses.dataclass(frozen=True)
+class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig):
+    """The settings of a run; hashable, so that a jitted function takes it as a static argument.
+
+    Section numbers are those of the thesis. Fields marked ``fixed`` belong to the trained model and
+    cannot change within a run folder; the noise schedule may only be lengthened.
+
+    Raises:
+      InputError: a value is outside its range; the sentence names the flag.
+    """
 
     def __post_init__(self):
         for name in ("width", "height"):
@@ -401,13 +512,6 @@ class Config:
     def epochs(self) -> int:
         """How many times training goes through the film."""
         return len(self.noise_schedule)
-
-    @property
-    def scaled_learning_rate(self) -> float:
-        """Adam's learning rate for this batch size."""
-        times = self.batch_size / PAPER_BATCH
-        scale = {"none": 1.0, "linear": times, "sqrt": times**0.5}[self.learning_rate_scaling]
-        return self.learning_rate * scale
 
     def steps_per_epoch(self, frames: int) -> int:
         """Mini-batches in an epoch of so many frames.

@@ -49,7 +49,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     step = processes.of_first(0 if processes.index() else _newest_sound(other))
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
-        like_theirs = fresh.replace(ema=weights if theirs.ema else {})
+        like_theirs = fresh.replace(ema=weights if theirs.ema_span else {})
         found = checkpoints.read(step, like_theirs)
     average = found.ema or {name: found.params[name] for name in weights}
     logger.info("beginning with the networks of %s at step %d", other, step)
