@@ -95,8 +95,8 @@ def train(config: Config) -> None:
     processes.check_alike(store.digest, f"the frames in {store.folder}")
     from vae_gan_jax.training import devices, loop
 
-    devices.keep_compiled()
-    devices.warn_of_precision(config)
+    devices.enable_compilation_cache()
+    devices.warn_if_slow_precision(config)
     loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
 
 
@@ -138,7 +138,7 @@ def reconstruct(config: Config, again: bool) -> None:
     from vae_gan_jax.inference import trained
     from vae_gan_jax.training import devices
 
-    devices.keep_compiled()
+    devices.enable_compilation_cache()
     run_dir = Path(config.run_dir)
     newest = trained.newest_step(run_dir)
     sources = run_folder.sources(config)
@@ -216,7 +216,7 @@ def evaluate(config: Config, again: bool) -> dict[str, dict]:
     from vae_gan_jax.inference import trained
     from vae_gan_jax.training import devices
 
-    devices.keep_compiled()
+    devices.enable_compilation_cache()
     newest = trained.newest_step(config.run_dir)
     sources = {run_folder.name_of(source): source for source in run_folder.sources(config)}
     results = {name: evaluation.made(config.run_dir, name) for name in sources}

@@ -63,5 +63,5 @@ def test_what_is_computed_in(small, monkeypatch, backend, precision, expected):
 )
 def test_bfloat16_on_a_cpu_is_told_of(small, monkeypatch, caplog, backend, precision, told):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    devices.warn_of_precision(dataclasses.replace(small, precision=precision))
+    devices.warn_if_slow_precision(dataclasses.replace(small, precision=precision))
     assert ("slower than float32" in caplog.text) is told

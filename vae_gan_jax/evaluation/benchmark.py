@@ -27,7 +27,7 @@ from vae_gan_jax.model import fuse_batch_norm, networks
 from vae_gan_jax.run import atomic_io
 from vae_gan_jax.training import devices, feeding, train_state, train_step
 from vae_gan_jax.training.distributed import mesh
-from vae_gan_jax.training.loop import LOG_EVERY
+from vae_gan_jax.training.loop import LOG_EVERY_STEPS
 
 FILE = "benchmark.json"  # in the run folder
 FRAMES = 1200  # of a generated film; memory is the same to the networks whatever is on them
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 def generated_film(config: Config) -> np.ndarray:
     """Noise as frames, uint8 ``[T, height, width, 3]``, where no film is given."""
-    count = max(FRAMES, LOG_EVERY * config.batch_size)
+    count = max(FRAMES, LOG_EVERY_STEPS * config.batch_size)
     shape = count, config.height, config.width, 3
     return np.random.default_rng(config.seed).integers(0, 256, shape, np.uint8)
 
@@ -72,7 +72,7 @@ def measure(
       InputError: there are too few frames, the device has too little memory, or the film cannot be
         read.
     """
-    with devices.memory_told():
+    with devices.explain_out_of_memory():
         peak = _matmul_gflops(config)
         training, memory, state = _training(config, frames_THWC, training_T)
         networks_alone = _reconstruction(config, state, frames_THWC)
@@ -132,7 +132,7 @@ def _training(config: Config, frames_THWC, training_T):
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = mesh.place_state(config, train_state.create(config, init_key))
     key = mesh.to_mesh(key)
-    feed = feeding.Feed(for_long, frames_THWC, training_T, (LOG_EVERY,))
+    feed = feeding.Feed(for_long, frames_THWC, training_T, (LOG_EVERY_STEPS,))
     dispatches = batches.prefetch(feed.dispatches(0))
     dispatch = next(dispatches)
     frames_BHWC = frames_THWC[: config.batch_size]
@@ -160,7 +160,7 @@ def _training(config: Config, frames_THWC, training_T):
         state, metrics = dispatch.run(state, key, config)
         pending.append(metrics)
         done, steps = done + 1, steps + dispatch.count
-        if steps % LOG_EVERY == 0:
+        if steps % LOG_EVERY_STEPS == 0:
             jax.device_get(pending)
             pending = []
     jax.block_until_ready((state, pending))

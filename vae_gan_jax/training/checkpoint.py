@@ -149,6 +149,11 @@ class Checkpoints:
             self._saving = None
             self._forget_old()
 
+    def delete(self, steps: set[int]) -> None:
+        """Deletes the checkpoints of these steps, where they exist; process 0 does it for all."""
+        if steps and processes.index() == 0:
+            self._place.remove(steps & set(self.steps))
+
     def _tell_failure(self, error: Exception) -> None:
         step, self._saving = self._saving, None
         if processes.index() == 0:

@@ -1,4 +1,4 @@
-"""What the device can hold and how it is best used: placement of frames, memory, compiled code."""
+"""What the accelerator can hold and how to use it: frames, memory, dispatches, compiled code."""
 
 import contextlib
 import hashlib
@@ -12,56 +12,54 @@ import jax
 
 from vae_gan_jax.config import Config, InputError
 
+ACCELERATOR_STEPS_PER_DISPATCH = 20
+MAX_FRAMES_FRACTION = 0.6  # of the free device memory that --data_placement=auto gives to frames
+
 logger = logging.getLogger(__name__)
-STEPS = 20  # that an accelerator is given at once
-SHARE = 0.6  # of an accelerator's free memory that frames may fill by themselves
-SMALLER = (
-    "a smaller --batch_size, --filters, --width and --height, --precision=bfloat16 or "
-    "--data_placement=host"
-)
 
 
 def on_cpu() -> bool:
-    """Whether the networks run on the processor, whose memory is the frames' own."""
+    """Whether the networks run on the CPU, where device memory and host memory are the same."""
     return jax.default_backend() == "cpu"
 
 
-def warn_of_precision(config: Config) -> None:
-    """Tells of bfloat16 on a CPU: correct, but not what is fast there."""
+def warn_if_slow_precision(config: Config) -> None:
+    """Warns about bfloat16 on a CPU, where it is correct but slower than float32."""
     if config.precision == "bfloat16" and on_cpu():
         logger.warning("--precision=bfloat16 is slower than float32 on a CPU: leave it out.")
 
 
 def steps_per_dispatch(config: Config) -> int:
-    """How many steps the device is given at once.
+    """How many training steps the device gets at once.
 
-    On a CPU one: XLA does not spread the operations within a loop over its cores.
+    The default on a CPU is one, because XLA does not spread operations inside a loop over cores.
     """
-    return config.steps_per_dispatch or (1 if on_cpu() else STEPS)
+    return config.steps_per_dispatch or (1 if on_cpu() else ACCELERATOR_STEPS_PER_DISPATCH)
 
 
 def frames_on_device(config: Config, film_bytes: int) -> bool:
-    """Whether all frames of the film are to lie on the device, as uint8.
+    """Whether training keeps all frames of the film on the device, as uint8.
 
     Raises:
-      InputError: they are asked to and do not fit.
+      InputError: ``--data_placement=device`` and the frames do not fit.
     """
     if config.data_placement == "host":
         return False
-    free = _free_memory()
+    free = _free_bytes()
     if config.data_placement == "auto":
-        # Of several processes each reads its share of the frames alone.
-        return jax.process_count() == 1 and free is not None and film_bytes <= SHARE * free
+        # With several processes, each one reads only its own share of every mini-batch.
+        fits = free is not None and film_bytes <= MAX_FRAMES_FRACTION * free
+        return fits and jax.process_count() == 1
     if free is not None and film_bytes > free:
         raise InputError(
-            f"--data_placement=device: the frames take {_gigabytes(film_bytes)} and "
-            f"{_gigabytes(free)} of the device's memory are free; give --data_placement=host."
+            f"--data_placement=device: the frames take {_gigabytes(film_bytes)} and the device has "
+            f"{_gigabytes(free)} free; give --data_placement=host."
         )
     return True
 
 
-def _free_memory() -> int | None:
-    """Free bytes on the device, as far as it tells; a CPU does not."""
+def _free_bytes() -> int | None:
+    """Free memory of the device; ``None`` on backends that do not report it, such as the CPU."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" not in statistics:
         return None
@@ -73,31 +71,28 @@ def _gigabytes(size: int) -> str:
 
 
 @contextlib.contextmanager
-def memory_told():
-    """Makes one sentence of running out of the device's memory.
-
-    Raises:
-      InputError: says how much was needed, and which flags need less.
-    """
+def explain_out_of_memory():
+    """Turns XLA's out-of-memory error into an ``InputError`` that names the flags to lower."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        asked = re.search(r"allocat\w* (?:request for )?([\d.]+ ?[KMGT]i?B|\d+ bytes)", str(error))
-        needed = f" ({asked[1]} more were needed)" if asked else ""
-        free = _free_memory()
-        told = f", {_gigabytes(free)} of which are free" if free is not None else ""
+        size = re.search(r"allocat\w* (?:request for )?([\d.]+ ?[KMGT]i?B|\d+ bytes)", str(error))
+        needed = f", {size[1]} more are needed" if size else ""
+        free = _free_bytes()
+        available = f", {_gigabytes(free)} are free" if free is not None else ""
         raise InputError(
-            f"the device has too little memory{needed}{told}: {SMALLER} need less."
+            f"the device has too little memory{needed}{available}: lower --batch_size, --filters, "
+            "or --width and --height, or give --precision=bfloat16 or --data_placement=host."
         ) from error
 
 
-def keep_compiled() -> None:
-    """Keeps what is compiled on disk, so that the next start need not compile it again.
+def enable_compilation_cache() -> None:
+    """Caches compiled code on disk, so that the next start does not compile it again.
 
-    In ``JAX_COMPILATION_CACHE_DIR`` where that is set, otherwise in the user's cache folder, apart
-    for each kind of processor: what is compiled for one need not run on another.
+    The folder is ``JAX_COMPILATION_CACHE_DIR`` if set, otherwise one in the user's cache folder
+    for each kind of processor: code compiled for one processor may not run on another.
     """
     if jax.config.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -106,9 +101,9 @@ def keep_compiled() -> None:
 
 
 def _processor() -> str:
-    """A name for this kind of processor."""
-    features = ""
+    """The machine type and a checksum of the CPU's feature flags."""
+    features = None
     with contextlib.suppress(OSError):
-        found = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.M)
-        features = found[0] if found else ""
-    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+        features = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.M)
+    digest = hashlib.sha256(features[0].encode() if features else b"").hexdigest()
+    return f"{platform.machine()}-{digest[:8]}"

@@ -26,7 +26,7 @@ from vae_gan_jax.training.distributed import mesh, processes
 from vae_gan_jax.training.monitoring import metrics_log, samples, tensorboard
 from vae_gan_jax.training.monitoring.progress import Progress
 
-LOG_EVERY = 20  # steps that a line of metrics is the mean of
+LOG_EVERY_STEPS = 20  # steps that a line of metrics is the mean of
 ROLL_BACKS = 3  # to one checkpoint, after which training stops
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def train(
     mesh.check_batch(config)
     total_steps = steps_per_epoch * config.epochs
     with (
-        devices.memory_told(),
+        devices.explain_out_of_memory(),
         _left_together(),
         Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints,
     ):
@@ -121,7 +121,7 @@ class _Training:
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.init_key, self.step_key, sample_key = keys
         self.film = frames_THWC, training_T
-        self.feed = feeding.Feed(config, frames_THWC, training_T, (LOG_EVERY, config.sample_every))
+        self.feed = feeding.Feed(config, frames_THWC, training_T, (LOG_EVERY_STEPS, config.sample_every))
         self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
@@ -180,7 +180,7 @@ class _Training:
                 ends_epoch = step % self.steps_per_epoch == 0
                 due = time.perf_counter() - saved > 60 * config.checkpoint_every_minutes
                 stop, due = agreed(signal.received, due)
-                ends_line = step % LOG_EVERY == 0 or ends_epoch or bool(stop)
+                ends_line = step % LOG_EVERY_STEPS == 0 or ends_epoch or bool(stop)
 
                 if ends_line:
                     steps = [
