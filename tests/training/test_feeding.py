@@ -132,7 +132,9 @@ def test_frames_lie_on_the_device_where_they_fit(small, monkeypatch):
     assert not devices.frames_on_device(small, 6e9)
     asked = dataclasses.replace(small, data_placement="device")
     assert devices.frames_on_device(asked, 6e9)
-    with pytest.raises(InputError, match=r"take 9 GB and the device has 8 GB free; give --data_placement=host"):
+    with pytest.raises(
+        InputError, match=r"take 9 GB and the device has 8 GB free; give --data_placement=host"
+    ):
         devices.frames_on_device(asked, 9e9)
     assert not devices.frames_on_device(dataclasses.replace(small, data_placement="host"), 1)
 
@@ -144,7 +146,9 @@ def test_too_little_memory_is_one_sentence():
     )
     for text in words:
         with (
-            pytest.raises(InputError, match=r"4294967296 bytes more are needed.*--batch_size.*--precision"),
+            pytest.raises(
+                InputError, match=r"4294967296 bytes more are needed.*--batch_size.*--precision"
+            ),
             devices.explain_out_of_memory(),
         ):
             raise jax.errors.JaxRuntimeError(text)

@@ -121,7 +121,9 @@ class _Training:
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.init_key, self.step_key, sample_key = keys
         self.film = frames_THWC, training_T
-        self.feed = feeding.Feed(config, frames_THWC, training_T, (LOG_EVERY_STEPS, config.sample_every))
+        self.feed = feeding.Feed(
+            config, frames_THWC, training_T, (LOG_EVERY_STEPS, config.sample_every)
+        )
         self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
