@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import frame_store
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder, objectives
 from vae_gan_jax.training import checkpoint, checkpoint_place, loop, train_state, train_step
 
@@ -408,7 +409,7 @@ def not_numbers(proving: Proving, times: int) -> Iterator[tuple[str, list[str]]]
             at = random.randrange(1, len(SCHEDULE) * FRAMES // SETTINGS["batch_size"])
             with _step_replaced(at, poison), _quiet():
                 try:
-                    state, wrong = loop.train(_config(), store.frames_THWC, run), []
+                    state, wrong = loop.train(_config(), TrainingFrames(store.frames_THWC), run), []
                 except InputError as error:
                     wrong = [str(error)]
             if not wrong and not all(bool(jnp.isfinite(leaf).all()) for leaf in _numbers(state)):

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from vae_gan_jax.config import Config
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import train_state
@@ -29,7 +29,7 @@ def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
     with Checkpoints(config.run_dir) as checkpoints:
         checkpoints.save(state)
     batch_norm_statistics.stored(
-        config, state, Path(config.run_dir), lambda: (frames_THWC, np.arange(len(frames_THWC)))
+        config, state, Path(config.run_dir), lambda: TrainingFrames(frames_THWC)
     )
 
 

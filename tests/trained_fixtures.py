@@ -3,13 +3,13 @@
 import subprocess
 
 import jax
-import numpy as np
 import pytest
 
 from tests import runs
 from vae_gan_jax.evaluation import measure_plot
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.training import train_state
@@ -32,7 +32,7 @@ def undrawn(monkeypatch):
 def model(small, frames_THWC) -> Trained:
     """Networks as they are initialised."""
     state = train_state.create(small, jax.random.key(0))
-    statistics = batch_norm_statistics.estimate(small, state, frames_THWC, np.arange(10))
+    statistics = batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
     return Trained(small, state.params, statistics, 4)
 
 

@@ -6,13 +6,12 @@ import logging
 import os
 from pathlib import Path
 
-import numpy as np
-
 from vae_gan_jax import config as config_lib
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store import frame_store, preparation, remote_store
+from vae_gan_jax.film.store import frame_store, frame_weights, preparation, remote_store
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.inference.opened_run import (
     described,
@@ -60,7 +59,7 @@ def prepare(config: Config) -> None:
     exchange(False)
     preparation.prepare(
         films, folder, framing, config.exclude, strict=config.strict,
-        share=(processes.index(), processes.count()), barrier=processes.barrier, exchange=exchange,
+        team=processes.team(), exchange=exchange,
     )  # fmt: skip
 
 
@@ -97,7 +96,8 @@ def train(config: Config) -> None:
 
     devices.enable_compilation_cache()
     devices.warn_if_slow_precision(config)
-    loop.train(config, store.frames_THWC, config.run_dir, store.training_T)
+    film = frame_weights.training_frames(store, config.frame_reweighting)
+    loop.train(config, film, config.run_dir)
 
 
 def stage_films(config: Config, mode: str) -> None:
@@ -170,7 +170,7 @@ def reconstruct(config: Config, again: bool) -> None:
     for source, (paths, names, made_from) in films.items():
         count = reconstruction.reconstruct(
             config, model.params, model.batch_stats, source, framing_of(config), paths,
-            json.dumps(made_from), (processes.index(), processes.count()), processes.barrier,
+            json.dumps(made_from), processes.team(),
         )  # fmt: skip
         if processes.index():
             continue
@@ -370,13 +370,11 @@ def benchmark(config: Config) -> None:
         run_folder.open_run(config, record=False)
     if config.film:
         prepare(config)
-        store = open_store(config)
-        frames_THWC, training_T = store.frames_THWC, store.training_T
+        film = frame_weights.training_frames(open_store(config), config.frame_reweighting)
     else:
-        frames_THWC = speed.generated_film(config)
-        training_T = np.arange(len(frames_THWC))
+        film = TrainingFrames(speed.generated_film(config))
     source = run_folder.sources(config)[0] if config.film or config.source else None
-    figures = speed.measure(config, frames_THWC, training_T, source, framing_of(config))
+    figures = speed.measure(config, film, source, framing_of(config))
     speed.write(path, figures)
     print(speed.table(figures))
     logger.info("benchmark: %s", path)

@@ -3,12 +3,12 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import benchmark
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def briefly(small):
 @pytest.fixture(scope="module")
 def figures(briefly, film, framing):
     frames_THWC = benchmark.generated_film(briefly)
-    return benchmark.measure(briefly, frames_THWC, np.arange(len(frames_THWC)), str(film), framing)
+    return benchmark.measure(briefly, TrainingFrames(frames_THWC), str(film), framing)
 
 
 def test_figures_agree_with_each_other(figures, briefly):
@@ -58,11 +58,11 @@ def test_the_table_and_the_file_hold_every_figure(figures, tmp_path):
 
 def test_too_short_a_film_is_refused(briefly, frames_THWC):
     with pytest.raises(InputError, match="more than the film's 2 frames"):
-        benchmark.measure(briefly, frames_THWC[:2], np.arange(2))
+        benchmark.measure(briefly, TrainingFrames(frames_THWC[:2]))
 
 
 def test_a_film_that_is_not_there(briefly, frames_THWC):
     with pytest.raises(InputError):
         benchmark.measure(
-            briefly, frames_THWC, np.arange(10), "nowhere.mp4", video.Framing(width=20, height=18)
+            briefly, TrainingFrames(frames_THWC), "nowhere.mp4", video.Framing(width=20, height=18)
         )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.inference import batch_norm_statistics, reconstruct
 from vae_gan_jax.training import train_state
@@ -23,7 +24,7 @@ def state(small):
 
 @pytest.fixture(scope="module")
 def statistics(small, state, frames_THWC):
-    return batch_norm_statistics.estimate(small, state, frames_THWC, np.arange(10))
+    return batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
 
 
 def through(config, state, statistics, frames):
@@ -52,7 +53,7 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
     """With frames that are all one batch over again, they are that batch's own."""
     random = np.random.default_rng(3)
     batch_BHWC = random.integers(0, 256, (4, small.height, small.width, 3), dtype=np.uint8)
-    own = batch_norm_statistics.estimate(small, state, batch_BHWC, np.arange(4))
+    own = batch_norm_statistics.estimate(small, state, TrainingFrames(batch_BHWC))
     _, running = through(small, state, own, batch_BHWC)
     _, batch = through(
         dataclasses.replace(small, batch_norm="batch"), state, statistics, batch_BHWC
@@ -63,23 +64,24 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
 
 
 def test_statistics_are_of_frames_as_often_as_they_were_learnt(small, state, frames_THWC):
-    """With novelty 1 a picture held for nine frames counts as three others of one frame do."""
+    """Reweighted by 1 a picture held for nine frames counts as three others of one frame do."""
     pictures_THWC = 255 * (frames_THWC[:4] > 127).astype(np.uint8)  # so that none is like another
     held_THWC = np.repeat(pictures_THWC, (9, 1, 1, 1), axis=0)
 
-    def first(config, film_THWC):  # the first batch norm, which batches do not change
-        found = batch_norm_statistics.estimate(config, state, film_THWC, np.arange(len(film_THWC)))
+    def first(film):  # the first batch norm, which batches do not change
+        found = batch_norm_statistics.estimate(small, state, film)
         return found["encoder"]["stack"]["batch_norm_2"]
 
-    even = first(small, np.repeat(pictures_THWC, 3, axis=0))
-    novel = dataclasses.replace(small, frame_reweighting=1.0)
-    chex.assert_trees_all_close(first(novel, held_THWC), even, rtol=1e-3, atol=1e-6)
-    assert np.abs(first(small, held_THWC)["mean"] - even["mean"]).max() > 1e-3
+    weights_T = 1 / np.repeat([9 * 4, 4, 4, 4], (9, 1, 1, 1))
+    even = first(TrainingFrames(np.repeat(pictures_THWC, 3, axis=0)))
+    weighted = first(TrainingFrames(held_THWC, weights_T=weights_T))
+    chex.assert_trees_all_close(weighted, even, rtol=1e-3, atol=1e-6)
+    assert np.abs(first(TrainingFrames(held_THWC))["mean"] - even["mean"]).max() > 1e-3
 
 
 def test_statistics_are_kept_in_the_run_folder(small, state, statistics, frames_THWC, tmp_path):
     stored = batch_norm_statistics.stored(
-        small, state, tmp_path, lambda: (frames_THWC, np.arange(10))
+        small, state, tmp_path, lambda: TrainingFrames(frames_THWC)
     )
     chex.assert_trees_all_close(stored, statistics)
     again = batch_norm_statistics.stored(
@@ -135,7 +137,7 @@ def test_interrupted_it_goes_on_to_the_same_film(
     batch_norm, small, state, statistics, film, framing, tmp_path, monkeypatch
 ):
     """Torn after 17 of 26 frames with parts of 6: 12 are kept; noise and batches are as before."""
-    monkeypatch.setattr(segments, "PART", 6)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
     config = dataclasses.replace(small, batch_norm=batch_norm, reconstruct_noise=0.5)
     whole = dataclasses.replace(
         config, run_dir=str(tmp_path / "whole"), frames_out=str(tmp_path / "whole" / "stills")

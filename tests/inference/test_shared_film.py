@@ -12,12 +12,13 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.run.team import Team
 
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch):
     """The film of 26 frames, in mini-batches of 4, has 8 that whole batches cover."""
-    monkeypatch.setattr(segments, "PART", 3)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 3)
 
 
 def make(config: Config, model, film, framing, processes: int = 1) -> int:
@@ -30,8 +31,7 @@ def make(config: Config, model, film, framing, processes: int = 1) -> int:
         try:
             return reconstruct.reconstruct(
                 *(config, model.params, model.batch_stats, str(film), framing, paths, "this"),
-                share=(index, processes),
-                barrier=lambda name: barrier.wait(timeout=60),
+                Team(index, processes, lambda name: barrier.wait(timeout=60)),
             )
         except InputError:
             barrier.abort()  # a process that ends ends the others

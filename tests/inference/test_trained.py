@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics, reconstruct, trained
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
@@ -30,20 +31,20 @@ def run(small, frames_THWC, tmp_path_factory):
 
 @pytest.fixture
 def read_frames(frames_THWC):
-    return lambda: (frames_THWC, np.arange(len(frames_THWC)))
+    return lambda: TrainingFrames(frames_THWC)
 
 
 @pytest.fixture(scope="module")
 def opened(run, frames_THWC):
     config, _ = run
-    return trained.load(config, lambda: (frames_THWC, np.arange(len(frames_THWC))))
+    return trained.load(config, lambda: TrainingFrames(frames_THWC))
 
 
 def test_the_newest_checkpoint_is_opened_with_statistics_of_its_own(run, opened, frames_THWC):
     config, states = run
     assert opened.step == trained.newest_step(config.run_dir) == 4
     chex.assert_trees_all_equal(opened.params, states[4].params)
-    expected = batch_norm_statistics.estimate(config, states[4], frames_THWC, np.arange(10))
+    expected = batch_norm_statistics.estimate(config, states[4], TrainingFrames(frames_THWC))
     discriminator = states[4].batch_stats["discriminator"]
     chex.assert_trees_all_close(opened.batch_stats, expected | {"discriminator": discriminator})
 

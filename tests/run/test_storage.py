@@ -25,6 +25,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import frame_store, preparation, remote_store
 from vae_gan_jax.inference.opened_run import framing_of
 from vae_gan_jax.run import lease, mirror, run_folder, storage
+from vae_gan_jax.run.team import Team
 from vae_gan_jax.training import checkpoint, checkpoint_place, pretrained, train_state
 
 PROJECT = Path(__file__).parents[2]
@@ -222,7 +223,7 @@ def test_frames_that_the_first_process_makes_are_brought_by_the_others(
 
     def prepared(index):
         return preparation.prepare(
-            [film], storage.local(store), framing_of(small), share=(index, 2), exchange=exchange
+            [film], storage.local(store), framing_of(small), team=Team(index, 2), exchange=exchange
         )
 
     machine("one")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film.store import batches
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import devices, feeding, loop, train_state
 
 PLACEMENTS = ("host", "device")
 
 
 def feed(config, frames_THWC, *stops):
-    return feeding.Feed(config, frames_THWC, np.arange(len(frames_THWC)), stops)
+    return feeding.Feed(config, TrainingFrames(frames_THWC), stops)
 
 
 def steps_of(dispatches, config):
@@ -41,11 +41,11 @@ def test_every_length_gives_the_shuffles_of_the_epochs(small, frames_THWC, place
         small, data_placement=placement, steps_per_dispatch=steps, batch_size=3
     )
     found = list(steps_of(feed(config, frames_THWC, 2).dispatches(first), config))
-    everything = np.arange(len(frames_THWC))
+    film = TrainingFrames(frames_THWC)
     expected = [
         (epoch, np.float32(noise_std), frames_BHWC)
         for epoch, noise_std in enumerate(config.noise_schedule)
-        for frames_BHWC in batches.shuffled(frames_THWC, everything, config.seed, epoch, 3)
+        for frames_BHWC in film.mini_batches(config.seed, epoch, 3)
     ][first:]
     chex.assert_trees_all_equal(found, expected)
 
@@ -53,10 +53,12 @@ def test_every_length_gives_the_shuffles_of_the_epochs(small, frames_THWC, place
 def test_a_held_picture_is_learnt_as_often_as_one_of_a_frame(small, frames_THWC):
     frames_THWC = 255 * (frames_THWC[:6] > 127).astype(np.uint8)  # so that none is like another
     held_THWC = np.concatenate([np.repeat(frames_THWC[:1], 15, axis=0), frames_THWC[1:]])
-    config = dataclasses.replace(small, frame_reweighting=1.0)
+    similar_T = np.repeat([15, 1, 1, 1, 1, 1], [15, 1, 1, 1, 1, 1])
+    held = TrainingFrames(held_THWC, weights_T=1 / (6 * similar_T))
+    dispatches = feeding.Feed(small, held, ()).dispatches(0)
     drawn = [
         frame_HWC.tobytes()
-        for *_, frames_BHWC in steps_of(feed(config, held_THWC).dispatches(0), config)
+        for *_, frames_BHWC in steps_of(dispatches, small)
         for frame_HWC in frames_BHWC
     ]
     counts = [drawn.count(frame_HWC.tobytes()) for frame_HWC in frames_THWC]
@@ -97,7 +99,7 @@ def test_neither_lengths_nor_placement_change_a_bit(many, whole, frames_THWC, pl
 
 
 def test_the_loop_makes_the_same_and_logs_every_step(many, whole, frames_THWC, tmp_path):
-    chex.assert_trees_all_equal(loop.train(many, frames_THWC, tmp_path), whole)
+    chex.assert_trees_all_equal(loop.train(many, TrainingFrames(frames_THWC), tmp_path), whole)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [5, 10]
     assert all(0 < line["discriminator/real"] < 1 for line in lines)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import checkpoint, loop, noise_schedule, train_step
 from vae_gan_jax.training.monitoring import metrics_log, samples
 
@@ -19,7 +20,7 @@ from vae_gan_jax.training.monitoring import metrics_log, samples
 def whole(small, frames_THWC, tmp_path_factory):
     """Two epochs in one go: the state, and the run's folder."""
     run_dir = tmp_path_factory.mktemp("whole")
-    return loop.train(small, frames_THWC, run_dir), run_dir
+    return loop.train(small, TrainingFrames(frames_THWC), run_dir), run_dir
 
 
 def metrics_of(run_dir):
@@ -33,8 +34,8 @@ def metrics_of(run_dir):
 def test_two_epochs_are_one_a_restore_and_one(small, frames_THWC, whole, tmp_path):
     """Bit for bit: parameters, optimiser, statistics, and the lines of metrics."""
     first = dataclasses.replace(small, noise_schedule=small.noise_schedule[:1])
-    assert int(loop.train(first, frames_THWC, tmp_path).step) == 2
-    state = loop.train(small, frames_THWC, tmp_path)
+    assert int(loop.train(first, TrainingFrames(frames_THWC), tmp_path).step) == 2
+    state = loop.train(small, TrainingFrames(frames_THWC), tmp_path)
     chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(whole[0]))
     assert metrics_of(tmp_path) == metrics_of(whole[1])
 
@@ -43,10 +44,10 @@ def test_lines_after_the_checkpoint_are_written_again_not_twice(
     small, frames_THWC, whole, tmp_path
 ):
     first = dataclasses.replace(small, noise_schedule=small.noise_schedule[:1])
-    loop.train(first, frames_THWC, tmp_path)
+    loop.train(first, TrainingFrames(frames_THWC), tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 3}) + '\n{"step": 4, "cut sh')
-    loop.train(small, frames_THWC, tmp_path)
+    loop.train(small, TrainingFrames(frames_THWC), tmp_path)
     assert metrics_of(tmp_path) == metrics_of(whole[1])
 
 
@@ -65,21 +66,21 @@ def test_what_a_run_holds(small, frames_THWC, whole):
 def test_a_trained_run_is_left_alone(small, frames_THWC, whole):
     state, run_dir = whole
     before = (run_dir / "metrics.jsonl").read_bytes()
-    again = loop.train(small, frames_THWC, run_dir)
+    again = loop.train(small, TrainingFrames(frames_THWC), run_dir)
     chex.assert_trees_all_equal(jax.device_get(again), jax.device_get(state))
     assert (run_dir / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_film_shorter_than_a_batch_is_refused(small, frames_THWC, tmp_path):
     with pytest.raises(InputError, match="batch_size=4 is more than the film's 3 frames"):
-        loop.train(small, frames_THWC[:3], tmp_path)
+        loop.train(small, TrainingFrames(frames_THWC[:3]), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_other_networks_is_refused(small, frames_THWC, whole):
     _, run_dir = whole
     with pytest.raises(InputError, match="does not fit the networks"):
-        loop.train(dataclasses.replace(small, z_dim=5), frames_THWC, run_dir)
+        loop.train(dataclasses.replace(small, z_dim=5), TrainingFrames(frames_THWC), run_dir)
 
 
 def test_the_schedule_changes_with_the_epoch():
@@ -101,10 +102,10 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr(train_step, "train_step", interrupted)
         with pytest.raises(SystemExit) as exit:
-            loop.train(small, frames_THWC, tmp_path)
+            loop.train(small, TrainingFrames(frames_THWC), tmp_path)
     assert exit.value.code == 128 + signal.SIGTERM
     assert [folder.name for folder in (tmp_path / "checkpoints").iterdir()] == ["1"]
-    state = loop.train(small, frames_THWC, tmp_path)
+    state = loop.train(small, TrainingFrames(frames_THWC), tmp_path)
     chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(whole[0]))
     assert [line["step"] for line in metrics_of(tmp_path)] == [1, 2, 4]
 
@@ -112,7 +113,7 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_end(
 def test_epochs_are_kept_as_asked_and_the_latest_two_besides(small, frames_THWC, tmp_path):
     """Four epochs of two steps, a checkpoint at every step that may have one."""
     config = dataclasses.replace(small, noise_schedule=(0.1,) * 4, keep_epochs=3)
-    loop.train(config, frames_THWC, tmp_path)
+    loop.train(config, TrainingFrames(frames_THWC), tmp_path)
     kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
     assert kept == {4, 6, 8}
 
@@ -125,7 +126,7 @@ def long_run(small, frames_THWC, tmp_path_factory):
     """Twelve steps in one go, a checkpoint after every second: settings, state and folder."""
     config = dataclasses.replace(small, noise_schedule=LONG, max_bad_steps=2)
     run_dir = tmp_path_factory.mktemp("long")
-    return config, loop.train(config, frames_THWC, run_dir), run_dir
+    return config, loop.train(config, TrainingFrames(frames_THWC), run_dir), run_dir
 
 
 def poisoned(step_of_fault, until=1, network="encoder", value=np.nan):
@@ -149,7 +150,7 @@ def test_parameters_that_are_no_numbers_are_rolled_back(
     """The end is that of a run told to use the other noise from there on, bit for bit."""
     config, whole, _ = long_run
     monkeypatch.setattr(train_step, "train_step", poisoned(6))
-    state = loop.train(config, frames_THWC, tmp_path)
+    state = loop.train(config, TrainingFrames(frames_THWC), tmp_path)
     assert "at step 7 " in caplog.text
     assert "gradient_norm/encoder" in caplog.text
     assert "statistics of the encoder are not finite" in caplog.text
@@ -162,14 +163,14 @@ def test_parameters_that_are_no_numbers_are_rolled_back(
     monkeypatch.undo()
     told = tmp_path / "told"
     short = dataclasses.replace(config, noise_schedule=LONG[:3])
-    loop.train(short, frames_THWC, told)
+    loop.train(short, TrainingFrames(frames_THWC), told)
     with checkpoint.Checkpoints(told) as checkpoints:
         sixth = checkpoints.restore(whole)
     begin = loop._Training.begin
     monkeypatch.setattr(
         loop._Training, "begin", lambda self: begin(self).replace(noise_stream=sixth.step * 0 + 1)
     )
-    chex.assert_trees_all_equal(loop.train(config, frames_THWC, told), state)
+    chex.assert_trees_all_equal(loop.train(config, TrainingFrames(frames_THWC), told), state)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(state.params, whole.params)
 
@@ -181,9 +182,9 @@ def test_after_three_roll_backs_the_diagnosis(long_run, frames_THWC, tmp_path, m
     )
     words = r"after 3 roll-backs to step 4: .*at step 5 .*of the discriminator are.*before.png"
     with pytest.raises(InputError, match=words):
-        loop.train(config, frames_THWC, tmp_path)
+        loop.train(config, TrainingFrames(frames_THWC), tmp_path)
     monkeypatch.undo()
-    state = loop.train(config, frames_THWC, tmp_path)  # nothing is lost
+    state = loop.train(config, TrainingFrames(frames_THWC), tmp_path)  # nothing is lost
     chex.assert_trees_all_equal(state, long_run[1])
 
 
@@ -192,7 +193,7 @@ def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(
 ):
     config, *_ = long_run
     monkeypatch.setattr(train_step, "train_step", poisoned(0))
-    assert int(loop.train(config, frames_THWC, tmp_path).step) == 12
+    assert int(loop.train(config, TrainingFrames(frames_THWC), tmp_path).step) == 12
     assert "Rolled back to step 0" in caplog.text
 
 
@@ -221,7 +222,7 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(
     monkeypatch.setattr(metrics_log.os, "fsync", full(fsync))
     monkeypatch.setattr(samples.whole_file, "write", full(write_file))
     monkeypatch.setattr(train_step, "train_step", counted)
-    state = loop.train(config, frames_THWC, tmp_path)
+    state = loop.train(config, TrainingFrames(frames_THWC), tmp_path)
     chex.assert_trees_all_equal(state, whole)
     assert metrics_of(tmp_path) == metrics_of(run_dir)
     assert caplog.text.count("samples cannot be written (No space left on device)") == 1
@@ -232,7 +233,11 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(
     assert grids[0] == grids[1]
     step_now[0] = 0
     with pytest.raises(InputError, match="cannot be written"):
-        loop.train(dataclasses.replace(config, strict=True), frames_THWC, tmp_path / "strict")
+        loop.train(
+            dataclasses.replace(config, strict=True),
+            TrainingFrames(frames_THWC),
+            tmp_path / "strict",
+        )
 
 
 def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(
@@ -252,6 +257,6 @@ def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(
     with monkeypatch.context() as patch:
         patch.setattr(train_step, "train_step", moved)
         with pytest.raises(InputError, match="was moved or deleted"):
-            loop.train(config, frames_THWC, run_dir)
+            loop.train(config, TrainingFrames(frames_THWC), run_dir)
     assert not run_dir.exists()
-    chex.assert_trees_all_equal(loop.train(config, frames_THWC, away), whole)
+    chex.assert_trees_all_equal(loop.train(config, TrainingFrames(frames_THWC), away), whole)

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import pca_init, train_state
 
@@ -41,7 +42,7 @@ def test_a_run_begins_nearer_to_its_film_than_without(small):
     frames_THWC = np.broadcast_to(between, (10, small.height, small.width, 3)).astype(np.uint8)
     config = dataclasses.replace(small, linear_skip=True)
     fresh = train_state.create(config, jax.random.key(0))
-    begun = pca_init.begin(config, fresh, frames_THWC, np.arange(10))
+    begun = pca_init.begin(config, fresh, TrainingFrames(frames_THWC))
     assert jax.tree.structure(begun) == jax.tree.structure(fresh)
     errors = []
     for state in (fresh, begun):

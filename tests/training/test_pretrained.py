@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import checkpoint, loop, pretrained, train_state
 from vae_gan_jax.training.distributed import mesh
@@ -21,7 +22,7 @@ def other(small, frames_THWC, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("other")
     config = dataclasses.replace(small, run_dir=str(run_dir), ema_span=0.5)
     run_folder.record_settings(run_dir, config)
-    return run_dir, jax.device_get(loop.train(config, frames_THWC, run_dir))
+    return run_dir, jax.device_get(loop.train(config, TrainingFrames(frames_THWC), run_dir))
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(
     gone = shutil.copytree(other[0], tmp_path / "gone")
     config = dataclasses.replace(tuned, init_from=str(gone), ema_span=0.1)
     film_THWC = np.random.default_rng(1).integers(0, 256, frames_THWC.shape, dtype=np.uint8)
-    loop.train(config, film_THWC, config.run_dir)
+    loop.train(config, TrainingFrames(film_THWC), config.run_dir)
     assert checkpoint.steps(config.run_dir) == [0, 2]
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
         first = checkpoints.restore(train_state.create(config, jax.random.key(0)), 0)
@@ -84,7 +85,7 @@ def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(
     shutil.rmtree(gone)
     longer = dataclasses.replace(config, noise_schedule=(0.1, 0.1))
     pretrained.check(longer)
-    assert int(loop.train(longer, film_THWC, config.run_dir).step) == 4
+    assert int(loop.train(longer, TrainingFrames(film_THWC), config.run_dir).step) == 4
 
 
 def test_the_newest_sound_checkpoint_is_taken_and_none_set_aside(tuned, other, tmp_path, caplog):

@@ -21,6 +21,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film import passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import batches
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.model import fuse_batch_norm, networks
@@ -48,8 +49,7 @@ def generated_film(config: Config) -> np.ndarray:
 
 def measure(
     config: Config,
-    frames_THWC: np.ndarray,
-    training_T: np.ndarray | batches.Stretches,
+    film: TrainingFrames,
     source: str | None = None,
     framing: video.Framing | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -60,8 +60,7 @@ def measure(
 
     Args:
       config: the settings of the run.
-      frames_THWC: the film, uint8.
-      training_T: numbers of the frames to learn from.
+      film: the frames to learn from.
       source: a film to reconstruct, too; without one only the networks are measured.
       framing: what of it becomes frames.
 
@@ -74,12 +73,12 @@ def measure(
     """
     with devices.explain_out_of_memory():
         peak = _matmul_gflops(config)
-        training, memory, state = _training(config, frames_THWC, training_T)
-        networks_alone = _reconstruction(config, state, frames_THWC)
-        film = {}
+        training, memory, state = _training(config, film)
+        networks_alone = _reconstruction(config, state, film.frames_THWC)
+        whole_film = {}
         if source is not None:
             rate = networks_alone["frames_per_second"]
-            film = _film(config, state.shown, state.batch_stats, source, framing, rate)
+            whole_film = _film(config, state.shown, state.batch_stats, source, framing, rate)
     for figures in (training, networks_alone):
         gflops = figures["gflop_per_frame"] * figures["frames_per_second"]
         figures["gflop_per_second"] = gflops
@@ -100,11 +99,11 @@ def measure(
             **{name: getattr(config, name) for name in ("width", "height", "filters", "z_dim")},
             "batch_size": config.batch_size,
             "precision": _dtype(config).name,
-            "frames": len(frames_THWC),
+            "frames": len(film.frames_THWC),
         },
         "training": training,
         "memory": memory,
-        "reconstruction": networks_alone | film,
+        "reconstruction": networks_alone | whole_film,
     }
 
 
@@ -126,13 +125,14 @@ def _matmul_gflops(config: Config) -> float:
     return 2e-9 * side**3 / min(seconds)
 
 
-def _training(config: Config, frames_THWC, training_T):
+def _training(config: Config, film: TrainingFrames):
     """The figures of training, those of memory, and a state that it left."""
     for_long = dataclasses.replace(config, noise_schedule=config.noise_schedule * 10_000)
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = mesh.place_state(config, train_state.create(config, init_key))
     key = mesh.to_mesh(key)
-    feed = feeding.Feed(for_long, frames_THWC, training_T, (LOG_EVERY_STEPS,))
+    frames_THWC = film.frames_THWC
+    feed = feeding.Feed(for_long, film, (LOG_EVERY_STEPS,))
     dispatches = batches.prefetch(feed.dispatches(0))
     dispatch = next(dispatches)
     frames_BHWC = frames_THWC[: config.batch_size]

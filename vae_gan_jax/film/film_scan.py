@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from vae_gan_jax.film.area_means import area_means
 from vae_gan_jax.film.shots import Shot, ShotFinder
 
 BLOCK = 64  # frames looked at together
@@ -83,11 +84,4 @@ class FilmScan:
 
 def coarse(frames_BHWC: np.ndarray) -> np.ndarray:
     """Frames as uint8 ``[B, 9, 16]``: mean brightness of cells that share the picture evenly."""
-    brightness_BHW = frames_BHWC.mean(axis=3, dtype=np.float32)
-    for axis, cells in ((1, COARSE[0]), (2, COARSE[1])):
-        edges = np.linspace(0, brightness_BHW.shape[axis], cells + 1).astype(int)
-        sums = np.add.reduceat(brightness_BHW, edges[:-1], axis=axis)
-        shape = np.ones(3, int)
-        shape[axis] = cells
-        brightness_BHW = sums / np.diff(edges).reshape(shape).astype(np.float32)
-    return np.round(brightness_BHW).astype(np.uint8)
+    return np.rint(area_means(frames_BHWC, *COARSE).mean(axis=3)).astype(np.uint8)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_gan_jax.film.area_means import area_means, grid_for
 from vae_gan_jax.run import atomic_io
 
 FOLDER, VERSION = "shots", 1
@@ -78,8 +79,9 @@ def find(blocks: Iterable[np.ndarray]) -> list[Shot]:
 
 def _features(frames_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coarse pictures ``[B, P]`` with colours in 0..1, and histograms ``[B, N]`` whose sum is 1."""
-    picture_BHWC = _reduced(frames_BHWC, max(1, min(frames_BHWC.shape[1:3]) // ROWS)) / 255
-    coarse_BHWC = _reduced(picture_BHWC, 2)
+    rows, columns = grid_for(frames_BHWC, ROWS)
+    picture_BHWC = np.float32(area_means(frames_BHWC, rows, columns) / 255)
+    coarse_BHWC = area_means(picture_BHWC, max(1, rows // 2), max(1, columns // 2))
     batch = len(frames_BHWC)
     # A pixel counts in the two nearest bins of each colour by how near they are: a slow fade moves
     # the histogram slowly, not by whole bins.
@@ -94,15 +96,6 @@ def _features(frames_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counted = np.bincount(bin_BN.ravel(), share_BN.ravel(), histogram_BN.size)
         histogram_BN += counted.reshape(histogram_BN.shape)
     return coarse_BHWC.reshape(batch, -1), histogram_BN / position_BNC.shape[1]
-
-
-def _reduced(picture_BHWC: np.ndarray, factor: int) -> np.ndarray:
-    """Means over squares of ``factor`` pixels; what is left at the right and the bottom is cut."""
-    batch, height, width, _ = picture_BHWC.shape
-    height, width = height // factor, width // factor
-    squares = picture_BHWC[:, : height * factor, : width * factor]
-    squares = squares.reshape(batch, height, factor, width, factor, 3)
-    return squares.mean((2, 4), dtype=np.float32)
 
 
 def _differences(features_TN: np.ndarray) -> np.ndarray:

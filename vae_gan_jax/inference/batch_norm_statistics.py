@@ -12,7 +12,7 @@ from flax import serialization
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.store import batches, frame_weights
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder, networks
 from vae_gan_jax.run import atomic_io
 from vae_gan_jax.training.distributed import processes
@@ -48,8 +48,7 @@ def _undamped(moved):
 def estimate(
     config: Config,
     state: TrainState,
-    frames_THWC: np.ndarray,
-    training_T: np.ndarray | batches.Stretches,
+    film: TrainingFrames,
 ):
     """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
 
@@ -59,20 +58,12 @@ def estimate(
     Args:
       config: the settings of the run.
       state: the trained state.
-      frames_THWC: the film it was trained on, uint8.
-      training_T: numbers of the frames that it was trained on.
+      film: the frames that it was trained on.
 
     Returns:
       ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
     """
-    shuffled = batches.shuffled(
-        frames_THWC,
-        training_T,
-        config.seed,
-        config.epochs,
-        config.batch_size,
-        shares_T=frame_weights.frame_weights(frames_THWC, training_T, config.frame_reweighting),
-    )
+    shuffled = film.mini_batches(config.seed, config.epochs, config.batch_size)
     return _pooled(
         _batch_statistics(config, state.shown, state.batch_stats, frames_BHWC)
         for frames_BHWC in islice(shuffled, BATCHES)
@@ -111,12 +102,12 @@ def stored(config: Config, state: TrainState, run_dir: Path, read_frames):
     Args:
       config, state: of the run.
       run_dir: the run's folder.
-      read_frames: called for the film and the numbers of its training frames, where the statistics
-        are not there yet.
+      read_frames: called for the frames that the run was trained on, where the statistics are not
+        there yet.
     """
     path = Path(run_dir) / FOLDER / f"{int(state.step)}.msgpack"
     template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
     if processes.index() == 0 and not path.exists():
-        atomic_io.write(path, serialization.to_bytes(estimate(config, state, *read_frames())))
+        atomic_io.write(path, serialization.to_bytes(estimate(config, state, read_frames())))
     processes.barrier("statistics")
     return serialization.from_bytes(template, path.read_bytes())

@@ -4,11 +4,10 @@ import dataclasses
 import os
 from pathlib import Path
 
-import numpy as np
-
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read import reader, video
-from vae_gan_jax.film.store import batches, frame_store, remote_store
+from vae_gan_jax.film.store import frame_store, frame_weights, remote_store
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import run_folder, storage
 
 
@@ -34,11 +33,11 @@ def store_folder(config: Config) -> Path:
     return Path(storage.local(config.frames_dir)) / frame_store.name_for(films, framing)
 
 
-def training_frames(config: Config) -> tuple[np.ndarray, batches.Stretches]:
+def training_frames(config: Config) -> TrainingFrames:
     """The film that the run learnt, whatever film this command names, and what of it was learnt."""
     recorded = Config(**run_folder.recorded_settings(Path(config.run_dir)))
     store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))
-    return store.frames_THWC, store.training_T
+    return frame_weights.training_frames(store, recorded.frame_reweighting)
 
 
 def films_shown(config: Config) -> list[reader.FilmReader]:

@@ -19,6 +19,7 @@ from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.write import codecs, segments
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.model import autoencoder, fuse_batch_norm
+from vae_gan_jax.run.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +117,7 @@ def reconstruct(
     framing: video.Framing,
     paths: dict[str, Path],
     made_from: str,
-    share: tuple[int, int] = (0, 1),
-    barrier: Callable[[str], None] = lambda name: None,
+    team: Team = Team(),
 ) -> int | None:
     """Passes a whole film through the networks and writes it at its own rate, with its sound.
 
@@ -138,8 +138,7 @@ def reconstruct(
       framing: what of it becomes frames.
       paths: the films to write, by layout.
       made_from: what an interrupted attempt must have been made from to be continued.
-      share: the number of this process, from 0, and how many there are.
-      barrier: returns when all processes have called it with the same name.
+      team: the processes that share the film.
 
     Returns:
       How many frames the film has; None for all processes but the first.
@@ -147,32 +146,30 @@ def reconstruct(
     Raises:
       InputError: the film cannot be read, or a result cannot be written where it should go.
     """
-    index, processes = share
     make = partial(_make, config, params, batch_stats, source, framing, paths, made_from)
-    if processes > 1:
-        stretch = _stretch(config, source, framing, share)
+    if team.count > 1:
+        stretch = _stretch(config, source, framing, team)
         name = next(iter(paths.values()))
-        ready = partial(barrier, f"the parts of {name} can be written")
-        if index:
+        ready = partial(team.barrier, f"the parts of {name} can be written")
+        if team.index:
             ready()
-        if not index or stretch:
-            make(stretch, (lambda: None) if index else ready)
-        barrier(f"the parts of {name} are written")
-    return None if index else make()
+        if not team.index or stretch:
+            make(stretch, (lambda: None) if team.index else ready)
+        team.barrier(f"the parts of {name} are written")
+    return None if team.index else make()
 
 
-def _stretch(config: Config, source: str, framing: video.Framing, share) -> range:
+def _stretch(config: Config, source: str, framing: video.Framing, team: Team) -> range:
     """Numbers of the frames that a process makes: of whole parts that whole batches cover.
 
     A film whose length is not known is left to the first process; one that must be undamaged, too,
     as only who decodes all of it can tell.
     """
-    index, processes = share
     film = video.probe(source, framing.video_stream, framing.fps)
     covered = (video.expected_frames(film, framing) or 0) // config.batch_size * config.batch_size
     whole = 0 if config.strict else covered // segments.SEGMENT_FRAMES
-    first, end = (-(-whole * i // processes) * segments.SEGMENT_FRAMES for i in (index, index + 1))
-    return range(first, end)
+    own = team.own(whole)
+    return range(own.start * segments.SEGMENT_FRAMES, own.stop * segments.SEGMENT_FRAMES)
 
 
 def _make(
@@ -204,7 +201,7 @@ def _make(
             stack.enter_context(encoder)
         stills = stack.enter_context(NumberedPngs(config.frames_out, made_from, stretch))
         ready()
-        pictures = [encoder.parts for encoder in encoders.values()]
+        pictures = [encoder.segments for encoder in encoders.values()]
         done = min(picture.frames for picture in pictures)
         done = (
             min(done, stills.frames - stills.frames % segments.SEGMENT_FRAMES)
@@ -251,7 +248,7 @@ def _make(
             again = max(0, again - config.batch_size)
             for layout, encoder in encoders.items():
                 if late.is_set():
-                    encoder.parts.set_out_of_step()
+                    encoder.segments.set_out_of_step()
                 encoder.write(LAYOUTS[layout](source_BHWC, output_BHWC))
             stills.write(output_BHWC)
             done += len(output_BHWC)

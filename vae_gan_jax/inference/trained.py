@@ -12,6 +12,7 @@ import numpy as np
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import batches
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import checkpoint, train_state
@@ -49,15 +50,15 @@ def newest_step(run_dir: str | Path) -> int:
 
 def load(
     config: Config,
-    read_frames: Callable[[], tuple[np.ndarray, np.ndarray | batches.Stretches]],
+    read_frames: Callable[[], TrainingFrames],
     step: int | None = None,
 ) -> Trained:
     """Opens a run's newest sound checkpoint, or the one of ``step``.
 
     Args:
       config: the settings of the run.
-      read_frames: called for the training film, uint8 ``[T, H, W, 3]``, and the numbers of its
-        training frames, where the run folder does not hold the statistics of this step yet.
+      read_frames: called for the frames that the run was trained on, where the run folder does not
+        hold the statistics of this step yet.
       step: which checkpoint, if not the newest that is sound.
 
     Raises:

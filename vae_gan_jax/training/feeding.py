@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.store import batches, frame_weights
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import devices, noise_schedule, train_step
 from vae_gan_jax.training.distributed import mesh
 
@@ -70,20 +70,16 @@ class Feed:
 
     Args:
       config: the settings of the run.
-      frames_THWC: the film, uint8.
-      training_T: numbers of the frames to learn from.
+      film: the frames to learn from.
       stops: a dispatch ends at every multiple of each of these steps, and where an epoch does.
 
     Raises:
       InputError: the frames are to lie on the device and do not fit.
     """
 
-    def __init__(self, config: Config, frames_THWC, training_T, stops: tuple[int, ...]):
-        self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
-        self._steps_per_epoch = config.steps_per_epoch(len(training_T))
-        self._ends_T = batches.ends(
-            frame_weights.frame_weights(frames_THWC, training_T, config.frame_reweighting)
-        )
+    def __init__(self, config: Config, film: TrainingFrames, stops: tuple[int, ...]):
+        self._config, self._film, frames_THWC = config, film, film.frames_THWC
+        self._steps_per_epoch = config.steps_per_epoch(len(film))
         self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
         self._steps = min(devices.steps_per_dispatch(config), *self._stops)
         self._resident_THWC = None
@@ -108,9 +104,7 @@ class Feed:
             )
             for first, count in self._lengths(batch, epoch):
                 place = np.arange(first * config.batch_size, (first + count) * config.batch_size)
-                chosen = self._training_T[
-                    batches.order(config.seed, epoch, len(self._training_T), place, self._ends_T)
-                ]
+                chosen = self._film.drawn(config.seed, epoch, place)
                 yield self._dispatch(epoch, count, noise_std, chosen)
                 step += count
 
@@ -126,7 +120,7 @@ class Feed:
         batch_size, frames_THWC = self._config.batch_size, self._resident_THWC
         if self._steps == 1:
             if frames_THWC is None:
-                frames_BHWC = mesh.to_mesh(_Chosen(self._frames_THWC, chosen), mesh.DATA)
+                frames_BHWC = mesh.to_mesh(_Chosen(self._film.frames_THWC, chosen), mesh.DATA)
             else:
                 index_B = mesh.to_mesh(chosen.astype(np.int32), mesh.DATA)
                 frames_BHWC = _take(frames_THWC, index_B)
@@ -135,7 +129,7 @@ class Feed:
         index_SB = np.resize(chosen, (self._steps, batch_size))
         count_on_device = mesh.to_mesh(np.int32(count))
         if frames_THWC is None:
-            frames_SBHWC = mesh.to_mesh(_Chosen(self._frames_THWC, index_SB), None, mesh.DATA)
+            frames_SBHWC = mesh.to_mesh(_Chosen(self._film.frames_THWC, index_SB), None, mesh.DATA)
             return Dispatch(epoch, count, noise_std, frames_SBHWC, None, count_on_device)
         index_SB = mesh.to_mesh(index_SB.astype(np.int32), None, mesh.DATA)
         return Dispatch(epoch, count, noise_std, frames_THWC, index_SB, count_on_device)

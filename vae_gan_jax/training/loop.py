@@ -11,6 +11,7 @@ import numpy as np
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import batches
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import signals
 from vae_gan_jax.training import (
     devices,
@@ -34,9 +35,8 @@ logger = logging.getLogger(__name__)
 
 def train(
     config: Config,
-    frames_THWC: np.ndarray,
+    film: TrainingFrames,
     run_dir: str | Path,
-    training_T: np.ndarray | batches.Stretches | None = None,
 ) -> train_state.TrainState:
     """Trains the networks on a film's frames, from the run's newest sound checkpoint if it has one.
 
@@ -50,9 +50,8 @@ def train(
 
     Args:
       config: the settings of the run.
-      frames_THWC: uint8, ``[T, height, width, 3]``.
+      film: the frames to learn from.
       run_dir: the run's folder.
-      training_T: numbers of the frames to learn from; default: all.
 
     Returns:
       The state after the last epoch.
@@ -61,9 +60,7 @@ def train(
       InputError: there are fewer frames than a mini-batch has, the checkpoint does not fit,
         training goes wrong again and again, or its result cannot be written.
     """
-    if training_T is None:
-        training_T = batches.Stretches([(0, len(frames_THWC))])
-    steps_per_epoch = config.steps_per_epoch(len(training_T))
+    steps_per_epoch = config.steps_per_epoch(len(film))
     mesh.check_batch(config)
     total_steps = steps_per_epoch * config.epochs
     with (
@@ -71,7 +68,7 @@ def train(
         _left_together(),
         Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints,
     ):
-        training = _Training(config, frames_THWC, training_T, Path(run_dir), checkpoints)
+        training = _Training(config, film, Path(run_dir), checkpoints)
         state = training.begin()
         step = int(state.step)
         if step >= total_steps:
@@ -79,7 +76,7 @@ def train(
             return state
         logger.info(
             "training: %d frames, %d epochs of %d steps of %d frames",
-            len(training_T), config.epochs, steps_per_epoch, config.batch_size,
+            len(film), config.epochs, steps_per_epoch, config.batch_size,
         )  # fmt: skip
         went_back = Counter()
         while True:
@@ -115,23 +112,21 @@ def _left_together():
 class _Training:
     """What stays the same throughout a run's training."""
 
-    def __init__(self, config, frames_THWC, training_T, run_dir: Path, checkpoints: Checkpoints):
+    def __init__(self, config, film: TrainingFrames, run_dir: Path, checkpoints: Checkpoints):
         self.config, self.run_dir, self.checkpoints = config, run_dir, checkpoints
-        self.steps_per_epoch = config.steps_per_epoch(len(training_T))
+        self.steps_per_epoch = config.steps_per_epoch(len(film))
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.init_key, self.step_key, sample_key = keys
-        self.film = frames_THWC, training_T
-        self.feed = feeding.Feed(
-            config, frames_THWC, training_T, (LOG_EVERY_STEPS, config.sample_every)
-        )
-        self.grids = samples.SampleGrids(config, frames_THWC, training_T, run_dir, sample_key)
+        self.film = film
+        self.feed = feeding.Feed(config, film, (LOG_EVERY_STEPS, config.sample_every))
+        self.grids = samples.SampleGrids(config, film, run_dir, sample_key)
 
     def begin(self) -> train_state.TrainState:
         """The newest checkpoint's state; where there is none a fresh one, or another run's."""
         state = train_state.create(self.config, self.init_key)
         resumed = processes.of_first(bool(self.checkpoints.steps))
         if self.config.linear_skip and not (resumed or self.config.init_from):
-            state = pca_init.begin(self.config, state, *self.film)
+            state = pca_init.begin(self.config, state, self.film)
         state = mesh.place_state(self.config, state)
         if resumed:
             state = self.checkpoints.restore(state)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.store import batches
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder, networks
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
@@ -21,8 +21,7 @@ CONVOLUTIONS = 0.1  # what kernels of the last convolutional layers begin at, of
 def begin(
     config: Config,
     fresh: TrainState,
-    frames_THWC: np.ndarray,
-    training_T: np.ndarray | batches.Stretches,
+    film: TrainingFrames,
 ) -> TrainState:
     """A fresh state whose linear path encodes and decodes the film's principal components.
 
@@ -31,14 +30,13 @@ def begin(
     Args:
       config: of a run with ``linear_skip``.
       fresh: what ``train_state.create`` gives.
-      frames_THWC: the film, uint8.
-      training_T: numbers of the frames to learn from. Some are looked at, evenly over the film,
+      film: the frames to learn from. Some are looked at, evenly over the film,
         also with ``novelty``: held pictures and fades are what components know best.
     """
-    count = min(FRAMES, len(training_T))
-    chosen = training_T[np.arange(count) * len(training_T) // count]
+    count = min(FRAMES, len(film))
+    chosen = film.training_T[np.arange(count) * len(film) // count]
     blocks = np.split(chosen, range(BLOCK, count, BLOCK))
-    small_NHWC = np.concatenate([_small(config, frames_THWC[block]) for block in blocks])
+    small_NHWC = np.concatenate([_small(config, film.frames_THWC[block]) for block in blocks])
     found = components(small_NHWC.reshape(count, -1), config.z_dim, config.tanh_scale)
     centre_P, encoding_PZ, decoding_ZP, offset_P = processes.arrays_of_first(found)
     encoder, decoder = (

@@ -148,7 +148,7 @@ def test_two_processes_prepare_one_store_once(tmp_path):
     """Both ask for the same at the same time: one decodes, the other waits and finds it done."""
     path = counting_film(tmp_path / "shared.mp4")
     code = (
-        "import sys; from vae_gan_jax.film import preparation, video; "
+        "import sys; from vae_gan_jax.film.store import preparation; from vae_gan_jax.film.read import video; "
         "store = preparation.prepare([sys.argv[1]], sys.argv[2], video.Framing(64, 48)); "
         "print(len(store.frames_THWC), store.verify())"
     )

@@ -1,9 +1,13 @@
-"""Shares of an epoch: by how many frames near in time are alike."""
+"""Frame weights: by how many frames near in time are similar; computed once for a store."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vae_gan_jax.film.store import frame_weights
+from tests.film.films import counting_film
+from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.store import frame_store, frame_weights, preparation
 
 
 @pytest.fixture(scope="module")
@@ -13,39 +17,97 @@ def pictures():
     return squares.repeat(4, axis=1).repeat(4, axis=2)
 
 
-@pytest.mark.parametrize("part", [0.5, 1.0])
-def test_a_held_picture_counts_by_the_power_of_its_length(pictures, part):
+def similar(frames_THWC, training_T=None):
+    training_T = np.arange(len(frames_THWC)) if training_T is None else training_T
+    return frame_weights.similar_frames(frames_THWC, training_T)
+
+
+@pytest.mark.parametrize("frame_reweighting", [0.5, 1.0])
+def test_a_held_picture_counts_by_a_power_of_its_length(pictures, frame_reweighting):
     lengths = np.arange(1, 13)
-    frames_THWC = np.repeat(pictures, lengths, axis=0)
-    shares_T = frame_weights.frame_weights(frames_THWC, np.arange(len(frames_THWC)), part)
-    picture_T = np.repeat(np.arange(12), lengths)
-    by_picture = np.bincount(picture_T, shares_T)
-    expected = lengths ** (1 - part)
+    similar_T = similar(np.repeat(pictures, lengths, axis=0))
+    weights_T = frame_weights.weights(similar_T, frame_reweighting)
+    by_picture = np.bincount(np.repeat(np.arange(12), lengths), weights_T)
+    expected = lengths ** (1 - frame_reweighting)
     np.testing.assert_allclose(by_picture, expected / expected.sum(), rtol=1e-3)
 
 
-def test_likeness_counts_by_degrees_and_only_near_in_time(pictures, monkeypatch):
-    monkeypatch.setattr(frame_weights, "NEAR", 3)
+def test_similarity_is_gradual_and_looks_only_near_in_time(pictures, monkeypatch):
+    monkeypatch.setattr(frame_weights, "MAX_DISTANCE_FRAMES", 3)
     grey_HWC = np.full((20, 20, 3), 100, np.uint8)
     a, b, c = pictures[:3]
-    # At 4 a frame just as far from grey as counts for exp(-1/2); grey again at 5 is too far from 0.
-    frames_THWC = np.stack([grey_HWC, a, b, c, grey_HWC + np.uint8(frame_weights.ALIKE), grey_HWC])
-    alike_T = 1 / frame_weights.frame_weights(frames_THWC, np.arange(6), 1.0)
+    # Frame 4 differs from grey by one standard deviation; the grey frame 5 is too far from frame 0.
+    lighter_HWC = grey_HWC + np.uint8(frame_weights.SIMILARITY_STD)
+    similar_T = similar(np.stack([grey_HWC, a, b, c, lighter_HWC, grey_HWC]))
     expected = [1, 1, 1, 1, 1 + np.exp(-0.5), 1 + np.exp(-0.5)]
-    np.testing.assert_allclose(alike_T / alike_T[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(similar_T, expected, rtol=1e-3)
 
 
-def test_blocks_change_nothing_and_only_frames_to_learn_count(pictures, monkeypatch):
-    monkeypatch.setattr(frame_weights, "NEAR", 5)
+def test_blocks_change_nothing_and_only_training_frames_count(pictures, monkeypatch):
+    monkeypatch.setattr(frame_weights, "MAX_DISTANCE_FRAMES", 5)
     frames_THWC = np.repeat(pictures, 3, axis=0)
     training_T = np.delete(np.arange(36), [0, 1, 20])
-    whole = frame_weights.frame_weights(frames_THWC, training_T, 0.5)
-    np.testing.assert_allclose(whole[0] / whole[1], 3**0.5, rtol=1e-3)  # all that is left of one
+    whole = similar(frames_THWC, training_T)
+    np.testing.assert_allclose(whole[1] / whole[0], 3, rtol=1e-3)  # one of three frames is left
     for block in (1, 4, 33):
-        monkeypatch.setattr(frame_weights, "BLOCK", block)
-        shares_T = frame_weights.frame_weights(frames_THWC, training_T, 0.5)
-        np.testing.assert_allclose(shares_T, whole, rtol=1e-12)
+        monkeypatch.setattr(frame_weights, "BLOCK_FRAMES", block)
+        np.testing.assert_allclose(similar(frames_THWC, training_T), whole, rtol=1e-12)
 
 
-def test_without_novelty_there_are_no_shares(pictures):
-    assert frame_weights.frame_weights(pictures, np.arange(12), 0.0) is None
+@pytest.fixture
+def store(tmp_path):
+    path = counting_film(tmp_path / "film.mp4", count=20)
+    return preparation.prepare([path], tmp_path / "frames", Framing(32, 24, crop="none"))
+
+
+@pytest.fixture
+def computations(monkeypatch):
+    """One entry for each time that the whole film is compared."""
+    calls, compute = [], frame_weights.similar_frames
+
+    def counted(*arguments):
+        calls.append(1)
+        return compute(*arguments)
+
+    monkeypatch.setattr(frame_weights, "similar_frames", counted)
+    return calls
+
+
+def test_a_store_computes_them_once(store, computations):
+    assert frame_weights.training_frames(store, 0.0).weights_T is None
+    assert not computations
+    first = frame_weights.training_frames(store, 1.0).weights_T
+    again = frame_weights.training_frames(store, 1.0).weights_T
+    np.testing.assert_array_equal(first, again)
+    assert len(frame_weights.training_frames(store, 0.5).weights_T) == 20
+    assert len(computations) == 1
+
+
+@pytest.mark.parametrize("damage", ["bytes", "record", "foreign record", "other frames"])
+def test_they_are_computed_again_if_damaged_or_of_other_frames(store, computations, damage):
+    right = frame_weights.training_frames(store, 1.0).weights_T
+    folder = Path(store.folder)
+    if damage == "bytes":
+        content = bytearray((folder / "similar_frames.f8").read_bytes())
+        content[3] ^= 1
+        (folder / "similar_frames.f8").write_bytes(content)
+    elif damage == "other frames":
+        other = frame_store.open_store(folder, ((0.0, 0.1),))
+        assert len(frame_weights.training_frames(other, 1.0).weights_T) < 20
+        computations.pop()
+    else:
+        content = "{" if damage == "record" else '["not", "ours"]'
+        (folder / "provenance" / "similar_frames.json").write_text(content)
+    again = frame_weights.training_frames(store, 1.0).weights_T
+    np.testing.assert_array_equal(again, right)
+    assert len(computations) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(store, computations, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(frame_weights.atomic_io, "write", refuse)
+    for _ in range(2):
+        assert len(frame_weights.training_frames(store, 1.0).weights_T) == 20
+    assert len(computations) == 2

@@ -12,6 +12,7 @@ from tests.film.films import counting_film
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store import frames_file, preparation
+from vae_gan_jax.run.team import Team
 
 FRAMING = Framing(64, 48, crop="none")
 
@@ -39,8 +40,7 @@ def prepare(films, *folders, **options):
                 films,
                 folders[index],
                 FRAMING,
-                share=(index, len(folders)),
-                barrier=lambda name: barrier.wait(timeout=60),
+                team=Team(index, len(folders), lambda name: barrier.wait(timeout=60)),
                 **options,
             )
         except InputError:
@@ -105,7 +105,7 @@ def test_it_is_the_store_of_one_process(count, processes, shares, films, decoded
 def test_what_another_process_lost_is_told_by_the_first(films, tmp_path, caplog):
     prepare(films[:3], *[tmp_path / "shared"] * 2)
     told = [record.name for record in caplog.records if "damaged" in record.message]
-    assert sorted(told) == ["vae_gan_jax.film.preparation", "vae_gan_jax.film.video"]
+    assert sorted(told) == ["vae_gan_jax.film.read.video", "vae_gan_jax.film.store.preparation"]
 
 
 @pytest.mark.parametrize("copied", [0, 1000])

@@ -201,7 +201,7 @@ class Packets:
 
 
 def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "PART", 10)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 10)
     noise_THWC = np.random.default_rng(0).integers(0, 256, (34, 48, 64, 3), np.uint8)
 
     def write(path, upto=None, resume="step 100"):

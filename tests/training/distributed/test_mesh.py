@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import feeding, train_state
 from vae_gan_jax.training.distributed import mesh
 
@@ -24,12 +25,14 @@ import dataclasses, pickle, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
-from vae_gan_jax.training import feeding, mesh, train_state
+from vae_gan_jax.film.store.training_frames import TrainingFrames
+from vae_gan_jax.training import feeding, train_state
+from vae_gan_jax.training.distributed import mesh
 small, frames_THWC = pickle.load(sys.stdin.buffer)
 arrays = ("noise_std", "frames", "index_SB", "count_on_device")
 
 def feed(config):
-    return feeding.Feed(config, frames_THWC, np.arange(10), (3,)).dispatches(0)
+    return feeding.Feed(config, TrainingFrames(frames_THWC), (3,)).dispatches(0)
 
 def run(config, devices):
     state = train_state.create(config, jax.random.key(0))
@@ -139,7 +142,7 @@ def test_no_device_does_another_s_work(four, wide, frames_THWC):
     """A quarter of a mini-batch on one of four devices is as much as all of one on its own."""
     quarter = dataclasses.replace(wide, batch_size=wide.batch_size // 4)
     state = train_state.create(quarter, jax.random.key(0))
-    alone = next(feeding.Feed(quarter, frames_THWC, np.arange(10), (3,)).dispatches(0))
+    alone = next(feeding.Feed(quarter, TrainingFrames(frames_THWC), (3,)).dispatches(0))
     flops = alone.compiled(state, jax.random.key(1), quarter).cost_analysis()["flops"]
     assert four[2] == pytest.approx(flops, rel=0.05)
 

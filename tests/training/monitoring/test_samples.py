@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import train_state
 from vae_gan_jax.training.monitoring import samples
 
@@ -16,8 +17,8 @@ def state(small):
 
 @pytest.fixture
 def grids(small, frames_THWC, tmp_path):
-    training_T = np.arange(2, 10)
-    return samples.SampleGrids(small, frames_THWC, training_T, tmp_path, jax.random.key(1))
+    film = TrainingFrames(frames_THWC, np.arange(2, 10))
+    return samples.SampleGrids(small, film, tmp_path, jax.random.key(1))
 
 
 def rows_of(sheet_HWC, small):

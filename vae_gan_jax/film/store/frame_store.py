@@ -16,8 +16,8 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.probe import Probe
-from vae_gan_jax.film.store.batches import Stretches
 from vae_gan_jax.film.store.frames_file import FRAMES, VERSION, date, read_manifest, sha256
+from vae_gan_jax.film.store.training_frames import FrameRanges
 from vae_gan_jax.run import storage
 
 
@@ -86,7 +86,7 @@ class FrameStore:
         return self.films[0].rate
 
     @functools.cached_property
-    def training_T(self) -> Stretches:
+    def training_T(self) -> FrameRanges:
         """Numbers of the frames to learn from, ascending: all but the excluded ones."""
         bounds = []
         for film in self.films:
@@ -95,7 +95,7 @@ class FrameStore:
                 bounds.append((first, excluded_from))
                 first = max(first, excluded_to)
             bounds.append((first, end))
-        return Stretches(bounds)
+        return FrameRanges(bounds)
 
     @property
     def digest(self) -> int:

@@ -1,63 +1,103 @@
-"""How often each frame is to be learnt, so that held pictures do not crowd out all others."""
+"""How often each frame is learnt, so that long held pictures do not crowd out all others."""
+
+import logging
+from pathlib import Path
 
 import numpy as np
 
-from vae_gan_jax.film.store.batches import Stretches
+from vae_gan_jax.film.area_means import area_means, grid_for
+from vae_gan_jax.film.store.frame_store import FrameStore
+from vae_gan_jax.film.store.training_frames import FrameRanges, TrainingFrames
+from vae_gan_jax.run import atomic_io, provenance
 
-NEAR = 240  # frames; so far apart in time frames are compared
-ALIKE = 20.0  # 1/255; the standard deviation of likeness, in the root mean square of pixels
-ROWS = 9  # of the thumbnails that are compared, or up to twice as many
-BLOCK = 1000  # frames that are read and compared at a time
+MAX_DISTANCE_FRAMES = 240  # frames further apart in time are not compared
+SIMILARITY_STD = 20.0  # of the Gaussian over the root mean square difference, levels of 0..255
+THUMBNAIL_ROWS = 9  # at least; less than twice as many
+BLOCK_FRAMES = 1000  # read and compared at a time
+RECORD, FILE = "similar_frames", "similar_frames.f8"
+
+logger = logging.getLogger(__name__)
 
 
-def frame_weights(
-    frames_THWC: np.ndarray, training_T: np.ndarray | Stretches, novelty: float
-) -> np.ndarray | None:
-    """The share of an epoch that each frame gets: float64 ``[T]``, of the sum 1.
+def training_frames(store: FrameStore, frame_reweighting: float) -> TrainingFrames:
+    """The frames of a store that are to be learnt, with the weights of ``weights``.
 
-    ``None`` for novelty 0, by which all have the same.
+    The counts of similar frames are computed once and kept in the store's folder. They are
+    computed again if their file is damaged or belongs to other frames.
+    """
+    frames_THWC, training_T = store.frames_THWC, store.training_T
+    if not frame_reweighting:
+        return TrainingFrames(frames_THWC, training_T)
+    weights_T = weights(_stored_similar_frames(store), frame_reweighting)
+    return TrainingFrames(frames_THWC, training_T, weights_T)
 
-    It goes with the power ``-novelty`` of how many frames are like it, itself and those up to 240
-    frames before and after: a frame so far away as ``ALIKE`` counts exp(-1/2). A picture held for
-    n frames so gets n^(1 - novelty) of what one gets that stands alone.
+
+def weights(similar_T: np.ndarray, frame_reweighting: float) -> np.ndarray:
+    """The share of an epoch that each frame gets: float64, sum 1.
+
+    A picture held for n frames gets n^(1 - frame_reweighting) times the share of a single one.
+
+    Args:
+      similar_T: what ``similar_frames`` gives.
+      frame_reweighting: 0 gives every frame the same share, 1 every picture.
+    """
+    weights_T = similar_T**-frame_reweighting
+    return weights_T / weights_T.sum()
+
+
+def similar_frames(frames_THWC: np.ndarray, training_T: np.ndarray | FrameRanges) -> np.ndarray:
+    """How many training frames are similar to each: float64, at least 1, itself counted.
+
+    Frames up to ``MAX_DISTANCE_FRAMES`` before and after are compared. Each counts between 0 and 1,
+    by a Gaussian of the difference of the thumbnails.
 
     Args:
       frames_THWC: the film, uint8.
-      training_T: numbers of the frames to learn from, in order.
-      novelty: 0 gives all frames the same share, 1 all pictures.
+      training_T: ascending numbers of the frames to learn from.
     """
-    if not novelty:
-        return None
     count = len(training_T)
     thumbnails_TP = np.concatenate(
         [
-            _thumbnails(frames_THWC[training_T[np.arange(first, min(first + BLOCK, count))]])
-            for first in range(0, count, BLOCK)
+            _thumbnails(frames_THWC[training_T[np.arange(first, min(first + BLOCK_FRAMES, count))]])
+            for first in range(0, count, BLOCK_FRAMES)
         ]
     )
-    alike_T = np.empty(len(thumbnails_TP))
-    for first in range(0, len(thumbnails_TP), BLOCK):
-        some_T = np.arange(first, min(first + BLOCK, len(thumbnails_TP)))
-        near_T = np.arange(max(0, first - NEAR), min(some_T[-1] + 1 + NEAR, len(thumbnails_TP)))
-        likeness = _likeness(thumbnails_TP[some_T], thumbnails_TP[near_T])
-        alike_T[some_T] = (likeness * (abs(some_T[:, None] - near_T) <= NEAR)).sum(1)
-    shares_T = alike_T**-novelty
-    return shares_T / shares_T.sum()
+    similar_T = np.empty(count)
+    for first in range(0, count, BLOCK_FRAMES):
+        block_S = np.arange(first, min(first + BLOCK_FRAMES, count))
+        stop = min(block_S[-1] + 1 + MAX_DISTANCE_FRAMES, count)
+        near_N = np.arange(max(0, first - MAX_DISTANCE_FRAMES), stop)
+        similarity_SN = _similarity(thumbnails_TP[block_S], thumbnails_TP[near_N])
+        compared_SN = abs(block_S[:, None] - near_N) <= MAX_DISTANCE_FRAMES
+        similar_T[block_S] = (similarity_SN * compared_SN).sum(1)
+    return similar_T
+
+
+def _stored_similar_frames(store: FrameStore) -> np.ndarray:
+    """``similar_frames`` of a store, from its folder if they are there."""
+    path = Path(store.folder) / FILE
+    made_from = {"frames": store.digest, "exclude": store.exclude}
+    key = store.folder, RECORD, made_from, [path]
+    with atomic_io.alone(Path(store.folder)):  # other processes wait and then read the file
+        if provenance.is_current(*key):
+            return np.fromfile(path)
+        similar_T = similar_frames(store.frames_THWC, store.training_T)
+        try:
+            atomic_io.write(path, similar_T.tobytes())
+            provenance.record(*key)
+        except OSError as error:  # such as a shared folder that may only be read
+            logger.debug("%s is not written (%s)", path, error.strerror)
+    return similar_T
 
 
 def _thumbnails(frames_THWC: np.ndarray) -> np.ndarray:
-    """Means over squares, rounded to whole numbers, float64 ``[T, P]``."""
-    frames, height, width, channels = frames_THWC.shape
-    side = max(1, min(height, width) // ROWS)
-    rows, columns = height // side, width // side
-    squares = frames_THWC[:, : rows * side, : columns * side]
-    lines = squares.reshape(frames, rows, side, -1).sum(2, dtype=np.int32)  # rows first: quick
-    sums = lines.reshape(frames, rows, columns, side, channels).sum(3)
-    return np.rint(sums / side**2).reshape(frames, -1)
+    """Small pictures with whole levels, float64 ``[T, P]``."""
+    means_TYXC = area_means(frames_THWC, *grid_for(frames_THWC, THUMBNAIL_ROWS))
+    return np.rint(means_TYXC).reshape(len(frames_THWC), -1)
 
 
-def _likeness(some_SP: np.ndarray, near_NP: np.ndarray) -> np.ndarray:
-    """Of each thumbnail to each, 1 for the same: ``[S, N]``."""
-    # Sums of whole numbers are exact in whatever order a machine adds them up.
-    squares = (some_SP**2).sum(1)[:, None] + (near_NP**2).sum(1) - 2 * some_SP @ near_NP.T
-    return np.exp(-squares / (some_SP.shape[1] * 2 * ALIKE**2))
+def _similarity(some_SP: np.ndarray, other_NP: np.ndarray) -> np.ndarray:
+    """Similarity of each pair of thumbnails, 1 for equal ones: ``[S, N]``."""
+    # Sums of whole numbers are exact, so that all machines get the same weights.
+    squares_SN = (some_SP**2).sum(1)[:, None] + (other_NP**2).sum(1) - 2 * some_SP @ other_NP.T
+    return np.exp(-squares_SN / (some_SP.shape[1] * 2 * SIMILARITY_STD**2))

@@ -15,6 +15,7 @@ from vae_gan_jax.film.read.video import expected_frames
 from vae_gan_jax.film.store.frame_store import FrameStore, open_store, same_films, settings_of
 from vae_gan_jax.film.store.frames_file import MANIFEST, decode_into, join, read_manifest
 from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run.team import Team
 
 SPARE = 64 << 20  # bytes of disk left to others
 
@@ -28,8 +29,7 @@ def prepare(
     exclude: Sequence[tuple[float, float | None]] = (),
     *,
     strict: bool = False,
-    share: tuple[int, int] = (0, 1),
-    barrier: Callable[[str], None] = lambda name: None,
+    team: Team = Team(),
     exchange: Callable[[bool], None] = lambda made: None,
 ) -> FrameStore:
     """Decodes films into a store, or opens the one in ``folder`` that was made from the same.
@@ -47,8 +47,7 @@ def prepare(
       framing: what of each film becomes frames.
       exclude: stretches of every film to leave out of ``training_T``, see FrameStore.
       strict: refuse damaged films.
-      share: the number of this process, from 0, and how many there are.
-      barrier: returns when all processes have called it with the same name.
+      team: the processes that share the films.
       exchange: called when the first process has made the store: by it with True, to give it to the
         others, then by these with False, to have it.
 
@@ -58,19 +57,17 @@ def prepare(
     if isinstance(films, str | os.PathLike) or not films:
         raise ValueError("films must be a sequence of one path or more")
     folder = os.fspath(folder)
-    index, processes = share
-    first, end = (-(-len(films) * i // processes) for i in (index, index + 1))
-    if not index:
-        store = _make(films, folder, framing, exclude, strict, end, barrier)
+    if not team.index:
+        store = _make(films, folder, framing, exclude, strict, team)
         exchange(True)
-        barrier("the frames are there")
+        team.barrier("the frames are there")
         return store
-    barrier("films can be decoded")
+    team.barrier("films can be decoded")
     if os.path.isdir(_unfinished(folder)):
-        for number in range(first, end):
+        for number in team.own(len(films)):
             _decode_part(films, number, folder, framing, strict)
-    barrier("the films are decoded")
-    barrier("the frames are there")
+    team.barrier("the films are decoded")
+    team.barrier("the frames are there")
     exchange(False)
     with contextlib.suppress(InputError):
         return open_store(folder, exclude)
@@ -83,11 +80,10 @@ def _make(
     framing: Framing,
     exclude: Sequence[tuple[float, float | None]],
     strict: bool,
-    own: int,
-    barrier: Callable[[str], None],
+    team: Team,
 ) -> FrameStore:
-    """The first process's part of ``prepare``: its ``own`` films come first, then all others'."""
-    settings, unfinished = settings_of(framing), _unfinished(folder)
+    """The first process's part of ``prepare``: its own films come first, then all others'."""
+    settings, unfinished, own = settings_of(framing), _unfinished(folder), len(team.own(len(films)))
     probes = [probe(film, framing.video_stream, framing.fps) for film in films]
     with atomic_io.alone(Path(folder).absolute().parent):  # others may want to make the same
         shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
@@ -95,17 +91,17 @@ def _make(
         with contextlib.suppress(InputError):
             store = open_store(folder, exclude)
         if store is not None and _agrees(store.manifest, settings, probes):
-            barrier("films can be decoded")  # by none: there is no unfinished folder
-            barrier("the films are decoded")
+            team.barrier("films can be decoded")  # by none: there is no unfinished folder
+            team.barrier("the films are decoded")
             return store
         sizes = [_bytes(film, framing) for film in probes]
         _require_room(folder, sum(sizes) + max(sizes[own:], default=0))  # one is joined at a time
         try:
             with _told_where_kept(folder):
                 os.mkdir(unfinished)
-                barrier("films can be decoded")
+                team.barrier("films can be decoded")
                 decode_into(unfinished, settings, probes[:own], framing, strict)
-                barrier("the films are decoded")
+                team.barrier("the films are decoded")
                 _join_others(films, folder, framing, strict, own)
                 _publish(unfinished, folder)
         finally:

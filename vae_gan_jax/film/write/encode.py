@@ -91,12 +91,12 @@ class Encoder:
         stem, extension = os.path.splitext(name)
         self._whole = os.path.join(folder, f".{stem}.whole{extension}")
         self._shared = stretch is not None
-        self.parts = Segments(self.path, arguments, resume, stretch)
+        self.segments = Segments(self.path, arguments, resume, stretch)
 
     @property
     def frames(self) -> int:
         """How many there are, as ``Segments`` count them."""
-        return self.parts.frames
+        return self.segments.frames
 
     def _require_place(self) -> None:
         folder = os.path.dirname(self.path) or "."
@@ -122,7 +122,7 @@ class Encoder:
                 f"frames must be uint8 [B, {self.height}, {self.width}, 3], "
                 f"not {frames_BHWC.dtype} {list(frames_BHWC.shape)}"
             )
-        self.parts.write(frames_BHWC)
+        self.segments.write(frames_BHWC)
 
     def close(self) -> None:
         """Ends the film and gives it its name.
@@ -134,7 +134,7 @@ class Encoder:
             raise InputError(f"{self.path} was given no frames: nothing is written.")
         joined = ffmpeg.Process(
             ffmpeg.QUIET,
-            ["-y", "-f", "concat", "-safe", "0", "-i", ffmpeg.url(self.parts.list(self.rate))],
+            ["-y", "-f", "concat", "-safe", "0", "-i", ffmpeg.url(self.segments.list(self.rate))],
             self._accompaniment(),
             ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
             ["-t", f"{self._end_of_sound():.6f}", ffmpeg.url(self._whole)],
@@ -147,7 +147,7 @@ class Encoder:
                 "nothing is written; is the disk full?"
             )
         os.replace(self._whole, self.path)
-        self.parts.remove()
+        self.segments.remove()
 
     def _end_of_sound(self) -> float:
         """Seconds at which no more packets begin; the last frame begins earlier in any case."""
@@ -191,7 +191,7 @@ class Encoder:
             if kind is None and not self._shared:
                 self.close()
         finally:
-            self.parts.stop()
+            self.segments.stop()
             if not self._shared:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(self._whole)

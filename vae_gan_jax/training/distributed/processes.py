@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.run.team import Team
 from vae_gan_jax.training.distributed import roll_call
 
 PATIENCE = 10.0  # seconds that a shared file system may take to show what another has written
@@ -46,6 +47,11 @@ def index() -> int:
 def count() -> int:
     """How many processes work on this run."""
     return _started.count if _started else 1
+
+
+def team() -> Team:
+    """The processes that work on this run."""
+    return Team(index(), count(), barrier)
 
 
 def find(

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.store.batches import Stretches
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.run import atomic_io
 from vae_gan_jax.training import train_state
@@ -35,8 +35,7 @@ class SampleGrids:
 
     Args:
       config: the settings of the run.
-      frames_THWC: the film's frames, uint8.
-      training_T: numbers of the frames that are learnt.
+      film: the frames to learn from.
       run_dir: the run's folder.
       key: of the latents.
     """
@@ -44,15 +43,14 @@ class SampleGrids:
     def __init__(
         self,
         config: Config,
-        frames_THWC: np.ndarray,
-        training_T: np.ndarray | Stretches,
+        film: TrainingFrames,
         run_dir: Path,
         key: jax.Array,
     ):
-        self._config, self._frames_THWC, self._training_T = config, frames_THWC, training_T
+        self._config, self._film = config, film
         self._folder, self._key = run_dir / FOLDER, key
-        spread = np.linspace(0, len(training_T) - 1, COLUMNS).round().astype(int)
-        self._fixed_BHWC = frames_THWC[training_T[spread]]
+        spread = np.linspace(0, len(film) - 1, COLUMNS).round().astype(int)
+        self._fixed_BHWC = film.frames_THWC[film.training_T[spread]]
         self._waiting: dict[Path, bytes] = {}
 
     @property
@@ -119,9 +117,9 @@ class SampleGrids:
     def _fresh(self, step: int) -> np.ndarray:
         """Frames that depend on the seed and the step alone, in the film's order."""
         generator = np.random.Generator(np.random.Philox([self._config.seed, step]))
-        count = len(self._training_T)
+        count = len(self._film)
         drawn = generator.choice(count, COLUMNS, replace=count < COLUMNS)
-        return self._frames_THWC[self._training_T[np.sort(drawn)]]
+        return self._film.frames_THWC[self._film.training_T[np.sort(drawn)]]
 
 
 def labelled_grid(rows_BHWC: list[np.ndarray], labels: tuple[str, ...], title: str) -> np.ndarray:

@@ -1,0 +1,56 @@
+"""The shuffle of an epoch, computed for any position on its own."""
+
+import numpy as np
+
+ROUNDS = (
+    12  # of the Feistel network; with fewer, permutations of a few items are not equally likely
+)
+
+
+def permuted(keys: np.ndarray, count: int, positions: np.ndarray) -> np.ndarray:
+    """The items at some positions of a pseudorandom permutation of ``range(count)``.
+
+    Each position is computed on its own, so neither memory nor time grows with ``count``. The
+    permutation is a Feistel network (Luby and Rackoff 1988, How to Construct Pseudorandom
+    Permutations from Pseudorandom Functions) over all numbers with as many bits as ``count`` needs.
+    Results beyond the last item go through the network again: fewer than two passes on average
+    (Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 5).
+
+    Args:
+      keys: uint64 ``[ROUNDS]``; they select the permutation.
+      count: number of items, up to 2^63.
+      positions: integers below ``count``, any shape.
+
+    Returns:
+      int64 items below ``count``, of the same shape.
+    """
+    bits = max(2, (count - 1).bit_length())
+    high_bits, low_bits = np.uint64(bits - bits // 2), np.uint64(bits // 2)
+    items = np.array(positions, np.uint64).ravel()
+    pending = np.arange(items.size)
+    while pending.size:
+        passed = _feistel(items[pending], keys, high_bits, low_bits)
+        items[pending] = passed
+        pending = pending[passed >= count]
+    return items.astype(np.int64).reshape(np.shape(positions))
+
+
+def _feistel(number, keys, high_bits, low_bits):
+    """A bijection of the integers with ``high_bits + low_bits`` bits; all uint64."""
+    high_mask, low_mask = ((1 << bits) - np.uint64(1) for bits in (high_bits, low_bits))
+    high, low = number >> low_bits, number & low_mask
+    for key_of_high, key_of_low in keys.reshape(-1, 2):
+        high = high ^ (_mix(low ^ key_of_high) & high_mask)
+        low = low ^ (_mix(high ^ key_of_low) & low_mask)
+    return (high << low_bits) | low
+
+
+def _mix(word):
+    """A bijection of 64-bit integers in which every output bit depends on every input bit.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number
+    Generators, figure 13).
+    """
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))

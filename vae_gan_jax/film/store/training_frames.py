@@ -1,0 +1,88 @@
+"""The frames that training draws from, and the order in which it draws them."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from vae_gan_jax.film.store import shuffle
+
+
+class FrameRanges:
+    """Ascending frame numbers, stored as ranges and indexed like an array.
+
+    Args:
+      bounds: ``(first, stop)`` of each range, ascending; empty ranges are ignored.
+    """
+
+    def __init__(self, bounds: Iterable[tuple[int, int]]):
+        bounds = [(first, stop) for first, stop in bounds if first < stop]
+        firsts, self._stops = np.array(bounds, np.int64).reshape(-1, 2).T
+        self._counts = np.cumsum(self._stops - firsts)  # numbers up to the end of each range
+
+    def __len__(self) -> int:
+        return int(self._counts[-1]) if self._counts.size else 0
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        """The int64 numbers at these indices; raises ``IndexError`` beyond the last."""
+        which = np.searchsorted(self._counts, index, side="right")
+        return index - self._counts[which] + self._stops[which]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingFrames:
+    """A film's frames, the numbers of those to learn from, and how often to draw each.
+
+    Attributes:
+      frames_THWC: every frame of the film, uint8.
+      training_T: ascending numbers of the frames to learn from; default: all.
+      weights_T: the share of an epoch that each of these gets, float64, sum 1; default: uniform.
+    """
+
+    frames_THWC: np.ndarray
+    training_T: np.ndarray | FrameRanges | None = None
+    weights_T: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.training_T is None:
+            object.__setattr__(self, "training_T", FrameRanges([(0, len(self.frames_THWC))]))
+
+    def __len__(self) -> int:
+        """How many frames an epoch draws."""
+        return len(self.training_T)
+
+    @functools.cached_property
+    def _cumulative_weights_T(self) -> np.ndarray | None:
+        if self.weights_T is None:
+            return None
+        cumulative_T = np.cumsum(self.weights_T)
+        return cumulative_T / cumulative_T[-1]
+
+    def drawn(self, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
+        """Numbers of the frames at some positions of an epoch's shuffle F_r (4.5).
+
+        A pure function of its arguments, so that a resumed run continues in the same order. With
+        weights each frame takes its share of the positions, rounded up or down by a random offset
+        of the epoch.
+
+        Args:
+          seed, epoch: select the permutation.
+          positions: integers below ``len(self)``, any shape.
+        """
+        random = np.random.SeedSequence([seed, epoch])
+        *keys, offset = random.generate_state(shuffle.ROUNDS + 1, np.uint64)
+        index = shuffle.permuted(np.array(keys), len(self), positions)
+        if self._cumulative_weights_T is not None:
+            quantile = (index + offset / 2**64) / len(self)
+            index = np.searchsorted(self._cumulative_weights_T, quantile)
+        return self.training_T[index]
+
+    def mini_batches(self, seed: int, epoch: int, batch_size: int) -> Iterator[np.ndarray]:
+        """The shuffled mini-batches of an epoch, uint8 ``[batch_size, H, W, C]``.
+
+        Frames that do not fill a mini-batch are left out.
+        """
+        for first in range(0, len(self) - batch_size + 1, batch_size):
+            positions = np.arange(first, first + batch_size)
+            yield self.frames_THWC[self.drawn(seed, epoch, positions)]
