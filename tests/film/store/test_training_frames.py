@@ -30,7 +30,9 @@ def test_orders_differ_by_epoch_and_seed():
 
 def test_all_orders_of_a_few_frames_are_equally_likely():
     """Chi-square of 24 orders in 4,800 epochs; by chance above 60 for one seed in 30,000."""
-    orders, times = np.unique([order(0, epoch, 4) for epoch in range(4800)], axis=0, return_counts=1)
+    orders, times = np.unique(
+        [order(0, epoch, 4) for epoch in range(4800)], axis=0, return_counts=1
+    )
     assert len(orders) == 24
     assert ((times - 200) ** 2 / 200).sum() < 60
 
