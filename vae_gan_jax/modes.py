@@ -23,7 +23,7 @@ from vae_gan_jax.inference.opened_run import (
     steps_per_epoch,
     store_folder,
 )
-from vae_gan_jax.run import atomic_io, run_folder, storage
+from vae_gan_jax.run import atomic_io, provenance, run_folder, storage
 from vae_gan_jax.training.distributed import processes
 
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
@@ -176,6 +176,9 @@ def reconstruct(config: Config, again: bool) -> None:
             continue
         made |= dict.fromkeys(names, made_from)
         atomic_io.write(record, json.dumps(made, indent=2) + "\n")
+        film = provenance.film_checksum(video.probe(source).files, run_dir)
+        group = f"{run_folder.FILMS}/{run_folder.name_of(source)}"
+        provenance.record(run_dir, group, made_from | {"film": film}, paths.values())
         logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
 
 
@@ -351,8 +354,7 @@ def report(config: Config, again: bool) -> None:
         raise InputError(f"there is no run in {run_dir}: train one first, with --mode=all.")
     run_folder.open_run(config, record=False, alone=False)
     config = dataclasses.replace(Config(**recorded), run_dir=config.run_dir)  # it may be moved
-    _, made = _reconstructed(run_dir)
-    run_report.write(config, made, again)
+    run_report.write(config, again)
 
 
 def benchmark(config: Config) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import typing
 from fractions import Fraction
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -24,7 +25,7 @@ from tests.film.films import counting_film, numbers, run_ffmpeg
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.report import player_film, report_curves, report_page, report_pictures
-from vae_gan_jax.run import atomic_io, run_folder
+from vae_gan_jax.run import atomic_io, provenance, run_folder
 
 FRAMES, RATE = 72, 24
 CUTS = (0, 25, 30, 61, FRAMES)
@@ -45,15 +46,15 @@ def source(tmp_path_factory):
 
 
 def made_from(source) -> dict:
-    """The record of a reconstruction, as main writes it."""
+    """The record of a reconstruction, as ``--mode=reconstruct`` makes it."""
     settings = {"trim_start": "", "trim_end": "", "crop": "none", "video_stream": "", "fps": ""}
-    size = source.stat().st_size
-    return {"source": str(source), "bytes": size, "step": 12, "upscale": "", **settings}
+    film = provenance.film_checksum([source])
+    return {"source": str(source), "film": film, "step": 12, "upscale": "", **settings}
 
 
 @pytest.fixture(scope="module")
-def run(small, source, tmp_path_factory):
-    """Config and record of a run of everything: its "reconstruction" is the film's negative."""
+def config(small, source, tmp_path_factory):
+    """The settings of a run with everything in it; its "reconstruction" is the film's negative."""
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     config = dataclasses.replace(small, run_dir=str(run_dir), film=str(source), crop="none")
     (run_dir / "films").mkdir(parents=True)
@@ -63,6 +64,7 @@ def run(small, source, tmp_path_factory):
     with video.Encoder(path, config.width, config.height, Fraction(RATE), source) as encoder:
         for frames_BHWC in video.decode_blocks(source, framing):
             encoder.write(255 - frames_BHWC)
+    provenance.record(run_dir, f"films/{NAME}", made_from(source), [path])
     write_metrics(run_dir)
     for number, name in enumerate(("step_00000003", "epoch_001", "step_00000006", "epoch_002")):
         grid_HWC = np.full((58, 264, 3), 60 * number, np.uint8)
@@ -70,7 +72,7 @@ def run(small, source, tmp_path_factory):
     figure = atomic_io.png(np.zeros((30, 40, 3), np.uint8))
     atomic_io.write(run_dir / "figures" / f"{NAME}.png", figure)
     write_measures(run_dir)
-    return config, {f"films/{NAME}.mp4": made_from(source)}
+    return config
 
 
 def write_metrics(run_dir: Path) -> None:
@@ -115,9 +117,9 @@ def write_measures(run_dir: Path, name: str = NAME) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(run) -> str:
+def page(config) -> str:
     """The HTML of the report of that run."""
-    return report_page.write(*run).read_text()
+    return report_page.write(config).read_text()
 
 
 class Reader(HTMLParser):
@@ -143,13 +145,13 @@ class Reader(HTMLParser):
         return [found for name, found in self.elements if name == tag and wanted <= found.items()]
 
 
-def test_the_page_needs_nothing_but_itself(page, run):
+def test_the_page_needs_nothing_but_itself(page, config):
     assert not re.search(r"https?:|//cdn|@import|url\(|<link [^>]*stylesheet", page)
     for tag, attributes in Reader(page).elements:
         for name in ("src", "href", "poster", "srcset", "data", "action"):
             value = attributes.get(name, "")
             inside = value.startswith(("data:", "#")) or not value
-            linked = tag == "a" and (Path(run[0].run_dir) / unquote(value)).exists()
+            linked = tag == "a" and (Path(config.run_dir) / unquote(value)).exists()
             assert inside or linked, (tag, value[:80])
     policy = Reader(page).all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
     assert policy.startswith("default-src 'none';")
@@ -193,39 +195,55 @@ def film_list(path) -> str:
     return ffmpeg.output_of(["-hide_banner", "-i", str(path)])[2]
 
 
-def test_of_several_layouts_one_is_shown_and_without_its_source_the_film_alone(run, tmp_path):
-    config, made = run
+def test_one_layout_of_a_film_is_shown(config, source, tmp_path):
+    """Side by side is preferred; a film that is missing, replaced or not recorded is not shown."""
     films = tmp_path / "films"
     films.mkdir()
     config = dataclasses.replace(config, run_dir=str(tmp_path))
-    (record,) = made.values()
     for name, size in (("x", (20, 18)), ("x_side_by_side", (40, 18)), ("x_stacked", (20, 36))):
         with video.Encoder(films / f"{name}.mp4", *size, Fraction(RATE)) as encoder:
             encoder.write(np.zeros((2, size[1], size[0], 3), np.uint8))
-    names = [f"films/{name}.mp4" for name in ("x", "x_side_by_side", "x_stacked", "gone")]
-    (pair,) = player_film.pairs(config, dict.fromkeys(names, record))
+
+    def recorded(*names, **changes):
+        paths = [films / f"{name}.mp4" for name in names]
+        provenance.record(tmp_path, "films/x", made_from(source) | changes, paths)
+        return player_film.pairs(config)
+
+    assert player_film.pairs(config) == []
+    (pair,) = recorded("x", "x_side_by_side", "x_stacked")
     assert (pair.name, pair.layout, pair.path.name) == ("x", "side_by_side", "x_side_by_side.mp4")
-    (pair,) = player_film.pairs(config, {"films/x_stacked.mp4": record})
+    (films / "x_side_by_side.mp4").write_bytes(b"replaced")
+    (films / "x.mp4").unlink()
+    (pair,) = player_film.pairs(config)
     assert (pair.name, pair.layout) == ("x", "stacked")
-    (pair,) = player_film.pairs(config, {"films/x.mp4": {**record, "bytes": 1}})
-    assert not pair.needs_source
-    (pair,) = player_film.pairs(config, {"films/x.mp4": {**record, "source": "gone.mp4"}})
-    film = player_film.make(pair, 10**6, films / "page.mp4")
+
+
+def test_without_its_source_the_reconstruction_is_shown_alone(config, source, tmp_path):
+    config = dataclasses.replace(config, run_dir=str(tmp_path))
+    path = tmp_path / "films" / "x.mp4"
+    path.parent.mkdir()
+    with video.Encoder(path, 20, 18, Fraction(RATE)) as encoder:
+        encoder.write(np.zeros((2, 18, 20, 3), np.uint8))
+    for changes in ({"film": "another checksum"}, {"source": "gone.mp4"}):
+        provenance.record(tmp_path, "films/x", made_from(source) | changes, [path])
+        (pair,) = player_film.pairs(config)
+        assert not pair.needs_source
+    film = player_film.make(pair, 10**6, path.with_stem("page"))
     assert film.width / film.height == pytest.approx(20 / 18, rel=0.01)
-    assert "gone.mp4" in pair.shows
+    assert "gone.mp4" in pair.caption
 
 
-def test_a_film_too_long_for_the_page_lies_beside_it_and_one_in_between_shrinks(run, tmp_path):
-    (pair,) = player_film.pairs(*run)
+def test_a_film_too_long_for_the_page_lies_beside_it_and_one_in_between_shrinks(config, tmp_path):
+    (pair,) = player_film.pairs(config)
     beside = tmp_path / "films" / "x_report.mp4"
     whole = player_film.make(pair, 10**6, beside)
     assert whole.link is None
     assert len(whole.content) <= 10**6
     assert not list(beside.parent.iterdir())
     seconds = FRAMES / RATE
-    kilobits = player_film.SOUND_RATE + 70
+    kilobits = player_film.AUDIO_KBITS + 70
     smaller = player_film.make(
-        pair, int(kilobits * 125 / 0.95 * (seconds + player_film.BUFFER)), beside
+        pair, int(kilobits * 125 / 0.95 * (seconds + player_film.BUFFER_SECONDS)), beside
     )
     assert smaller.link is None
     assert smaller.width < whole.width
@@ -236,37 +254,51 @@ def test_a_film_too_long_for_the_page_lies_beside_it_and_one_in_between_shrinks(
     assert video.probe(beside).frames == FRAMES
 
 
-def test_curves_are_where_their_axes_say_and_stop_where_there_is_no_value(run):
-    lines = report_curves.read(Path(run[0].run_dir) / "metrics.jsonl")
+def test_curves_are_where_their_axes_say_and_stop_where_there_is_no_value(config):
+    lines = report_curves.read(Path(config.run_dir) / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 13))
-    charts = {re.search("<h3>(.*?)</h3>", chart)[1]: chart for chart in report_curves.draw(lines)}
-    assert set(charts) == {"Losses", "Gradients", "Noise", "of &lt;tomorrow&gt;"}
+    drawn = report_curves.draw(lines)
+    charts = {chart["title"]: chart for chart in drawn["charts"]}
+    assert set(charts) == {"Losses", "Gradients", "Noise", "of <tomorrow>"}
     for title, key, index in (
         ("Losses", "loss/encoder", 0),
         ("Losses", "loss/decoder", 1),
         ("Gradients", "gradient_norm/encoder", 0),
     ):
-        ticks = re.findall(r'class="tick end" x="\d+" y="([\d.]+)" dy="4">([^<]+)<', charts[title])
-        y, value = np.array([(float(y), float(text.replace(",", ""))) for y, text in ticks]).T
-        logarithmic = "logarithmic" in charts[title]
+        y, value = np.array(
+            [(y, float(text.replace(",", ""))) for y, text in charts[title]["ticks"]]
+        ).T
+        logarithmic = "logarithmic" in charts[title]["note"]
         assert logarithmic == (title == "Gradients")
         value = np.log10(value) if logarithmic else value
-        d = re.search(rf'class="curve c{index}" d="([^"]+)"', charts[title])[1]
-        drawn = np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", d), float)
+        path = charts[title]["curves"][index][1]
+        points = np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", path), float)
         expected = [line[key] for line in lines if line[key] is not None]
-        read = np.polyval(np.polyfit(y, value, 1), drawn[:, 1])
+        read = np.polyval(np.polyfit(y, value, 1), points[:, 1])
         assert np.allclose(read, np.log10(expected) if logarithmic else expected, atol=0.02)
-        assert d.count("M") == (2 if key == "loss/encoder" else 1)
-    assert ">epoch 1</text>" in charts["Losses"]
-    assert charts["Losses"].count('class="epoch"') == 2
+        assert path.count("M") == (2 if key == "loss/encoder" else 1)
+    assert [label for *_, label in drawn["epochs"]] == ["epoch 1", "2"]
 
 
-def test_many_points_are_thinned_to_their_means(tmp_path):
-    lines = [{"step": step, "noise_std": step % 4} for step in range(4 * report_curves.POINTS)]
-    (chart,) = report_curves.draw(lines)
-    d = re.search(r' d="([^"]+)"', chart)[1]
-    heights = {float(height) for height in re.findall(r"[ML][\d.]+ ([\d.]+)", d)}
-    assert (len(re.findall("[ML]", d)), len(heights)) == (report_curves.POINTS, 1)
+@pytest.mark.parametrize(
+    "values",
+    [[0.0], [5.0, 5.0], [-3.0, -2.0], [1e-300, 1e99], [1e-12, 0.0], [12.0, 180.0], [-1e99, 1e99]],
+)
+def test_an_axis_holds_all_values_between_its_ends(values):
+    lines = [{"step": step, "new": value} for step, value in enumerate(values)]
+    (chart,) = report_curves.draw(lines)["charts"]
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([-\d.]+)", chart["curves"][0][1])]
+    assert len(heights) == len(values)
+    assert 2 <= len(chart["ticks"]) <= 8
+    for y in [*heights, *(y for y, _ in chart["ticks"])]:
+        assert report_curves.PLOT["top"] <= y <= report_curves.PLOT["bottom"]
+
+
+def test_many_points_are_thinned_to_their_means():
+    lines = [{"step": step, "noise_std": step % 4} for step in range(4 * report_curves.MAX_POINTS)]
+    (chart,) = report_curves.draw(lines)["charts"]
+    assert chart["data"]["values"] == [[1.5] * report_curves.MAX_POINTS]
+    assert len(re.findall("[ML]", chart["curves"][0][1])) == report_curves.MAX_POINTS
 
 
 def test_grids_stand_in_the_order_they_were_made_and_the_last_is_shown(page):
@@ -279,8 +311,9 @@ def test_grids_stand_in_the_order_they_were_made_and_the_last_is_shown(page):
 
 def test_pictures_keep_to_their_share(tmp_path):
     noise_HWC = np.random.default_rng(0).integers(0, 256, (600, 2000, 3), dtype=np.uint8)
-    element = report_pictures._img(Image.fromarray(noise_HWC), "noise", 100_000, "PNG")
-    content = base64.b64decode(re.search(r"base64,([^\"]+)", element)[1])
+    Image.fromarray(noise_HWC).save(tmp_path / "noise.png")
+    image = report_pictures._image(tmp_path / "noise.png", 100_000, "PNG")
+    content = base64.b64decode(image["source"].partition("base64,")[2])
     assert len(content) <= 100_000
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.width / picture.height == pytest.approx(10 / 3, rel=0.02)
@@ -297,7 +330,7 @@ def test_measures_are_told_with_their_units(page):
 def test_what_is_missing_is_told_in_a_line_with_its_command(small, tmp_path):
     write_metrics(tmp_path)
     config = dataclasses.replace(small, run_dir=str(tmp_path))
-    reader = Reader(report_page.write(config, {}).read_text())
+    reader = Reader(report_page.write(config).read_text())
     assert {one["id"] for one in reader.all("section")} == {"curves", "settings", "missing"}
     for mode in ("reconstruct", "evaluate", "train", "figures", "explore"):
         assert f"--mode={mode} --run_dir={tmp_path}" in reader.texts["missing"]
@@ -305,34 +338,130 @@ def test_what_is_missing_is_told_in_a_line_with_its_command(small, tmp_path):
     assert {one["href"] for one in reader.all("a")} == {"#content", "#curves", "#settings"}
 
 
-def test_it_is_made_again_only_when_something_has_changed(small, tmp_path):
+def test_it_is_written_again_only_if_something_changed(small, tmp_path):
     write_metrics(tmp_path)
     config = dataclasses.replace(small, run_dir=str(tmp_path))
-    path = report_page.write(config, {})
-    first = path.read_text()
-    path.write_text(first + "kept")
-    assert report_page.write(config, {}, again=False).read_text() == first + "kept"
-    assert report_page.write(config, {}, again=True).read_text() == first
-    write_measures(tmp_path)
-    assert 'id="measures"' in report_page.write(config, {}, again=False).read_text()
+
+    for change, again, expected in (
+        (lambda path: None, False, False),
+        (lambda path: None, True, True),
+        (lambda path: path.write_text("damaged"), False, True),
+        (
+            lambda path: path.with_name("metrics.jsonl").write_text('{"step": 1, "noise_std": 1}'),
+            False,
+            True,
+        ),
+    ):
+        path = report_page.write(config)
+        change(path)
+        before = path.stat().st_mtime_ns
+        report_page.write(config, again=again)
+        assert (path.stat().st_mtime_ns != before) == expected
 
 
 def test_nothing_to_report_and_no_place_are_told_in_a_sentence(small, tmp_path):
     config = dataclasses.replace(small, run_dir=str(tmp_path))
     with pytest.raises(InputError, match="nothing to report"):
-        report_page.write(config, {})
+        report_page.write(config)
     assert not list(tmp_path.iterdir())
     write_metrics(tmp_path)
     (tmp_path / "report.html").mkdir()
     with pytest.raises(InputError, match=r"report\.html cannot be written"):
-        report_page.write(config, {})
+        report_page.write(config)
 
 
-def test_measures_that_cannot_be_read_are_told_in_a_sentence(small, tmp_path):
+HOSTILE = '<script>alert(\'1\')</script>"><b onload="x">&amp; {{ 7*7 }}'
+
+
+def test_hostile_keys_names_and_captions_are_text(small, tmp_path):
+    """Whatever a run's JSON files hold, no element and no attribute of the page comes from it."""
+    values = {"psnr": 21.0, HOSTILE: 1.0}
+    measures = {
+        "frames": FRAMES, "rate": RATE, "whole": values, "shots": [{"first": 0, "stop": 9} | values]
+    }  # fmt: skip
+    name = HOSTILE.replace("/", "")
     (tmp_path / "measures").mkdir()
-    (tmp_path / "measures" / "film.json").write_text("{")
-    with pytest.raises(InputError, match=r"film\.json"):
-        report_page.write(dataclasses.replace(small, run_dir=str(tmp_path)), {})
+    (tmp_path / "measures" / f"{name}.json").write_text(json.dumps(measures))
+    lines = [{"step": step, "epoch": 1, HOSTILE: step} for step in (1, 2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    picture = atomic_io.png(np.zeros((9, 16, 3), np.uint8))
+    atomic_io.write(tmp_path / "figures" / f"{name}.png", picture)
+    config = dataclasses.replace(small, run_dir=str(tmp_path), film=HOSTILE)
+    path = tmp_path / "films" / f"{name}.mp4"
+    path.parent.mkdir()
+    with video.Encoder(path, 20, 18, Fraction(RATE)) as encoder:
+        encoder.write(np.zeros((FRAMES, 18, 20, 3), np.uint8))
+    recorded = {"source": HOSTILE, "film": HOSTILE, "step": 1, "upscale": ""}
+    recorded |= dict.fromkeys(("trim_start", "trim_end", "crop", "video_stream", "fps"), "")
+    provenance.record(tmp_path, f"films/{name}", recorded | {"crop": "none"}, [path])
+    reader = Reader(report_page.write(config).read_text())
+    assert not reader.all("b", onload="x")
+    assert len(reader.all("script")) == 2  # the film's bytes and the page's own
+    for section in ("films", "measures", "curves", "settings"):
+        assert HOSTILE in reader.texts[section], section
+    assert name in reader.texts["figures"]
+    (points,) = [
+        json.loads(one["data-measures"]) for one in reader.all("div", **{"class": "timeline"})
+    ]
+    assert set(points["values"]) == {"psnr", HOSTILE}
+
+
+DAMAGED = (
+    "", "{", "null", "[]", "[" * 100_000, '"text"', "{}", "\ud800", "1e999",
+    '{"made_from": {}, "files": {}}', '{"made_from": 1, "files": {"films/x.mp4": 1}}',
+)  # fmt: skip
+
+
+def mutations(content: dict, random) -> typing.Iterator[str]:
+    """The JSON of an object in which one value anywhere was exchanged or removed."""
+    strange = (None, True, -1, 0, 1e300, float("nan"), 10**50, "text", [], {}, [None], {"a": []})
+    for _ in range(25):
+        copy = json.loads(json.dumps(content))
+        parent, keys = copy, list(copy)
+        while True:
+            key = keys[random.integers(len(keys))]
+            child = parent[key]
+            inside = (
+                list(child)
+                if isinstance(child, dict)
+                else range(len(child or ()))
+                if isinstance(child, list)
+                else []
+            )
+            if not inside or random.random() < 0.3:
+                break
+            parent, keys = child, inside
+        parent[key] = strange[random.integers(len(strange))]
+        if random.random() < 0.2:
+            del parent[key]
+        yield json.dumps(copy)
+
+
+def test_damaged_files_never_end_in_a_traceback(config, tmp_path, caplog, monkeypatch):
+    """Measures, metrics and records that are damaged or foreign are left out of the page."""
+    shutil.copytree(config.run_dir, tmp_path / "run")
+    config = dataclasses.replace(config, run_dir=str(tmp_path / "run"))
+    film = player_film.PlayerFilm(b"film", None, b"poster", 40, 18, FRAMES, 4)
+    monkeypatch.setattr(player_film, "make", lambda *_: film)  # encoding would take all the time
+    random = np.random.default_rng(0)
+    files = [tmp_path / "run" / name for name in (
+        f"measures/{NAME}.json", "metrics.jsonl", f"provenance/films/{NAME}.json",
+        "provenance/report.json", "provenance/film_checksums.json",
+    )]  # fmt: skip
+    report_page.write(config)
+    for path in files:
+        whole = path.read_bytes()
+        content = (
+            json.loads(whole.splitlines()[0]) if path.suffix == ".jsonl" else json.loads(whole)
+        )
+        for text in (*DAMAGED, *mutations(content, random)):
+            path.write_bytes(text.encode(errors="surrogatepass"))
+            assert 'id="samples"' in report_page.write(config, again=False).read_text()
+        path.write_bytes(whole)
+    (tmp_path / "run" / "samples" / "epoch_002.png").write_bytes(b"\x89PNG damaged")
+    labels = Reader(report_page.write(config).read_text()).all("figure")
+    assert "epoch 2, step 12" not in [one.get("data-label") for one in labels]
+    assert "epoch_002.png is damaged" in caplog.text
 
 
 # In a browser.
@@ -363,9 +492,9 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser, page, run):
+def opened(browser, page, config):
     """The page in the browser, its film ready; afterwards the console must be empty."""
-    open_page(browser, Path(run[0].run_dir) / "report.html")
+    open_page(browser, Path(config.run_dir) / "report.html")
     yield browser
     assert browser.get_log("browser") == []
 
@@ -484,11 +613,11 @@ def test_nothing_sticks_out_of_the_page(width, opened):
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_a_linked_film_plays_from_disk(browser, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_page, "FILMS_SIZE", 1000)
-    shutil.copytree(run[0].run_dir, tmp_path / "run")
-    config = dataclasses.replace(run[0], run_dir=str(tmp_path / "run"))
-    open_page(browser, report_page.write(config, run[1]))
+def test_a_linked_film_plays_from_disk(browser, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_page, "MAX_FILMS_BYTES", 1000)
+    shutil.copytree(config.run_dir, tmp_path / "run")
+    config = dataclasses.replace(config, run_dir=str(tmp_path / "run"))
+    open_page(browser, report_page.write(config))
     address, error = browser.execute_script(
         "const video = document.querySelector('video'); return [video.currentSrc, video.error];"
     )

@@ -1,168 +1,165 @@
 """Measures of reconstructed films for the report: tables, and a time line of the shots."""
 
-import json
-from html import escape
+import dataclasses
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.report import damaged_json
 from vae_gan_jax.report.player_film import clock
 
 FOLDER = "measures"
-# Of each measure: its name, its unit, how many decimals, what it says.
-NAMES = {
-    "psnr": ("PSNR", "dB", 2, "peak signal-to-noise ratio; higher is nearer"),
-    "ssim": ("SSIM", "", 3, "structural similarity, up to 1"),
-    "ms_ssim": ("MS-SSIM", "", 3, "structural similarity at several scales, up to 1"),
-    "vmaf": ("VMAF", "", 1, "perceived quality, 0 to 100"),
-    "similarity": ("Learned similarity", "", 4, "L_like, by this run's discriminator; 0 is equal"),
-    "retention": ("Retention", "", 3, "how much moves, as a share of the film's movement"),
-    "aligned_retention": ("Aligned retention", "", 3, "how much moves as the film does; 1 is all"),
-    "correlation": ("Correlation", "", 3, "of the movement of film and reconstruction"),
-    "freeze_fraction": ("Freeze fraction", "%", 1, "of the film's moving frames stand still"),
-    "collapsed_share": ("Collapsed share", "%", 1, "of the moving frames lie in collapsed shots"),
-    "active_units": ("Active units", "", 0, "latent dimensions that vary with the film"),
-    "within_shot_variance_share": (
-        "Within-shot variance", "%", 1, "of the codes' variance; the rest lies between shots",
-    ),
-    "recognised_shot": ("Shot recognised", "%", 1, "the nearest source frame is of the same shot"),
-    "recognised_half_second": (
-        "Moment recognised", "%", 1, "the nearest source frame lies within half a second",
-    ),
-    "black_error": ("Error on black", "", 2, "mean error of black frames, of 255"),
-    "psnr_darkest_fifth": ("PSNR in the dark", "dB", 2, "of the darkest fifth of the frames"),
-    "sharpness": ("Sharpness", "", 3, "fine detail, as a share of the film's; 1 is as sharp"),
-}  # fmt: skip
-# Of a shot or a film, but no measures of one number.
-OTHERS = ("first", "stop", "start_seconds", "stop_seconds", "psnr_by_brightness")
+
+logger = logging.getLogger(__name__)
 
 
-def read(run_dir: Path) -> dict[str, dict[str, Any]]:
-    """The measures of each film of a run, by the film's name; what is not finite is null."""
-    found = {}
+class Measure(NamedTuple):
+    """How a measure is shown."""
+
+    label: str
+    unit: str = ""  # "%" shows a fraction as a percentage
+    decimals: int = 3
+    meaning: str = ""
+
+
+MEASURES = {
+    "psnr": Measure("PSNR", "dB", 2, "peak signal-to-noise ratio; higher is closer"),
+    "ssim": Measure("SSIM", meaning="structural similarity; 1 is identical"),
+    "ms_ssim": Measure("MS-SSIM", meaning="structural similarity at several scales"),
+    "vmaf": Measure("VMAF", "", 1, "perceived quality, 0 to 100"),
+    "similarity": Measure(
+        "Learned similarity", "", 4, "L_like by this run's discriminator; 0 is identical"
+    ),
+    "retention": Measure("Retention", meaning="amount of movement relative to the film's"),
+    "aligned_retention": Measure(
+        "Aligned retention", meaning="fraction of the film's own movement; 1 is all of it"
+    ),
+    "correlation": Measure("Correlation", meaning="between movement of film and reconstruction"),
+    "freeze_fraction": Measure("Freeze fraction", "%", 1, "moving frames that stand still"),
+    "collapsed_share": Measure("Collapsed share", "%", 1, "moving frames in collapsed shots"),
+    "active_units": Measure("Active units", "", 0, "latent dimensions that vary over the film"),
+    "within_shot_variance_share": Measure(
+        "Within-shot variance", "%", 1, "of the codes' variance; the rest is between shots"
+    ),
+    "recognised_shot": Measure(
+        "Shot recognised", "%", 1, "frames whose nearest source frame is in the same shot"
+    ),
+    "recognised_half_second": Measure(
+        "Moment recognised", "%", 1, "frames whose nearest source frame is within half a second"
+    ),
+    "black_error": Measure("Error on black", "", 2, "mean error of black frames, out of 255"),
+    "psnr_darkest_fifth": Measure("PSNR in the dark", "dB", 2, "darkest fifth of the frames"),
+    "sharpness": Measure("Sharpness", meaning="fine detail relative to the film's; 1 is equal"),
+}
+SHOT_TIMES = ("first", "stop", "start_seconds", "stop_seconds")  # of a shot, but no measures
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmMeasures:
+    """The measures of one film, as ``--mode=evaluate`` wrote them.
+
+    Attributes:
+      frames, rate: of the film; frames per second.
+      whole: measures of the whole film by key; None where a measure has no value.
+      bands: PSNR by brightness: dicts with ``low``, ``high``, ``frames`` and ``psnr``.
+      shots: each shot's ``first`` and ``stop`` frame, and its measures by key.
+    """
+
+    frames: int
+    rate: float
+    whole: dict[str, float | None]
+    bands: list[dict[str, float]]
+    shots: list[dict[str, float | None]]
+
+    @classmethod
+    def of(cls, content: Any) -> "FilmMeasures":
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` if the JSON is no such measures."""
+        frames, rate = content["frames"], content["rate"]
+        if not (isinstance(frames, int) and frames > 0 and damaged_json.number(rate) and rate > 0):
+            raise ValueError(f"{frames} frames at {rate} per second")
+        bands = [damaged_json.numbers(b) for b in content["whole"].get("psnr_by_brightness") or ()]
+        bands = [band for band in bands if band["psnr"] is not None and band["frames"]]
+        if any(band[name] is None for band in bands for name in ("low", "high")):
+            raise ValueError("a band of brightness without limits")
+        shots = [damaged_json.numbers(shot) for shot in content.get("shots") or ()]
+        for shot in shots:
+            if not 0 <= shot["first"] < shot["stop"] <= frames:
+                raise ValueError(f"a shot from {shot['first']} to {shot['stop']}")
+        return cls(frames, rate, damaged_json.numbers(content["whole"]), bands, shots)
+
+
+def read(run_dir: Path) -> dict[str, FilmMeasures]:
+    """The measures of the run's films by film name; damaged files are named and left out."""
+    measures = {}
     for path in sorted((run_dir / FOLDER).glob("*.json")):
         try:
-            content = json.loads(path.read_text(), parse_constant=lambda _: None)
-        except ValueError:
-            raise InputError(
-                f"{path} cannot be read: make it again with --mode=evaluate."
-            ) from None
-        if "whole" in content:
-            found[path.stem] = content
-    return found
-
-
-def _name(key: str) -> tuple[str, str, int, str]:
-    return NAMES.get(key, (key.replace("_", " "), "", 3, ""))
-
-
-def _keys(measured: list[dict[str, Any]]) -> list[str]:
-    """The measures with one number each, known ones first, in one order."""
-    keys = dict.fromkeys(key for one in measured for key in one if key not in OTHERS)
-    plain = [key for key in keys if all(_is_plain(one.get(key)) for one in measured)]
-    return sorted(plain, key=lambda key: list(NAMES).index(key) if key in NAMES else len(NAMES))
-
-
-def _is_plain(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or number
+            measures[path.stem] = FilmMeasures.of(damaged_json.read(path))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            logger.warning("%s is damaged: measure again with --mode=evaluate.", path)
+    return measures
 
 
 def show(key: str, value: float | None) -> str:
-    """A measure as text: 21.35 dB, 57.0%, – where it has no meaning."""
-    _, unit, decimals, _ = _name(key)
+    """A measure as text: 21.35 dB, 57.0%, or – where it has no value."""
+    measure = _measure(key)
     if value is None:
         return "–"
-    if unit == "%":
-        return f"{100 * value:.{decimals}f}%"
-    return f"{value:.{decimals}f}{f' {unit}' if unit else ''}"
+    if measure.unit == "%":
+        return f"{100 * value:.{measure.decimals}f}%"
+    return f"{value:.{measure.decimals}f} {measure.unit}".strip()
 
 
-def breakable(name: str) -> str:
-    """A film's name as HTML that may be broken where words of it end."""
-    return escape(name).replace("_", "_<wbr>")
+def _measure(key: str) -> Measure:
+    return MEASURES.get(key, Measure(key.replace("_", " ")))
 
 
-def tables(measures: dict[str, dict[str, Any]]) -> str:
-    """The measures of whole films, one film a column, and PSNR by brightness."""
-    if not measures:
-        return ""
-    whole = {name: one.get("whole", {}) for name, one in measures.items()}
-    heads = "".join(f'<th scope="col">{breakable(name)}</th>' for name in whole)
-    rows = []
-    for key in _keys(list(whole.values())):
-        label, _, _, meaning = _name(key)
-        cells = "".join(f"<td>{show(key, one.get(key))}</td>" for one in whole.values())
-        rows.append(
-            f'<tr><th scope="row">{escape(label)}<span class="note">{escape(meaning)}</span></th>'
-            f"{cells}</tr>"
-        )
-    table = (
-        '<div class="wide"><table class="numbers"><caption>Over the whole film</caption><thead><tr>'
-        f"<td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-    return table + "".join(
-        _brightness(f": {breakable(name)}" if len(whole) > 1 else "", one)
-        for name, one in whole.items()
-    )
+def _keys(measured: list[dict[str, Any]]) -> list[str]:
+    """The keys of all measures, known ones first in the order of ``MEASURES``."""
+    keys = dict.fromkeys(key for measures in measured for key in measures)
+    return [key for key in MEASURES if key in keys] + [key for key in keys if key not in MEASURES]
 
 
-def _brightness(of: str, whole: dict[str, Any]) -> str:
-    bands = [band for band in whole.get("psnr_by_brightness") or () if band["psnr"] is not None]
-    if not bands:
-        return ""
-    most = max(band["psnr"] for band in bands)
-    rows = "".join(
-        f'<tr><th scope="row">{band["low"]:g}–{band["high"]:g}</th><td>{band["frames"]:,}</td>'
-        f'<td>{show("psnr", band["psnr"])}</td><td class="bar"><span '
-        f'style="width:{max(0, 100 * band["psnr"] / most):.0f}%"></span></td></tr>'
-        for band in bands
-    )
-    return (
-        '<div class="wide"><table class="numbers"><caption>PSNR by the brightness of the source '
-        f'frame{of}</caption><thead><tr><th scope="col">brightness</th>'
-        '<th scope="col">frames</th><th scope="col">PSNR</th><td></td></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def timeline(measured: dict[str, Any], player: str) -> str:
-    """The shots of a film as bars along its time, and as a table; each leads to its moment.
-
-    Args:
-      measured: the measures of a film.
-      player: the id of the element that plays it.
-    """
-    shots = measured.get("shots") or []
-    keys = _keys(shots)
-    if not shots or not keys:
-        return ""
-    rate = measured["rate"]
-    data = {
-        "frames": measured["frames"],
-        "rate": rate,
-        "shots": [[shot["first"], shot["stop"]] for shot in shots],
-        "values": {key: [shot.get(key) for shot in shots] for key in keys},
-        "shown": {key: [show(key, shot.get(key)) for shot in shots] for key in keys},
+def tables(measures: dict[str, FilmMeasures]) -> dict[str, Any]:
+    """What ``measures.html`` needs: whole films, one per column, and PSNR by brightness."""
+    films = [film.whole for film in measures.values()]
+    brightness = {}
+    for name, film in measures.items():
+        highest = max((band["psnr"] for band in film.bands), default=0)
+        brightness[name] = [
+            {
+                "range": f"{band['low']:g}–{band['high']:g}",
+                "frames": f"{band['frames']:,}",
+                "psnr": show("psnr", band["psnr"]),
+                "percent": round(max(0, 100 * band["psnr"] / highest)) if highest > 0 else 0,
+            }
+            for band in film.bands
+        ]
+    return {
+        "films": list(measures),
+        "rows": [
+            (_measure(key), [show(key, film.get(key)) for film in films]) for key in _keys(films)
+        ],
+        "brightness": {name: rows for name, rows in brightness.items() if rows},
     }
-    chosen = f"{player}-measure"
-    options = "".join(f'<option value="{key}">{escape(_name(key)[0])}</option>' for key in keys)
-    heads = "".join(f'<th scope="col">{escape(_name(key)[0])}</th>' for key in keys)
-    rows = "".join(
-        f'<tr><th scope="row"><button type="button" data-shot="{number}">'
-        f"{clock(shot['first'] / rate)}</button></th>"
-        f"{''.join(f'<td>{show(key, shot.get(key))}</td>' for key in keys)}</tr>"
-        for number, shot in enumerate(shots)
-    )
-    return (
-        f'<div class="timeline" data-player="{player}" '
-        f'data-measures="{escape(json.dumps(data))}"><div class="choice">'
-        f'<label for="{chosen}">Shots by</label><select id="{chosen}">{options}</select>'
-        '<output aria-live="off"></output></div><div class="bars"><div class="scale" '
-        'aria-hidden="true"><span></span><span></span></div><div class="strip">'
-        '<div class="shots" role="group" '
-        'aria-label="Shots: arrow keys move along them, Enter shows one"></div></div></div>'
-        f"<details><summary>All {len(shots)} shots as a table</summary>"
-        f'<div class="wide"><table class="numbers"><thead><tr><th scope="col">starts</th>{heads}'
-        f"</tr></thead><tbody>{rows}</tbody></table></div></details></div>"
-    )
+
+
+def timeline(measures: FilmMeasures) -> dict[str, Any] | None:
+    """What ``films.html`` needs to show the shots as bars and as a table; None without shots."""
+    shots, rate = measures.shots, measures.rate
+    keys = [key for key in _keys(shots) if key not in SHOT_TIMES]
+    if not keys:
+        return None
+    return {
+        "options": [(key, _measure(key).label) for key in keys],
+        "rows": [
+            (clock(shot["first"] / rate), [show(key, shot.get(key)) for key in keys])
+            for shot in shots
+        ],
+        "data": {
+            "frames": measures.frames,
+            "rate": rate,
+            "shots": [[shot["first"], shot["stop"]] for shot in shots],
+            "values": {key: [shot.get(key) for shot in shots] for key in keys},
+            "texts": {key: [show(key, shot.get(key)) for shot in shots] for key in keys},
+        },
+    }

@@ -60,13 +60,24 @@ def recorded(run_dir: str | Path, name: str) -> dict[str, Any] | None:
     return entry and entry["made_from"]
 
 
+def groups(run_dir: str | Path, folder: str) -> dict[str, tuple[dict[str, Any], list[Path]]]:
+    """All groups recorded below a name such as ``"films"``: what they were made from, and files.
+
+    Damaged and foreign records are left out.
+    """
+    result = {}
+    for path in sorted((Path(run_dir) / FOLDER / folder).glob("*.json")):
+        name = f"{folder}/{path.stem}"
+        entry = _read(run_dir, name)
+        if entry is not None and isinstance(entry["made_from"], dict):
+            paths = [Path(os.path.normpath(Path(run_dir) / file)) for file in entry["files"]]
+            result[name] = entry["made_from"], paths
+    return result
+
+
 def resumes(folder: str | Path, made_from: dict[str, Any]) -> bool:
     """Whether a folder holds unfinished work made from exactly this, see ``label``."""
-    try:
-        label = json.loads((Path(folder) / LABEL).read_text())
-    except (OSError, ValueError):
-        return False
-    return label == json.loads(json.dumps(made_from))
+    return _json(Path(folder) / LABEL) == json.loads(json.dumps(made_from))
 
 
 def label(folder: str | Path, made_from: dict[str, Any]) -> None:
@@ -120,11 +131,18 @@ def _once(key: str, paths: tuple[str, ...]) -> str:
 
 
 def _known_checksums(cache: Path | None) -> dict[str, str]:
-    try:
-        known = json.loads(cache.read_text()) if cache else {}
-    except (OSError, ValueError):
+    known = _json(cache) if cache else {}
+    if not isinstance(known, dict):
         return {}
-    return known if isinstance(known, dict) else {}
+    return {key: checksum for key, checksum in known.items() if isinstance(checksum, str)}
+
+
+def _json(path: Path) -> Any:
+    """The content of a JSON file; None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _relative(path: str | Path, run_dir: str | Path) -> str:
@@ -137,9 +155,6 @@ def _path(run_dir: str | Path, name: str) -> Path:
 
 
 def _read(run_dir: str | Path, name: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(_path(run_dir, name).read_text())
-    except (OSError, ValueError):
-        return None
+    entry = _json(_path(run_dir, name))
     sound = isinstance(entry, dict) and "made_from" in entry
     return entry if sound and isinstance(entry.get("files"), dict) else None
