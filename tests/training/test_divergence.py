@@ -1,4 +1,4 @@
-"""What counts as going wrong, on lines of metrics made for it."""
+"""What counts as divergence and collapse, on made-up lines of metrics."""
 
 import math
 
@@ -18,100 +18,108 @@ SOUND = {
 }
 
 
-def line(step, **values):
+def line_of(step, **values):
+    """A sound line of metrics; in the names of other values ``__`` stands for a slash."""
     return {"step": step, **SOUND, **{name.replace("__", "/"): v for name, v in values.items()}}
 
 
-def one_step(step, skipped=0.0, **values):
+def good_step(number):
+    return {"step": number, "skipped": 0.0}
+
+
+def bad_step(number):
     return {
-        "step": step,
-        "skipped": skipped,
-        **{k.replace("__", "/"): v for k, v in values.items()},
-    }
+        "step": number, "skipped": 1.0, "objective/kl": 1.0, "gradient_norm/encoder": math.nan,
+    }  # fmt: skip
 
 
-def bad_step(step):
-    return one_step(step, 1.0, objective__kl=1.0, gradient_norm__encoder=math.nan)
+def update(monitor, step, **values):
+    """A line of one good step."""
+    return monitor.update([good_step(step)], line_of(step, **values))
 
 
-def test_bad_steps_in_a_row_are_too_many_and_single_ones_are_told():
-    watch = DivergenceMonitor(max_bad_steps=3, lines=[])
-    (warning,) = watch.look([one_step(1), bad_step(2), bad_step(3)], line(3))
+def test_single_skipped_steps_warn_and_too_many_in_a_row_diverge():
+    monitor = DivergenceMonitor(max_bad_steps=3)
+    (warning,) = monitor.update([good_step(1), bad_step(2), bad_step(3)], line_of(3))
     assert warning == "at step 2 gradient_norm/encoder is not finite: the update is skipped"
-    assert not watch.calm
-    assert watch.look([one_step(4)], line(4)) == []
-    assert watch.calm
-    watch.look([bad_step(5), bad_step(6)], line(6))
-    diagnosis = "3 steps in a row had to be skipped: at step 5 gradient_norm/encoder is not finite"
-    with pytest.raises(DivergedError, match=diagnosis) as error:
-        watch.look([bad_step(7)], line(7))
-    assert error.value.step == 7
+    assert not monitor.calm
+    assert update(monitor, 4) == []
+    assert monitor.calm
+    monitor.update([bad_step(5), bad_step(6)], line_of(6))
+    resumed = DivergenceMonitor(3, [line_of(3), line_of(4), line_of(6)], monitor.bad_steps)
+    for either in (monitor, resumed):
+        with pytest.raises(
+            DivergedError, match="3 steps in a row were skipped: at step 5 .*/encoder is not finite"
+        ) as error:
+            either.update([bad_step(7)], line_of(7))
+        assert error.value.step == 7
 
 
-def test_a_similarity_far_above_its_median_for_long_is_too_much():
-    watch = DivergenceMonitor(max_bad_steps=3, lines=[])
-    for step in range(divergence.ENOUGH):
-        watch.look([one_step(step)], line(step))
-    high = 1.01 * divergence.MULTIPLE * SOUND["objective/similarity"]
-    for step in range(100, 99 + divergence.PATIENCE):
-        watch.look([one_step(step)], line(step, objective__similarity=high))
-    assert not watch.calm
+def test_a_similarity_far_above_its_median_for_long_diverges():
+    monitor = DivergenceMonitor(max_bad_steps=3)
+    for step in range(divergence.MIN_MEDIAN_LINES):
+        update(monitor, step)
+    high = 1.01 * divergence.MAX_SIMILARITY_RATIO * SOUND["objective/similarity"]
+    for step in range(100, 99 + divergence.MAX_HIGH_LINES):
+        update(monitor, step, objective__similarity=high)
+    assert not monitor.calm
     with pytest.raises(DivergedError, match=r"similarity.*median of 0.2 since step 100"):
-        watch.look([one_step(999)], line(999, objective__similarity=high))
+        update(monitor, 999, objective__similarity=high)
 
 
-def test_a_similarity_that_comes_back_or_rises_slowly_is_not():
-    watch = DivergenceMonitor(max_bad_steps=3, lines=[])
-    for step in range(10 * divergence.HISTORY):
-        peak = step % divergence.PATIENCE == divergence.PATIENCE - 1
-        value = (1 + step / divergence.HISTORY) * (100 if peak else 1)
-        watch.look([one_step(step)], line(step, objective__similarity=value))
+def test_a_similarity_that_returns_or_rises_slowly_does_not_diverge():
+    monitor = DivergenceMonitor(max_bad_steps=3)
+    for step in range(10 * divergence.MEDIAN_LINES):
+        peak = step % divergence.MAX_HIGH_LINES == divergence.MAX_HIGH_LINES - 1
+        value = (1 + step / divergence.MEDIAN_LINES) * (100 if peak else 1)
+        update(monitor, step, objective__similarity=value)
 
 
-def test_a_resumed_run_judges_as_an_unbroken_one():
+def test_a_resumed_run_judges_like_an_uninterrupted_one():
     high = {"objective__similarity": 9.0}
-    lines = [line(step) for step in range(30)] + [line(step, **high) for step in range(30, 70)]
-    unbroken, resumed = DivergenceMonitor(3, []), DivergenceMonitor(3, lines)
-    for entry in lines:
-        unbroken.look([one_step(entry["step"])], entry)
-    for watch in (unbroken, resumed):
+    lines = [line_of(step) for step in range(30)] + [line_of(step, **high) for step in range(30, 70)]
+    uninterrupted, resumed = DivergenceMonitor(3), DivergenceMonitor(3, lines)
+    for line in lines:
+        uninterrupted.update([good_step(line["step"])], line)
+    for monitor in (uninterrupted, resumed):
         for step in range(70, 79):
-            watch.look([one_step(step)], line(step, **high))
+            update(monitor, step, **high)
         with pytest.raises(DivergedError, match="since step 30"):
-            watch.look([one_step(79)], line(79, **high))
+            update(monitor, 79, **high)
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"discriminator__real": 0.995, "discriminator__reconstructed": 0.004}, "discriminator"),
-        ({"discriminator__real": 0.004}, "takes the film itself for made"),
+        ({"discriminator__real": 0.995, "discriminator__reconstructed": 0.004}, "perfectly"),
+        ({"discriminator__real": 0.004}, "takes the film itself for generated"),
         ({"latent__mean_magnitude": 0.04}, "mean magnitude is below 0.05"),
         ({"reconstruction__spread": 0.03}, "the same picture"),
     ],
 )
-def test_collapse_is_told_once_while_it_lasts(values, words):
-    watch = DivergenceMonitor(3, [line(step) for step in range(10)])
-    told = []
-    for step in range(10, 10 + 2 * divergence.COLLAPSED):
-        told += watch.look([one_step(step)], line(step, **values))
-    (warning,) = told
+def test_each_collapse_warns_once_while_it_lasts(values, words):
+    monitor = DivergenceMonitor(3, [line_of(step) for step in range(10)])
+    warnings = []
+    for step in range(10, 10 + 2 * divergence.COLLAPSE_LINES):
+        warnings += update(monitor, step, **values)
+    (warning,) = warnings
     assert words in warning
-    assert f"up to step {9 + divergence.COLLAPSED}" in warning
-    assert watch.look([one_step(500)], line(500)) == []
-    for step in range(501, 501 + divergence.COLLAPSED):
-        told += watch.look([one_step(step)], line(step, **values))
-    assert len(told) == 2
+    assert f"up to step {9 + divergence.COLLAPSE_LINES}" in warning
+    assert update(monitor, 500) == []
+    for step in range(501, 501 + divergence.COLLAPSE_LINES):
+        warnings += update(monitor, step, **values)
+    assert len(warnings) == 2
 
 
-def test_a_line_without_a_number_is_no_collapse():
-    watch = DivergenceMonitor(3, [line(0)])
-    for step in range(2 * divergence.COLLAPSED):
-        none = {name.replace("/", "__"): None for name in SOUND}
-        assert watch.look([one_step(step)], line(step, **none)) == []
+@pytest.mark.parametrize("value", [None, "text"])
+def test_lines_without_numbers_are_no_collapse(value):
+    none = {name.replace("/", "__"): value for name in SOUND}
+    monitor = DivergenceMonitor(3, [line_of(0, **none), {"step": 1}])
+    for step in range(2, 2 * divergence.COLLAPSE_LINES):
+        assert update(monitor, step, **none) == []
 
 
-def test_finite_means_every_number():
+def test_is_finite_looks_at_every_number():
     tree = {"a": jnp.ones((2, 2)), "b": jnp.arange(3)}
     assert divergence.is_finite(tree)
     for bad in (np.nan, np.inf):

@@ -1,9 +1,12 @@
-"""The loop: two epochs are one, a restore and one more; what it writes; where it stops."""
+"""The training loop: resuming, stopping, rolling back, a full disk, and what it writes."""
 
 import dataclasses
 import json
+import math
+import os
 import signal
 import time
+import types
 
 import chex
 import jax
@@ -13,14 +16,30 @@ import pytest
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import checkpoint, loop, noise_schedule, train_step
-from vae_gan_jax.training.monitoring import metrics_log, samples
+from vae_gan_jax.training.monitoring import run_log
+
+STEP = train_step.train_step
+LONG = (0.1,) * 6  # a noise schedule of six epochs, two steps each
 
 
 @pytest.fixture(scope="module")
-def whole(small, frames_THWC, tmp_path_factory):
-    """Two epochs in one go: the state, and the run's folder."""
+def film(frames_THWC):
+    return TrainingFrames(frames_THWC)
+
+
+@pytest.fixture(scope="module")
+def whole(small, film, tmp_path_factory):
+    """Two epochs without interruption: state and folder."""
     run_dir = tmp_path_factory.mktemp("whole")
-    return loop.train(small, TrainingFrames(frames_THWC), run_dir), run_dir
+    return loop.train(small, film, run_dir), run_dir
+
+
+@pytest.fixture(scope="module")
+def long_run(small, film, tmp_path_factory):
+    """Six epochs without interruption: settings, state and folder."""
+    config = dataclasses.replace(small, noise_schedule=LONG, max_bad_steps=2)
+    run_dir = tmp_path_factory.mktemp("long")
+    return config, loop.train(config, film, run_dir), run_dir
 
 
 def metrics_of(run_dir):
@@ -31,200 +50,284 @@ def metrics_of(run_dir):
     ]
 
 
-def test_two_epochs_are_one_a_restore_and_one(small, frames_THWC, whole, tmp_path):
-    """Bit for bit: parameters, optimiser, statistics, and the lines of metrics."""
-    first = dataclasses.replace(small, noise_schedule=small.noise_schedule[:1])
-    assert int(loop.train(first, TrainingFrames(frames_THWC), tmp_path).step) == 2
-    state = loop.train(small, TrainingFrames(frames_THWC), tmp_path)
-    chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(whole[0]))
-    assert metrics_of(tmp_path) == metrics_of(whole[1])
+def assert_same_run(state, run_dir, expected_state, expected_dir):
+    """Both runs learnt and logged the same, bit for bit."""
+    chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(expected_state))
+    assert metrics_of(run_dir) == metrics_of(expected_dir)
 
 
-def test_lines_after_the_checkpoint_are_written_again_not_twice(
-    small, frames_THWC, whole, tmp_path
-):
+def stopping_at(step, number=signal.SIGTERM, train=STEP):
+    """A training step during which a signal arrives, in the mini-batch after ``step`` others."""
+
+    def stopping(state, *arguments):
+        if int(state.step) == step:
+            signal.raise_signal(number)
+        return train(state, *arguments)
+
+    return stopping
+
+
+def poisoned(step, times=1, network="encoder", value=np.nan):
+    """A training step that finds parameters of no finite number after ``step`` others."""
+    count = [0]
+
+    def poison(state, *arguments):
+        if int(state.step) == step and count[0] < times:
+            count[0] += 1
+            with jax.transfer_guard("allow"):
+                broken = jax.tree.map(lambda leaf: leaf * value, state.params[network])
+            state = state.replace(params=state.params | {network: broken})
+        return STEP(state, *arguments)
+
+    return poison
+
+
+def skipping_after(step):
+    """A training step whose metrics report skipped steps after ``step`` others, until a roll-back."""
+
+    def skip(state, *arguments):
+        bad = int(state.step) >= step and not int(state.noise_stream)
+        state, metrics = STEP(state, *arguments)
+        if bad:
+            metrics |= {"skipped": np.float32(1), "gradient_norm/encoder": np.float32(math.nan)}
+        return state, metrics
+
+    return skip
+
+
+def checkpoints_of(run_dir):
+    return sorted(int(path.name) for path in (run_dir / "checkpoints").iterdir())
+
+
+def test_two_epochs_equal_one_epoch_a_restore_and_one_more(small, film, whole, tmp_path):
+    """Also where an interrupted run logged more than its checkpoint holds."""
     first = dataclasses.replace(small, noise_schedule=small.noise_schedule[:1])
-    loop.train(first, TrainingFrames(frames_THWC), tmp_path)
+    assert int(loop.train(first, film, tmp_path).step) == 2
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 3}) + '\n{"step": 4, "cut sh')
-    loop.train(small, TrainingFrames(frames_THWC), tmp_path)
-    assert metrics_of(tmp_path) == metrics_of(whole[1])
+    assert_same_run(loop.train(small, film, tmp_path), tmp_path, *whole)
 
 
-def test_what_a_run_holds(small, frames_THWC, whole):
+def test_files_of_a_run(whole):
     _, run_dir = whole
-    lines = metrics_of(run_dir)
-    assert [(line["step"], line["epoch"], line["noise_std"]) for line in lines] == [
-        (2, 1, 0.5),
-        (4, 2, 0.1),
-    ]
-    assert {step.name for step in (run_dir / "checkpoints").iterdir()} == {"2", "4"}
-    grids = sorted((run_dir / "samples").iterdir())
-    assert [grid.name for grid in grids] == ["epoch_001.png", "epoch_002.png"]
+    lines = [(line["step"], line["epoch"], line["noise_std"]) for line in metrics_of(run_dir)]
+    assert lines == [(2, 1, 0.5), (4, 2, 0.1)]
+    assert checkpoints_of(run_dir) == [2, 4]
+    grids = sorted(path.name for path in (run_dir / "samples").iterdir())
+    assert grids == ["epoch_001.png", "epoch_002.png"]
+    folders = {path.name for path in run_dir.iterdir()}
+    assert folders == {"checkpoints", "metrics.jsonl", "samples", "tensorboard"}
 
 
-def test_a_trained_run_is_left_alone(small, frames_THWC, whole):
+def test_a_trained_run_stays_unchanged(small, film, whole):
     state, run_dir = whole
     before = (run_dir / "metrics.jsonl").read_bytes()
-    again = loop.train(small, TrainingFrames(frames_THWC), run_dir)
-    chex.assert_trees_all_equal(jax.device_get(again), jax.device_get(state))
+    chex.assert_trees_all_equal(loop.train(small, film, run_dir), state)
     assert (run_dir / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_film_shorter_than_a_batch_is_refused(small, frames_THWC, tmp_path):
+def test_a_film_shorter_than_a_mini_batch_is_refused(small, frames_THWC, tmp_path):
     with pytest.raises(InputError, match="batch_size=4 is more than the film's 3 frames"):
         loop.train(small, TrainingFrames(frames_THWC[:3]), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_other_networks_is_refused(small, frames_THWC, whole):
+def test_a_checkpoint_of_other_networks_is_refused(small, film, whole):
     _, run_dir = whole
     with pytest.raises(InputError, match="does not fit the networks"):
-        loop.train(dataclasses.replace(small, z_dim=5), TrainingFrames(frames_THWC), run_dir)
+        loop.train(dataclasses.replace(small, z_dim=5), film, run_dir)
 
 
-def test_the_schedule_changes_with_the_epoch():
+def test_the_noise_changes_with_the_epoch():
     assert noise_schedule.position(step=26, steps_per_epoch=13) == (2, 0)
     assert noise_schedule.position(step=25, steps_per_epoch=13) == (1, 12)
     assert noise_schedule.noise_std((0.25, 0.1), 1) == 0.1
 
 
-def test_a_signal_saves_and_the_run_goes_on_to_the_same_end(
-    small, frames_THWC, whole, tmp_path, monkeypatch
+def test_a_run_stopped_at_every_step_equals_an_uninterrupted_one(
+    small, film, whole, tmp_path, monkeypatch
 ):
-    """SIGTERM during the first step of two: it is finished and saved, the second comes after."""
-    step = train_step.train_step
-
-    def interrupted(*arguments):
-        signal.raise_signal(signal.SIGTERM)
-        return step(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_step, "train_step", interrupted)
+    """By SIGTERM and SIGINT, in the middle of a line of metrics and at its end."""
+    for step, number in enumerate((signal.SIGTERM, signal.SIGINT, signal.SIGTERM)):
+        monkeypatch.setattr(train_step, "train_step", stopping_at(step, number))
         with pytest.raises(SystemExit) as exit:
-            loop.train(small, TrainingFrames(frames_THWC), tmp_path)
-    assert exit.value.code == 128 + signal.SIGTERM
-    assert [folder.name for folder in (tmp_path / "checkpoints").iterdir()] == ["1"]
-    state = loop.train(small, TrainingFrames(frames_THWC), tmp_path)
-    chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(whole[0]))
-    assert [line["step"] for line in metrics_of(tmp_path)] == [1, 2, 4]
+            loop.train(small, film, tmp_path)
+        assert exit.value.code == 128 + number
+        assert checkpoints_of(tmp_path)[-1] == step + 1
+    monkeypatch.undo()
+    assert_same_run(loop.train(small, film, tmp_path), tmp_path, *whole)
+    assert not (tmp_path / "stops.json").exists()
 
 
-def test_epochs_are_kept_as_asked_and_the_latest_two_besides(small, frames_THWC, tmp_path):
-    """Four epochs of two steps, a checkpoint at every step that may have one."""
-    config = dataclasses.replace(small, noise_schedule=(0.1,) * 4, keep_epochs=3)
-    loop.train(config, TrainingFrames(frames_THWC), tmp_path)
-    kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
-    assert kept == {4, 6, 8}
-
-
-LONG = (0.1,) * 6  # epochs of two steps
-
-
-@pytest.fixture(scope="module")
-def long_run(small, frames_THWC, tmp_path_factory):
-    """Twelve steps in one go, a checkpoint after every second: settings, state and folder."""
-    config = dataclasses.replace(small, noise_schedule=LONG, max_bad_steps=2)
-    run_dir = tmp_path_factory.mktemp("long")
-    return config, loop.train(config, TrainingFrames(frames_THWC), run_dir), run_dir
-
-
-def poisoned(step_of_fault, until=1, network="encoder", value=np.nan):
-    """``train_step``, but with a parameter that is no number from a step on, so many times."""
-    step, times = train_step.train_step, [0]
-
-    def train(state, *arguments):
-        if int(state.step) == step_of_fault and times[0] < until:
-            times[0] += 1
-            with jax.transfer_guard("allow"):
-                broken = jax.tree.map(lambda leaf: leaf * value, state.params[network])
-            state = state.replace(params=state.params | {network: broken})
-        return step(state, *arguments)
-
-    return train
-
-
-def test_parameters_that_are_no_numbers_are_rolled_back(
-    long_run, frames_THWC, tmp_path, monkeypatch, caplog
+def test_a_damaged_record_of_a_stop_only_shortens_a_line(
+    small, film, whole, tmp_path, monkeypatch, caplog
 ):
-    """The end is that of a run told to use the other noise from there on, bit for bit."""
+    with monkeypatch.context() as patch:
+        patch.setattr(train_step, "train_step", stopping_at(0))
+        with pytest.raises(SystemExit):
+            loop.train(small, film, tmp_path)
+    record = tmp_path / "stops.json"
+    record.write_text(record.read_text().replace("objective/kl", "objective/KL"))
+    chex.assert_trees_all_equal(loop.train(small, film, tmp_path), whole[0])
+    assert "stops.json is damaged" in caplog.text
+    assert [line["step"] for line in metrics_of(tmp_path)] == [2, 4]
+
+
+def test_the_latest_two_checkpoints_and_the_latest_epochs_are_kept(small, film, tmp_path):
+    config = dataclasses.replace(small, noise_schedule=LONG[:4], keep_epochs=3)
+    loop.train(config, film, tmp_path)
+    assert checkpoints_of(tmp_path) == [4, 6, 8]
+
+
+def test_non_finite_parameters_are_rolled_back(long_run, film, tmp_path, monkeypatch, caplog):
+    """The result is that of a run which uses the other noise from there on, bit for bit."""
     config, whole, _ = long_run
     monkeypatch.setattr(train_step, "train_step", poisoned(6))
-    state = loop.train(config, TrainingFrames(frames_THWC), tmp_path)
+    state = loop.train(config, film, tmp_path)
     assert "at step 7 " in caplog.text
     assert "gradient_norm/encoder" in caplog.text
     assert "statistics of the encoder are not finite" in caplog.text
-    assert "Rolled back to step 6, number 1 of 3" in caplog.text
+    assert "Rolled back to step 6, roll-back 1 of 3" in caplog.text
     assert (int(state.step), int(state.noise_stream)) == (12, 1)
     assert [line["step"] for line in metrics_of(tmp_path)] == [2, 4, 6, 8, 10, 12]
     for when in ("before", "after"):
         assert (tmp_path / "samples" / f"went_wrong_00000008_{when}.png").exists()
 
     monkeypatch.undo()
-    told = tmp_path / "told"
-    short = dataclasses.replace(config, noise_schedule=LONG[:3])
-    loop.train(short, TrainingFrames(frames_THWC), told)
-    with checkpoint.Checkpoints(told) as checkpoints:
-        sixth = checkpoints.restore(whole)
+    other_noise = tmp_path / "other_noise"
+    loop.train(dataclasses.replace(config, noise_schedule=LONG[:3]), film, other_noise)
     begin = loop._Training.begin
-    monkeypatch.setattr(
-        loop._Training, "begin", lambda self: begin(self).replace(noise_stream=sixth.step * 0 + 1)
-    )
-    chex.assert_trees_all_equal(loop.train(config, TrainingFrames(frames_THWC), told), state)
+
+    def begin_with_other_noise(training):
+        found = begin(training)
+        return found.replace(noise_stream=found.noise_stream + 1)
+
+    monkeypatch.setattr(loop._Training, "begin", begin_with_other_noise)
+    chex.assert_trees_all_equal(loop.train(config, film, other_noise), state)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(state.params, whole.params)
 
 
-def test_after_three_roll_backs_the_diagnosis(long_run, frames_THWC, tmp_path, monkeypatch):
-    config, *_ = long_run
+def test_after_three_roll_backs_training_ends_with_the_diagnosis(
+    long_run, film, tmp_path, monkeypatch
+):
+    config, whole, _ = long_run
     monkeypatch.setattr(
-        train_step, "train_step", poisoned(4, until=99, network="discriminator", value=np.inf)
+        train_step, "train_step", poisoned(4, times=99, network="discriminator", value=np.inf)
     )
     words = r"after 3 roll-backs to step 4: .*at step 5 .*of the discriminator are.*before.png"
     with pytest.raises(InputError, match=words):
-        loop.train(config, TrainingFrames(frames_THWC), tmp_path)
+        loop.train(config, film, tmp_path)
     monkeypatch.undo()
-    state = loop.train(config, TrainingFrames(frames_THWC), tmp_path)  # nothing is lost
-    chex.assert_trees_all_equal(state, long_run[1])
+    chex.assert_trees_all_equal(loop.train(config, film, tmp_path), whole)  # nothing is lost
 
 
-def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(
-    long_run, frames_THWC, tmp_path, monkeypatch, caplog
+def test_without_a_checkpoint_a_roll_back_starts_again(
+    long_run, film, tmp_path, monkeypatch, caplog
 ):
     config, *_ = long_run
     monkeypatch.setattr(train_step, "train_step", poisoned(0))
-    assert int(loop.train(config, TrainingFrames(frames_THWC), tmp_path).step) == 12
+    config = dataclasses.replace(config, noise_schedule=LONG[:1])
+    assert int(loop.train(config, film, tmp_path).step) == 2
     assert "Rolled back to step 0" in caplog.text
 
 
-def test_a_disk_that_is_full_for_a_while_loses_nothing(
-    long_run, frames_THWC, tmp_path, monkeypatch, caplog
+def test_a_stop_saves_a_run_that_diverges_and_the_roll_back_does_not_return_there(
+    long_run, film, tmp_path, monkeypatch, caplog
 ):
-    """No room for metrics and grids in epochs two to four: lines wait, checkpoints with them."""
+    """Steps 5 to 8 are skipped; the state stays finite. Stops at 6 and 7 change nothing."""
+    caplog.set_level("INFO")
+    config = dataclasses.replace(long_run[0], max_bad_steps=4, keep_epochs=1)
+    uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
+    monkeypatch.setattr(train_step, "train_step", skipping_after(4))
+    expected = loop.train(config, film, uninterrupted)
+    assert "Rolled back to step 4, roll-back 1 of 3" in caplog.text
+    for step in (6, 7):
+        train = stopping_at(step - 1, train=skipping_after(4))
+        monkeypatch.setattr(train_step, "train_step", train)
+        with pytest.raises(SystemExit):
+            loop.train(config, film, stopped)
+        assert checkpoints_of(stopped) == [4, step]
+    caplog.clear()
+    monkeypatch.setattr(train_step, "train_step", skipping_after(4))
+    state = loop.train(config, film, stopped)
+    assert "resuming from the checkpoint at step 7" in caplog.text
+    assert "Rolled back to step 4, roll-back 1 of 3" in caplog.text
+    assert_same_run(state, stopped, expected, uninterrupted)
+    assert checkpoints_of(stopped) == checkpoints_of(uninterrupted) == [10, 12]
+
+
+def test_a_state_that_is_not_finite_is_not_saved_at_a_stop(
+    small, film, whole, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(train_step, "train_step", stopping_at(3, train=poisoned(3)))
+    with pytest.raises(SystemExit):
+        loop.train(small, film, tmp_path)
+    assert checkpoints_of(tmp_path) == [2]
+    monkeypatch.undo()
+    assert_same_run(loop.train(small, film, tmp_path), tmp_path, *whole)
+
+
+class Processes:
+    """The functions of ``processes`` in one of several, with the answers of process 0."""
+
+    def __init__(self, index, answers):
+        self._index, self.answers = index, answers
+
+    def index(self):
+        return self._index
+
+    def of_first(self, value):
+        if self._index:
+            return self.answers.pop(0)
+        self.answers.append(value)
+        return value
+
+
+def test_process_0_alone_decides_when_all_save_and_roll_back(
+    long_run, film, tmp_path, monkeypatch
+):
+    """Another process, which neither logs nor reads metrics, makes the same of its answers."""
+    config = dataclasses.replace(long_run[0], max_bad_steps=3)
+    monkeypatch.setattr(train_step, "train_step", skipping_after(4))
+    states, answers = [], []
+    for index in (0, 1):
+        processes = Processes(index, answers)
+        monkeypatch.setattr(loop, "processes", processes)
+        monkeypatch.setattr(run_log, "processes", processes)
+        (tmp_path / str(index)).mkdir()
+        states.append(loop.train(config, film, tmp_path / str(index)))
+    assert not answers
+    assert int(states[0].noise_stream) == 1
+    chex.assert_trees_all_equal(*states)
+    assert checkpoints_of(tmp_path / "0") == checkpoints_of(tmp_path / "1")
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["checkpoints"]
+
+
+def test_a_disk_that_is_full_for_a_while_loses_nothing(
+    long_run, film, tmp_path, monkeypatch, caplog
+):
+    """In epochs two to four metrics and grids wait for room, and the checkpoints with them."""
     config, whole, run_dir = long_run
-    fsync, write_file, step_now = metrics_log.os.fsync, samples.whole_file.write, [0]
+    step_now = [0]
 
     def full(function):
         def call(*arguments):
-            of_checkpoint = str(arguments[0]).endswith(checkpoint.CHECKSUMS)
-            if 2 < step_now[0] <= 8 and not of_checkpoint:
+            if 2 < step_now[0] <= 8:
                 raise OSError(28, "No space left on device")
             return function(*arguments)
 
         return call
 
-    step = train_step.train_step
-
     def counted(state, *arguments):
         step_now[0] = int(state.step) + 1
-        return step(state, *arguments)
+        return STEP(state, *arguments)
 
-    monkeypatch.setattr(metrics_log.os, "fsync", full(fsync))
-    monkeypatch.setattr(samples.whole_file, "write", full(write_file))
+    for module, name in ((os, "fsync"), (run_log.atomic_io, "write")):
+        names = vars(module) | {name: full(getattr(module, name))}
+        monkeypatch.setattr(run_log, module.__name__.split(".")[-1], types.SimpleNamespace(**names))
     monkeypatch.setattr(train_step, "train_step", counted)
-    state = loop.train(config, TrainingFrames(frames_THWC), tmp_path)
-    chex.assert_trees_all_equal(state, whole)
-    assert metrics_of(tmp_path) == metrics_of(run_dir)
+    assert_same_run(loop.train(config, film, tmp_path), tmp_path, whole, run_dir)
     assert caplog.text.count("samples cannot be written (No space left on device)") == 1
     grids = [
         {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
@@ -233,30 +336,24 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(
     assert grids[0] == grids[1]
     step_now[0] = 0
     with pytest.raises(InputError, match="cannot be written"):
-        loop.train(
-            dataclasses.replace(config, strict=True),
-            TrainingFrames(frames_THWC),
-            tmp_path / "strict",
-        )
+        loop.train(dataclasses.replace(config, strict=True), film, tmp_path / "strict")
 
 
 def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(
-    long_run, frames_THWC, tmp_path, monkeypatch
+    small, film, whole, tmp_path, monkeypatch
 ):
-    config, whole, _ = long_run
     run_dir, away = tmp_path / "run", tmp_path / "away"
-    step = train_step.train_step
 
     def moved(state, *arguments):
-        if int(state.step) == 7:
-            while 6 not in checkpoint.steps(run_dir):  # nothing is being written there
+        if int(state.step) == 3:
+            while 2 not in checkpoint.steps(run_dir):  # nothing is being written there
                 time.sleep(0.01)
             run_dir.rename(away)
-        return step(state, *arguments)
+        return STEP(state, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(train_step, "train_step", moved)
         with pytest.raises(InputError, match="was moved or deleted"):
-            loop.train(config, TrainingFrames(frames_THWC), run_dir)
+            loop.train(small, film, run_dir)
     assert not run_dir.exists()
-    chex.assert_trees_all_equal(loop.train(config, TrainingFrames(frames_THWC), away), whole)
+    chex.assert_trees_all_equal(loop.train(small, film, away), whole[0])

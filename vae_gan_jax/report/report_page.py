@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from vae_gan_jax.config import Config, InputError, to_text
 from vae_gan_jax.report import measure_tables, player_film, report_curves, report_pictures
 from vae_gan_jax.run import atomic_io, provenance, run_folder, storage
-from vae_gan_jax.training.monitoring import metrics_log, samples
+from vae_gan_jax.training.monitoring import run_log
 
 FILE = "report.html"
 TEMPLATES = Path(__file__).parent / "template"
@@ -62,7 +62,7 @@ def write(config: Config, again: bool = True) -> Path:
     if not again and provenance.is_current(run_dir, "report", made_from, [path]):
         logger.info("report is up to date: %s", path)
         return path
-    lines = report_curves.read(run_dir / metrics_log.FILE)
+    lines = report_curves.read(run_dir / run_log.METRICS_FILE)
     pairs = player_film.pairs(config)
     sections = _sections(config, lines, pairs)
     if not any(section.content for section in sections):
@@ -102,10 +102,10 @@ def _environment() -> jinja2.Environment:
 
 def _made_from(run_dir: Path) -> dict[str, Any]:
     """The checksum of every file that the report shows or is made with, by path."""
-    folders = [(samples.FOLDER, "*.png"), (measure_tables.FOLDER, "*.json")]
+    folders = [(run_log.SAMPLES_FOLDER, "*.png"), (measure_tables.FOLDER, "*.json")]
     folders += [(FIGURES, "*.png"), (EXPLORATIONS, "*.png")]
     paths = [path for name, pattern in folders for path in (run_dir / name).glob(pattern)]
-    paths += [run_dir / metrics_log.FILE, run_dir / run_folder.FLAGS_FILE, *TEMPLATES.iterdir()]
+    paths += [run_dir / run_log.METRICS_FILE, run_dir / run_folder.FLAGS_FILE, *TEMPLATES.iterdir()]
     films = provenance.groups(run_dir, "films")
     film_paths = [path for _, paths in films.values() for path in paths]
     return {

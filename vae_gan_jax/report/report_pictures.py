@@ -11,7 +11,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from vae_gan_jax.report import report_curves
-from vae_gan_jax.training.monitoring import samples as sample_grids
+from vae_gan_jax.training.monitoring import run_log
 
 MAX_GRIDS, MAX_GRIDS_BYTES = 20, 8 << 20
 MAX_FOLDER_BYTES = 3 << 20  # the pictures of one folder of figures
@@ -28,7 +28,7 @@ def samples(run_dir: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
       run_dir: the run's folder.
       lines: of the metrics, see ``report_curves.read``.
     """
-    grids = _grids(run_dir / sample_grids.FOLDER, report_curves.epoch_ends(lines))
+    grids = _grids(run_dir / run_log.SAMPLES_FOLDER, report_curves.epoch_ends(lines))
     total, last = len(grids), len(grids) - 1
     if total > MAX_GRIDS:
         grids = [grids[round(n * last / (MAX_GRIDS - 1))] for n in range(MAX_GRIDS)]

@@ -102,5 +102,5 @@ class Held:
     def __exit__(self, exception, error, _):
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self.received and exception is SystemExit and self._before:
+        if self.received and exception and issubclass(exception, SystemExit) and self._before:
             _ignore_further()

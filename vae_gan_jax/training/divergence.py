@@ -1,31 +1,39 @@
-"""Whether training goes wrong: steps that are no numbers, a similarity that runs off, collapse.
+"""Detects training that goes wrong: non-finite steps, a runaway similarity, collapse.
 
-Section 6.2 tells of runs lost to gradients that exploded and never came back; here a run is watched
-for that by what it logs, so that it can go back to where it was sound.
+Section 6.2 reports runs lost to exploding gradients. Here the logged metrics of a run are watched,
+so that it can roll back to a sound checkpoint.
 """
 
 import math
+from collections import deque
 from statistics import median
 
 import jax
 import jax.numpy as jnp
 
-HISTORY = 250  # lines of metrics that the running median is taken over
-ENOUGH = 25  # lines before there is a median to compare with
-MULTIPLE = 5.0  # of its running median, above which a similarity is too high
-PATIENCE = 50  # lines that it may stay there
-COLLAPSED = 100  # lines throughout which collapse must show
+MEDIAN_LINES = 250  # lines of metrics that the running median of the similarity covers
+MIN_MEDIAN_LINES = 25  # lines before a similarity is compared with the median
+MAX_SIMILARITY_RATIO = 5.0  # of a similarity to its running median
+MAX_HIGH_LINES = 50  # lines in a row above this ratio
+COLLAPSE_LINES = 100  # lines in a row that show a collapse
 
+WATCHED = (
+    "objective/similarity",
+    "discriminator/real",
+    "discriminator/reconstructed",
+    "latent/mean_magnitude",
+    "reconstruction/spread",
+)
 COLLAPSES = {
-    "the discriminator tells film from reconstruction without fail, above 0.99 and below 0.01": (
+    "the discriminator separates film and reconstructions perfectly, above 0.99 and below 0.01": (
         lambda line: (
             line["discriminator/real"] > 0.99 and line["discriminator/reconstructed"] < 0.01
         )
     ),
-    "the discriminator takes the film itself for made, below 0.01": (
+    "the discriminator takes the film itself for generated, below 0.01": (
         lambda line: line["discriminator/real"] < 0.01
     ),
-    "the codes hold next to nothing, their mean magnitude is below 0.05": (
+    "the latent codes are almost 0, their mean magnitude is below 0.05": (
         lambda line: line["latent/mean_magnitude"] < 0.05
     ),
     "different frames are reconstructed as the same picture": (
@@ -35,7 +43,7 @@ COLLAPSES = {
 
 
 class DivergedError(Exception):
-    """Training went wrong; the message is the diagnosis, ``step`` where it was found out."""
+    """Training went wrong: the message is the diagnosis, ``step`` the step that it was noticed at."""
 
     def __init__(self, diagnosis: str, step: int):
         super().__init__(diagnosis)
@@ -44,46 +52,49 @@ class DivergedError(Exception):
 
 @jax.jit
 def is_finite(tree):
-    """Whether every number of a tree of arrays is finite."""
+    """Whether all numbers in a tree of arrays are finite."""
     return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
-def unsound(state) -> list[str]:
-    """A clause for each network whose parameters, moments or statistics are not all finite."""
+def non_finite_networks(state) -> list[str]:
+    """One clause for each network whose parameters, moments or statistics are not all finite."""
     return [
         f"parameters, moments or statistics of the {name} are not finite"
         for name in state.params
         if not is_finite(
-            [part[name] for part in (state.params, state.opt_state, state.batch_stats)]
+            [tree[name] for tree in (state.params, state.opt_state, state.batch_stats)]
         )
     ]
 
 
 class DivergenceMonitor:
-    """Looks at the metrics as they are logged.
+    """Judges the metrics of a run as they are logged.
 
     Args:
-      max_bad_steps: how many steps in a row may be skipped for not being finite.
-      lines: of the metrics before, so that a resumed run judges as an unbroken one.
+      max_bad_steps: how many skipped steps in a row are too many.
+      lines: the lines of metrics so far, so that a resumed run judges like an uninterrupted one.
+      bad_steps: see the attribute.
+
+    Attributes:
+      bad_steps: metrics of the latest steps if they were skipped, in a row.
     """
 
-    def __init__(self, max_bad_steps: int, lines: list[dict]):
+    def __init__(self, max_bad_steps: int, lines=(), bad_steps=()):
         self._max_bad_steps = max_bad_steps
-        self._bad: list[dict] = []  # the steps skipped in a row
-        self._high: list[int] = []  # the steps of lines with too high a similarity, in a row
-        self._similarities: list[float] = []
-        self._lines: list[dict] = []
-        for line in lines[-2 * HISTORY :]:
-            self._judge_similarity(line)
-            self._lines = [*self._lines, line][-COLLAPSED:]
-        self._told = set(self._collapses())
+        self.bad_steps = list(bad_steps)
+        self._high_steps: list[int] = []  # of the latest lines if their similarity is too high
+        self._similarities = deque(maxlen=MEDIAN_LINES)
+        self._lines = deque(maxlen=COLLAPSE_LINES)
+        for line in lines[-2 * MEDIAN_LINES :]:
+            self._add(line)
+        self._collapses = self._current_collapses()
 
     @property
     def calm(self) -> bool:
-        """Whether nothing is wrong at present, so that the state is worth keeping."""
-        return not self._bad and not self._high
+        """Whether nothing is wrong at present, so that a roll-back may return to this state."""
+        return not self.bad_steps and not self._high_steps
 
-    def look(self, steps: list[dict], line: dict) -> list[str]:
+    def update(self, steps: list[dict], line: dict) -> list[str]:
         """Judges a line of metrics.
 
         Args:
@@ -91,67 +102,71 @@ class DivergenceMonitor:
           line: their mean, as it is logged.
 
         Returns:
-          What there is to warn of, each once while it lasts.
+          New warnings.
 
         Raises:
-          DivergedError: the run has gone wrong.
+          DivergedError: training has gone wrong.
         """
         warnings = []
         for step in steps:
             if not step["skipped"]:
-                self._bad = []
+                self.bad_steps = []
                 continue
-            if not self._bad:
+            if not self.bad_steps:
                 warnings.append(f"{_not_finite(step)}: the update is skipped")
-            self._bad.append(step)
-            if len(self._bad) >= self._max_bad_steps:
-                raise DivergedError(
-                    f"{len(self._bad)} steps in a row had to be skipped: "
-                    f"{_not_finite(self._bad[0])}",
-                    line["step"],
-                )
-        self._judge_similarity(line)
-        if len(self._high) >= PATIENCE:
+            self.bad_steps.append(step)
+            if len(self.bad_steps) >= self._max_bad_steps:
+                count, first = len(self.bad_steps), _not_finite(self.bad_steps[0])
+                raise DivergedError(f"{count} steps in a row were skipped: {first}", line["step"])
+        self._add(line)
+        if len(self._high_steps) >= MAX_HIGH_LINES:
             raise DivergedError(
-                f"objective/similarity, which encoder and decoder minimise, has stayed above "
-                f"{MULTIPLE:g} times its running median of {median(self._similarities):.3g} since "
-                f"step {self._high[0]}",
+                f"objective/similarity, which encoder and decoder minimise, has been above "
+                f"{MAX_SIMILARITY_RATIO:g} times its running median of "
+                f"{median(self._similarities):.3g} since step {self._high_steps[0]}",
                 line["step"],
             )
-        self._lines = [*self._lines, line][-COLLAPSED:]
-        collapses = set(self._collapses())
+        collapses = self._current_collapses()
         warnings += [
-            f"collapse: {what}, for {len(self._lines)} lines of metrics up to step {line['step']}"
-            for what in COLLAPSES
-            if what in collapses - self._told
+            f"collapse: {collapse}, in the last {COLLAPSE_LINES} lines of metrics up to step "
+            f"{line['step']}"
+            for collapse in collapses
+            if collapse not in self._collapses
         ]
-        self._told = collapses
+        self._collapses = collapses
         return warnings
 
-    def _judge_similarity(self, line: dict) -> None:
-        similarity = line["objective/similarity"]
-        if similarity is None:
+    def _add(self, line: dict) -> None:
+        values = {name: _number(line.get(name)) for name in WATCHED}
+        self._lines.append(values)
+        similarity = values["objective/similarity"]
+        if math.isnan(similarity):
             return
-        known = len(self._similarities) >= ENOUGH
-        if known and similarity > MULTIPLE * median(self._similarities):
-            self._high.append(line["step"])
+        comparable = len(self._similarities) >= MIN_MEDIAN_LINES
+        if comparable and similarity > MAX_SIMILARITY_RATIO * median(self._similarities):
+            self._high_steps.append(line["step"])
         else:
-            self._high = []
-            self._similarities = [*self._similarities, similarity][-HISTORY:]
+            self._high_steps = []
+            self._similarities.append(similarity)
 
-    def _collapses(self) -> list[str]:
-        if len(self._lines) < COLLAPSED or any(None in line.values() for line in self._lines):
+    def _current_collapses(self) -> list[str]:
+        """Which collapses all of the last lines show."""
+        if len(self._lines) < COLLAPSE_LINES:
             return []
-        return [what for what, shows in COLLAPSES.items() if all(map(shows, self._lines))]
+        return [collapse for collapse, shows in COLLAPSES.items() if all(map(shows, self._lines))]
+
+
+def _number(value) -> float:
+    """A logged value, NaN if there is none."""
+    return value if isinstance(value, int | float) else math.nan
 
 
 def _not_finite(step: dict) -> str:
-    """Which objectives and networks of a skipped step are not finite, as a clause."""
-    bad = [
+    """A clause that names the objectives and gradients of a skipped step that are not finite."""
+    names = [
         name
         for name, value in step.items()
         if name.startswith(("objective/", "gradient_norm/")) and not math.isfinite(value)
     ]
-    return (
-        f"at step {step['step']} {' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} not finite"
-    )
+    verb = "is" if len(names) == 1 else "are"
+    return f"at step {step['step']} {' and '.join(names)} {verb} not finite"

@@ -54,10 +54,10 @@ class Dispatch:
         return train_step.train_steps, (state, self.frames, *indices, key, self.noise_std, config)
 
 
-def by_step(metrics: dict, count: int) -> list[dict]:
-    """The metrics that ``Dispatch.run`` gave, fetched, as one dict for each of its steps."""
+def by_step(metrics: dict[str, np.ndarray], count: int) -> list[dict[str, float]]:
+    """The fetched metrics of a dispatch as one dict for each of its ``count`` steps."""
     return [
-        {name: values[index] if np.ndim(values) else values for name, values in metrics.items()}
+        {name: float(np.ravel(values)[index]) for name, values in metrics.items()}
         for index in range(count)
     ]
 

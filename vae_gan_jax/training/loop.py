@@ -13,40 +13,36 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import signals
-from vae_gan_jax.training import (
-    devices,
-    divergence,
-    feeding,
-    noise_schedule,
-    pca_init,
-    pretrained,
-    train_state,
-)
+from vae_gan_jax.training import devices, feeding, noise_schedule, pca_init, pretrained, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
 from vae_gan_jax.training.distributed import mesh, processes
-from vae_gan_jax.training.monitoring import metrics_log, samples, tensorboard
+from vae_gan_jax.training.divergence import (
+    DivergedError,
+    DivergenceMonitor,
+    is_finite,
+    non_finite_networks,
+)
+from vae_gan_jax.training.monitoring import samples
 from vae_gan_jax.training.monitoring.progress import Progress
+from vae_gan_jax.training.monitoring.run_log import RunLog
+from vae_gan_jax.training.monitoring.stops import Stop, Stops
 
-LOG_EVERY_STEPS = 20  # steps that a line of metrics is the mean of
-ROLL_BACKS = 3  # to one checkpoint, after which training stops
+LOG_EVERY_STEPS = 20  # a line of metrics is their mean over these steps
+MAX_ROLL_BACKS = 3  # to the same checkpoint
 
 logger = logging.getLogger(__name__)
 
 
-def train(
-    config: Config,
-    film: TrainingFrames,
-    run_dir: str | Path,
-) -> train_state.TrainState:
-    """Trains the networks on a film's frames, from the run's newest sound checkpoint if it has one.
+def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_state.TrainState:
+    """Trains the networks on a film, from the newest sound checkpoint of the run if it has one.
 
-    Writes a checkpoint after each epoch and every ``config.checkpoint_every_minutes``,
-    ``metrics.jsonl``, grids of samples, and both for TensorBoard, into ``run_dir``. On SIGTERM or
-    SIGINT it finishes the dispatch, saves and exits with 128 + signal. Of several processes all
-    take part in the checkpoints, the first alone writes the rest, and a signal to one is to all.
+    Writes into ``run_dir``: a checkpoint after each epoch and every
+    ``config.checkpoint_every_minutes``, ``metrics.jsonl``, grids of samples, TensorBoard events.
+    With several processes all take part in the checkpoints and process 0 writes the rest.
 
-    A run that goes wrong (6.2; see ``stability``) goes back to its newest checkpoint and on from
-    there with other noise, three times from the same.
+    SIGTERM or SIGINT to any process saves the state at once and exits with 128 + signal; the
+    resumed run logs and learns exactly what an uninterrupted one does. Training that diverges (6.2,
+    see ``divergence``) rolls back to its newest sound checkpoint and continues with other noise.
 
     Args:
       config: the settings of the run.
@@ -57,72 +53,67 @@ def train(
       The state after the last epoch.
 
     Raises:
-      InputError: there are fewer frames than a mini-batch has, the checkpoint does not fit,
-        training goes wrong again and again, or its result cannot be written.
+      InputError: the film has fewer frames than a mini-batch, the checkpoint does not fit the
+        networks, training diverges again and again, or its result cannot be written.
     """
     steps_per_epoch = config.steps_per_epoch(len(film))
     mesh.check_batch(config)
-    total_steps = steps_per_epoch * config.epochs
-    with (
-        devices.explain_out_of_memory(),
-        _left_together(),
-        Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints,
-    ):
-        training = _Training(config, film, Path(run_dir), checkpoints)
-        state = training.begin()
-        step = int(state.step)
-        if step >= total_steps:
-            logger.info("trained already: %d epochs, %d steps", config.epochs, step)
-            return state
-        logger.info(
-            "training: %d frames, %d epochs of %d steps of %d frames",
-            len(film), config.epochs, steps_per_epoch, config.batch_size,
-        )  # fmt: skip
-        went_back = Counter()
-        while True:
-            try:
-                state = training.go_on(state)
-                break
-            except divergence.DivergedError as error:
-                state = training.roll_back(error, went_back)
-        checkpoints.wait()
-        if not processes.of_first(total_steps in checkpoints.steps):
-            raise InputError(
-                f"training is done, but {checkpoints.folder} has no room for its result: make "
-                "room, then the same command goes on."
-            )
-    logger.info("trained: %d epochs, %d steps", config.epochs, total_steps)
-    return state
-
-
-class _Stopped(SystemExit):
-    """A signal, to whichever process, that all processes agreed to stop for."""
-
-
-@contextlib.contextmanager
-def _left_together():
-    """Processes that stop together do so with all that they had to write written."""
     try:
-        yield
+        with (
+            devices.explain_out_of_memory(),
+            RunLog(run_dir, config.strict) as log,
+            Checkpoints(run_dir, steps_per_epoch, config.keep_epochs, config.strict) as checkpoints,
+        ):
+            return _Training(config, film, log, checkpoints).run()
     except _Stopped:
-        processes.finish()
+        processes.finish()  # every process has written everything: they leave together
         raise
 
 
-class _Training:
-    """What stays the same throughout a run's training."""
+class _Stopped(SystemExit):
+    """All processes agreed to stop because one of them received a signal."""
 
-    def __init__(self, config, film: TrainingFrames, run_dir: Path, checkpoints: Checkpoints):
-        self.config, self.run_dir, self.checkpoints = config, run_dir, checkpoints
+
+class _Training:
+    """The training of a run: one attempt, and another one after each roll-back."""
+
+    def __init__(self, config: Config, film: TrainingFrames, log: RunLog, checkpoints: Checkpoints):
+        self.config, self.film, self.log, self.checkpoints = config, film, log, checkpoints
         self.steps_per_epoch = config.steps_per_epoch(len(film))
-        keys = jax.random.split(jax.random.key(config.seed), 3)
-        self.init_key, self.step_key, sample_key = keys
-        self.film = film
+        self.total_steps = self.steps_per_epoch * config.epochs
+        self.init_key, self.step_key, sample_key = jax.random.split(jax.random.key(config.seed), 3)
         self.feed = feeding.Feed(config, film, (LOG_EVERY_STEPS, config.sample_every))
-        self.grids = samples.SampleGrids(config, film, run_dir, sample_key)
+        self.grids = samples.SampleGrids(config, film, sample_key)
+        self.stops = Stops(log)
+        self.roll_backs = Counter()  # by the step of the checkpoint
+
+    def run(self) -> train_state.TrainState:
+        """Trains to the end of the last epoch."""
+        config, state = self.config, self.begin()
+        if int(state.step) >= self.total_steps:
+            logger.info("already trained: %d epochs, %d steps", config.epochs, state.step)
+            return state
+        logger.info(
+            "training: %d frames, %d epochs of %d steps of %d frames",
+            len(self.film), config.epochs, self.steps_per_epoch, config.batch_size,
+        )  # fmt: skip
+        while int(state.step) < self.total_steps:
+            try:
+                state = _Attempt(self, state).run()
+            except DivergedError as error:
+                state = self.roll_back(error)
+        self.checkpoints.wait()
+        if not processes.of_first(self.total_steps in self.checkpoints.steps):
+            raise InputError(
+                f"training is done, but {self.checkpoints.folder} has no room for its result: make "
+                "room, then give the same command again."
+            )
+        self.stops.clear()
+        logger.info("trained: %d epochs, %d steps", config.epochs, self.total_steps)
+        return state
 
     def begin(self) -> train_state.TrainState:
-        """The newest checkpoint's state; where there is none a fresh one, or another run's."""
+        """The state of the newest sound checkpoint; without checkpoints an initial one."""
         state = train_state.create(self.config, self.init_key)
         resumed = processes.of_first(bool(self.checkpoints.steps))
         if self.config.linear_skip and not (resumed or self.config.init_from):
@@ -130,170 +121,213 @@ class _Training:
         state = mesh.place_state(self.config, state)
         if resumed:
             state = self.checkpoints.restore(state)
-            logger.info("going on from the checkpoint at step %d", state.step)
+            logger.info("resuming from the checkpoint at step %d", state.step)
         elif self.config.init_from:
             state = pretrained.begin(self.config, state)
-            self.checkpoints.save(state)  # from here on the other run may change or go
+            self.checkpoints.save(state)  # the run no longer depends on the other one
         return state
 
-    def go_on(self, state: train_state.TrainState) -> train_state.TrainState:
-        """Trains to the end of the last epoch.
+    def roll_back(self, error: DivergedError) -> train_state.TrainState:
+        """The state of the newest healthy checkpoint, or the initial one, with other noise.
 
         Raises:
-          DivergedError: training went wrong.
+          InputError: training rolled back to this checkpoint ``MAX_ROLL_BACKS`` times before.
         """
-        config, checkpoints = self.config, self.checkpoints
-        step, total_steps = int(state.step), self.steps_per_epoch * config.epochs
-        step_key = self.step_key
-        if int(state.noise_stream):
-            step_key = jax.random.fold_in(step_key, int(state.noise_stream))
-        step_key = mesh.to_mesh(step_key)
-        dispatches = batches.prefetch(self.feed.dispatches(step))
-        # Steps since the last line of metrics; seconds in which saving held the loop up since.
-        pending, held_up, since, saved = [], 0.0, time.perf_counter(), time.perf_counter()
-        owed = False  # a checkpoint, as soon as the run is worth saving
+        self.checkpoints.wait()
+        self.checkpoints.delete(self.stops.unhealthy())
+        state = self.begin()
+        step = int(state.step)
+        self.write_grid(state, _grid_name(error, "before"), f"Before divergence: step {step:,}")
+        if self.roll_backs[step] == MAX_ROLL_BACKS:
+            before, after = (
+                self.log.grid_path(_grid_name(error, when)) for when in ("before", "after")
+            )
+            raise InputError(
+                f"training diverged again after {MAX_ROLL_BACKS} roll-backs to step {step}: "
+                f"{error}. Compare {before} and {after}; a lower --learning_rate in a new "
+                "--run_dir may help."
+            )
+        self.roll_backs[step] += 1
+        logger.warning(
+            "training diverged: %s. Rolled back to step %d, roll-back %d of %d, with other noise",
+            error, step, self.roll_backs[step], MAX_ROLL_BACKS,
+        )  # fmt: skip
+        return state.replace(noise_stream=state.noise_stream + self.roll_backs[step])
+
+    def write_grid(self, state: train_state.TrainState, name: str, title: str) -> None:
+        """Draws and writes a grid of samples."""
+        if processes.index() == 0:
+            self.log.grid(name, int(state.step), self.grids.draw(state, title))
+
+
+class _Attempt:
+    """Training from one state until the last step, a stop or a divergence."""
+
+    def __init__(self, training: _Training, state: train_state.TrainState):
+        self.training, self.config, self.log = training, training.config, training.log
+        self.state, self.step = state, int(state.step)
+        key = training.step_key
+        if stream := int(state.noise_stream):
+            key = jax.random.fold_in(key, stream)
+        self.step_key = mesh.to_mesh(key)
+        lines, stop = self.log.begin(self.step), training.stops.begin(self.step)
+        self.monitor = DivergenceMonitor(self.config.max_bad_steps, lines, stop.bad_steps)
+        self.line_steps = list(stop.unfinished)  # metrics of each step since the last line
+        self.resumed_steps = len(self.line_steps)  # of these, the ones before a stop
+        self.pending = []  # the same on the devices: number of steps and metrics of each dispatch
+        self.line_time = self.save_time = time.perf_counter()
+        self.checkpoint_seconds = 0.0  # since the last line
+        self.save_due = False
+        self.agree = mesh.MaxOverProcesses()
+
+    def run(self) -> train_state.TrainState:
+        """Runs all dispatches, and after each logs, draws and saves what is due."""
+        dispatches = batches.prefetch(self.training.feed.dispatches(self.step))
         with (
             contextlib.closing(dispatches),
             Progress(
-                self.steps_per_epoch, config.epochs, config.batch_size, step, processes.index() > 0
+                self.config, self.training.steps_per_epoch, self.step, processes.index() > 0
             ) as progress,
-            metrics_log.MetricsLog(self.run_dir, step) as log,
-            tensorboard.Events(self.run_dir, step) as events,
             signals.Held() as signal,
         ):
-            watch = divergence.DivergenceMonitor(config.max_bad_steps, log.kept)
-            agreed = mesh.MaxOverProcesses()
             for dispatch in dispatches:
-                epoch = dispatch.epoch
-                # The host may be one dispatch ahead of the device, so that neither waits, no more.
-                jax.block_until_ready([metrics for _, metrics in pending[-1:]])
-                with jax.set_mesh(mesh.device_mesh()), jax.transfer_guard("disallow"):
-                    state, metrics = dispatch.run(state, step_key, config)
-                step += dispatch.count
-                noise = noise_schedule.noise_std(config.noise_schedule, epoch)
-                pending.append((dispatch.count, metrics))
-                progress.tell(epoch)
-                progress.update(dispatch.count)
-                ends_epoch = step % self.steps_per_epoch == 0
-                due = time.perf_counter() - saved > 60 * config.checkpoint_every_minutes
-                stop, due = agreed(signal.received, due)
-                ends_line = step % LOG_EVERY_STEPS == 0 or ends_epoch or bool(stop)
-
-                if ends_line:
-                    steps = [
-                        metrics
-                        for count, fetched in jax.device_get(pending)
-                        for metrics in feeding.by_step(fetched, count)
-                    ]
-                    for number, metrics in enumerate(steps, step - len(steps) + 1):
-                        metrics["step"] = number
-                    seconds = time.perf_counter() - since
-                    line = {
-                        "step": step,
-                        "epoch": epoch + 1,
-                        "noise_std": noise,
-                        **_line(steps),
-                        "time/frames_per_second": len(steps) * config.batch_size / seconds,
-                        "time/checkpoint_seconds": held_up,
-                    }
-                    pending, held_up, since = [], 0.0, time.perf_counter()
-                    self._tell_unwritten(log.write(line) or self.grids.flush())
-                    events.metrics(line)
-                    progress.tell(epoch, line)
-                    try:
-                        for warning in watch.look(steps, line):
-                            logger.warning("%s", warning)
-                    except divergence.DivergedError as error:
-                        self._write_grid(state, *_grid_of(error, "after"))
-                        diagnosis = "; ".join([str(error), *divergence.unsound(state)])
-                        raise divergence.DivergedError(diagnosis, error.step) from error
-                title = f"Epoch {epoch + 1} of {config.epochs}, step {step:,}, noise {noise:g}"
-                if config.sample_every and step % config.sample_every == 0:
-                    log.check()
-                    self._write_grid(state, f"step_{step:08d}", title, events)
-                if ends_epoch:
-                    self._write_grid(state, f"epoch_{epoch + 1:03d}", title, events)
-                # Only where a line of metrics ends: resumed, the next is as long. And only with
-                # all metrics and grids before it on the disk: resumed, they are not made again.
-                owed |= ends_epoch or bool(stop) or bool(due)
-                if owed and ends_line and not processes.any_of(log.waiting or self.grids.waiting):
-                    last = step == total_steps
-                    if (watch.calm or last) and divergence.is_finite(state):
-                        saved = time.perf_counter()
-                        checkpoints.save(state)
-                        held_up, owed = time.perf_counter() - saved, False
-                        agreed = mesh.MaxOverProcesses()  # what was due is done
-                    elif last:
-                        diagnosis = "; ".join(divergence.unsound(state))
-                        raise divergence.DivergedError(diagnosis, step)
+                self._train(dispatch)
+                progress.advance(dispatch.epoch, dispatch.count)
+                stop = self._agree_on_stop(signal.received)
+                if self._ends_line():
+                    self._log_line(dispatch.epoch, progress)
+                self._write_grids(dispatch.epoch)
                 if stop:
-                    logger.info("stopped by a signal at step %d: the same command goes on", step)
-                    raise _Stopped(128 + stop)
-        return state
+                    self._stop(stop)
+                # Between lines only a stop saves: it also saves the metrics of an unfinished line.
+                if self.save_due and self._ends_line():
+                    self._save_if_healthy()
+        return self.state
 
-    def roll_back(
-        self, error: divergence.DivergedError, went_back: Counter
-    ) -> train_state.TrainState:
-        """The newest checkpoint's state, or a fresh one, with noise that it has not had yet.
+    def _train(self, dispatch: feeding.Dispatch) -> None:
+        # The host may be one dispatch ahead of the device, so that neither waits, but no more.
+        jax.block_until_ready(self.pending[-1:])
+        with jax.set_mesh(mesh.device_mesh()), jax.transfer_guard("disallow"):
+            self.state, metrics = dispatch.run(self.state, self.step_key, self.config)
+        self.step += dispatch.count
+        self.pending.append((dispatch.count, metrics))
 
-        Args:
-          error: what went wrong.
-          went_back: how often training went back to each step; counted on.
+    def _agree_on_stop(self, signal: int) -> int:
+        """The signal that any process received, or 0; also updates whether a checkpoint is due."""
+        seconds = time.perf_counter() - self.save_time
+        stop, due = self.agree(signal, seconds > 60 * self.config.checkpoint_every_minutes)
+        self.save_due |= bool(due) or self._ends_epoch()
+        return stop
 
-        Raises:
-          InputError: it went back to this one three times.
+    def _ends_epoch(self) -> bool:
+        return self.step % self.training.steps_per_epoch == 0
+
+    def _ends_line(self) -> bool:
+        return self.step % LOG_EVERY_STEPS == 0 or self._ends_epoch()
+
+    def _fetch_metrics(self) -> None:
+        """Moves the metrics of each step since the last line from the devices."""
+        fetched, self.pending = self.pending, []
+        if processes.index() == 0:
+            for count, metrics in jax.device_get(fetched):
+                self.line_steps += feeding.by_step(metrics, count)
+            first = self.step - len(self.line_steps) + 1
+            for number, metrics in enumerate(self.line_steps, first):
+                metrics["step"] = number
+
+    def _log_line(self, epoch: int, progress: Progress) -> None:
+        """Logs a line of metrics and judges it; process 0 decides for all."""
+        self._fetch_metrics()
+        diagnosis = None
+        if processes.index() == 0:
+            line = self._line(epoch)
+            self.log.line(line)
+            progress.show_losses(line)
+            try:
+                for warning in self.monitor.update(self.line_steps, line):
+                    logger.warning("%s", warning)
+            except DivergedError as error:
+                diagnosis = str(error)
+        self.line_steps, self.resumed_steps = [], 0
+        self.line_time, self.checkpoint_seconds = time.perf_counter(), 0.0
+        if processes.of_first(diagnosis is not None):
+            self._diverge(diagnosis)
+
+    def _line(self, epoch: int) -> dict[str, float | None]:
+        trained = (len(self.line_steps) - self.resumed_steps) * self.config.batch_size
+        return {
+            "step": self.step,
+            "epoch": epoch + 1,
+            "noise_std": noise_schedule.noise_std(self.config.noise_schedule, epoch),
+            **_mean(self.line_steps),
+            "time/frames_per_second": trained / (time.perf_counter() - self.line_time),
+            "time/checkpoint_seconds": self.checkpoint_seconds,
+        }
+
+    def _diverge(self, diagnosis: str | None) -> None:
+        error = DivergedError(
+            "; ".join(filter(None, [diagnosis, *non_finite_networks(self.state)])), self.step
+        )
+        title = f"After divergence: step {self.step:,}"
+        self.training.write_grid(self.state, _grid_name(error, "after"), title)
+        raise error
+
+    def _write_grids(self, epoch: int) -> None:
+        noise = noise_schedule.noise_std(self.config.noise_schedule, epoch)
+        title = f"Epoch {epoch + 1} of {self.config.epochs}, step {self.step:,}, noise {noise:g}"
+        if self.config.sample_every and self.step % self.config.sample_every == 0:
+            self.training.write_grid(self.state, f"step_{self.step:08d}", title)
+        if self._ends_epoch():
+            self.training.write_grid(self.state, f"epoch_{epoch + 1:03d}", title)
+
+    def _save_if_healthy(self) -> None:
+        """Saves a checkpoint that a roll-back may return to; the last one in any case.
+
+        A resumed run does not write earlier metrics and grids, so none may be waiting for room.
         """
-        self.checkpoints.wait()
-        state = self.begin()
-        step = int(state.step)
-        self._write_grid(state, *_grid_of(error, "before"))
-        if went_back[step] == ROLL_BACKS:
-            names = [_grid_of(error, when)[0] for when in ("before", "after")]
-            grids = [str(self.grids.path(name)) for name in names]
-            raise InputError(
-                f"training went wrong again after {ROLL_BACKS} roll-backs to step {step}: {error}. "
-                f"Compare {' and '.join(grids)}; a lower --learning_rate in a new --run_dir may "
-                "help."
-            )
-        went_back[step] += 1
-        logger.warning(
-            "training went wrong: %s. Rolled back to step %d, number %d of %d; on with other noise",
-            error, step, went_back[step], ROLL_BACKS,
-        )  # fmt: skip
-        return state.replace(noise_stream=state.noise_stream + went_back[step])
+        last = self.step == self.training.total_steps
+        if processes.of_first((self.monitor.calm or last) and not self.log.waiting):
+            if is_finite(self.state):
+                self._save()
+            elif last:
+                self._diverge(None)
 
-    def _write_grid(self, state, name: str, title: str, events=None) -> None:
-        self._tell_unwritten(self.grids.write(state, name, title, events))
+    def _save(self) -> None:
+        self.save_time = time.perf_counter()
+        self.training.checkpoints.save(self.state)
+        self.checkpoint_seconds = time.perf_counter() - self.save_time
+        self.save_due = False
+        self.agree = mesh.MaxOverProcesses()  # forgets that a checkpoint was due
 
-    _unwritten: str | None = None
-
-    def _tell_unwritten(self, reason: str | None) -> None:
-        """Says once that metrics and grids cannot be written, and why; ``None`` if they could.
-
-        Raises:
-          InputError: ``--strict``.
-        """
-        if reason is not None and self.config.strict:
-            raise InputError(f"{self.run_dir} cannot be written ({reason}): make room.")
-        if reason is not None and self._unwritten is None:
-            logger.warning(
-                "metrics and samples cannot be written (%s): training goes on, they wait", reason
-            )
-        self._unwritten = reason
+    def _stop(self, signal: int) -> None:
+        """Saves the state unless it is not finite, with what it needs to resume exactly."""
+        self._fetch_metrics()
+        stops, checkpoints = self.training.stops, self.training.checkpoints
+        saved = False
+        if is_finite(self.state):
+            healthy = self.monitor.calm and not any(step["skipped"] for step in self.line_steps)
+            if not healthy:  # the latest checkpoints must include one to roll back to
+                checkpoints.delete(stops.unhealthy())
+            stops.add(self.step, Stop(healthy, self.monitor.bad_steps, self.line_steps))
+            saved = processes.of_first(not self.log.waiting)
+        if saved:
+            self._save()
+        resumes = "there" if saved else "at the newest checkpoint"
+        logger.info("stopped at step %d: the same command resumes %s", self.step, resumes)
+        raise _Stopped(128 + signal)
 
 
-def _grid_of(error: divergence.DivergedError, when: str) -> tuple[str, str]:
-    """Name and title of the grid of samples before or after training went wrong."""
-    where = {"before": "where training goes back to", "after": f"step {error.step:,}"}[when]
-    return f"went_wrong_{error.step:08d}_{when}", f"Training went wrong, {when}: {where}"
+def _grid_name(error: DivergedError, when: str) -> str:
+    """The name of the grid of samples before or after a divergence."""
+    return f"went_wrong_{error.step:08d}_{when}"
 
 
-def _line(steps: list[dict]) -> dict[str, float | None]:
-    """The mean of each metric over the steps where it is finite; how many were skipped."""
+def _mean(steps: list[dict]) -> dict[str, float | None]:
+    """The mean of each metric over the steps where it is finite; of "skipped" the sum."""
     line = {}
-    for name in steps[0].keys() - {"step"}:
-        values = np.array([step[name] for step in steps])
+    for name in sorted(steps[0].keys() - {"step"}):
+        values = np.array([step[name] for step in steps], np.float32)
         finite = values[np.isfinite(values)]
         line[name] = float(finite.mean()) if finite.size else None
     line["skipped"] = sum(int(step["skipped"]) for step in steps)
-    return dict(sorted(line.items()))
+    return line

@@ -1,4 +1,4 @@
-"""The progress bar of training: epoch, step, rate, time left for the epoch and for the run."""
+"""The progress bar of training: epoch, step, frames a second, time left for the epoch and run."""
 
 import tqdm
 
@@ -9,45 +9,39 @@ BAR = (
 
 
 class Progress(tqdm.tqdm):
-    """A bar that counts steps.
+    """A progress bar that counts training steps.
 
     Args:
+      config: the settings of the run.
       steps_per_epoch: mini-batches in an epoch.
-      epochs: how many.
-      batch_size: frames in a mini-batch.
-      step: at which training starts or goes on.
-      hidden: nothing is shown.
+      step: where training starts or resumes.
+      hidden: show nothing.
     """
 
-    def __init__(
-        self, steps_per_epoch: int, epochs: int, batch_size: int, step: int, hidden: bool = False
-    ):
-        self._steps_per_epoch, self._epochs, self._batch_size = steps_per_epoch, epochs, batch_size
-        total = steps_per_epoch * epochs
-        super().__init__(
-            total=total, initial=step, unit="step", mininterval=1, bar_format=BAR, disable=hidden
-        )
+    def __init__(self, config, steps_per_epoch: int, step: int, hidden: bool = False):
+        self._config, self._steps_per_epoch = config, steps_per_epoch
+        total = steps_per_epoch * config.epochs
+        super().__init__(total=total, initial=step, mininterval=1, bar_format=BAR, disable=hidden)
 
     @property
     def format_dict(self):
-        """What ``BAR`` may name."""
-        known = super().format_dict
-        done = known["n"] - known["initial"]
-        rate = known["rate"] or (done / known["elapsed"] if known["elapsed"] else 0)
+        """The values of the fields in ``BAR``."""
+        values = super().format_dict
+        done = values["n"] - values["initial"]
+        rate = values["rate"] or (done / values["elapsed"] if values["elapsed"] else 0)
         epoch_left, frame_rate = "?", "? frames/s"
         if rate:
-            left = -known["n"] % self._steps_per_epoch
-            epoch_left = self.format_interval(left / rate)
-            frame_rate = f"{rate * self._batch_size:.3g} frames/s"
-        return known | {"epoch_left": epoch_left, "frame_rate": frame_rate}
+            epoch_left = self.format_interval(-values["n"] % self._steps_per_epoch / rate)
+            frame_rate = f"{rate * self._config.batch_size:.3g} frames/s"
+        return values | {"epoch_left": epoch_left, "frame_rate": frame_rate}
 
-    def tell(self, epoch: int, line: dict[str, float | None] | None = None) -> None:
-        """Names the epoch, counted from 0, and the losses of a line of metrics."""
-        self.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
-        if line is not None:
-            names = ("encoder", "decoder", "discriminator")
-            losses = {name: line[f"loss/{name}"] for name in names}
-            self.set_postfix(
-                {name: "none" if loss is None else f"{loss:.3g}" for name, loss in losses.items()},
-                refresh=False,
-            )
+    def advance(self, epoch: int, steps: int) -> None:
+        """Counts steps of an epoch, which is counted from 0."""
+        self.set_description(f"epoch {epoch + 1}/{self._config.epochs}", refresh=False)
+        self.update(steps)
+
+    def show_losses(self, line: dict[str, float | None]) -> None:
+        """Shows the losses of a line of metrics."""
+        losses = {name: line[f"loss/{name}"] for name in ("encoder", "decoder", "discriminator")}
+        shown = {name: "none" if loss is None else f"{loss:.3g}" for name, loss in losses.items()}
+        self.set_postfix(shown, refresh=False)

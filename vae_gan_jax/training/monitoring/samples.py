@@ -1,7 +1,6 @@
-"""Grids of samples, from which one sees the networks learn (figures 5.1 to 5.14)."""
+"""Grids of samples that show the networks learn (figures 5.1 to 5.14)."""
 
 from functools import partial
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,160 +9,106 @@ from PIL import Image, ImageDraw, ImageFont
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder
-from vae_gan_jax.run import atomic_io
 from vae_gan_jax.training import train_state
-from vae_gan_jax.training.distributed import mesh, processes
-from vae_gan_jax.training.monitoring import tensorboard
+from vae_gan_jax.training.distributed import mesh
 
-FOLDER = "samples"
 COLUMNS = 12
-GAP = 2  # pixels between pictures
-ROWS = (
-    "frames from all over the film",
-    "as the networks see them",
+GAP_PIXELS = 2  # between pictures
+MIN_FONT_PIXELS = 13
+ROW_LABELS = (
+    "frames from the whole film",
+    "their reconstructions",
     "frames drawn for this grid",
-    "as the networks see them",
+    "their reconstructions",
     "samples of the prior",
 )
-PAPER, INK, FAINT = (22, 22, 24), (236, 236, 230), (150, 150, 146)
+BACKGROUND, TITLE_COLOUR, LABEL_COLOUR = (22, 22, 24), (236, 236, 230), (150, 150, 146)
 
 
 class SampleGrids:
-    """The grids of a run: always the same frames and latents, and beside them frames drawn anew.
-
-    A grid that a full disk does not take waits for the next that it takes.
+    """Draws the grids of a run: fixed frames and latent codes, and frames drawn for each grid.
 
     Args:
       config: the settings of the run.
       film: the frames to learn from.
-      run_dir: the run's folder.
-      key: of the latents.
+      key: random key of the latent codes.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        film: TrainingFrames,
-        run_dir: Path,
-        key: jax.Array,
-    ):
-        self._config, self._film = config, film
-        self._folder, self._key = run_dir / FOLDER, key
+    def __init__(self, config: Config, film: TrainingFrames, key: jax.Array):
+        self._config, self._film, self._key = config, film, key
         spread = np.linspace(0, len(film) - 1, COLUMNS).round().astype(int)
         self._fixed_BHWC = film.frames_THWC[film.training_T[spread]]
-        self._waiting: dict[Path, bytes] = {}
 
-    @property
-    def waiting(self) -> bool:
-        """Whether grids wait for room on the disk."""
-        return bool(self._waiting)
+    def draw(self, state: train_state.TrainState, title: str) -> np.ndarray:
+        """The grid of a state under a title, uint8 ``[height, width, 3]``.
 
-    def path(self, name: str) -> Path:
-        """Where the grid of a name is."""
-        return self._folder / f"{name}.png"
-
-    def write(
-        self,
-        state: train_state.TrainState,
-        name: str,
-        title: str,
-        events: tensorboard.Events | None = None,
-    ) -> str | None:
-        """Makes the grid of a state; it waits as long as the disk is full.
-
-        Frames are normalised by the statistics of their row, as the mini-batches of training are.
-
-        Args:
-          state: whose networks.
-          name: of the file, without ending.
-          title: what stands above.
-          events: where TensorBoard finds it as well.
-
-        Returns:
-          What ``flush`` does.
+        Each row is one batch for batch norm, as a mini-batch is in training.
         """
-        if processes.index():  # the first of several writes
-            return None
-        fresh_BHWC = self._fresh(int(state.step))
-        reconstructed, sampled_BHWC = _through_networks(
-            self._config,
-            *mesh.on_one_device((state.shown, state.batch_stats)),
-            jax.device_put([self._fixed_BHWC, fresh_BHWC]),
-            self._key,
+        drawn_BHWC = self._drawn_frames(int(state.step))
+        reconstructions, samples_BHWC = jax.device_get(
+            _reconstructions_and_samples(
+                self._config.step,
+                *mesh.on_one_device((state.shown, state.batch_stats)),
+                jax.device_put([self._fixed_BHWC, drawn_BHWC]),
+                self._key,
+            )
         )
-        fixed_again_BHWC, fresh_again_BHWC = jax.device_get(reconstructed)
-        rows = [
-            self._fixed_BHWC, fixed_again_BHWC, fresh_BHWC, fresh_again_BHWC,
-            jax.device_get(sampled_BHWC),
-        ]  # fmt: skip
-        picture_HWC = labelled_grid(rows, ROWS, title)
-        png = atomic_io.png(picture_HWC)
-        if events is not None:
-            height, width, _ = picture_HWC.shape
-            events.picture("samples", int(state.step), width, height, png)
-        self._waiting[self.path(name)] = png
-        return self.flush()
+        fixed_again_BHWC, drawn_again_BHWC = reconstructions
+        rows = [self._fixed_BHWC, fixed_again_BHWC, drawn_BHWC, drawn_again_BHWC, samples_BHWC]
+        return labelled_grid(rows, ROW_LABELS, title)
 
-    def flush(self) -> str | None:
-        """Writes what waits; returns ``None``, or why something of it cannot be written yet."""
-        try:
-            for path in list(self._waiting):
-                atomic_io.write(path, self._waiting[path])
-                del self._waiting[path]
-        except OSError as error:
-            return error.strerror
-        return None
-
-    def _fresh(self, step: int) -> np.ndarray:
-        """Frames that depend on the seed and the step alone, in the film's order."""
+    def _drawn_frames(self, step: int) -> np.ndarray:
+        """Random frames in the order of the film; a function of seed and step alone."""
         generator = np.random.Generator(np.random.Philox([self._config.seed, step]))
         count = len(self._film)
-        drawn = generator.choice(count, COLUMNS, replace=count < COLUMNS)
-        return self._film.frames_THWC[self._film.training_T[np.sort(drawn)]]
+        index = generator.choice(count, COLUMNS, replace=count < COLUMNS)
+        return self._film.frames_THWC[self._film.training_T[np.sort(index)]]
 
 
 def labelled_grid(rows_BHWC: list[np.ndarray], labels: tuple[str, ...], title: str) -> np.ndarray:
-    """Rows of pictures under a title, each with a label above.
+    """Rows of pictures, each under its label, all under a title.
 
     Args:
       rows_BHWC: uint8, ``[B, H, W, 3]`` each.
-      labels: one a row.
-      title: of the whole.
+      labels: one for each row.
+      title: above the grid.
 
     Returns:
       uint8, ``[height, width, 3]``.
     """
-    count, height, width, _ = rows_BHWC[0].shape
-    across = count * (width + GAP) - GAP
-    size = max(13, across // 90)
-    font, large = ImageFont.load_default(size), ImageFont.load_default(size * 4 // 3)
-    across = max(across, *(int(font.getlength(label)) for label in labels))
-    across = max(across, int(large.getlength(title)))
-    line, margin = size * 7 // 4, size
-    down = 2 * margin + 2 * line + len(rows_BHWC) * (line + height + GAP)
-    sheet = Image.new("RGB", (across + 2 * margin, down), PAPER)
+    columns, height, width, _ = rows_BHWC[0].shape
+    grid_width = columns * (width + GAP_PIXELS) - GAP_PIXELS
+    size = max(MIN_FONT_PIXELS, grid_width // 90)
+    font, title_font = ImageFont.load_default(size), ImageFont.load_default(size * 4 // 3)
+    text_width = max(title_font.getlength(title), *map(font.getlength, labels))
+    line_height, margin = size * 7 // 4, size
+    row_height = line_height + height + GAP_PIXELS
+    sheet_size = (
+        max(grid_width, int(text_width)) + 2 * margin,
+        2 * margin + 2 * line_height + len(rows_BHWC) * row_height,
+    )
+    sheet = Image.new("RGB", sheet_size, BACKGROUND)
     pen = ImageDraw.Draw(sheet)
-    pen.text((margin, margin), title, INK, large)
-    top = margin + 2 * line
-    for row_BHWC, label in zip(rows_BHWC, labels, strict=True):
-        pen.text((margin, top), label, FAINT, font)
-        for column, frame_HWC in enumerate(row_BHWC):
-            left = margin + column * (width + GAP)
-            sheet.paste(Image.fromarray(frame_HWC), (left, top + line))
-        top += line + height + GAP
+    pen.text((margin, margin), title, TITLE_COLOUR, title_font)
+    for row, (pictures_BHWC, label) in enumerate(zip(rows_BHWC, labels, strict=True)):
+        top = margin + 2 * line_height + row * row_height
+        pen.text((margin, top), label, LABEL_COLOUR, font)
+        for column, picture_HWC in enumerate(pictures_BHWC):
+            left = margin + column * (width + GAP_PIXELS)
+            sheet.paste(Image.fromarray(picture_HWC), (left, top + line_height))
     return np.asarray(sheet)
 
 
 @partial(jax.jit, static_argnames="config")
-def _through_networks(config, params, batch_stats, rows_BHWC, key):
-    """The reconstruction of each row, and as many samples of the prior, as uint8 frames."""
-    reconstructed_BHWC = []
+def _reconstructions_and_samples(config, params, batch_stats, rows_BHWC, key):
+    """The reconstruction of each row, and one row of samples of the prior, as uint8 frames."""
+    reconstructions = []
     for frames_BHWC in rows_BHWC:
         x_BHWC, _ = autoencoder.autoencode(
             config, params, batch_stats, frames_BHWC, key, 0.0, train=True
         )
-        reconstructed_BHWC.append(autoencoder.to_frames(x_BHWC))
+        reconstructions.append(autoencoder.to_frames(x_BHWC))
     shape = (rows_BHWC[0].shape[0], config.z_dim)
     z_BZ = autoencoder.sample_prior(config.prior, key, shape)
-    sampled_BHWC, _ = autoencoder.decode(config, params, batch_stats, z_BZ, train=True)
-    return reconstructed_BHWC, autoencoder.to_frames(sampled_BHWC)
+    samples_BHWC, _ = autoencoder.decode(config, params, batch_stats, z_BZ, train=True)
+    return reconstructions, autoencoder.to_frames(samples_BHWC)

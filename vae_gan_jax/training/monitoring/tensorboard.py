@@ -1,4 +1,4 @@
-"""What a run writes down for TensorBoard: its metrics and its grids of samples."""
+"""TensorBoard events of a run: its metrics and its grids of samples."""
 
 import contextlib
 import os
@@ -10,31 +10,26 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from vae_gan_jax.training.distributed import processes
-
 FOLDER = "tensorboard"
 
 
 class Events:
     """A file of events in ``run_dir/tensorboard``; a context manager.
 
-    For looking at only: all of it is in ``metrics.jsonl`` and ``samples`` as well, so that what a
-    full disk does not take is left out here.
+    Everything in it is also in ``metrics.jsonl`` and ``samples``, so an event that does not fit on
+    a full disk is dropped.
 
     Args:
       run_dir: the run's folder.
-      step: the step at which training starts or goes on. TensorBoard forgets what earlier files
-        say of the steps after it.
+      step: where training starts or resumes. TensorBoard hides later steps of earlier files.
     """
 
     def __init__(self, run_dir: str | Path, step: int):
         self._file = None
-        if processes.index():  # the first of several writes
-            return
         with contextlib.suppress(OSError):
             folder = Path(run_dir) / FOLDER
             folder.mkdir(exist_ok=True)
-            # TensorBoard reads a folder's files by name: seconds first, then what tells them apart.
+            # TensorBoard reads the files in the order of their names, which begin with seconds.
             name = f"events.out.tfevents.{time.time():.0f}.{time.time_ns()}.{os.getpid()}"
             self._file = (folder / name).open("xb", buffering=0)
         self._write(Event(file_version="brain.Event:2"))
@@ -48,7 +43,7 @@ class Events:
             self._file.close()
 
     def metrics(self, line: dict[str, float | None]) -> None:
-        """A line of metrics at its "step"; a metric without a value is left out."""
+        """Writes a line of metrics at its "step", without the metrics that are ``None``."""
         values = [
             Summary.Value(tag=tag, simple_value=value)
             for tag, value in line.items()
@@ -56,20 +51,23 @@ class Events:
         ]
         self._write(Event(step=line["step"], summary=Summary(value=values)))
 
-    def picture(self, tag: str, step: int, width: int, height: int, png: bytes) -> None:
-        """A picture, as PNG, of so many pixels."""
-        image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
+    def picture(self, tag: str, step: int, shape: tuple[int, ...], png: bytes) -> None:
+        """Writes a PNG of the shape ``(height, width, channels)``."""
+        height, width, channels = shape
+        image = Summary.Image(
+            width=width, height=height, colorspace=channels, encoded_image_string=png
+        )
         self._write(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
 
     def _write(self, event: Event) -> None:
-        """Appends an event, whole or not at all."""
+        """Appends a whole event, or nothing where the disk is full."""
         if self._file is None:
             return
         event.wall_time = time.time()
-        end, record = self._file.tell(), memoryview(_record(event.SerializeToString()))
+        end, rest = self._file.tell(), memoryview(_record(event.SerializeToString()))
         try:
-            while record:
-                record = record[self._file.write(record) :]
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
@@ -77,9 +75,9 @@ class Events:
 
 
 def _record(content: bytes) -> bytes:
-    """A record of TensorFlow's format: length and content, each followed by its checksum.
+    """A TFRecord: length and content, each followed by its checksum.
 
-    tensorboardX writes these too, but through buffers that cannot be taken back from a full disk.
+    tensorboardX's own writer is buffered and leaves half a record on a full disk.
     """
     length = struct.pack("<Q", len(content))
     return length + _masked_checksum(length) + content + _masked_checksum(content)
