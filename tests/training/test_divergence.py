@@ -77,7 +77,9 @@ def test_a_similarity_that_returns_or_rises_slowly_does_not_diverge():
 
 def test_a_resumed_run_judges_like_an_uninterrupted_one():
     high = {"objective__similarity": 9.0}
-    lines = [line_of(step) for step in range(30)] + [line_of(step, **high) for step in range(30, 70)]
+    lines = [line_of(step) for step in range(30)] + [
+        line_of(step, **high) for step in range(30, 70)
+    ]
     uninterrupted, resumed = DivergenceMonitor(3), DivergenceMonitor(3, lines)
     for line in lines:
         uninterrupted.update([good_step(line["step"])], line)

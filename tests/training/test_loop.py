@@ -284,9 +284,7 @@ class Processes:
         return value
 
 
-def test_process_0_alone_decides_when_all_save_and_roll_back(
-    long_run, film, tmp_path, monkeypatch
-):
+def test_process_0_alone_decides_when_all_save_and_roll_back(long_run, film, tmp_path, monkeypatch):
     """Another process, which neither logs nor reads metrics, makes the same of its answers."""
     config = dataclasses.replace(long_run[0], max_bad_steps=3)
     monkeypatch.setattr(train_step, "train_step", skipping_after(4))
