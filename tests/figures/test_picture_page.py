@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 
 from vae_gan_jax.figures import picture_page, style
+from vae_gan_jax.figures.picture_page import Labels
 
 RANDOM = np.random.default_rng(0)
 
 
-def page(rows, **arguments):
+def page(rows, labels):
     with style.figure() as figure:
-        picture_page.draw(figure, rows, title="Title", caption="A caption. " * 20, **arguments)
+        picture_page.draw(figure, rows, "Title", "A caption. " * 20, labels)
         figure.canvas.draw()
         pixels_HWC = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
         texts = [(text.get_text(), text.get_window_extent()) for text in figure.axes[0].texts]
@@ -23,7 +24,7 @@ def test_pictures_are_enlarged_pixel_by_pixel(columns, group, tmp_path):
     """Each picture is found again in the PNG, whole, by one pixel of every enlarged one."""
     rows = RANDOM.integers(0, 255, (2, columns, 18, 20, 3), dtype=np.uint8)
     with style.figure() as figure:
-        picture_page.draw(figure, rows, title="Title", caption="Caption.", group=group)
+        picture_page.draw(figure, rows, "Title", "Caption.", Labels(group=group))
         (png,) = style.save(figure, tmp_path / "page", ["png"])
         images = figure.axes[0].images
         extents = [image.get_extent() for image in images]
@@ -44,9 +45,8 @@ def test_labels_neither_cover_pictures_nor_each_other_and_lie_on_the_page():
     rows = np.zeros((3, 4, 18, 32, 3), np.uint8)
     labels = [[f"0:00:0{column}.00" for column in range(4)], [], ["x"] * 4]
     pixels_HWC, texts, figure = page(
-        rows, labels=labels, row_labels=["film", "a reconstruction", "two\nlines"],
-        column_labels=list("abcd"), group=2,
-    )  # fmt: skip
+        rows, Labels(labels, ["film", "a reconstruction", "two\nlines"], list("abcd"), group=2)
+    )
     height, width, _ = pixels_HWC.shape
     boxes = [box for _, box in texts]
     boxes += [image.get_window_extent() for image in figure.axes[0].images]
@@ -65,13 +65,13 @@ def test_a_page_that_is_full_is_no_higher_than_a_page():
     for height, width in ((18, 32), (18, 20), (20, 48)):
         rows = picture_page.rows_that_fit(4, height, width)
         pictures = np.zeros((rows, 4, height, width, 3), np.uint8)
-        *_, figure = page(pictures, labels=[["x"] * 4] * rows, column_labels=["x"] * 4, group=2)
-        assert figure.get_size_inches()[1] < picture_page.HEIGHT + 0.6
+        *_, figure = page(pictures, Labels([["x"] * 4] * rows, columns=["x"] * 4, group=2))
+        assert figure.get_size_inches()[1] < picture_page.PAGE_HEIGHT + 0.6
 
 
 def test_a_name_of_any_length_and_letters_is_shown(tmp_path):
     with style.figure() as figure:
         name = "映画$x$ " + 20 * "a long name "
-        picture_page.draw(figure, np.zeros((1, 1, 9, 16, 3), np.uint8), title=name, caption=name)
+        picture_page.draw(figure, np.zeros((1, 1, 9, 16, 3), np.uint8), name, name)
         style.save(figure, tmp_path / "page")
     assert len(figure.axes[0].texts[0].get_text()) < 80

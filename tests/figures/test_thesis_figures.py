@@ -18,8 +18,9 @@ def pages(monkeypatch):
     """What was drawn, by the name of its file: rows, title, caption, labels."""
     drawn = {}
 
-    def write(path, rows, title, caption, **labels):
+    def write(path, rows, title, caption, labels):
         drawn[path.name] = ([np.asarray(row) for row in rows], title, caption, labels)
+        return [path]
 
     monkeypatch.setattr(thesis_figures, "write", write)
     return drawn
@@ -34,7 +35,7 @@ def through(model, frames_THWC):
 
 def test_source_and_reconstruction_alternate_exactly(model, shown, pages, tmp_path):
     """Frames 0, 7, 14 and 21 of 26, two pairs in a row."""
-    thesis_figures.Figures(model, shown, tmp_path, "a model").alternating(26, 7)
+    thesis_figures.FilmFigures(model, shown, tmp_path, "a model").alternating(26, 7)
     (rows, _, caption, labels) = pages["film_alternating_every_7"]
     source_THWC = shown.at([0, 7, 14, 21])
     output_THWC = through(model, source_THWC)
@@ -43,13 +44,13 @@ def test_source_and_reconstruction_alternate_exactly(model, shown, pages, tmp_pa
         [source_THWC[2], output_THWC[2], source_THWC[3], output_THWC[3]],
     ]
     np.testing.assert_array_equal(rows, expected)
-    assert labels["labels"][0] == ["0:00:00.00", "", "0:00:00.29", ""]
+    assert labels.pictures[0] == ["0:00:00.00", "", "0:00:00.29", ""]
     assert "in steps of 7 frames (0.292 s)" in caption
     assert "by a model." in caption
 
 
 def test_by_default_one_page_is_filled(model, shown, pages, tmp_path):
-    thesis_figures.Figures(model, shown, tmp_path, "a model").alternating(26, None)
+    thesis_figures.FilmFigures(model, shown, tmp_path, "a model").alternating(26, None)
     ((rows, *_),) = pages.values()
     pairs = sum(len(row) for row in rows) // 2
     room = thesis_figures.picture_page.rows_that_fit(4, model.config.height, model.config.width)
@@ -57,19 +58,19 @@ def test_by_default_one_page_is_filled(model, shown, pages, tmp_path):
 
 
 def test_more_than_a_page_becomes_pages(model, shown, pages, tmp_path):
-    thesis_figures.Figures(model, shown, tmp_path, "a model").alternating(26, 1)
+    thesis_figures.FilmFigures(model, shown, tmp_path, "a model").alternating(26, 1)
     assert list(pages) == [f"film_alternating_every_1_page_{page}" for page in (1, 2, 3)]
     sources = [picture for rows, *_ in pages.values() for row in rows for picture in row[::2]]
     np.testing.assert_array_equal(sources, shown.at(range(26)))
 
 
 def test_a_held_shot_is_shown_at_even_steps_within_it(model, shown, pages, tmp_path):
-    thesis_figures.Figures(model, shown, tmp_path, "a model").held(3, 25)
+    thesis_figures.FilmFigures(model, shown, tmp_path, "a model").static_shot(3, 25)
     ((source_THWC, output_THWC), _, caption, labels) = pages["film_held_0h00m00.13s"]
     np.testing.assert_array_equal(source_THWC, shown.at([3, 7, 11, 15, 19, 23]))
     np.testing.assert_array_equal(output_THWC, through(model, source_THWC))
     assert "in steps of 4 frames" in caption
-    assert len(labels["labels"][0]) == 6
+    assert len(labels.pictures[0]) == 6
 
 
 def test_all_of_a_film_s_figures_are_written(model, make_film, tmp_path, caplog):
@@ -128,12 +129,12 @@ def test_every_epoch_has_the_same_frames_and_latents(model, small, shown, pages,
     source_BHWC, output_BHWC, sampled_BHWC = first
     np.testing.assert_array_equal(source_BHWC, shown.at([0, 5, 10, 15, 20, 25]))
     assert np.abs(output_BHWC.astype(int) - through(model, source_BHWC)).max() <= 1
-    draws_TZ = trained.prior_draws(config, thesis_figures.SETTLING * small.batch_size)
+    draws_TZ = trained.prior_draws(config, thesis_figures.STATISTICS_BATCHES * small.batch_size)
     by_themselves = trained.normalised_by(model, draws_TZ)
     expected_BHWC = np.concatenate(list(trained.decode(by_themselves, draws_TZ[:6])))
     np.testing.assert_array_equal(sampled_BHWC, expected_BHWC)
     by_epoch = pages["film_samples_by_epoch"]
-    assert by_epoch[3]["row_labels"] == ["epoch 1", "epoch 3"]
+    assert by_epoch[3].rows == ["epoch 1", "epoch 3"]
     np.testing.assert_array_equal(by_epoch[0][1], sampled_BHWC)
 
 

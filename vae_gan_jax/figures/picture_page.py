@@ -1,5 +1,6 @@
-"""A page of film frames: rows of pictures with their labels, a title above, a caption below."""
+"""A page of film frames: rows of pictures with labels, a title above and a caption below."""
 
+import dataclasses
 import textwrap
 from collections.abc import Sequence
 
@@ -9,109 +10,128 @@ from matplotlib.figure import Figure
 from vae_gan_jax.figures import style
 
 # Inches.
-HEIGHT = 9.6  # of a page; with the width of the text, an A4 page less its margins
-GAP = 0.04  # between pictures
-GROUP_GAP = 0.14  # between groups of them
-LABEL = 0.14  # of a line of labels
-LETTER = 0.068  # of the longest row label's letters, about
-TITLE, CAPTION_LINE, CAPTION_GAP = 0.27, 0.135, 0.07
-CAPTION_LETTERS = 122  # in a line of a page's width
-TITLE_LETTERS = 76  # likewise
-MARGIN = 0.12  # around all
-WIDEST = 2.3  # of a picture
-LEAST = 4.6  # of the width of a page
-PIXELS = 1800  # about as many has a page's width in its PNG
+PAGE_HEIGHT = 9.6  # with the width of the text: A4 without margins
+GAP, GROUP_GAP = 0.04, 0.14  # between pictures, between groups of columns
+LABEL_HEIGHT = 0.14
+LETTER_WIDTH = 0.068  # of row labels, roughly
+TITLE_HEIGHT, CAPTION_LINE_HEIGHT, CAPTION_GAP = 0.27, 0.135, 0.07
+MARGIN = 0.12
+MAX_PICTURE_WIDTH, MIN_PAGE_WIDTH = 2.3, 4.6
+
+CAPTION_LETTERS, TITLE_LETTERS = 122, 76  # per line of a page of full width
+PNG_WIDTH_PIXELS = 1800  # of a page of full width, roughly
 
 
 def rows_that_fit(columns: int, height: int, width: int) -> int:
-    """How many rows of labelled pictures of so many pixels a page holds, 1 or more."""
-    row = (style.WIDTH - columns * GAP) / columns * height / width + LABEL + GAP
-    return max(1, int((HEIGHT - TITLE - 3 * CAPTION_LINE) / row))
+    """How many rows of labelled pictures of ``height`` by ``width`` pixels fit on a page."""
+    row = (style.WIDTH - columns * GAP) / columns * height / width + LABEL_HEIGHT + GAP
+    return max(1, int((PAGE_HEIGHT - TITLE_HEIGHT - 3 * CAPTION_LINE_HEIGHT) / row))
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Texts beside the pictures of a page.
+
+    Attributes:
+      pictures: a text below each picture, by row; an empty row takes no room.
+      rows: a text to the left of each row.
+      columns: a text above each column.
+      group: how many columns stand together, apart from the next; 0: all.
+    """
+
+    pictures: Sequence[Sequence[str]] = ()
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    group: int = 0
+
+
+class _Layout:
+    """Positions on the page in PNG pixels; every picture is enlarged by a whole number."""
+
+    def __init__(self, rows: Sequence[Sequence[np.ndarray]], labels: Labels):
+        height, width, _ = rows[0][0].shape
+        columns = max(map(len, rows))
+        lines = [line for label in labels.rows for line in label.splitlines()]
+        left = LETTER_WIDTH * (max(map(len, lines)) + 2) if lines else 0.0
+        is_group_start = [bool(labels.group) and n % labels.group == 0 for n in range(1, columns)]
+        gaps = [GROUP_GAP if start else GAP for start in is_group_start]
+        picture_width = min(MAX_PICTURE_WIDTH, (style.WIDTH - left - sum(gaps)) / columns)
+        scale = max(1, round(PNG_WIDTH_PIXELS / style.WIDTH * picture_width / width))
+        self.dpi = scale * width / picture_width
+        self.page_width = max(MIN_PAGE_WIDTH, left + sum(gaps) + columns * picture_width)
+        self.width, self.height, self.margin = scale * width, scale * height, self.pixels(MARGIN)
+
+        self.lefts = [self.pixels(MARGIN + left)]
+        for gap in gaps:
+            self.lefts.append(self.lefts[-1] + self.width + self.pixels(gap))
+        header = MARGIN + TITLE_HEIGHT + (LABEL_HEIGHT if labels.columns else 0)
+        self.tops, bottom = [], self.pixels(header)
+        for index in range(len(rows)):
+            is_labelled = index < len(labels.pictures) and any(labels.pictures[index])
+            self.tops.append(bottom)
+            bottom += self.height + self.pixels(GAP + (LABEL_HEIGHT if is_labelled else 0))
+        self.caption_top = bottom + self.pixels(CAPTION_GAP)
+
+    def pixels(self, inches: float) -> int:
+        return round(inches * self.dpi)
+
+    def size(self, caption_lines: int) -> tuple[int, int]:
+        """Width and height of the whole page."""
+        right = max(self.lefts[-1] + self.width, self.pixels(MARGIN + self.page_width))
+        caption_height = self.pixels(caption_lines * CAPTION_LINE_HEIGHT + MARGIN)
+        return right + self.margin, self.caption_top + caption_height
 
 
 def draw(
     figure: Figure,
     rows: Sequence[Sequence[np.ndarray]],
-    *,
     title: str,
     caption: str,
-    labels: Sequence[Sequence[str]] | None = None,
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    group: int = 0,
+    labels: Labels | None = None,
 ) -> None:
-    """Draws a page onto a figure of the project's style, and gives it its size.
+    """Draws a page onto a figure of the project's style, and sets the figure's size.
 
     In the PDF every picture keeps its own pixels; in the PNG it is enlarged by a whole number.
 
     Args:
       figure: an empty figure.
-      rows: pictures, uint8 ``[H, W, 3]``, all of one size; a row may be shorter than others.
-      title: above all.
-      caption: below all; what, of which film, when, by which model.
-      labels: a text below each picture; a row without any takes no room for them.
-      row_labels: a text to the left of each row.
-      column_labels: a text above each column.
-      group: how many columns belong together, apart from the next; 0: all.
+      rows: pictures, uint8 ``[H, W, 3]``, all of one size; rows may differ in length.
+      title: above the pictures; the middle of a long one is left out.
+      caption: below the pictures.
+      labels: texts beside the pictures.
     """
-    height, width, _ = rows[0][0].shape
-    columns = max(map(len, rows))
-    words = [line for label in row_labels or () for line in label.splitlines()]
-    left = LETTER * (max(map(len, words)) + 2) if words else 0.0
-    groups = -(-columns // group) if group else 1
-    gaps = (columns - groups) * GAP + (groups - 1) * GROUP_GAP
-    picture = min(WIDEST, (style.WIDTH - left - gaps) / columns)
-    scale = max(1, round(PIXELS / style.WIDTH * picture / width))
-    dpi = scale * width / picture
-    page = max(LEAST, left + gaps + columns * picture)
-    lines = textwrap.wrap(caption, int(CAPTION_LETTERS * page / style.WIDTH))
-
-    def pixels(inches: float) -> int:
-        return round(inches * dpi)
-
-    lefts, across = [], pixels(MARGIN + left)
-    for column in range(columns):
-        if column:
-            across += pixels(GROUP_GAP if group and column % group == 0 else GAP)
-        lefts.append(across)
-        across += scale * width
-    tops, down = [], pixels(MARGIN + TITLE + (LABEL if column_labels else 0))
-    for number in range(len(rows)):
-        tops.append(down)
-        labelled = labels is not None and any(labels[number])
-        down += scale * height + pixels(GAP + (LABEL if labelled else 0))
-    bottom = down + pixels(CAPTION_GAP)
-    total = (
-        max(across, pixels(MARGIN + page)) + pixels(MARGIN),
-        bottom + pixels(len(lines) * CAPTION_LINE + MARGIN),
-    )
-    figure.set_dpi(dpi)
-    figure.set_size_inches(total[0] / dpi, total[1] / dpi)
+    labels = labels or Labels()
+    layout = _Layout(rows, labels)
+    full_width = layout.page_width / style.WIDTH
+    caption_lines = textwrap.wrap(caption, int(CAPTION_LETTERS * full_width))
+    width, height = layout.size(len(caption_lines))
+    figure.set_dpi(layout.dpi)
+    figure.set_size_inches(width / layout.dpi, height / layout.dpi)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
 
-    small = {"fontsize": style.SIZES["small"], "color": style.COLOURS["text"]}
-    for row, top in zip(rows, tops, strict=True):
-        for picture_HWC, at in zip(row, lefts, strict=False):
-            axes.imshow(
-                picture_HWC,
-                extent=(at, at + scale * width, top + scale * height, top),
-                interpolation="none",
-                aspect="auto",
-            )
-    for row, top in zip(labels or (), tops, strict=False):
-        for text, at in zip(row, lefts, strict=False):
-            axes.text(at, top + scale * height + pixels(0.025), text, va="top", **small)
-    margin = pixels(MARGIN)
-    for text, top in zip(row_labels or (), tops, strict=False):
-        axes.text(margin, top + scale * height / 2, text, va="center", **small)
-    for text, at in zip(column_labels or (), lefts, strict=False):
-        axes.text(at, tops[0] - pixels(0.03), text, va="bottom", **small)
-    half = int(TITLE_LETTERS * page / style.WIDTH) // 2
+    for row, top in zip(rows, layout.tops, strict=True):
+        for picture_HWC, left in zip(row, layout.lefts, strict=False):
+            extent = (left, left + layout.width, top + layout.height, top)
+            axes.imshow(picture_HWC, extent=extent, interpolation="none", aspect="auto")
+    _draw_labels(axes, layout, labels)
+    half = int(TITLE_LETTERS * full_width) // 2
     if len(title) > 2 * half:
         title = f"{title[:half]} … {title[-half:]}"
+    margin, caption = layout.margin, "\n".join(caption_lines)
     axes.text(margin, margin, title, va="top", fontsize=style.SIZES["title"], weight="bold")
-    told = {"fontsize": style.SIZES["caption"], "linespacing": 1.25}
-    axes.text(margin, bottom, "\n".join(lines), va="top", **told)
-    axes.set_xlim(0, total[0])
-    axes.set_ylim(total[1], 0)
+    small = {"fontsize": style.SIZES["caption"], "linespacing": 1.25}
+    axes.text(margin, layout.caption_top, caption, va="top", **small)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+
+
+def _draw_labels(axes, layout: _Layout, labels: Labels) -> None:
+    small = {"fontsize": style.SIZES["small"], "color": style.COLOURS["text"]}
+    for row, top in zip(labels.pictures, layout.tops, strict=False):
+        for text, left in zip(row, layout.lefts, strict=False):
+            axes.text(left, top + layout.height + layout.pixels(0.025), text, va="top", **small)
+    for text, top in zip(labels.rows, layout.tops, strict=False):
+        axes.text(layout.margin, top + layout.height / 2, text, va="center", **small)
+    for text, left in zip(labels.columns, layout.lefts, strict=False):
+        axes.text(left, layout.tops[0] - layout.pixels(0.03), text, va="bottom", **small)

@@ -1,4 +1,4 @@
-"""How every figure looks: one set of fonts, colours and sizes, written as PNG and PDF."""
+"""The style of all figures: fonts, colours and sizes; figures are written as PNG and PDF."""
 
 import contextlib
 import io
@@ -15,9 +15,9 @@ from PIL import ImageFont
 from vae_gan_jax.run import atomic_io
 
 WIDTH = 7.0  # inches, of a page's text
-DPI = 200.0  # of PNGs, where the figure has no other
+DPI = 200.0  # of PNGs, unless a figure says otherwise
 
-# Told apart by every eye: Okabe and Ito's, which differ in brightness too.
+# Okabe and Ito's palette, which colour-blind people can tell apart.
 COLOURS = {
     "source": "#404040",
     "reconstruction": "#0072b2",
@@ -34,7 +34,7 @@ CYCLE = ("first", "second", "third", "fourth", "fifth", "sixth")
 SIZES = {"title": 10.0, "text": 8.0, "caption": 7.5, "small": 6.5}  # points
 
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures are alike everywhere
+    "font.family": "DejaVu Sans",  # comes with matplotlib: figures are the same on every machine
     "font.size": SIZES["text"],
     "axes.titlesize": SIZES["text"],
     "axes.titlelocation": "left",
@@ -53,7 +53,7 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.2,
     "text.color": COLOURS["text"],
-    "text.parse_math": False,  # a film's name may have a dollar
+    "text.parse_math": False,  # a film's name may contain a dollar sign
     "xtick.color": COLOURS["text"],
     "xtick.labelsize": SIZES["small"],
     "ytick.color": COLOURS["text"],
@@ -63,7 +63,7 @@ STYLE = {
     "image.interpolation": "none",
     "image.composite_image": False,  # in a PDF each picture keeps its own pixels
 }
-# Written twice, a figure is the same file.
+# Without dates and versions, the same figure is the same file.
 METADATA = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -72,46 +72,42 @@ METADATA = {
 
 @contextlib.contextmanager
 def figure(width: float = WIDTH, height: float = 4.0, dpi: float = DPI) -> Iterator[Figure]:
-    """A figure in the project's style, for as long as the context lasts; nothing global stays.
+    """A figure in the project's style; matplotlib's global state is restored afterwards.
 
     Args:
       width, height: inches.
-      dpi: pixels to an inch, of the PNG.
+      dpi: pixels per inch of the PNG.
     """
     with matplotlib.rc_context(STYLE):
-        made = Figure(figsize=(width, height), dpi=dpi)
-        FigureCanvasAgg(made)
-        yield made
+        styled = Figure(figsize=(width, height), dpi=dpi)
+        FigureCanvasAgg(styled)
+        yield styled
 
 
-def save(
-    made: Figure,
-    path: str | Path,
-    formats: Sequence[str] = ("png", "pdf"),
-    dpi: float | None = None,
-) -> list[Path]:
-    """Writes a figure, each file whole or not at all.
+def save(styled: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Writes a figure, each file atomically.
 
     Args:
-      made: the figure.
-      path: of the files, without the ending.
-      formats: their endings.
-      dpi: of the PNG; default: the figure's own.
+      styled: the figure.
+      path: of the files, without their extension.
+      formats: the extensions.
 
     Returns:
       The paths of the files.
     """
     paths = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a film's name; a box stands
-        for ending in formats:
+        # A film's name may contain letters that the font lacks; they appear as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        for extension in formats:
             file = io.BytesIO()
-            made.savefig(file, format=ending, dpi=dpi or made.dpi, metadata=METADATA[ending])
-            paths.append(Path(f"{path}.{ending}"))
+            metadata = METADATA[extension]
+            styled.savefig(file, format=extension, dpi=styled.dpi, metadata=metadata)
+            paths.append(Path(f"{path}.{extension}"))
             atomic_io.write(paths[-1], file.getvalue())
     return paths
 
 
 def picture_font(pixels: int) -> ImageFont.FreeTypeFont:
-    """The figures' font, for writing into pictures: so many pixels high."""
+    """The figures' font for writing into pictures, ``pixels`` high."""
     return ImageFont.truetype(findfont(FontProperties(family=STYLE["font.family"])), pixels)
