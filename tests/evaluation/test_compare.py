@@ -128,13 +128,11 @@ def test_from_the_command_line_bad_input_is_one_sentence(arguments, two):
 def test_frames_of_all_runs_stand_below_each_other(two, undrawn, tmp_path, monkeypatch):
     """A row of the film and one of each run, at the times that are asked for."""
     pages = []
-    monkeypatch.setattr(
-        thesis_figures, "write", lambda *page, **labels: pages.append((page, labels))
-    )
+    monkeypatch.setattr(thesis_figures, "write", lambda *page: pages.append(page))
     modes.compare(given(*two, at=(0.0, 0.5), output=str(tmp_path / "side")))
-    (((path, rows, *_), labels),) = pages
+    ((path, rows, _, _, labels),) = pages
     assert path == tmp_path / "side" / "film_frames"
-    assert labels["row_labels"] == ["film", "first", "second"]
+    assert labels.rows == ["film", "first", "second"]
     assert [row_BHWC.shape for row_BHWC in rows] == 3 * [(2, 18, 20, 3)]
     source, first, second = (row_BHWC.astype(int) for row_BHWC in rows)
     assert (source != first).any()

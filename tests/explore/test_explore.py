@@ -37,8 +37,8 @@ def sheets(monkeypatch):
     """The rows and labels of the sheets that would be drawn, in order."""
     drawn = []
 
-    def record(_, rows, **arguments):
-        drawn.append(([np.asarray(row) for row in rows], arguments))
+    def record(_, rows, title, caption, labels):
+        drawn.append(([np.asarray(row) for row in rows], labels))
 
     monkeypatch.setattr(explore_context.picture_page, "draw", record)
     return drawn
@@ -62,7 +62,7 @@ def test_every_way_writes_a_film_and_a_sheet(explorer, tmp_path, caplog):
     """Without --at all but the interpolation."""
     with caplog.at_level(logging.INFO, "vae_gan_jax"):
         explore.explore(explorer())
-    ways = set(explore.WAYS) - {"interpolation"}
+    ways = set(explore.NAMES) - {"interpolation"}
     assert len(list(tmp_path.iterdir())) == 2 * len(ways)
     for way in ways:
         (path,) = found(tmp_path, way)
@@ -78,7 +78,7 @@ def test_the_ways_are_those_that_the_setting_names():
     (choices,) = (
         field.metadata["choices"] for field in dataclasses.fields(Config) if field.name == "explore"
     )
-    assert choices == tuple(explore.WAYS)
+    assert choices == explore.NAMES
     for way in choices:
         Config(explore=(way,))
     with pytest.raises(InputError, match="--explore=astral is none of prior, fitted,"):
@@ -99,9 +99,9 @@ def test_slow_motion_holds_every_frame_of_its_stretch(explorer, model, shown, tm
     assert len(film_THWC) == 11
     difference = film_THWC[::5].astype(int) - decoded(model, codes_TZ)
     assert np.abs(difference).max() <= 1
-    ((_, arguments),) = sheets
-    assert arguments["labels"][0][0] == "0:00:00.00"
-    assert arguments["labels"][-1][-1] == "0:00:00.08"
+    ((_, labels),) = sheets
+    assert labels.pictures[0][0] == "0:00:00.00"
+    assert labels.pictures[-1][-1] == "0:00:00.08"
 
 
 def test_slow_motion_ends_with_the_film(explorer, tmp_path, sheets):
@@ -128,13 +128,13 @@ def test_an_interpolation_goes_through_the_frames_given(
     expected_THWC = decoded(model, codes_TZ)
     assert len(film_THWC) == 25
     assert np.abs(film_THWC[[0, 12, 24]].astype(int) - expected_THWC).max() <= 1
-    (((first, second), arguments),) = sheets
+    (((first, second), labels),) = sheets
     np.testing.assert_array_equal(first[-1], second[0])
-    assert arguments["labels"][1] == ["0:00:00.50", "20%", "40%", "60%", "80%", "0:00:01.00"]
+    assert labels.pictures[1] == ["0:00:00.50", "20%", "40%", "60%", "80%", "0:00:01.00"]
 
 
 def test_an_interpolation_needs_two_times(explorer, tmp_path):
-    with pytest.raises(InputError, match="two times or more"):
+    with pytest.raises(InputError, match="fewer than two times"):
         explore.explore(explorer(explore=("interpolation",), at=(0.5,)))
     assert not list(tmp_path.iterdir())
 
@@ -152,14 +152,14 @@ def test_a_walk_ends_where_it_began(explorer, tmp_path, sheets):
 def test_a_sweep_shows_the_widest_dimensions_first(explorer, model, sheets):
     exploring = explorer(explore=("sweep",))
     explore.explore(exploring)
-    ((rows, arguments),) = sheets
+    ((rows, labels),) = sheets
     assert len(rows) == model.config.z_dim
-    spreads = [float(label.split()[-1]) for label in arguments["row_labels"]]
+    spreads = [float(label.split()[-1]) for label in labels.rows]
     assert spreads == sorted(spreads, reverse=True)
-    dimension = int(arguments["row_labels"][0].split()[1])
+    dimension = int(labels.rows[0].split()[1])
     z_TZ = np.repeat(exploring.gaussian.mean_Z[None], 7, axis=0)
     z_TZ[:, dimension] = [-3, -2, -1, 0, 1, 2, 3]
-    assert arguments["column_labels"] == ["−3", "−2", "−1", "0", "+1", "+2", "+3"]
+    assert labels.columns == ["−3", "−2", "−1", "0", "+1", "+2", "+3"]
     assert np.abs(rows[0].astype(int) - decoded(model, z_TZ)).max() <= 1
 
 
@@ -183,7 +183,7 @@ def test_the_map_is_drawn_frame_by_frame(explorer, tmp_path):
     explore.explore(explorer(explore=("map",)))
     film_THWC = frames_of(tmp_path / "film_map.mkv", *latent_map.SIZE)
     assert len(film_THWC) == 12
-    drawn_THW = (film_THWC != film_THWC[0]).any(axis=3)[:, :, : latent_map.MAP]
+    drawn_THW = (film_THWC != film_THWC[0]).any(axis=3)[:, :, : latent_map.MAP_WIDTH]
     area_T = drawn_THW.sum(axis=(1, 2))
     assert area_T[0] == 0
     assert area_T[-1] > area_T[5] > 0
@@ -191,17 +191,17 @@ def test_the_map_is_drawn_frame_by_frame(explorer, tmp_path):
 
 def test_thumbnails_of_one_place_stand_around_it(shown):
     """One in red for each of five shots, none of which covers another."""
-    place_T2 = np.zeros((5, 2), np.float32)
+    point_T2 = np.zeros((5, 2), np.float32)
     red_HWC = np.full((18, 20, 3), (255, 0, 0), np.uint8)
     with style.figure(8, 8) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.axis("off")
         thumbnails = {number: red_HWC for number in range(5)}
-        the_map = latent_map.LatentMap(place_T2, (1.0, 0.0), thumbnails, shown, "a model")
-        the_map._place_thumbnails(figure, axes, np.arange(5.0))
+        the_map = latent_map.LatentMap(point_T2, (1.0, 0.0), thumbnails, shown, "a model")
+        the_map._draw_thumbnails(figure, axes, np.arange(5.0))
         figure.canvas.draw()
         page_HWC = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-        one = (latent_map.THUMBNAIL * axes.get_window_extent().width) ** 2 * 18 / 20
+        one = (latent_map.THUMBNAIL_WIDTH * axes.get_window_extent().width) ** 2 * 18 / 20
     red_HW = (page_HWC[..., 0] > 200) & (page_HWC[..., 1] < 60)
     assert red_HW.sum() == pytest.approx(5 * one, rel=0.1)
 
@@ -212,14 +212,14 @@ def test_a_film_of_one_frame_says_what_it_cannot(explorer, make_film, tmp_path, 
     names = {path.name for path in tmp_path.iterdir() if path.suffix == ".mkv"}
     assert names == {"made_prior.mkv", "made_prior_walk.mkv"}
     for way in ("fitted", "fitted_walk", "neighbourhood", "sweep", "map"):
-        assert f"{way} is left out: made has one frame alone" in caplog.text
-    with pytest.raises(InputError, match="one frame alone"):
+        assert f"{way} is left out: made has only one frame" in caplog.text
+    with pytest.raises(InputError, match="only one frame"):
         explore.explore(explorer(film, explore=("map",)))
 
 
 def test_two_frames_are_enough(explorer, make_film, tmp_path, caplog, sheets):
     explore.explore(explorer(make_film("testsrc2=size=64x36:rate=24", 2), seconds=0.2))
-    assert len(list(tmp_path.glob("*.mkv"))) == len(explore.WAYS) - 1
+    assert len(list(tmp_path.glob("*.mkv"))) == len(explore.NAMES) - 1
     assert "left out" not in caplog.text
 
 
@@ -240,5 +240,5 @@ def test_a_failure_leaves_what_was_there(explorer, tmp_path, monkeypatch):
 
     exploring = explorer(explore=("prior",))
     with pytest.raises(InputError, match="torn"):
-        exploring.write_film(exploring.path_of("prior"), torn(), (20, 18), 12)
+        exploring.write_film(exploring.path_of("prior"), torn(), 12)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

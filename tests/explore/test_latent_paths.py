@@ -5,7 +5,7 @@ import pytest
 
 from vae_gan_jax.explore import latent_paths
 
-SHARES = np.linspace(0, 1, 9)
+FRACTIONS = np.linspace(0, 1, 9)
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def random():
 def test_an_interpolation_begins_and_ends_at_its_stops(interpolation, random):
     stops_NZ = random.normal(size=(4, 5))
     position_T = np.linspace(0, 3, 31)
-    path_TZ = latent_paths.through(stops_NZ, position_T, interpolation)
+    path_TZ = latent_paths.path_through(stops_NZ, position_T, interpolation)
     np.testing.assert_allclose(path_TZ[::10], stops_NZ, atol=1e-12)
     np.testing.assert_allclose(
-        latent_paths.through(stops_NZ[:1], np.zeros(3), interpolation),
+        latent_paths.path_through(stops_NZ[:1], np.zeros(3), interpolation),
         np.repeat(stops_NZ[:1], 3, axis=0),
     )
 
@@ -29,13 +29,13 @@ def test_slerp_keeps_lengths_and_turns_evenly(random):
     """Between codes of length 2 and 4; linear interpolation would cut the corner."""
     start_Z, end_Z = random.normal(size=(2, 6))
     start_Z, end_Z = 2 * start_Z / np.linalg.norm(start_Z), 4 * end_Z / np.linalg.norm(end_Z)
-    path_TZ = latent_paths.slerp(start_Z, end_Z, SHARES)
+    path_TZ = latent_paths.slerp(start_Z, end_Z, FRACTIONS)
     length_T = np.linalg.norm(path_TZ, axis=1)
     np.testing.assert_allclose(length_T, np.linspace(2, 4, 9))
     direction_TZ = path_TZ / length_T[:, None]
     cosine_T = (direction_TZ[1:] * direction_TZ[:-1]).sum(axis=1)
     np.testing.assert_allclose(cosine_T, cosine_T[0])
-    straight_TZ = latent_paths.lerp(start_Z, end_Z, SHARES)
+    straight_TZ = latent_paths.lerp(start_Z, end_Z, FRACTIONS)
     assert (np.linalg.norm(straight_TZ[1:-1], axis=1) < length_T[1:-1]).all()
 
 
@@ -43,12 +43,12 @@ def test_slerp_keeps_lengths_and_turns_evenly(random):
 def test_slerp_along_one_line_is_linear(end):
     start_Z, end_Z = np.array([1.0, 0.0]), np.array(end)
     np.testing.assert_allclose(
-        latent_paths.slerp(start_Z, end_Z, SHARES), latent_paths.lerp(start_Z, end_Z, SHARES)
+        latent_paths.slerp(start_Z, end_Z, FRACTIONS), latent_paths.lerp(start_Z, end_Z, FRACTIONS)
     )
 
 
 def test_eased_positions_stop_at_the_stops():
-    position_T = latent_paths.eased(3, 201)
+    position_T = latent_paths.eased_positions(3, 201)
     assert (position_T[0], position_T[100], position_T[-1]) == (0, 1, 2)
     pace_T = np.diff(position_T)
     assert (pace_T >= 0).all()
@@ -57,10 +57,12 @@ def test_eased_positions_stop_at_the_stops():
 
 def test_slow_motion_holds_every_frame_it_was_given(random):
     codes_TZ = random.normal(size=(5, 3))
-    path_TZ = latent_paths.through(codes_TZ, latent_paths.slowed(5, 4), "spherical")
+    path_TZ = latent_paths.path_through(
+        codes_TZ, latent_paths.slow_motion_positions(5, 4), "spherical"
+    )
     assert len(path_TZ) == 17
     np.testing.assert_allclose(path_TZ[::4], codes_TZ)
-    np.testing.assert_array_equal(latent_paths.slowed(5, 1), np.arange(5))
+    np.testing.assert_array_equal(latent_paths.slow_motion_positions(5, 1), np.arange(5))
 
 
 def test_a_loop_closes_at_its_own_pace():
@@ -102,7 +104,7 @@ def test_a_gaussian_of_two_codes_lies_on_their_line():
 def test_around_a_code_a_path_begins_and_ends_there(random):
     gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
     centre_Z = random.normal(size=4)
-    path_TZ = latent_paths.around(centre_Z, gaussian, 101, reach=1.5)
+    path_TZ = latent_paths.spiral(centre_Z, gaussian, 101, radius=1.5)
     np.testing.assert_allclose(path_TZ[[0, -1]], [centre_Z, centre_Z], atol=1e-12)
     in_components_TZ = (path_TZ - centre_Z) @ gaussian.components_KZ.T / gaussian.std_K
     np.testing.assert_allclose(in_components_TZ[:, 2:], 0, atol=1e-9)
@@ -112,7 +114,7 @@ def test_around_a_code_a_path_begins_and_ends_there(random):
 def test_neighbours_surround_the_code(random):
     gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
     centre_Z = random.normal(size=4)
-    square = latent_paths.neighbours(centre_Z, gaussian, [-1, 0, 1])
+    square = latent_paths.grid(centre_Z, gaussian, [-1, 0, 1])
     np.testing.assert_allclose(square[1, 1], centre_Z)
     across_Z = square[1, 2] - centre_Z
     np.testing.assert_allclose(across_Z, gaussian.std_K[0] * gaussian.components_KZ[0])

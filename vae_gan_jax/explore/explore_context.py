@@ -1,4 +1,4 @@
-"""What ways through the latent space start from, and how they become films and sheets."""
+"""What explorations of the latent space start from, and how they are written."""
 
 import dataclasses
 import functools
@@ -13,181 +13,200 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import latent_paths
 from vae_gan_jax.figures import picture_page, style
+from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.read.reader import FilmReader, time_code
+from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.inference import trained
 from vae_gan_jax.inference.trained import Trained
 
-ACROSS = 6  # pictures in a row of a sheet
-SHEET = 6 * ACROSS  # pictures of a sheet without further order
-SETTLING = 50  # mini-batches of draws that their statistics are estimated over
+PICTURES_PER_ROW = 6  # of a contact sheet
+MIN_DRAWS = 6 * PICTURES_PER_ROW  # of a distribution: they fill a contact sheet
+STATISTICS_BATCHES = 50  # of draws, over which their batch-norm statistics are estimated
 
 logger = logging.getLogger(__name__)
 
 
 class TooShortError(InputError):
-    """A film has too few frames for a way."""
+    """A film has too few frames for an exploration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exploration:
+    """A path through the latent space, and latents for the contact sheet.
+
+    Attributes:
+      name: of the files, after the film's name.
+      model: the networks that decode the latents.
+      path_TZ: the latents of the film's frames.
+      rows: the latents of the contact sheet, each row ``[C, Z]``.
+      title, caption, labels: of the contact sheet.
+    """
+
+    name: str
+    model: Trained
+    path_TZ: np.ndarray
+    rows: Sequence[np.ndarray]
+    title: str
+    caption: str
+    labels: Labels = Labels()
 
 
 @dataclasses.dataclass(frozen=True)
 class ExploreContext:
-    """The latent space of a model, and of a film in it.
+    """A model, a film, and the codes of the film.
 
     Attributes:
       config: the settings of the command.
       model: the networks.
-      film: whose codes are the landmarks.
-      folder: where films and sheets go.
-      by: the model, in words for captions.
+      film: the film whose codes explorations start from.
+      folder: where films and contact sheets are written.
+      model_caption: the model in words, for captions.
     """
 
     config: Config
     model: Trained
     film: FilmReader
     folder: Path
-    by: str
+    model_caption: str
 
     @functools.cached_property
-    def looked(self) -> tuple[FilmScan, np.ndarray]:
-        """The survey and the codes ``[T, Z]`` of the film, from one pass through it."""
-        survey, codes = FilmScan(), []
-        progress = functools.partial(tqdm, total=self.film.count, unit="frame", mininterval=1)
-        with progress(desc=f"codes of {self.film.name}") as bar:
-            for mean_BZ in trained.encode(self.model, survey.passing(self.film.frames())):
+    def _scan_and_codes(self) -> tuple[FilmScan, np.ndarray]:
+        scan, codes = FilmScan(), []
+        with tqdm(
+            desc=f"codes of {self.film.name}", total=self.film.count, unit="frame", mininterval=1
+        ) as progress:
+            for mean_BZ in trained.encode(self.model, scan.passing(self.film.frames())):
                 codes.append(mean_BZ)
-                bar.update(len(mean_BZ))
-        return survey, np.concatenate(codes)
+                progress.update(len(mean_BZ))
+        return scan, np.concatenate(codes)
+
+    @property
+    def scan(self) -> FilmScan:
+        """The film's shots and movement."""
+        return self._scan_and_codes[0]
 
     @property
     def codes_TZ(self) -> np.ndarray:
         """The codes of all frames of the film."""
-        return self.looked[1]
+        return self._scan_and_codes[1]
 
     @functools.cached_property
     def gaussian(self) -> latent_paths.Gaussian:
         """The Gaussian fitted to the film's codes.
 
         Raises:
-          TooShortError: there is one code alone.
+          TooShortError: the film has only one frame.
         """
         if len(self.codes_TZ) < 2:
             raise TooShortError(
-                f"{self.film.name} has one frame alone: what leads through the spread of a film's "
-                "codes needs two or more."
+                f"{self.film.name} has only one frame: give a film of two or more frames."
             )
         return latent_paths.fit(self.codes_TZ)
 
     @property
-    def frames(self) -> int:
-        """How many frames a film of ``config.seconds`` has."""
-        return max(2, round(self.config.seconds * float(self.rate)))
-
-    @property
     def rate(self) -> Fraction:
-        """Frames a second of the films."""
+        """Frames per second of the films that are written."""
         return self.config.rate or self.film.rate
 
+    @property
+    def frame_count(self) -> int:
+        """How many frames ``config.seconds`` are, at least two."""
+        return max(2, round(self.config.seconds * float(self.rate)))
+
     def centre(self) -> int:
-        """The frame that a way starts from: of the first time given, or amid the held shot."""
+        """The frame to start from: at the first ``--at``, else in the middle of a long shot."""
         if self.config.at:
             return min(self.film.number(self.config.at[0]), len(self.codes_TZ) - 1)
-        shot = self.looked[0].held_shot() or max(
-            self.looked[0].shots, key=lambda shot: shot.stop - shot.first
-        )
+        longest = max(self.scan.shots, key=lambda shot: shot.stop - shot.first)
+        shot = self.scan.held_shot() or longest
         return (shot.first + shot.stop - 1) // 2
+
+    def codes_at(self, numbers: Sequence[int]) -> np.ndarray:
+        """The codes of the frames with these numbers, ``[len(numbers), Z]``."""
+        return np.concatenate(list(trained.encode(self.model, self.film.at(numbers))))
 
     @functools.cached_property
     def prior(self) -> tuple[np.ndarray, Trained]:
-        """Draws of the prior ``[T, Z]``, and the networks for such."""
-        return self._drawn(trained.prior_draws(self.config, self._draws))
+        """Draws of the prior ``[T, Z]``, and the networks with batch-norm statistics for them."""
+        draws_TZ = trained.prior_draws(self.config, self._draw_count)
+        return draws_TZ, trained.normalised_by(self.model, draws_TZ)
 
     @functools.cached_property
     def fitted(self) -> tuple[np.ndarray, Trained]:
-        """Draws of the Gaussian fitted to the codes ``[T, Z]``, and the networks for such."""
+        """Draws of the fitted Gaussian ``[T, Z]``, and the networks for them."""
         random = np.random.default_rng([self.config.seed, 1])
-        normal_TZ = random.standard_normal((self._draws, self.config.z_dim))
-        return self._drawn(self.gaussian.transform(normal_TZ))
-
-    @property
-    def _draws(self) -> int:
-        """Enough for statistics over them, for a sheet and for a film."""
-        return max(SETTLING * self.config.batch_size, SHEET, self.frames)
-
-    def _drawn(self, draws_TZ: np.ndarray) -> tuple[np.ndarray, Trained]:
+        normal_TZ = random.standard_normal((self._draw_count, self.config.z_dim))
+        draws_TZ = self.gaussian.transform(normal_TZ)
         return draws_TZ, trained.normalised_by(self.model, draws_TZ)
 
     @property
-    def prior_name(self) -> str:
-        """The prior, for captions."""
-        return "N(0, I)" if self.config.prior == "normal" else "uniform(-1, 1)"
-
-    @property
-    def fitted_name(self) -> str:
-        """The fitted Gaussian, for captions."""
-        return f"the Gaussian fitted to the codes of {self.film.name}"
+    def _draw_count(self) -> int:
+        return max(STATISTICS_BATCHES * self.config.batch_size, MIN_DRAWS, self.frame_count)
 
     def time(self, number: int) -> str:
         """The time code of a frame."""
         return time_code(self.film.seconds(int(number)))
 
-    def write(
-        self, name: str, model: Trained, path_TZ, rows: Sequence, title: str, caption: str, **labels
-    ) -> None:
-        """A sheet of latents, then a film along a path.
+    def time_in_name(self, number: int) -> str:
+        """The time code of a frame, for file names."""
+        return time_in_name(self.film.seconds(int(number)))
 
-        Args:
-          name: of both files, after the film's.
-          model: the networks that decode them.
-          path_TZ: of the film.
-          rows: of the sheet, each ``[C, Z]``.
-          title, caption, labels: of the sheet, see ``picture_page.draw``.
+    def path_of(self, name: str) -> Path:
+        """The path of an exploration's film; the contact sheet lies beside it as PNG."""
+        extension = codecs.CODECS[self.config.codec].extensions[0]
+        return self.folder / f"{self.film.name}_{name}.{extension}"
+
+    def write(self, exploration: Exploration) -> list[Path]:
+        """Writes the contact sheet and the film of an exploration; returns their paths.
 
         Raises:
           InputError: the film cannot be written.
         """
-        path = self.path_of(name)
-        flat_TZ = np.concatenate(list(rows))
-        frames_THWC = np.concatenate(list(trained.decode(model, flat_TZ)))
-        ends = np.cumsum([len(row) for row in rows])[:-1]
+        path, model = self.path_of(exploration.name), exploration.model
+        frames_THWC = np.concatenate(list(trained.decode(model, np.concatenate(exploration.rows))))
+        ends = np.cumsum([len(row) for row in exploration.rows])[:-1]
         with style.figure() as figure:
             picture_page.draw(
                 figure,
                 np.split(frames_THWC, ends),
-                title=f"{self.film.name}, {title}",
-                caption=f"{caption}. By {self.by}.",
-                **labels,
+                f"{self.film.name}, {exploration.title}",
+                f"{exploration.caption}. By {self.model_caption}.",
+                exploration.labels,
             )
-            style.save(figure, path.with_suffix(""), ["png"])
-        size = self.config.width, self.config.height
-        self.write_film(path, trained.decode(model, path_TZ), size, len(path_TZ))
-
-    def path_of(self, name: str) -> Path:
-        """Where the film of this name goes; its sheet goes beside it."""
-        extension = codecs.CODECS[self.config.codec].extensions[0]
-        return self.folder / f"{self.film.name}_{name}.{extension}"
+            sheets = style.save(figure, path.with_suffix(""), ["png"])
+        blocks = trained.decode(model, exploration.path_TZ)
+        self.write_film(path, blocks, len(exploration.path_TZ))
+        return [*sheets, path]
 
     def write_film(
-        self, path: Path, blocks: Iterable[np.ndarray], size: tuple[int, int], frames: int
+        self,
+        path: Path,
+        blocks: Iterable[np.ndarray],
+        count: int,
+        size: tuple[int, int] | None = None,
     ) -> None:
-        """A film of so many frames, in blocks uint8 ``[B, H, W, 3]``, of this width and height.
+        """Writes a film of ``count`` frames, given in blocks uint8 ``[B, H, W, 3]``.
 
-        Only films of the networks' own frames are enlarged as ``config.upscale`` says.
+        Args:
+          path: of the film.
+          blocks: the frames.
+          count: of all frames, for the progress bar.
+          size: width and height, if not those of the networks; such a film is not upscaled.
         """
         config = self.config
-        own_size = size == (config.width, config.height)
-        bar = tqdm(desc=path.stem, total=frames, unit="frame", mininterval=1, leave=False)
+        width, height = size or (config.width, config.height)
+        progress = tqdm(desc=path.stem, total=count, unit="frame", mininterval=1, leave=False)
         with (
             video.Encoder(
-                path, *size, self.rate, quality=config.quality, codec=config.codec,
-                upscale=config.upscale if own_size else None,
+                path, width, height, self.rate, quality=config.quality, codec=config.codec,
+                upscale=None if size else config.upscale,
             ) as encoder,
-            bar,
+            progress,
         ):  # fmt: skip
             for frames_BHWC in blocks:
                 encoder.write(frames_BHWC)
-                bar.update(len(frames_BHWC))
-        logger.info(
-            "exploration: %d frames in %s, and %s", encoder.frames, path, path.with_suffix(".png")
-        )
+                progress.update(len(frames_BHWC))
+        sheet = path.with_suffix(".png")
+        logger.info("exploration: %d frames in %s, and %s", encoder.frames, path, sheet)
