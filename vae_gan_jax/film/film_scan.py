@@ -1,4 +1,4 @@
-"""One look through a film: its shots, what is held and moves in them, which frames are black."""
+"""One pass over a film that finds its shots, static cameras and black frames."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,30 +7,27 @@ import numpy as np
 from vae_gan_jax.film.area_means import area_means
 from vae_gan_jax.film.shots import Shot, ShotFinder
 
-BLOCK = 64  # frames looked at together
-COARSE = (9, 16)  # cells, down and across, that movement is seen in
-# Levels of 0..255, of a cell's mean over the frames of a shot.
-STILL = 4.0  # a cell that spreads less is still
-MOVED = 6.0  # one that spreads more has moved
-BLACK = 8.0  # no cell of a black frame is brighter
-HELD = 0.5  # share of cells that are still where the camera stands
+BLOCK_FRAMES = 64  # examined together
+GRID = (9, 16)  # rows and columns of cells in which movement is measured
+# Levels of 0..255. The first two limit the standard deviation of a cell's brightness in a shot.
+STILL_CELL_STD = 4.0  # a cell with less is still
+MOVING_CELL_STD = 6.0  # a cell with more has moved
+BLACK_LEVEL = 8.0  # no cell of a black frame is brighter
+STATIC_CAMERA_STILL_CELLS = 0.5  # fraction of still cells from which the camera counts as static
 
 
 class FilmScan:
-    """What one look through a film tells; frames pass through it on their way elsewhere.
-
-    It keeps 144 bytes of each frame, and what the shots are found by.
-    """
+    """What one pass over a film says about it; keeps 200 bytes of each frame."""
 
     def __init__(self):
         self._finder, self._blocks, self._shots = ShotFinder(), [], None
 
-    def passing(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same frames, uint8 ``[H, W, 3]``, looked at."""
+    def watch(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Examines frames, uint8 ``[H, W, 3]``, and passes them on unchanged."""
         block = []
         for frame_HWC in frames:
             block.append(frame_HWC)
-            if len(block) == BLOCK:
+            if len(block) == BLOCK_FRAMES:
                 self._add(np.stack(block))
                 block = []
             yield frame_HWC
@@ -39,7 +36,7 @@ class FilmScan:
 
     def _add(self, frames_BHWC: np.ndarray) -> None:
         self._finder.add(frames_BHWC)
-        self._blocks.append(coarse(frames_BHWC))
+        self._blocks.append(brightness_grid(frames_BHWC))
 
     @property
     def cells_TYX(self) -> np.ndarray:
@@ -55,33 +52,34 @@ class FilmScan:
         return self._shots
 
     def shot_at(self, number: int) -> Shot:
-        """The shot that a frame lies in; the last one of a film that breaks off before it."""
+        """The shot that contains a frame; the last one if the film breaks off before it."""
         return next((shot for shot in self.shots if number < shot.stop), self.shots[-1])
 
-    def held_shot(self) -> Shot | None:
-        """The longest shot with movement before a camera that stands (6.1.1).
+    def static_shot(self) -> Shot | None:
+        """The longest shot in which something moves before a static camera (6.1.1).
 
-        Where the camera never stands, the one that has most of length times what is still in it;
-        ``None`` where nothing moves. One through which the film goes black is taken last.
+        Without a static camera, the shot with the largest product of length and still area; None if
+        nothing moves. Shots in which the picture goes black are chosen last.
         """
         ranks = {}
         for shot in self.shots:
             cells_TYX = self.cells_TYX[shot.first : shot.stop]
-            spread_YX = cells_TYX.std(axis=0)
-            if spread_YX.max() > MOVED:
-                goes_black = (cells_TYX.max(axis=(1, 2)) <= BLACK).any()
-                still = np.mean(spread_YX < STILL)
-                length = (shot.stop - shot.first) * min(still, HELD)
-                ranks[shot] = not goes_black, still >= HELD, length
+            std_YX = cells_TYX.std(axis=0)
+            if std_YX.max() > MOVING_CELL_STD:
+                goes_black = (cells_TYX.max(axis=(1, 2)) <= BLACK_LEVEL).any()
+                still = np.mean(std_YX < STILL_CELL_STD)
+                static = still >= STATIC_CAMERA_STILL_CELLS
+                length = (shot.stop - shot.first) * min(still, STATIC_CAMERA_STILL_CELLS)
+                ranks[shot] = not goes_black, static, length
         return max(ranks, key=ranks.get, default=None)
 
     def black_frame(self) -> int | None:
-        """The number of the film's darkest frame, if that is black."""
+        """The number of the darkest frame, if it is black."""
         cells_TN = self.cells_TYX.reshape(len(self.cells_TYX), -1)
         darkest = int(cells_TN.mean(axis=1).argmin())
-        return darkest if cells_TN[darkest].max() <= BLACK else None
+        return darkest if cells_TN[darkest].max() <= BLACK_LEVEL else None
 
 
-def coarse(frames_BHWC: np.ndarray) -> np.ndarray:
-    """Frames as uint8 ``[B, 9, 16]``: mean brightness of cells that share the picture evenly."""
-    return np.rint(area_means(frames_BHWC, *COARSE).mean(axis=3)).astype(np.uint8)
+def brightness_grid(frames_BHWC: np.ndarray) -> np.ndarray:
+    """Mean brightness in the cells of ``GRID``, uint8 ``[B, 9, 16]``."""
+    return np.rint(area_means(frames_BHWC, *GRID).mean(axis=3)).astype(np.uint8)

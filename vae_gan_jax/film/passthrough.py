@@ -1,52 +1,45 @@
-"""A film through everything but the network: how users see their framing before they train."""
+"""Writes a film as the network would see it, so that users can check the framing first."""
 
 import os
 
 import tqdm
 
-from vae_gan_jax.film.read.video import Encoder, Framing, decode_blocks, expected_frames, probe
+from vae_gan_jax.film.read.video import Framing, decode_blocks, expected_frames, probe
 from vae_gan_jax.film.store.batches import prefetch
+from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 
 
 def passthrough(
     source: str | os.PathLike,
     output: str | os.PathLike,
     framing: Framing,
-    *,
+    film_format: FilmFormat = FilmFormat(),  # noqa: B008
     strict: bool = False,
-    **encoding,
 ) -> int:
-    """Writes the very frames that would be learnt as a film, with the source's sound.
+    """Writes exactly the frames that would be learnt as a film, with the sound of the source.
 
     Args:
-      source: the film.
+      source: the film to read.
       output: the film to write.
-      framing: what of the source becomes frames.
+      framing: which part of the source becomes frames.
+      film_format: codec, quality and size of the output.
       strict: refuse a damaged source.
-      **encoding: quality, codec and upscale of ``Encoder``.
 
     Returns:
-      How many frames were written.
+      The number of frames written.
 
     Raises:
-      InputError: the source cannot be read, or the output not written.
+      InputError: the source cannot be read, or the output cannot be written.
     """
     film = probe(source, framing.video_stream, framing.fps)
+    total = expected_frames(film, framing)
     with (
         Encoder(
-            output,
-            framing.width,
-            framing.height,
-            film.rate,
-            sound_from=source,
-            trim_start=framing.trim_start,
-            trim_end=framing.trim_end,
-            video_stream=framing.video_stream,
-            **encoding,
+            *(output, framing.width, framing.height, film.rate, source),
+            framing=framing,
+            film_format=film_format,
         ) as encoder,
-        tqdm.tqdm(
-            total=expected_frames(film, framing), desc="frames", unit="frame", mininterval=0.5
-        ) as progress,
+        tqdm.tqdm(total=total, desc="frames", unit="frame", mininterval=0.5) as progress,
     ):
         for frames_BHWC in prefetch(decode_blocks(source, framing, strict=strict)):
             encoder.write(frames_BHWC)

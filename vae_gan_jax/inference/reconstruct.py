@@ -17,6 +17,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.write import codecs, segments
+from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.model import autoencoder, fuse_batch_norm
 from vae_gan_jax.run.team import Team
@@ -209,16 +210,16 @@ def _make(
             else done
         )
         for written in (*pictures, stills):
-            written.go_back(done)
+            written.truncate(done)
         late = threading.Event()  # frames of the source are missing, and later ones in their place
-        if any(picture.out_of_step for picture in pictures):
+        if any(picture.frames_missing for picture in pictures):
             late.set()
         if stretch is not None and (late.is_set() or done == stretch.stop):
             return done
         # The batches of the first attempt, one of them again: a short last one is filled from it.
         first_batch = max(0, done // config.batch_size - 1)
         skipped = first_batch * config.batch_size
-        decode = partial(video.decode, source, framing, out_of_step=late.set)
+        decode = partial(video.decode, source, framing, on_missing_frames=late.set)
         if stretch is not None:
             batched = -(-stretch.stop // config.batch_size) * config.batch_size
             frames = decode(skip=skipped, count=batched - skipped)
@@ -248,7 +249,7 @@ def _make(
             again = max(0, again - config.batch_size)
             for layout, encoder in encoders.items():
                 if late.is_set():
-                    encoder.segments.set_out_of_step()
+                    encoder.segments.mark_frames_missing()
                 encoder.write(LAYOUTS[layout](source_BHWC, output_BHWC))
             stills.write(output_BHWC)
             done += len(output_BHWC)
@@ -267,26 +268,26 @@ def _open_encoders(
     paths: dict[str, Path],
     made_from: str,
     stretch: range | None,
-) -> dict[str, video.Encoder]:
+) -> dict[str, Encoder]:
     """The writer of each layout's film."""
     encoders, upscale = {}, config.upscale
     for layout, path in paths.items():
         pair = 2 * [np.empty((1, config.height, config.width, 3), np.uint8)]
         _, height, width, _ = LAYOUTS[layout](*pair).shape
         across, down = width // config.width, height // config.height
-        encoders[layout] = video.Encoder(
+        encoders[layout] = Encoder(
             path,
             width,
             height,
             film.rate,
             sound_from=film.path,
-            trim_start=framing.trim_start,
-            trim_end=framing.trim_end,
-            video_stream=framing.video_stream,
-            quality=config.quality,
-            codec=config.codec,
-            upscale=upscale and (upscale[0] * across, upscale[1] * down),
+            framing=framing,
+            film_format=FilmFormat(
+                config.codec,
+                config.quality,
+                upscale and (upscale[0] * across, upscale[1] * down),
+            ),
             resume=made_from,
-            stretch=stretch,
+            frame_range=stretch,
         )
     return encoders

@@ -1,4 +1,4 @@
-"""Which frame of a film each decoded one is, by the time that ffmpeg says it is shown at."""
+"""The presentation times of the frames that an ffmpeg process outputs."""
 
 import math
 import tempfile
@@ -8,10 +8,10 @@ from vae_gan_jax.film import ffmpeg
 
 
 class FrameClock:
-    """The times of the frames that an ffmpeg gives, frame by frame.
+    """Reads the time of each frame.
 
-    ``arguments``, among those of its output, have ffmpeg write each time to a file before it gives
-    the frame.
+    With ``arguments`` among those of its output, ffmpeg writes each time to a file before it
+    outputs the frame.
     """
 
     def __init__(self):
@@ -22,10 +22,7 @@ class FrameClock:
         ]
 
     def next(self, count: int) -> list[float]:
-        """Of the next ``count`` frames, which have been read: seconds of the output's clock.
-
-        Not a number where a time could not be written, on a full disk.
-        """
+        """Times in seconds of the next ``count`` frames, which have been read; NaN if unknown."""
         lines = [self._file.readline().split() for _ in range(count)]
         return [float(int(line[0]) * Fraction(line[1])) if line[1:] else math.nan for line in lines]
 

@@ -1,4 +1,4 @@
-"""From a film's picture to frames of one size, as ffmpeg filters: which part, which colours."""
+"""From a film's picture to frames of one size, as ffmpeg filters: rectangle, scale, colours."""
 
 import dataclasses
 import re
@@ -6,42 +6,48 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.config.flag_text import check_crop
 from vae_gan_jax.film.read.black_bars import picture_inside
 from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.trim import section
 
 SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
-# zscale is faster and as exact, but only for these and for even sides.
-FASTER, FASTER_SCALING = r"yuvj?4(20|22|44)p(1[02]le)?", "filter=bicubic:param_a=0:param_b=0.5"
-HIGH_DYNAMIC_RANGE = ("smpte2084", "arib-std-b67")  # PQ and HLG
+# zscale is faster than scale and as exact, but only for these formats and for even sides.
+ZSCALE_FORMATS, ZSCALE_SCALING = r"yuvj?4(20|22|44)p(1[02]le)?", "filter=bicubic:param_a=0:param_b=0.5"
+HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
 RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "mono", "gray", "ya")
+TRANSPARENT = ("rgba", "bgra", "argb", "abgr", "gbrap", "ya", "pal8")
 MATRICES = ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc")
-REFERENCE_WHITE = 203.0  # nits of a white page in PQ and HLG (ITU-R BT.2408)
+REFERENCE_WHITE_NITS = 203.0  # of a white page in PQ and HLG (ITU-R BT.2408)
 
 
 @dataclasses.dataclass(frozen=True)
 class Framing:
-    """What of a film becomes frames, and of which size.
+    """Which part of a film becomes frames, and the size of the frames.
 
-    ``crop`` chooses a rectangle of the picture as it is shown, with square pixels: ``W:H`` the
-    largest central one of that shape, ``W:H:X:Y`` that very one, in pixels, ``auto`` the picture
-    without its black bars. It is then cropped centrally to the shape of the frames, so that nothing
-    is ever distorted. ``none`` keeps everything and pads with black.
+    ``crop`` selects a rectangle of the picture as displayed, with square pixels: ``W:H`` the
+    largest central one of that aspect ratio, ``W:H:X:Y`` exactly that one, in pixels, ``auto`` the
+    picture without its black bars. It is then cropped centrally to the aspect ratio of the frames,
+    so that nothing is ever distorted. ``none`` keeps everything and pads with black.
+
+    Attributes:
+      width, height: of a frame, pixels.
+      crop: see above.
+      trim_start, trim_end: time range, seconds; None: the film's own.
+      video_stream: index among the video streams; None: the largest.
+      fps: frames a second of stills.
     """
 
     width: int
     height: int
     crop: str = "16:9"
-    trim_start: float | None = None  # seconds
+    trim_start: float | None = None
     trim_end: float | None = None
     video_stream: int | None = None
-    fps: Fraction | None = None  # stills only
+    fps: Fraction | None = None
 
     def __post_init__(self):
-        if not re.fullmatch(r"auto|none|[1-9]\d*:[1-9]\d*(:\d+:\d+)?", self.crop):
-            raise InputError(
-                f"--crop={self.crop} is no shape: give W:H such as 16:9, W:H:X:Y, auto or none."
-            )
+        check_crop(self.crop)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +59,17 @@ class Rectangle:
     x: float
     y: float
 
-    def central(self, shape: Fraction | float) -> "Rectangle":
-        """The largest rectangle of that shape (width over height) in its middle."""
-        width = min(self.width, self.height * shape)
-        height = min(self.height, self.width / shape)
+    def central(self, aspect_ratio: Fraction | float) -> "Rectangle":
+        """The largest rectangle of that aspect ratio (width over height) in its middle."""
+        width = min(self.width, self.height * aspect_ratio)
+        height = min(self.height, self.width / aspect_ratio)
         return Rectangle(
             width, height, self.x + (self.width - width) / 2, self.y + (self.height - height) / 2
         )
 
 
 def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
-    """The part of the picture, as shown, that becomes a frame.
+    """The part of the displayed picture that becomes a frame.
 
     Raises:
       InputError: the rectangle given lies outside the picture.
@@ -71,9 +77,9 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
     picture = Rectangle(film.width, film.height, 0, 0)
     if framing.crop == "none":
         return picture
-    shape = Fraction(framing.width, framing.height)
+    aspect_ratio = Fraction(framing.width, framing.height)
     if framing.crop == "auto":
-        return _without_bars(film, framing).central(shape)
+        return _without_bars(film, framing).central(aspect_ratio)
     numbers = [int(number) for number in framing.crop.split(":")]
     if len(numbers) == 2:
         picture = picture.central(Fraction(*numbers))
@@ -84,12 +90,12 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
                 f"--crop={framing.crop} reaches outside the picture of {film.path}, "
                 f"which is {film.width}x{film.height}: give a rectangle inside it."
             )
-    return picture.central(shape)
+    return picture.central(aspect_ratio)
 
 
 def _without_bars(film: Probe, framing: Framing) -> Rectangle:
-    kept = section(film, framing.trim_start, framing.trim_end)
-    left, top, right, bottom = picture_inside(film, kept.first, kept.count or 1)
+    trimmed = section(film, framing.trim_start, framing.trim_end)
+    left, top, right, bottom = picture_inside(film, trimmed.first, trimmed.count or 1)
     across, down = film.width / film.stored_width, film.height / film.stored_height
     return Rectangle((right - left) * across, (bottom - top) * down, left * across, top * down)
 
@@ -97,76 +103,71 @@ def _without_bars(film: Probe, framing: Framing) -> Rectangle:
 def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     """ffmpeg's filters from the decoded picture to RGB frames of the framing's size.
 
-    Those of ``cut``, which choose among the frames, come after deinterlacing, which looks at
-    neighbours, and before all that would be in vain for a frame left out.
+    The filters of ``cut`` select frames. They come after deinterlacing, which needs neighbouring
+    frames, and before all that would be wasted on dropped frames.
     """
     filters = []
     if film.interlaced:
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
     filters += cut
-    part = _stored(film, chosen_rectangle(film, framing))
-    if (part.width, part.height) != (film.stored_width, film.stored_height):
-        filters.append(f"crop={part.width}:{part.height}:{part.x}:{part.y}:exact=1")
+    area = _stored(film, chosen_rectangle(film, framing))
+    if (area.width, area.height) != (film.stored_width, film.stored_height):
+        filters.append(f"crop={area.width}:{area.height}:{area.x}:{area.y}:exact=1")
     width, height = framing.width, framing.height
     if framing.crop == "none":
         fit = min(Fraction(width, film.width), Fraction(height, film.height))
         width, height = round(film.width * fit), round(film.height * fit)
-    filters += _to_rgb(film, part, max(width, 1), max(height, 1))
+    filters += _to_rgb(film, area, max(width, 1), max(height, 1))
     if (width, height) != (framing.width, framing.height):
         filters.append(f"pad={framing.width}:{framing.height}:(ow-iw)/2:(oh-ih)/2:black")
     return ",".join(filters)
 
 
-def _stored(film: Probe, part: Rectangle) -> Rectangle:
-    """The rectangle in stored pixels; corners on even ones, where coarser chroma has samples."""
+def _stored(film: Probe, area: Rectangle) -> Rectangle:
+    """A rectangle in stored pixels, its corner on even ones, where subsampled chroma has samples."""
     across, down = film.stored_width / film.width, film.stored_height / film.height
     return Rectangle(
-        max(1, round(part.width * across)),
-        max(1, round(part.height * down)),
-        int(part.x * across) // 2 * 2,
-        int(part.y * down) // 2 * 2,
+        max(1, round(area.width * across)),
+        max(1, round(area.height * down)),
+        int(area.x * across) // 2 * 2,
+        int(area.y * down) // 2 * 2,
     )
 
 
-def _to_rgb(film: Probe, part: Rectangle, width: int, height: int) -> list[str]:
-    """Scales and turns into 8-bit RGB of BT.709, the film's own matrix and range stated."""
+def _to_rgb(film: Probe, area: Rectangle, width: int, height: int) -> list[str]:
+    """Scales and converts to 8-bit RGB of BT.709, from the film's own matrix and range."""
     scale = f"scale={width}:{height}:{SCALING}"
     if film.pixel_format.startswith(RGB):
-        return [*_over_black(film), scale, "format=rgb24"]
+        over_black = ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
+        transparent = film.pixel_format.startswith(TRANSPARENT)
+        return [*(over_black if transparent else []), scale, "format=rgb24"]
     full = film.colour_range == "pc" or film.pixel_format.startswith("yuvj")
-    if film.transfer in HIGH_DYNAMIC_RANGE:
+    if film.transfer in HDR_TRANSFERS:
         return [scale, "format=yuv444p12le", *_tone_map(film, full), "format=rgb24"]
     matrix = film.matrix
     if matrix not in MATRICES:
-        # As players do: what does not say is BT.709 from 720 lines upwards and BT.601 below.
+        # As players do: an untagged film is BT.709 above 576 lines and BT.601 otherwise.
         high = film.stored_width >= 1280 or film.stored_height > 576
         matrix = "bt709" if high else "smpte170m"
-    if re.fullmatch(FASTER, film.pixel_format) and not (part.width % 2 or part.height % 2):
+    if re.fullmatch(ZSCALE_FORMATS, film.pixel_format) and not (area.width % 2 or area.height % 2):
         colours = f"min={matrix}:rin={'full' if full else 'limited'}:m=gbr:r=full"
-        return [f"zscale={width}:{height}:{FASTER_SCALING}:{colours}", "format=gbrp,format=rgb24"]
+        return [f"zscale={width}:{height}:{ZSCALE_SCALING}:{colours}", "format=gbrp,format=rgb24"]
     colours = f"in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}:out_range=pc"
     return [f"{scale}:{colours}", "format=rgb24"]
 
 
-def _over_black(film: Probe) -> list[str]:
-    """Transparent pictures are laid over black; RGB knows no transparency."""
-    if not film.pixel_format.startswith(("rgba", "bgra", "argb", "abgr", "gbrap", "ya", "pal8")):
-        return []
-    return ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
-
-
 def _tone_map(film: Probe, full: bool) -> list[str]:
-    """HDR light to that of a BT.709 screen, of which reference white is the unit.
+    """Maps HDR light to a BT.709 screen whose white is the reference white.
 
-    Up to 0.3 of it, and so faces and shadows, nothing changes; from there a Moebius curve leads the
-    brightest that the film was mastered for to 1.
+    Below 0.3 of reference white, where faces and shadows are, nothing changes; above, a Moebius
+    curve maps the brightest light that the film was mastered for to 1.
     """
     return [
         f"zscale=tin={film.transfer}:min=bt2020nc:pin=bt2020:rin={'full' if full else 'limited'}"
-        f":t=linear:npl={REFERENCE_WHITE}",
+        f":t=linear:npl={REFERENCE_WHITE_NITS}",
         "format=gbrpf32le",
         "zscale=p=bt709",
-        f"tonemap=mobius:param=0.3:desat=0:peak={film.peak / REFERENCE_WHITE:.4f}",
+        f"tonemap=mobius:param=0.3:desat=0:peak={film.peak / REFERENCE_WHITE_NITS:.4f}",
         "zscale=t=bt709:m=gbr:r=full",
         "format=gbrp",
     ]

@@ -1,4 +1,4 @@
-"""A film to be looked into: its frames in order, or those at chosen places, by number or time."""
+"""Random access to the frames of a film, by number or time."""
 
 import contextlib
 import dataclasses
@@ -12,17 +12,17 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.trim import section
 
-SKIPPED = 10.0  # seconds between wanted frames from which on it is faster to seek
+SEEK_FROM_SECONDS = 10.0  # between wanted frames; for less it is faster to decode what lies between
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmReader:
-    """The frames that a framing makes of a film, numbered from 0.
+    """The frames of a film under a framing, numbered from 0.
 
     Attributes:
       path: the film.
-      name: what files made from it are called after.
-      framing: what of it becomes frames.
+      name: the stem of files made from it.
+      framing: which part of it becomes frames.
       strict: refuse a damaged film.
     """
 
@@ -47,7 +47,7 @@ class FilmReader:
 
     @functools.cached_property
     def count(self) -> int:
-        """How many frames there are; only where the film does not say are they counted."""
+        """The number of frames; the film is decoded to count them if it does not say."""
         expected = video.expected_frames(self._probe, self.framing)
         if expected is not None:
             return expected
@@ -55,7 +55,7 @@ class FilmReader:
         return sum(len(frames_BHWC) for frames_BHWC in blocks)
 
     def frames(self, first: int = 0) -> Iterator[np.ndarray]:
-        """The frames from a number on, in order: uint8 ``[H, W, 3]``."""
+        """The frames from number ``first`` on, in order: uint8 ``[H, W, 3]``."""
         return video.decode(self.path, self.framing, skip=first, strict=self.strict)
 
     def at(self, numbers: Sequence[int]) -> np.ndarray:
@@ -64,24 +64,24 @@ class FilmReader:
         Raises:
           InputError: one cannot be decoded.
         """
-        found, reached, frames = {}, 0, iter(())
-        far = SKIPPED * float(self.rate)
+        decoded, next_number, frames = {}, 0, iter(())
+        seek_from = SEEK_FROM_SECONDS * float(self.rate)
         with contextlib.ExitStack() as stack:
             for wanted in sorted(set(map(int, numbers))):
-                if not found or wanted - reached > far:
+                if not decoded or wanted - next_number > seek_from:
                     frames = stack.enter_context(contextlib.closing(self.frames(wanted)))
-                    reached = wanted
+                    next_number = wanted
                 for frame_HWC in frames:
-                    reached += 1
-                    if reached > wanted:
-                        found[wanted] = frame_HWC
+                    next_number += 1
+                    if next_number > wanted:
+                        decoded[wanted] = frame_HWC
                         break
                 else:
                     raise InputError(
                         f"frame {wanted} of {self.path} cannot be decoded, the film is damaged: "
                         "mend it, or trim it before that."
                     )
-        return np.stack([found[int(number)] for number in numbers])
+        return np.stack([decoded[int(number)] for number in numbers])
 
     def seconds(self, number: int) -> float:
         """When a frame is shown, seconds of the film's clock."""
@@ -104,11 +104,11 @@ class FilmReader:
 
 
 def time_code(seconds: float) -> str:
-    """``0:01:30.50`` of 90.5 seconds, to hundredths, as flags are given."""
+    """A time as flags take it: ``0:01:30.50`` for 90.5 seconds."""
     minutes, hundredths = divmod(round(seconds * 100), 6000)
     return f"{minutes // 60}:{minutes % 60:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
 
 
 def time_in_name(seconds: float) -> str:
-    """``0h01m30.50s`` of 90.5 seconds, for names of files."""
+    """A time for file names: ``0h01m30.50s`` for 90.5 seconds."""
     return f"{time_code(seconds).replace(':', 'h', 1).replace(':', 'm')}s"

@@ -1,4 +1,4 @@
-"""A folder of numbered pictures as a film: found, put in numeric order, checked."""
+"""A folder of numbered pictures as a film."""
 
 import atexit
 import functools
@@ -16,8 +16,8 @@ from PIL import Image
 from vae_gan_jax.config import InputError
 
 KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
-USUAL_RATE = Fraction(24)  # of stills for which none is given
-NAMED = 3  # gaps in the numbers that a warning spells out
+DEFAULT_RATE = Fraction(24)  # frames a second
+MAX_NAMED_GAPS = 3  # in a warning
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ def find(path: str) -> tuple[str, ...]:
     """The pictures of a folder or pattern in numeric order; gaps in their numbers are logged.
 
     Raises:
-      InputError: there are none, or they differ in kind or size, or one cannot be read.
+      InputError: there are none, they differ in kind or size, or one cannot be read.
     """
     if os.path.isdir(path):
         if not os.access(path, os.R_OK | os.X_OK):
-            raise InputError(f"{path} may not be read: check its permissions.")
+            raise InputError(f"{path} is not readable: check its permissions.")
         names = [os.path.join(path, name) for name in os.listdir(path)]
     else:
         names = glob.glob(path)
@@ -46,7 +46,7 @@ def find(path: str) -> tuple[str, ...]:
     if len({_kind(name) for name in files}) > 1:
         raise InputError(f"{path} holds pictures of several kinds: give a pattern for one of them.")
     _require_one_size(files)
-    _tell_gaps(path, tuple(files))
+    _warn_of_gaps(path, tuple(files))
     return tuple(files)
 
 
@@ -55,7 +55,7 @@ def _kind(name: str) -> str | None:
 
 
 def _numbers(name: str) -> list[int]:
-    """All numbers in a file's name, so that 2 comes before 10 and chapter 1 before chapter 2."""
+    """All numbers in a file name, so that 2 sorts before 10 and chapter 1 before chapter 2."""
     return [int(digits) for digits in re.findall(r"\d+", os.path.basename(name))]
 
 
@@ -63,7 +63,7 @@ def _require_one_size(files: list[str]) -> None:
     first = None
     for name in files:
         try:
-            with Image.open(name) as picture:  # reads the header only
+            with Image.open(name) as picture:  # reads only the header
                 size = picture.size
         except OSError as error:
             raise InputError(f"the picture {name} cannot be read ({error}): remove it.") from None
@@ -75,8 +75,8 @@ def _require_one_size(files: list[str]) -> None:
             )
 
 
-@functools.lru_cache(maxsize=8)  # once, however often the folder is looked at
-def _tell_gaps(path: str, files: tuple[str, ...]) -> None:
+@functools.lru_cache(maxsize=8)  # warns once for each folder
+def _warn_of_gaps(path: str, files: tuple[str, ...]) -> None:
     numbers = [_numbers(name)[-1:] for name in files]
     gaps = [
         f"{before[0] + 1}" + (f"-{after[0] - 1}" if after[0] > before[0] + 2 else "")
@@ -84,16 +84,17 @@ def _tell_gaps(path: str, files: tuple[str, ...]) -> None:
         if before and after and after[0] > before[0] + 1
     ]
     if gaps:
-        told = ", ".join(gaps[:NAMED]) + (" and others" if len(gaps) > NAMED else "")
-        logger.warning("%s lacks stills %s: the film goes on without them.", path, told)
+        named = ", ".join(gaps[:MAX_NAMED_GAPS])
+        more = " and others" if len(gaps) > MAX_NAMED_GAPS else ""
+        logger.warning("%s lacks stills %s%s: the film goes on without them.", path, named, more)
 
 
 @functools.lru_cache(maxsize=8)
 def sequence(files: tuple[str, ...]) -> str:
     """A pattern such as ``/tmp/x/%08d.png`` under which ffmpeg finds the files, numbered from 0.
 
-    They are links in a temporary folder, removed when the program ends: ffmpeg orders names by
-    the alphabet, and only consecutive numbers as numbers.
+    It names links in a temporary folder that is removed at exit: ffmpeg sorts other names
+    alphabetically.
     """
     folder = tempfile.mkdtemp(prefix="stills-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Which frames of a film a trim keeps: one rule, by which picture and sound are both cut."""
+"""Which frames a trim keeps; picture and sound are cut by the same rule."""
 
 import dataclasses
 import math
@@ -9,10 +9,12 @@ from vae_gan_jax.film.read.probe import Probe
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A stretch of a film, in whole frames.
+    """A range of whole frames of a film.
 
-    ``first`` and ``count`` number frames of the film at its rate (``count`` None: unknown);
-    ``start`` is when the first of them is shown, in seconds of the film's clock.
+    Attributes:
+      first: number of its first frame, at the film's rate.
+      count: how many frames; None if unknown.
+      start: when the first frame is shown, seconds of the film's clock.
     """
 
     first: int
@@ -24,30 +26,29 @@ def section(film: Probe, trim_start: float | None = None, trim_end: float | None
     """The frames shown from ``trim_start`` until just before ``trim_end``, seconds.
 
     Raises:
-      InputError: there is none.
+      InputError: there are none, or the trim ends after the film.
     """
-    rate = film.rate
-    first = 0
+    first, stop = 0, film.frames
     if trim_start is not None:
         first = max(0, math.ceil(_position(film, trim_start)))
-    end = film.frames
-    if trim_end is not None and film.end is not None and trim_end > film.end + 1 / rate:
-        raise InputError(
-            f"the trim ends at {trim_end:g} s and {film.path} at {film.end:.2f} s: "
-            "give an earlier end, or none."
-        )
     if trim_end is not None:
+        if film.end is not None and trim_end > film.end + 1 / film.rate:
+            raise InputError(
+                f"the trim ends at {trim_end:g} s and {film.path} at {film.end:.2f} s: "
+                "give an earlier end, or none."
+            )
         wanted = max(0, math.ceil(_position(film, trim_end)))
-        end = wanted if end is None else min(end, wanted)
-    if end is not None and end <= first:
-        shown = f"{film.path} lasts {film.end:.2f} s" if film.end else film.path
+        stop = wanted if stop is None else min(stop, wanted)
+    if stop is not None and stop <= first:
+        length = f"{film.path} lasts {film.end:.2f} s" if film.end else film.path
         raise InputError(
             f"the trim from {trim_start or 0:g} s to "
-            f"{'the end' if trim_end is None else f'{trim_end:g} s'} keeps no frame: {shown}."
+            f"{'the end' if trim_end is None else f'{trim_end:g} s'} keeps no frame: {length}."
         )
-    return Section(first, None if end is None else end - first, film.start + float(first / rate))
+    start = film.start + float(first / film.rate)
+    return Section(first, None if stop is None else stop - first, start)
 
 
 def _position(film: Probe, seconds: float) -> float:
-    """Frames before ``seconds``; one whose timestamp was rounded to it counts as at it."""
+    """A time in frames, a little early, so that a frame whose timestamp was rounded counts."""
     return (seconds - film.start) * float(film.rate) - 0.05

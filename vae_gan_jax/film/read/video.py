@@ -1,4 +1,4 @@
-"""A film as frames: looked at, decoded and encoded through ffmpeg."""
+"""Decodes films to frames through ffmpeg."""
 
 import logging
 import math
@@ -14,35 +14,25 @@ from vae_gan_jax.film.read.frame_clock import FrameClock
 from vae_gan_jax.film.read.framing import Framing, filter_chain
 from vae_gan_jax.film.read.probe import Probe, probe
 from vae_gan_jax.film.read.trim import section
-from vae_gan_jax.film.write.encode import Encoder
 
-__all__ = [
-    "Decoder",
-    "Encoder",
-    "Framing",
-    "Probe",
-    "decode",
-    "decode_blocks",
-    "expected_frames",
-    "probe",
-]
+__all__ = ["Decoder", "Framing", "Probe", "decode", "decode_blocks", "expected_frames", "probe"]
 
-BLOCK = 8 << 20  # bytes of frames handed over at a time
+BLOCK_BYTES = 8 << 20  # of frames in a block
 
 
 class Decoder:
-    """A film being decoded into blocks of frames; a context manager that ends ffmpeg.
+    """Decodes a film into blocks of frames; a context manager that ends ffmpeg.
 
     Args:
-      film: what ``probe`` said about it.
-      framing: what of it becomes frames.
-      skip: frames to leave out at the start of the framing's range.
-      count: frames after those, at the most; default: all.
-      watched: whether to compare the frames' times with their numbers, see ``in_step``.
+      film: the film, probed.
+      framing: which part of it becomes frames.
+      skip: frames to leave out at the start of the framing's time range.
+      count: maximum number of frames after those; default: all.
+      check_numbers: whether to compare the times of the frames with their numbers.
 
     Attributes:
-      in_step: whether each frame so far is the one of the film that its number says, none being
-        missing in between; None where that is not watched.
+      numbers_match: whether every frame so far is the one of the film that its number says, with
+        none missing in between; None without ``check_numbers``.
 
     Raises:
       InputError: the framing keeps no frame of this film.
@@ -54,19 +44,19 @@ class Decoder:
         framing: Framing,
         skip: int = 0,
         count: int | None = None,
-        watched: bool = False,
+        check_numbers: bool = False,
     ):
         self.film, self.framing = film, framing
-        kept = section(film, framing.trim_start, framing.trim_end)
+        trimmed = section(film, framing.trim_start, framing.trim_end)
         self.expected = count
-        if kept.count is not None:
-            left = max(0, kept.count - skip)
-            self.expected = left if count is None else min(left, count)
-        self.start = kept.start + float(skip / film.rate)  # seconds of the film's clock
+        if trimmed.count is not None:
+            rest = max(0, trimmed.count - skip)
+            self.expected = rest if count is None else min(rest, count)
+        self.start = trimmed.start + float(skip / film.rate)  # seconds of the film's clock
         self.decoded = 0
-        self._first = kept.first + skip
-        self._sought, self.in_step = False, True if watched else None
-        self._clock = FrameClock() if watched else None
+        self._first = trimmed.first + skip
+        self._seeks, self.numbers_match = False, True if check_numbers else None
+        self._clock = FrameClock() if check_numbers else None
         self._process = ffmpeg.Process(
             ffmpeg.QUIET,
             self._arguments(self._first),
@@ -78,69 +68,69 @@ class Decoder:
     def _arguments(self, first: int) -> list[str]:
         """ffmpeg's arguments for the frames from number ``first`` of the film on."""
         film, rate = self.film, float(self.film.rate)
-        last = film.frames if self.expected is None else first + self.expected
-        origin = _seek_before(film, first)
-        self._sought = origin > 0
+        stop = film.frames if self.expected is None else first + self.expected
+        origin = _safe_seek(film, first)
+        self._seeks = origin > 0
         seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
-        self._origin, self._zero = origin, 0.0  # a frame, and what ffmpeg's clock shows at it
-        if not origin:  # the clock starts with the first frame
+        self._origin, self._zero = origin, 0.0  # frame ``origin`` has time ``zero`` in ffmpeg
+        if not origin:  # ffmpeg's clock starts with the first frame
             seek, cut = [], ["setpts=PTS-STARTPTS"]
         if film.variable_rate:
             start = (first - origin) / rate
-            cut += [f"fps={film.rate}:start_time={start:.6f}", f"trim=end_frame={last - first}"]
-        elif first or last != film.frames:
-            start, end = (_just_before(film, frame) - origin / rate for frame in (first, last))
-            to_end = last == film.frames  # to whatever comes, as without a cut
+            cut += [f"fps={film.rate}:start_time={start:.6f}", f"trim=end_frame={stop - first}"]
+        elif first or stop != film.frames:
+            start, end = (_just_before(film, frame) - origin / rate for frame in (first, stop))
+            to_end = stop == film.frames  # frames beyond the expected end are kept, as without cut
             cut.append(f"trim=start={start:.6f}" + ("" if to_end else f":end={end:.6f}"))
         else:
-            cut, self._zero = [], None  # whatever it shows at the first
+            cut, self._zero = [], None  # the time of the first frame
         filters = filter_chain(film, self.framing, cut)
         arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The frames, a few megabytes at a time: uint8 [B, H, W, 3], each block its own array."""
+        """The frames in blocks of a few megabytes: uint8 ``[B, H, W, 3]``, each its own array."""
         shape = self.framing.height, self.framing.width, 3
-        count = max(1, BLOCK // math.prod(shape))
+        count = max(1, BLOCK_BYTES // math.prod(shape))
         while True:
             frames_BHWC = np.empty((count, *shape), np.uint8)
             block, filled = memoryview(frames_BHWC).cast("B"), 0
-            while got := self._process.stdout.readinto(block[filled:]):
-                filled += got
+            while received := self._process.stdout.readinto(block[filled:]):
+                filled += received
             complete = filled // math.prod(shape)
-            if self.in_step:
-                self.in_step = self._are_next(complete)
+            if self.numbers_match:
+                self.numbers_match = self._have_next_times(complete)
             self.decoded += complete
             if complete:
                 yield frames_BHWC[:complete]
             if complete < count:
                 return
 
-    def _are_next(self, count: int) -> bool:
-        """Whether the times of ``count`` more frames are those of the next in the film."""
+    def _have_next_times(self, count: int) -> bool:
+        """Whether ``count`` more frames have the times of the next frames of the film."""
         times_B = np.array(self._clock.next(count))
         if self._zero is None and count:
             self._zero = times_B[0]
-        shown_B = self._origin + (times_B - (self._zero or 0.0)) * float(self.film.rate)
+        position_B = self._origin + (times_B - (self._zero or 0.0)) * float(self.film.rate)
         number_B = self._first + self.decoded + np.arange(count)
-        return bool((np.abs(shown_B - number_B) < 0.5).all())
+        return bool((np.abs(position_B - number_B) < 0.5).all())
 
     def loss(self) -> str | None:
-        """After the end: a sentence on what could not be decoded, or None where nothing is missing.
+        """After the end: a sentence that says which frames could not be decoded, if any.
 
         Raises:
-          InputError: not one frame could be decoded.
+          InputError: no frame could be decoded.
         """
-        code, complaints = self._process.wait()
-        reason = ffmpeg.last_words(self.film.complaints or complaints)
+        code, stderr = self._process.wait()
+        reason = ffmpeg.failure_reason(self.film.complaints or stderr)
         if self.expected and not self.decoded:
             raise InputError(
                 f"no frame of {self.film.path} can be decoded ({reason}): give another film."
             )
         short = self.expected is not None and self.decoded < self.expected
-        if self._sought:  # a decoder set down in the middle complains of what it has not seen
-            complaints = ""
-        if not (code or short or complaints or self.film.complaints):
+        if self._seeks:  # after a seek the decoder reports references to frames before it
+            stderr = ""
+        if not (code or short or stderr or self.film.complaints):
             return None
         total = ""
         if short:
@@ -158,36 +148,34 @@ class Decoder:
             self._clock.close()
 
 
-def decode(
-    path: str | os.PathLike,
-    framing: Framing,
-    *,
-    skip: int = 0,
-    count: int | None = None,
-    strict: bool = False,
-    out_of_step: Callable[[], None] | None = None,
-) -> Iterator[np.ndarray]:
-    """The frames of a film, in order: uint8 [H, W, 3], RGB.
+def _safe_seek(film: Probe, frame: int) -> int:
+    """A frame to seek to, from which ``frame`` decodes for certain; 0: the start of the film.
 
-    A damaged film gives the frames that decode, and a logged warning. Closing the generator ends
-    ffmpeg.
-
-    Args:
-      path: the film.
-      framing: what of it becomes frames.
-      skip: frames to leave out at the start of the framing's range.
-      count: frames after those, at the most; default: all. What is missing then goes untold.
-      strict: refuse a damaged film.
-      out_of_step: called before a frame is given that is not the one of the film that its number
-        says, others being missing before it.
-
-    Raises:
-      InputError: no film, no video, an empty range; damage, if ``strict``.
+    It lies three keyframes and a second earlier: some formats seek to a keyframe too late, and
+    deinterlacing looks at earlier frames.
     """
-    blocks = decode_blocks(
-        path, framing, skip=skip, count=count, strict=strict, out_of_step=out_of_step
-    )
-    for frames_BHWC in blocks:
+    time = film.start + frame / float(film.rate)
+    keyframe = np.searchsorted(film.keys_T, time) - 3
+    if keyframe <= 0:
+        return 0
+    earlier = min(film.keys_T[keyframe], time - 1.0)
+    return max(0, int((earlier - film.start) * float(film.rate)))
+
+
+def _just_before(film: Probe, frame: int) -> float:
+    """Seconds since the first frame, far enough from ``frame`` and the one before for rounding."""
+    if not 0 < frame < film.frames:
+        return (frame - 0.25) / float(film.rate)
+    before, time = film.times_T[frame - 1 : frame + 1] - film.start
+    return float(time - 0.25 * (time - before))
+
+
+def decode(path: str | os.PathLike, framing: Framing, **options) -> Iterator[np.ndarray]:
+    """The frames of a film, in order: uint8 ``[H, W, 3]``, RGB.
+
+    Arguments and errors are those of ``decode_blocks``.
+    """
+    for frames_BHWC in decode_blocks(path, framing, **options):
         yield from frames_BHWC
 
 
@@ -198,46 +186,42 @@ def decode_blocks(
     skip: int = 0,
     count: int | None = None,
     strict: bool = False,
-    out_of_step: Callable[[], None] | None = None,
+    on_missing_frames: Callable[[], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """As ``decode``, a few megabytes of frames at a time: uint8 [B, H, W, 3], B at least 1."""
-    film = probe(path, framing.video_stream, framing.fps)
-    with Decoder(film, framing, skip, count, watched=out_of_step is not None) as decoder:
-        for frames_BHWC in decoder.blocks():
-            if decoder.in_step is False:
-                out_of_step()
-            yield frames_BHWC
-        if count is None:
-            tell_loss(decoder, strict)
+    """The frames of a film in blocks of a few megabytes: uint8 ``[B, H, W, 3]``, B at least 1.
 
+    A damaged film gives the frames that decode, and a logged warning. Closing the generator ends
+    ffmpeg.
 
-def _seek_before(film: Probe, frame: int) -> int:
-    """A frame from which decoding gets to ``frame`` for certain; 0: the start of the film.
-
-    Some formats seek to a keyframe too late, and deinterlacing looks at frames before: it lies
-    three keyframes and a second earlier.
-    """
-    at = film.start + frame / float(film.rate)
-    keyframe = np.searchsorted(film.keys_T, at) - 3
-    if keyframe <= 0:
-        return 0
-    earlier = min(film.keys_T[keyframe], at - 1.0)
-    return max(0, int((earlier - film.start) * float(film.rate)))
-
-
-def _just_before(film: Probe, frame: int) -> float:
-    """Seconds since the first frame, between two frames, where no rounding moves one across."""
-    if not 0 < frame < film.frames:
-        return (frame - 0.25) / float(film.rate)
-    before, at = film.times_T[frame - 1 : frame + 1] - film.start
-    return float(at - 0.25 * (at - before))
-
-
-def tell_loss(decoder: Decoder, strict: bool) -> str | None:
-    """Logs what a film's damage cost, if anything, and returns the sentence.
+    Args:
+      path: the film.
+      framing: which part of it becomes frames.
+      skip: frames to leave out at the start of the framing's time range.
+      count: maximum number of frames after those, without a warning about missing ones;
+        default: all.
+      strict: refuse a damaged film.
+      on_missing_frames: called before each block if the film lacks frames, so that the numbers of
+        later ones no longer match.
 
     Raises:
-      InputError: the sentence, if ``strict``.
+      InputError: no film, no video, an empty range; damage, if ``strict``.
+    """
+    film = probe(path, framing.video_stream, framing.fps)
+    check_numbers = on_missing_frames is not None
+    with Decoder(film, framing, skip, count, check_numbers) as decoder:
+        for frames_BHWC in decoder.blocks():
+            if decoder.numbers_match is False:
+                on_missing_frames()
+            yield frames_BHWC
+        if count is None:
+            report_loss(decoder, strict)
+
+
+def report_loss(decoder: Decoder, strict: bool) -> str | None:
+    """Logs which frames a damaged film lost, if any, and returns the sentence.
+
+    Raises:
+      InputError: frames were lost, and ``strict``.
     """
     loss = decoder.loss()
     if loss and strict:
@@ -248,7 +232,7 @@ def tell_loss(decoder: Decoder, strict: bool) -> str | None:
 
 
 def expected_frames(film: Probe, framing: Framing) -> int | None:
-    """How many frames ``decode`` will give, for progress bars; None where nobody can say.
+    """How many frames ``decode`` gives if the film is undamaged; None if the film does not say.
 
     Raises:
       InputError: the framing keeps no frame of this film.

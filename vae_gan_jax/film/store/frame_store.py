@@ -1,4 +1,4 @@
-"""The frames of films as one memory-mapped file, with a manifest that says where they came from."""
+"""Prepared frames: one memory-mapped file, and which of its frames are to be learnt."""
 
 import dataclasses
 import functools
@@ -15,41 +15,47 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
-from vae_gan_jax.film.read.probe import Probe
-from vae_gan_jax.film.store.frames_file import FRAMES, VERSION, date, read_manifest, sha256
+from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_of
 from vae_gan_jax.film.store.training_frames import FrameRanges
 from vae_gan_jax.run import storage
 
+CHECKED_BLOCKS = 4  # compared with their checksums whenever a store is opened
+DAMAGED = "the frames in {} are damaged: delete the folder, and they will be prepared again."
+
 
 @dataclasses.dataclass(frozen=True)
-class Segment:
-    """The frames of one film within a store: ``count`` of them from number ``start`` on."""
+class StoredFilm:
+    """One film within a store: ``count`` frames from number ``start`` on."""
 
     path: str
     start: int
     count: int
-    rate: Fraction
+    rate: Fraction  # frames a second
     first_time: float  # when its first frame is shown, seconds of the film's clock
 
-    def numbers(self, stretch: tuple[float, float | None]) -> tuple[int, int]:
-        """First number of a stretch in seconds, and the one after its last; ``None``: the end."""
+    def frame_range(self, times: tuple[float, float | None]) -> tuple[int, int]:
+        """First and stop number of the frames shown between two times; None: the film's end."""
 
         def seconds(frame: int) -> float:
             return self.first_time + frame / float(self.rate)
 
-        first, last = (
+        first, stop = (
             self.count if time is None else bisect_left(range(self.count), time, key=seconds)
-            for time in stretch
+            for time in times
         )
-        return self.start + first, self.start + last
+        return self.start + first, self.start + stop
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameStore:
-    """Prepared frames: a folder with ``frames.u8``, uint8 [T, H, W, C], and ``manifest.json``.
+    """A folder with ``frames.u8``, uint8 ``[T, H, W, C]``, and ``manifest.json``.
 
-    ``exclude`` are stretches in seconds, (start, end) with end None for a film's own; their frames
-    are in the store, so that a film comes out whole, and only missing from ``training_T``.
+    Attributes:
+      folder: its path.
+      manifest: what its frames were made from, and their checksums. It decides whether the frames
+        are current: a general provenance record would read gigabytes at every start.
+      exclude: ranges ``(start, end)`` in seconds, with None for the end of the film, whose frames
+        are in the store but not among ``training_T``.
     """
 
     folder: str
@@ -63,51 +69,40 @@ class FrameStore:
         return np.memmap(os.path.join(self.folder, FRAMES), np.uint8, "r", shape=shape)
 
     @functools.cached_property
-    def films(self) -> tuple[Segment, ...]:
-        """What came from which film; reconstructing, no order crosses from one to another."""
-        segments, start = [], 0
+    def films(self) -> tuple[StoredFilm, ...]:
+        """The films in the store, in order."""
+        films, start = [], 0
         for film in self.manifest["films"]:
-            segments.append(
-                Segment(
-                    film["path"], start, film["count"], Fraction(film["rate"]), film["first_time"]
-                )
+            rate = Fraction(film["rate"])
+            films.append(
+                StoredFilm(film["path"], start, film["count"], rate, film["first_time"])
             )
             start += film["count"]
-        return tuple(segments)
-
-    @property
-    def film(self) -> str:
-        """Path of the first film."""
-        return self.films[0].path
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames a second of the first film."""
-        return self.films[0].rate
+        return tuple(films)
 
     @functools.cached_property
     def training_T(self) -> FrameRanges:
-        """Numbers of the frames to learn from, ascending: all but the excluded ones."""
+        """Ascending numbers of the frames to learn from: all but the excluded ones."""
         bounds = []
         for film in self.films:
-            first, end = film.start, film.start + film.count
-            for excluded_from, excluded_to in sorted(map(film.numbers, self.exclude)):
-                bounds.append((first, excluded_from))
-                first = max(first, excluded_to)
-            bounds.append((first, end))
+            first = film.start
+            for excluded_first, excluded_stop in sorted(map(film.frame_range, self.exclude)):
+                bounds.append((first, excluded_first))
+                first = max(first, excluded_stop)
+            bounds.append((first, film.start + film.count))
         return FrameRanges(bounds)
 
     @property
     def digest(self) -> int:
-        """A checksum of all frames and their order, 32 bits."""
-        told = json.dumps([self.manifest["shape"], self.manifest["checksums"]])
-        return zlib.crc32(told.encode())
+        """A 32-bit checksum of all frames and their order."""
+        content = json.dumps([self.manifest["shape"], self.manifest["checksums"]])
+        return zlib.crc32(content.encode())
 
     def verify(self, blocks: int | None = None) -> None:
-        """Compares the frames with their checksums: all, or some ``blocks`` spread over the store.
+        """Compares frames with their checksums: all, or ``blocks`` spread over the store.
 
         Raises:
-          InputError: they differ, or the file is short.
+          InputError: they differ, or the file is too short.
         """
         checksums, size = self.manifest["checksums"], int(np.prod(self.manifest["shape"][1:]))
         ends = np.cumsum([count for count, _ in checksums])
@@ -119,65 +114,37 @@ class FrameStore:
                 count, checksum = checksums[block]
                 file.seek(int(ends[block] - count) * size)
                 if zlib.crc32(file.read(count * size)) != checksum:
-                    raise InputError(
-                        f"the frames in {self.folder} are damaged: delete the folder, "
-                        "they will be prepared again."
-                    )
+                    raise InputError(DAMAGED.format(self.folder))
 
 
 def open_store(
     folder: str | os.PathLike, exclude: Sequence[tuple[float, float | None]] = ()
 ) -> FrameStore:
-    """A prepared store; some of its frames are compared with their checksums.
-
-    Args:
-      folder: where it is.
-      exclude: stretches to leave out of ``training_T``, see FrameStore.
+    """Opens a prepared store and compares some of its frames with their checksums.
 
     Raises:
-      InputError: there is none, it is damaged, or ``exclude`` leaves nothing to learn from.
+      InputError: there is no store, it is damaged, or ``exclude`` leaves nothing to learn from.
     """
     folder = os.fspath(folder)
-    damaged = f"the frames in {folder} are damaged: delete the folder, they will be prepared again."
     try:
         manifest = read_manifest(folder)
         size = os.path.getsize(os.path.join(folder, FRAMES))
     except FileNotFoundError:
         raise InputError(f"there are no prepared frames in {folder}: prepare a film.") from None
     except (OSError, ValueError):
-        raise InputError(damaged) from None
-    if manifest.get("version") != VERSION:
-        raise InputError(f"the frames in {folder} are of another version: prepare the film again.")
+        raise InputError(DAMAGED.format(folder)) from None
     if size != np.prod(manifest["shape"]):
-        raise InputError(damaged)
+        raise InputError(DAMAGED.format(folder))
     store = FrameStore(folder, manifest, tuple(exclude))
-    store.verify(blocks=4)
+    store.verify(CHECKED_BLOCKS)
     if not len(store.training_T):
         raise InputError("--exclude leaves no frame to learn from: leave out less.")
     return store
 
 
 def name_for(films: Sequence[str | os.PathLike], framing: Framing) -> str:
-    """A folder's name for the frames of these films under these settings, among those of others."""
-    asked = [[storage.address(film) for film in films], settings_of(framing)]
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    """A folder name that is unique to these films and this framing."""
+    request = [[storage.address(film) for film in films], settings_of(framing)]
+    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     stem = os.path.splitext(os.path.basename(os.path.abspath(films[0])))[0]
     return f"{stem}_{framing.width}x{framing.height}_{digest[:12]}"
-
-
-def settings_of(framing: Framing) -> dict[str, Any]:
-    """The framing as the manifest has it."""
-    fps = None if framing.fps is None else str(framing.fps)
-    return dataclasses.asdict(framing) | {"fps": fps}
-
-
-def same_films(entries: Sequence[dict[str, Any]], probes: Sequence[Probe]) -> bool:
-    """Whether films are those of which a manifest has these entries, by their contents."""
-    return len(entries) == len(probes) and all(map(_same_film, entries, probes))
-
-
-def _same_film(entry: dict[str, Any], film: Probe) -> bool:
-    dated = date(film)
-    if entry["size"] != dated["size"] or entry["stream"] != film.stream:
-        return False
-    return all(entry[key] == dated[key] for key in dated) or entry["sha256"] == sha256(film)

@@ -1,49 +1,43 @@
-"""Films decoded into a folder: the file of their frames, and the manifest that goes with it."""
+"""The two files of a frame store: the frames of its films, and the manifest that describes them."""
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import shutil
 import zlib
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import tqdm
 
 from vae_gan_jax.film.read.framing import Framing, filter_chain
 from vae_gan_jax.film.read.probe import Probe
-from vae_gan_jax.film.read.video import Decoder, expected_frames, tell_loss
+from vae_gan_jax.film.read.video import Decoder, expected_frames, report_loss
 from vae_gan_jax.film.store.batches import prefetch
-from vae_gan_jax.run import storage
+from vae_gan_jax.run import provenance, storage
 
-VERSION = 1  # of the layout below; another one is prepared anew
-BLOCK = 8 << 20  # bytes of a file read at a time
+VERSION = 1  # of the manifest's layout
+COPY_BYTES = 8 << 20  # read at a time
 FRAMES, MANIFEST = "frames.u8", "manifest.json"
 
 
 def decode_into(
-    folder: str,
-    settings: dict[str, Any],
-    probes: Sequence[Probe],
-    framing: Framing,
-    strict: bool,
-    shown: bool = True,
+    folder: str, probes: Sequence[Probe], framing: Framing, strict: bool, show_progress: bool = True
 ) -> None:
-    """Writes ``frames.u8`` and, after it is on the disk, the manifest.
+    """Decodes films into ``frames.u8`` and, once that is on the disk, writes the manifest.
 
     Args:
-      folder: of both; made if needed, where its own folder is there.
-      settings: the framing as the manifest has it.
+      folder: for both files; created if its parent exists.
       probes: the films, in order.
-      framing: what of each becomes frames.
+      framing: which part of each film becomes frames.
       strict: refuse damaged films.
-      shown: whether with a progress bar.
+      show_progress: whether to draw a progress bar.
 
     Raises:
       InputError: a film cannot be used.
-      OSError: the files cannot be written.
+      OSError: a file cannot be written.
     """
     expected = [expected_frames(film, framing) for film in probes]
     total = None if None in expected else sum(expected)
@@ -53,7 +47,7 @@ def decode_into(
     with (
         open(os.path.join(folder, FRAMES), "wb", buffering=0) as file,
         tqdm.tqdm(
-            total=total, desc="frames", unit="frame", mininterval=0.5, disable=not shown
+            total=total, desc="frames", unit="frame", mininterval=0.5, disable=not show_progress
         ) as progress,
     ):
         for film in probes:
@@ -67,13 +61,13 @@ def decode_into(
                     checksums.append((len(frames_BHWC), zlib.crc32(block)))
                     _write(file, block)
                     progress.update(len(frames_BHWC))
-                loss = tell_loss(decoder, strict)
+                loss = report_loss(decoder, strict)
             films.append(_entry(film, framing, decoder, loss))
         os.fsync(file.fileno())
     count = sum(film["count"] for film in films)
     manifest = {
         "version": VERSION,
-        "settings": settings,
+        "settings": settings_of(framing),
         "shape": [count, framing.height, framing.width, 3],
         "films": films,
         "checksums": checksums,  # [frames, crc32] of each block, in order
@@ -81,11 +75,11 @@ def decode_into(
     _write_manifest(folder, manifest)
 
 
-def join(folder: str, parts: Sequence[str]) -> None:
-    """Puts the frames of further folders, in order, behind those of this one; the folders go.
+def join(folder: str, others: Sequence[str]) -> None:
+    """Appends the frames of other folders to those of this one and removes the other folders.
 
-    Each goes before the next is read, so that the disk holds one of them twice at the most. What
-    comes of it is what ``decode_into`` makes of all films at once, to the byte.
+    Each is removed before the next is read, so that the disk holds one of them twice at most. The
+    result equals, byte for byte, what ``decode_into`` makes of all films at once.
 
     Raises:
       OSError: the disk is full.
@@ -93,24 +87,24 @@ def join(folder: str, parts: Sequence[str]) -> None:
     manifest = read_manifest(folder)
     with open(os.path.join(folder, FRAMES), "r+b", buffering=0) as file:
         file.seek(0, os.SEEK_END)
-        for part in tqdm.tqdm(parts, desc="joining", unit="film"):
-            further = read_manifest(part)
-            with open(os.path.join(part, FRAMES), "rb", buffering=0) as frames:
+        for other in tqdm.tqdm(others, desc="joining", unit="film"):
+            more = read_manifest(other)
+            with open(os.path.join(other, FRAMES), "rb", buffering=0) as frames:
                 _append(file, frames)
-            shutil.rmtree(part)
-            manifest["films"] += further["films"]
-            manifest["checksums"] += further["checksums"]
-            manifest["shape"][0] += further["shape"][0]
+            shutil.rmtree(other)
+            manifest["films"] += more["films"]
+            manifest["checksums"] += more["checksums"]
+            manifest["shape"][0] += more["shape"][0]
         os.fsync(file.fileno())
     _write_manifest(folder, manifest)
 
 
 def _append(file: io.FileIO, frames: io.FileIO) -> None:
-    """Copies to where a file stands, within the file system where that can."""
+    """Copies a file to the end of another, within the file system where it supports that."""
     with contextlib.suppress(OSError, AttributeError):
         while os.copy_file_range(frames.fileno(), file.fileno(), 1 << 30):
             pass
-    while block := frames.read(BLOCK):  # what is left: all, where it cannot
+    while block := frames.read(COPY_BYTES):
         _write(file, memoryview(block))
 
 
@@ -120,9 +114,27 @@ def _write(file: io.FileIO, block: memoryview) -> None:
 
 
 def read_manifest(folder: str) -> dict[str, Any]:
-    """The manifest in a folder."""
+    """The manifest in a folder.
+
+    Raises:
+      FileNotFoundError: there is none.
+      OSError, ValueError: it cannot be read, is damaged, or is not a manifest of this version.
+    """
     with open(os.path.join(folder, MANIFEST), encoding="utf-8") as file:
-        return json.load(file)
+        manifest = json.load(file)
+    try:
+        count, *frame_shape = manifest["shape"]
+        lengths = [film["count"] for film in manifest["films"]]
+        blocks = [frames for frames, crc32 in manifest["checksums"]]
+        sound = manifest["version"] == VERSION and sum(lengths) == sum(blocks) == count
+        sound &= len(frame_shape) == 3 and min(frame_shape) > 0
+        for film in manifest["films"]:
+            _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        sound = False
+    if not sound:
+        raise ValueError(f"{folder} has no manifest of version {VERSION}")
+    return manifest
 
 
 def _write_manifest(folder: str, manifest: dict[str, Any]) -> None:
@@ -132,10 +144,16 @@ def _write_manifest(folder: str, manifest: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
+def settings_of(framing: Framing) -> dict[str, Any]:
+    """A framing as the manifest has it."""
+    fps = None if framing.fps is None else str(framing.fps)
+    return vars(framing) | {"fps": fps}
+
+
 def _entry(film: Probe, framing: Framing, decoder: Decoder, loss: str | None) -> dict[str, Any]:
     return {
-        **date(film),
-        "sha256": sha256(film),
+        **_file_status(film),
+        "sha256": provenance.film_checksum(film.files),
         "stream": film.stream,
         "rate": str(film.rate),
         "first_time": decoder.start,
@@ -145,8 +163,8 @@ def _entry(film: Probe, framing: Framing, decoder: Decoder, loss: str | None) ->
     }
 
 
-def date(film: Probe) -> dict[str, Any]:
-    """What tells at a glance whether a film may have changed."""
+def _file_status(film: Probe) -> dict[str, Any]:
+    """Path, size in bytes and modification time; a film with the same ones is unchanged."""
     status = [os.stat(name) for name in film.files]
     return {
         "path": storage.address(film.path),
@@ -155,11 +173,15 @@ def date(film: Probe) -> dict[str, Any]:
     }
 
 
-def sha256(film: Probe) -> str:
-    """What tells whether it has changed."""
-    digest = hashlib.sha256()
-    for name in film.files:
-        with open(name, "rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-    return digest.hexdigest()
+def same_films(entries: Sequence[dict[str, Any]], probes: Sequence[Probe]) -> bool:
+    """Whether a manifest's entries describe these films, judged by their content."""
+    return len(entries) == len(probes) and all(map(_same_film, entries, probes))
+
+
+def _same_film(entry: dict[str, Any], film: Probe) -> bool:
+    status = _file_status(film)
+    if entry.get("size") != status["size"] or entry.get("stream") != film.stream:
+        return False
+    if all(entry.get(key) == status[key] for key in status):
+        return True
+    return entry.get("sha256") == provenance.film_checksum(film.files)

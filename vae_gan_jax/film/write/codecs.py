@@ -1,4 +1,4 @@
-"""Which picture, sound and subtitles go into which kind of file."""
+"""Which codecs for picture, sound and subtitles each container takes."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.probe import Stream
 
 MP4, MOV, MKV = ("mp4", "m4v"), ("mov",), ("mkv",)
-# Sound that each container takes as it is; whatever else is encoded anew, as AAC.
+# Sound that each container takes unchanged; other sound is re-encoded as AAC.
 SOUNDS = {
     **dict.fromkeys(MP4, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac")),
     **dict.fromkeys(MOV, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le")),
@@ -22,17 +22,17 @@ SOUNDS = {
 }
 TEXTS = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")
 BITMAPS = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle")
-AAC_RATE = 96  # kbit/s for each channel
+AAC_KBIT_PER_CHANNEL, AAC_MAX_KBIT = 96, 512  # a second
 
 
 @dataclasses.dataclass(frozen=True)
 class Codec:
-    """How a picture is encoded: ffmpeg's arguments, its pixel format, the files that hold it."""
+    """How a picture is encoded, and which containers hold it."""
 
     arguments: tuple[str, ...]
     pixel_format: str
     extensions: tuple[str, ...]  # the first is the usual one
-    quality: int | None  # constant rate factor by default; None: it has none
+    quality: int | None  # default constant rate factor; None: the codec has no such setting
 
 
 CODECS = {
@@ -46,7 +46,7 @@ CODECS = {
 
 
 def extension_of(path: str) -> str:
-    """``mp4`` of ``a/film.MP4``."""
+    """The container of a path: ``mp4`` for ``a/film.MP4``."""
     return os.path.splitext(path)[1][1:].lower()
 
 
@@ -54,7 +54,7 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     """ffmpeg's arguments for the picture of the file ``path``.
 
     Raises:
-      InputError: no such codec, or not in such a file, or a quality that it does not know.
+      InputError: the codec is unknown or does not suit the container, or the quality is out of range.
     """
     if codec not in CODECS:
         raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}.")
@@ -71,31 +71,31 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     if chosen.quality is not None:
         arguments += ["-crf", str(chosen.quality if quality is None else quality)]
     if codec == "h265" and extension_of(path) not in MKV:
-        arguments += ["-tag:v", "hvc1"]  # the name under which Apple's players know it
+        arguments += ["-tag:v", "hvc1"]  # the tag that Apple's players know
     return arguments
 
 
 def sound_arguments(path: str, sounds: list[Stream]) -> list[str]:
-    """Arguments that copy each sound track of input 1, or encode it anew if need be."""
+    """Arguments that copy each sound track of input 1, or re-encode it if necessary."""
     arguments = []
     for out, stream in enumerate(sounds):
         arguments += ["-map", f"1:a:{stream.index}"]
         if stream.codec in SOUNDS[extension_of(path)]:
             arguments += [f"-c:a:{out}", "copy"]
         else:
-            rate = min(AAC_RATE * _channels(stream.details), 512)
+            rate = min(AAC_KBIT_PER_CHANNEL * _channels(stream.details), AAC_MAX_KBIT)
             arguments += [f"-c:a:{out}", "aac", f"-b:a:{out}", f"{rate}k"]
     return arguments
 
 
 def subtitle_arguments(path: str, subtitles: list[Stream]) -> tuple[list[str], list[str]]:
-    """Arguments for the subtitles that the file takes, and the codecs of those that it does not."""
+    """Arguments for the subtitles that the file takes, and the codecs of the others."""
     matroska = extension_of(path) in MKV
     arguments, refused, out = [], [], 0
     for stream in subtitles:
         if stream.codec in TEXTS:
-            as_is = stream.codec != "mov_text" if matroska else stream.codec == "mov_text"
-            codec = "copy" if as_is else "srt" if matroska else "mov_text"
+            unchanged = (stream.codec == "mov_text") != matroska
+            codec = "copy" if unchanged else "srt" if matroska else "mov_text"
         elif matroska and stream.codec in BITMAPS:
             codec = "copy"
         else:
@@ -103,13 +103,13 @@ def subtitle_arguments(path: str, subtitles: list[Stream]) -> tuple[list[str], l
             continue
         arguments += ["-map", f"1:s:{stream.index}", f"-c:s:{out}", codec]
         out += 1
-    # Those before the film begins: encoded anew they would otherwise be shown at its start.
+    # Drops subtitles before the film begins: re-encoded, they would be shown at its start.
     early = ["-bsf:s", "noise=drop=lt(pts\\,0)"] if out else []
     return [*arguments, *early], refused
 
 
 def _channels(details: str) -> int:
-    """Of a sound track: 6 from ``48000 Hz, 5.1(side), fltp``."""
+    """The number of channels of a sound track: 6 for ``48000 Hz, 5.1(side), fltp``."""
     layout = re.search(r" Hz, (mono|stereo|(\d+)\.(\d+)|(\d+) channels)", details)
     if not layout:
         return 2

@@ -1,72 +1,78 @@
 """Reconstructed frames as a folder of numbered PNGs."""
 
+import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, provenance
 
 NAME = "{:08d}.png"
 
 
 class NumberedPngs:
-    """Frames as PNGs numbered from 1 in a folder that appears whole; a context manager.
+    """Writes frames as PNGs numbered from 1 into a folder that appears whole; a context manager.
 
-    Unfinished, it is called ``folder.partial`` and is continued if made from the same. An earlier
-    reconstruction's folder is replaced; one that holds anything else is refused.
+    While unfinished it is called ``folder.partial``, and is resumed if made from the same. The
+    folder of an earlier reconstruction is replaced; a folder with anything else is refused.
 
     Args:
-      folder: where they go; with "" nothing is written.
-      made_from: what they are made from.
-      stretch: numbers of the frames, from 0, that are written here, where several processes share a
-        film: the folder gets its name from the NumberedPngs without a stretch that comes after them.
+      folder: for the PNGs; with "" nothing is written.
+      made_from: what they are made from, as JSON.
+      frame_range: numbers of the frames written here, from 0, when several processes share a film;
+        the NumberedPngs without a range that comes after them publishes the folder.
+
+    Attributes:
+      frames: number of the next frame to write.
 
     Raises:
       InputError: the folder holds something else, or cannot be made.
     """
 
-    def __init__(self, folder: str, made_from: str, stretch: range | None = None):
-        self.frames = stretch.start if stretch else 0  # the next one's number
-        self._shared = stretch is not None
+    def __init__(self, folder: str, made_from: Any, frame_range: range | None = None):
+        self.frames = frame_range.start if frame_range else 0
+        self._shared = frame_range is not None
         self._folder = Path(folder) if folder else None
         if self._folder is None:
             return
-        if self._folder.exists() and not _holds_stills_alone(self._folder):
+        if self._folder.exists() and not _holds_pngs_alone(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
         self._unfinished = self._folder.with_name(self._folder.name + ".partial")
-        label = self._unfinished / "made_from.json"
-        if not label.exists() or label.read_text() != made_from:
-            if stretch and stretch.start:
+        if not provenance.resumes(self._unfinished, made_from):
+            if self.frames:
                 raise InputError(
                     f"{self._unfinished} was not made by the first process: give all processes the "
                     "same flags, and for --frames_out a folder that they share."
                 )
             shutil.rmtree(self._unfinished, ignore_errors=True)
-            self._unfinished.mkdir(parents=True)
-            label.write_text(made_from)
-        end = None if stretch is None else stretch.stop
-        while self.frames != end and self._still(self.frames + 1).exists():
+            provenance.label(self._unfinished, made_from)
+        stop = None if frame_range is None else frame_range.stop
+        while self.frames != stop and self._png(self.frames + 1).exists():
             self.frames += 1
 
-    def _still(self, number: int) -> Path:
+    def _png(self, number: int) -> Path:
         return self._unfinished / NAME.format(number)
 
-    def go_back(self, frames: int) -> None:
-        """Before writing: forgets all after ``frames``, where a film beside them stands."""
+    def truncate(self, frames: int) -> None:
+        """Before writing: removes all PNGs after the first ``frames``."""
         self.frames = frames
         if self._folder is not None and not self._shared:
-            for still in self._unfinished.glob("*.png"):
-                if int(still.stem) > frames:
-                    still.unlink()
+            for path in self._unfinished.glob("*.png"):
+                if int(path.stem) > frames:
+                    path.unlink()
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Writes the next frames."""
         for frame_HWC in frames_BHWC if self._folder else ():
             self.frames += 1
-            atomic_io.write(self._still(self.frames), atomic_io.png(frame_HWC))
+            path = self._png(self.frames)
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(atomic_io.png(frame_HWC))
+            os.replace(partial, path)
 
     def __enter__(self):
         return self
@@ -78,13 +84,13 @@ class NumberedPngs:
             if not self.frames:
                 shutil.rmtree(self._unfinished, ignore_errors=True)
             return
-        (self._unfinished / "made_from.json").unlink()
+        (self._unfinished / provenance.LABEL).unlink()
         if self._folder.exists():
             shutil.rmtree(self._folder)
-        self._unfinished.rename(self._folder)
+        atomic_io.publish(self._unfinished, self._folder)
 
 
-def _holds_stills_alone(folder: Path) -> bool:
+def _holds_pngs_alone(folder: Path) -> bool:
     return folder.is_dir() and all(
         re.fullmatch(r"\d{8}\.png", item.name) for item in folder.iterdir()
     )

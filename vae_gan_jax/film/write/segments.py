@@ -1,44 +1,43 @@
-"""The picture of a film encoded in parts, so that it can be gone on with and shared out."""
+"""The picture of a film, encoded in segments, so that it can be resumed and shared by processes."""
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.run import atomic_io, provenance
 
-SEGMENT_FRAMES = 1000  # frames between which an interrupted film can go on, and processes share it
-LAST = "last"  # name of the short part at the end
-LABEL = "made_from.json"
-OUT_OF_STEP = "out_of_step"  # a file; its being there says it
+SEGMENT_FRAMES = 1000  # an interrupted film resumes at a multiple; processes share it by segments
+LAST = "last"  # name of the short segment at the end
+FRAMES_MISSING = "frames_missing"  # an empty file that marks the fact
 
 
 class Segments:
-    """A film's picture in files of ``SEGMENT_FRAMES`` frames, in a hidden folder beside the film.
+    """The picture of a film in files of ``SEGMENT_FRAMES`` frames, in a hidden folder beside it.
 
-    A part's number is that of its frames by ``SEGMENT_FRAMES``; one that is not whole has none. They stay
-    there until ``remove``.
+    Segment n holds the frames from ``n * SEGMENT_FRAMES`` on. They stay until ``remove``.
 
     Args:
-      path: the film that they are for.
-      arguments: ffmpeg's, from raw frames on stdin to the encoded picture.
-      made_from: what the film is made from. Segments of a film made from something else are removed.
-        Without it there is one part, however long.
-      stretch: numbers of the frames that are written here, by ``SEGMENT_FRAMES`` both ends, where several
-        processes share a film; the other parts are left alone. The process that has the first
-        frame must come before the others: it makes the folder.
+      path: the film that the segments are for.
+      arguments: ffmpeg's arguments between raw frames on stdin and the output file.
+      made_from: what the film is made from, as JSON. Segments made from something else are removed.
+        None: there is one segment of any length, and nothing is resumed.
+      frame_range: numbers of the frames written here, both ends multiples of ``SEGMENT_FRAMES``,
+        when several processes share a film; other segments are left alone. The process with frame 0
+        must come first: it makes the folder.
 
     Attributes:
-      frames: how many whole parts hold, and then those written; of a stretch, counted from the
-        film's first.
-      out_of_step: whether frames are missing in the source, so that the parts after them hold later
-        ones than their numbers say.
+      frames: number of the next frame to write; complete segments hold all before it, from the
+        start of the range on.
+      frames_missing: whether the source lacks frames, so that later ones have higher numbers in the
+        source than here.
 
     Raises:
       InputError: the folder cannot be made, or is not there.
@@ -48,82 +47,70 @@ class Segments:
         self,
         path: str,
         arguments: Sequence[str],
-        made_from: str | None = None,
-        stretch: range | None = None,
+        made_from: Any = None,
+        frame_range: range | None = None,
     ):
-        self.frames = stretch.start if stretch else 0
+        self.frames = frame_range.start if frame_range else 0
         self._path, self._arguments = path, arguments
-        self._single, self._stretch = made_from is None, stretch
+        self._single, self._frame_range = made_from is None, frame_range
         folder, name = os.path.split(path)
         stem, self._extension = os.path.splitext(name)
-        self._folder = os.path.join(folder, f".{stem}.parts")
+        self._folder = os.path.join(folder, f".{stem}.segments")
         self._process = None
-        label = {"from": made_from, "encoding": arguments}
+        label = {"film": made_from, "encoding": list(arguments)}
         try:
-            if self._single or not self._has_label(label):
+            if self._single or not provenance.resumes(self._folder, label):
                 self._make_folder(label)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}).") from None
-        self.out_of_step = os.path.exists(os.path.join(self._folder, OUT_OF_STEP))
-        end = None if stretch is None else stretch.stop
-        while self.frames != end:
-            if not os.path.exists(self._part(self.frames // SEGMENT_FRAMES)):
-                break
+        self.frames_missing = os.path.exists(os.path.join(self._folder, FRAMES_MISSING))
+        stop = None if frame_range is None else frame_range.stop
+        while self.frames != stop and os.path.exists(self._file(self.frames // SEGMENT_FRAMES)):
             self.frames += SEGMENT_FRAMES
 
-    def _has_label(self, label: dict) -> bool:
-        try:
-            with open(os.path.join(self._folder, LABEL), encoding="utf-8") as file:
-                return json.load(file) == label
-        except (OSError, ValueError):
-            return False
-
     def _make_folder(self, label: dict) -> None:
-        if self._stretch and self._stretch.start:
+        if self._frame_range and self._frame_range.start:
             raise InputError(
                 f"{self._folder} was not made by the first process: give all processes the same "
                 "flags, and a folder for the film that they share."
             )
         shutil.rmtree(self._folder, ignore_errors=True)
         os.mkdir(self._folder)
-        with open(os.path.join(self._folder, LABEL), "w", encoding="utf-8") as file:
-            json.dump(label, file)
+        provenance.label(self._folder, label)
 
-    def _part(self, name: int | str) -> str:
+    def _file(self, name: int | str) -> str:
         return os.path.join(self._folder, f"{name}{self._extension}")
 
-    def go_back(self, frames: int) -> None:
-        """Before writing: forgets all parts after ``frames``, where a film beside it stands."""
+    def truncate(self, frames: int) -> None:
+        """Before writing: removes all segments after ``frames``, a multiple of their length."""
         if frames % SEGMENT_FRAMES or frames > self.frames or self._process is not None:
-            raise ValueError(f"cannot go back from {self.frames} frames to {frames}")
+            raise ValueError(f"cannot truncate {self.frames} frames to {frames}")
         self.frames = frames
-        if self._stretch is None:
-            kept = {
-                os.path.basename(self._part(number)) for number in range(frames // SEGMENT_FRAMES)
-            }
-            for name in set(os.listdir(self._folder)) - kept - {LABEL, OUT_OF_STEP}:
+        if self._frame_range is None:
+            valid = {os.path.basename(self._file(name)) for name in range(frames // SEGMENT_FRAMES)}
+            for name in set(os.listdir(self._folder)) - valid - {provenance.LABEL, FRAMES_MISSING}:
                 os.remove(os.path.join(self._folder, name))
 
-    def set_out_of_step(self) -> None:
-        """Notes, for later attempts too, that frames are missing in the source before the next."""
-        if not self.out_of_step:
-            self.out_of_step = True
-            with open(os.path.join(self._folder, OUT_OF_STEP), "w"):
+    def mark_frames_missing(self) -> None:
+        """Notes, for later attempts too, that the source lacks frames before the next one."""
+        if not self.frames_missing:
+            self.frames_missing = True
+            with open(os.path.join(self._folder, FRAMES_MISSING), "w"):
                 pass
 
     def write(self, frames_BHWC: np.ndarray) -> None:
-        """Appends uint8 RGB frames [B, H, W, 3].
+        """Appends uint8 RGB frames ``[B, H, W, 3]``.
 
         Raises:
-          InputError: ffmpeg has given up; the sentence says why.
+          InputError: ffmpeg failed.
         """
         while len(frames_BHWC):
-            room = (
-                len(frames_BHWC) if self._single else SEGMENT_FRAMES - self.frames % SEGMENT_FRAMES
-            )
+            room = SEGMENT_FRAMES - self.frames % SEGMENT_FRAMES
+            if self._single:
+                room = len(frames_BHWC)
             self._write(frames_BHWC[:room])
             if not self._single and self.frames % SEGMENT_FRAMES == 0:
-                self._end_part()
+                self._end_segment()
             frames_BHWC = frames_BHWC[room:]
 
     def _write(self, frames_BHWC: np.ndarray) -> None:
@@ -136,82 +123,77 @@ class Segments:
         try:
             while block:
                 block = block[self._process.stdin.write(block) :]
-        except OSError:  # ffmpeg has closed the pipe: its own words say why
+        except OSError:  # ffmpeg has closed the pipe; its stderr says why
             finish(self._process, self._path)
             raise InputError(f"{self._path} cannot be written: ffmpeg stopped early.") from None
         self.frames += len(frames_BHWC)
 
     @property
     def _unfinished(self) -> str:
-        """Of this process's own: others write parts into the same folder."""
-        return self._part(f"unfinished_from_{self._stretch.start if self._stretch else 0}")
+        """The segment being written; the name is unique to this process."""
+        return self._file(f"unfinished_from_{self._frame_range.start if self._frame_range else 0}")
 
-    def _end_part(self) -> None:
-        """Closes the part being written and gives it its name."""
+    def _end_segment(self) -> None:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         finish(self._process, self._path)
         self._process = None
-        os.replace(self._unfinished, self._part(self._names()[-1]))
+        atomic_io.publish(self._unfinished, self._file(self._names()[-1]))
 
     def _names(self) -> list[int | str]:
-        """What the parts of the frames so far are called.
-
-        A short last one has no number: interrupted before the film is put together, it does not
-        count as a whole one.
-        """
+        """The names of the segments so far; a short last one has no number."""
         if self._single:
             return [LAST]
-        whole, rest = divmod(self.frames, SEGMENT_FRAMES)
-        return [*range(whole), *([LAST] if rest else [])]
+        complete, rest = divmod(self.frames, SEGMENT_FRAMES)
+        return [*range(complete), *([LAST] if rest else [])]
 
-    def list(self, rate: Fraction) -> str:
-        """Ends the last part; writes the list by which ffmpeg puts all one after another.
+    def concat_list(self, rate: Fraction) -> str:
+        """Ends the last segment and writes the list from which ffmpeg concatenates them all.
 
         Args:
           rate: frames a second.
 
         Returns:
-          The list's path.
+          The path of the list.
         """
         if self._process is not None:
-            self._end_part()
-        lines, left = ["ffconcat version 1.0"], self.frames
+            self._end_segment()
+        lines, rest = ["ffconcat version 1.0"], self.frames
         for name in self._names():
-            count = left if name == LAST else SEGMENT_FRAMES
-            # In full: what a # or ? in the list's own path starts would not be part of a folder.
-            part = ffmpeg.url(os.path.abspath(self._part(name))).replace("'", r"'\''")
-            lines += [f"file '{part}'", f"duration {count / float(rate):.9f}"]
-            left -= count
-        path = os.path.join(self._folder, "parts.txt")
+            count = rest if name == LAST else SEGMENT_FRAMES
+            # An absolute path: ffmpeg would take a # or ? in the list's own path for the end of it.
+            segment = ffmpeg.url(os.path.abspath(self._file(name))).replace("'", r"'\''")
+            lines += [f"file '{segment}'", f"duration {count / float(rate):.9f}"]
+            rest -= count
+        path = os.path.join(self._folder, "segments.txt")
         with open(path, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
         return path
 
     def stop(self) -> None:
-        """Ends ffmpeg where it is, and leaves nothing behind where no part is whole."""
+        """Ends ffmpeg at once, and removes the folder if no segment is complete."""
         if self._process is not None:
             self._process.kill()
-        if self._stretch is None and (self._single or not os.path.exists(self._part(0))):
+        if self._frame_range is None and (self._single or not os.path.exists(self._file(0))):
             self.remove()
 
     def remove(self) -> None:
-        """Removes all parts."""
+        """Removes all segments."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def finish(process: ffmpeg.Process, path: str) -> None:
-    """Waits for an ffmpeg that writes.
+    """Waits for an ffmpeg process that writes ``path``.
 
     Raises:
-      InputError: it failed, and ``path`` cannot be written.
+      InputError: it failed.
     """
     try:
-        code, complaints = process.wait()
+        code, stderr = process.wait()
     finally:
         process.kill()
     if code:
         raise InputError(
-            f"{path} cannot be written ({ffmpeg.last_words(complaints)}): "
+            f"{path} cannot be written ({ffmpeg.failure_reason(stderr)}): "
             "make room or give another output."
         )
