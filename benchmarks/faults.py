@@ -201,7 +201,7 @@ MOMENTS: dict[str, tuple[str, Moment]] = {  # the stage to start from, and when 
     "compilation": ("prepared", _has("metrics.jsonl")),
     "training": ("prepared", lambda run: bool(_text(run / "metrics.jsonl"))),
     "a save": ("prepared", _has("checkpoints/*.orbax-checkpoint-tmp*")),
-    "reconstruction": ("trained", _has("films/.*.parts")),
+    "reconstruction": ("trained", _has("films/.*.segments")),
     "measuring": ("trained", _has("films/reconstructed.json")),
 }
 

@@ -10,9 +10,10 @@ from vae_gan_jax import config as config_lib
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store import frame_store, frame_weights, preparation, remote_store
+from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
+from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference.opened_run import (
     described,
     films_shown,
@@ -78,7 +79,7 @@ def _open_for(config: Config, films: list[str], framing: video.Framing) -> None:
     if None not in expected:
         config.steps_per_epoch(sum(expected))  # refuses a film that is too short
     learnt = run_folder.learnt_entries(Path(config.run_dir))
-    if learnt is not None and not frame_store.same_films(learnt, probes):
+    if learnt is not None and not frames_file.same_films(learnt, probes):
         raise run_folder.changed(config.run_dir)
     run_folder.open_run(config, record=True)
 
@@ -393,13 +394,8 @@ def pass_through(config: Config) -> None:
             video.probe(source, config.video_stream, config.fps)
             run_folder.open_run(config, record=False)
             output.parent.mkdir(exist_ok=True)
+        film_format = FilmFormat(config.codec, config.quality, config.upscale)
         count = passthrough.passthrough(
-            source,
-            output,
-            framing_of(config),
-            strict=config.strict,
-            codec=config.codec,
-            quality=config.quality,
-            upscale=config.upscale,
+            source, output, framing_of(config), film_format, config.strict
         )
         logger.info("%d frames in %s", count, output)

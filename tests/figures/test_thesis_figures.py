@@ -98,7 +98,7 @@ def test_a_time_chooses_the_shot(model, shown, pages, tmp_path):
     config = dataclasses.replace(model.config, at=(0.5,), every=10)
     thesis_figures.make(dataclasses.replace(model, config=config), shown, tmp_path, "a model")
     looked = film_scan.FilmScan()
-    for _ in looked.passing(shown.frames()):
+    for _ in looked.watch(shown.frames()):
         pass
     first = looked.shot_at(12).first
     held = [name for name in pages if "held" in name]

@@ -91,9 +91,17 @@ def test_real_films(name, start, stop, expected):
     assert cuts(np.stack(list(video.decode(REAL / f"{name}.mp4", framing)))) == expected
 
 
-def test_shots_are_kept_for_the_same_film(tmp_path):
+def test_saved_shots_are_loaded_for_the_same_film_alone(tmp_path):
     found = [shots.Shot(0, 3), shots.Shot(3, 9)]
-    assert shots.recall(tmp_path, "film", {"bytes": 1}) is None
-    shots.keep(tmp_path, "film", {"bytes": 1}, found)
-    assert shots.recall(tmp_path, "film", {"bytes": 1}) == found
-    assert shots.recall(tmp_path, "film", {"bytes": 2}) is None
+    assert shots.load(tmp_path, "film", {"bytes": 1}) is None
+    shots.save(tmp_path, "film", {"bytes": 1}, found)
+    assert shots.load(tmp_path, "film", {"bytes": 1}) == found
+    assert shots.load(tmp_path, "film", {"bytes": 2}) is None
+
+
+@pytest.mark.parametrize("name", ["shots/film.json", "provenance/shots/film.json"])
+@pytest.mark.parametrize("content", ["", "[[0, 4]]", '{"films": 1}', "[7]"])
+def test_damaged_or_foreign_shots_are_not_loaded(tmp_path, name, content):
+    shots.save(tmp_path, "film", {"bytes": 1}, [shots.Shot(0, 3)])
+    (tmp_path / name).write_text(content)
+    assert shots.load(tmp_path, "film", {"bytes": 1}) is None

@@ -24,6 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.film.films import counting_film, numbers, run_ffmpeg
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.write.encode import Encoder
 from vae_gan_jax.report import player_film, report_curves, report_page, report_pictures
 from vae_gan_jax.run import atomic_io, provenance, run_folder
 
@@ -61,7 +62,7 @@ def config(small, source, tmp_path_factory):
     run_folder.record_settings(run_dir, config)
     framing = video.Framing(width=config.width, height=config.height, crop="none")
     path = run_dir / "films" / f"{NAME}.mp4"
-    with video.Encoder(path, config.width, config.height, Fraction(RATE), source) as encoder:
+    with Encoder(path, config.width, config.height, Fraction(RATE), source) as encoder:
         for frames_BHWC in video.decode_blocks(source, framing):
             encoder.write(255 - frames_BHWC)
     provenance.record(run_dir, f"films/{NAME}", made_from(source), [path])
@@ -201,7 +202,7 @@ def test_one_layout_of_a_film_is_shown(config, source, tmp_path):
     films.mkdir()
     config = dataclasses.replace(config, run_dir=str(tmp_path))
     for name, size in (("x", (20, 18)), ("x_side_by_side", (40, 18)), ("x_stacked", (20, 36))):
-        with video.Encoder(films / f"{name}.mp4", *size, Fraction(RATE)) as encoder:
+        with Encoder(films / f"{name}.mp4", *size, Fraction(RATE)) as encoder:
             encoder.write(np.zeros((2, size[1], size[0], 3), np.uint8))
 
     def recorded(*names, **changes):
@@ -222,7 +223,7 @@ def test_without_its_source_the_reconstruction_is_shown_alone(config, source, tm
     config = dataclasses.replace(config, run_dir=str(tmp_path))
     path = tmp_path / "films" / "x.mp4"
     path.parent.mkdir()
-    with video.Encoder(path, 20, 18, Fraction(RATE)) as encoder:
+    with Encoder(path, 20, 18, Fraction(RATE)) as encoder:
         encoder.write(np.zeros((2, 18, 20, 3), np.uint8))
     for changes in ({"film": "another checksum"}, {"source": "gone.mp4"}):
         provenance.record(tmp_path, "films/x", made_from(source) | changes, [path])
@@ -389,7 +390,7 @@ def test_hostile_keys_names_and_captions_are_text(small, tmp_path):
     config = dataclasses.replace(small, run_dir=str(tmp_path), film=HOSTILE)
     path = tmp_path / "films" / f"{name}.mp4"
     path.parent.mkdir()
-    with video.Encoder(path, 20, 18, Fraction(RATE)) as encoder:
+    with Encoder(path, 20, 18, Fraction(RATE)) as encoder:
         encoder.write(np.zeros((FRAMES, 18, 20, 3), np.uint8))
     recorded = {"source": HOSTILE, "film": HOSTILE, "step": 1, "upscale": ""}
     recorded |= dict.fromkeys(("trim_start", "trim_end", "crop", "video_stream", "fps"), "")

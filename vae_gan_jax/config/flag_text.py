@@ -127,3 +127,13 @@ def parse_whole(text: str) -> int | None:
 def parse_list(text: str) -> tuple[str, ...]:
     """Comma-separated words."""
     return tuple(entry.strip() for entry in text.split(","))
+
+
+def check_crop(crop: str) -> None:
+    """Raises ``InputError`` unless ``--crop`` is W:H, W:H:X:Y, auto or none."""
+    if not re.fullmatch(
+        r"auto|none|[1-9][0-9]{0,5}:[1-9][0-9]{0,5}(:[0-9]{1,6}:[0-9]{1,6})?", crop
+    ):
+        raise InputError(
+            f"--crop={crop} is no shape: give W:H such as 16:9, W:H:X:Y, auto or none."
+        )

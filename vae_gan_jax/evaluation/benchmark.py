@@ -23,6 +23,7 @@ from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
+from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.model import fuse_batch_norm, networks
 from vae_gan_jax.run import atomic_io
@@ -220,7 +221,7 @@ def _film(
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"film.{codecs.CODECS[config.codec].extensions[0]}"
-        encoding = {"quality": config.quality, "codec": config.codec, "upscale": config.upscale}
+        film_format = FilmFormat(config.codec, config.quality, config.upscale)
 
         def through_networks() -> int:
             layouts = {"output": path}
@@ -229,7 +230,7 @@ def _film(
             )
 
         def past_networks() -> int:
-            return passthrough.passthrough(source, path, framing, **encoding)
+            return passthrough.passthrough(source, path, framing, film_format)
 
         timed: dict[str, Callable[[], int]] = {
             "film_frames_per_second": through_networks,

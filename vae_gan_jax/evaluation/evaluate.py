@@ -100,7 +100,7 @@ def evaluate(model: Trained, source: str, name: str, framing: video.Framing) -> 
     origin = made_from(config, source, model.step)
     of_networks = ("step", "reconstruct_noise", "batch_norm")
     of_source = {key: value for key, value in origin.items() if key not in of_networks}
-    found = shots.recall(config.run_dir, name, of_source)
+    found = shots.load(config.run_dir, name, of_source)
     finder = None if found else shots.ShotFinder()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(
@@ -126,7 +126,7 @@ def evaluate(model: Trained, source: str, name: str, framing: video.Framing) -> 
         vmaf_T = scorer.scores()
     if finder:
         found = finder.shots()
-        shots.keep(config.run_dir, name, of_source, found)
+        shots.save(config.run_dir, name, of_source, found)
         logger.info("%d shots in %s", len(found), source)
     frame_T = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
     frame_T["vmaf"] = vmaf_T

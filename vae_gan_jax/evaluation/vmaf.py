@@ -65,7 +65,7 @@ class Vmaf:
         code, complaints = self._process.wait()
         scores_T = np.array([float(row["vmaf"]) for row in csv.DictReader(io.StringIO(log))])
         if code or len(scores_T) != self._frames:
-            reason = ffmpeg.last_words(complaints)
+            reason = ffmpeg.failure_reason(complaints)
             logger.warning("VMAF is left out, this ffmpeg cannot score it (%s)", reason)
             return None
         return scores_T

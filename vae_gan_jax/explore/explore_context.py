@@ -15,9 +15,9 @@ from vae_gan_jax.explore import latent_paths
 from vae_gan_jax.figures import picture_page, style
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
-from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.film.write import codecs
+from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.inference import trained
 from vae_gan_jax.inference.trained import Trained
 
@@ -77,7 +77,7 @@ class ExploreContext:
         with tqdm(
             desc=f"codes of {self.film.name}", total=self.film.count, unit="frame", mininterval=1
         ) as progress:
-            for mean_BZ in trained.encode(self.model, scan.passing(self.film.frames())):
+            for mean_BZ in trained.encode(self.model, scan.watch(self.film.frames())):
                 codes.append(mean_BZ)
                 progress.update(len(mean_BZ))
         return scan, np.concatenate(codes)
@@ -120,7 +120,7 @@ class ExploreContext:
         if self.config.at:
             return min(self.film.number(self.config.at[0]), len(self.codes_TZ) - 1)
         longest = max(self.scan.shots, key=lambda shot: shot.stop - shot.first)
-        shot = self.scan.held_shot() or longest
+        shot = self.scan.static_shot() or longest
         return (shot.first + shot.stop - 1) // 2
 
     def codes_at(self, numbers: Sequence[int]) -> np.ndarray:
@@ -197,14 +197,12 @@ class ExploreContext:
         """
         config = self.config
         width, height = size or (config.width, config.height)
+        film_format = FilmFormat(config.codec, config.quality, None if size else config.upscale)
         progress = tqdm(desc=path.stem, total=count, unit="frame", mininterval=1, leave=False)
         with (
-            video.Encoder(
-                path, width, height, self.rate, quality=config.quality, codec=config.codec,
-                upscale=None if size else config.upscale,
-            ) as encoder,
+            Encoder(path, width, height, self.rate, film_format=film_format) as encoder,
             progress,
-        ):  # fmt: skip
+        ):
             for frames_BHWC in blocks:
                 encoder.write(frames_BHWC)
                 progress.update(len(frames_BHWC))

@@ -150,7 +150,7 @@ def make(model: Trained, film: FilmReader, folder: Path, model_caption: str) -> 
     paths = figures.alternating(len(scan.cells_TYX), config.every)
     shots = [scan.shot_at(film.number(seconds)) for seconds in config.at]
     if not config.at:
-        shots = [shot for shot in [scan.held_shot()] if shot]
+        shots = [shot for shot in [scan.static_shot()] if shot]
         if not shots:
             logger.info("%s: nothing moves within a shot, so no shot is shown", film.name)
     for shot in shots:
@@ -201,7 +201,7 @@ def write(path: Path, rows, title: str, caption: str, labels: Labels) -> list[Pa
 def scan_film(film: FilmReader) -> FilmScan:
     """Scans a whole film, with a progress bar."""
     scan = FilmScan()
-    frames = scan.passing(film.frames())
+    frames = scan.watch(film.frames())
     for _ in tqdm(frames, f"scanning {film.name}", film.count, unit="frame", mininterval=1):
         pass
     return scan

@@ -24,7 +24,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.film.read.video import Encoder
+from vae_gan_jax.film.write.encode import Encoder
 
 RATE = 24
 SOUND_RATE = 48_000
@@ -379,7 +379,7 @@ def _join(picture: str, sound: str, path: str) -> None:
     try:
         code, complaints = process.wait()
         if code:
-            reason = ffmpeg.last_words(complaints)
+            reason = ffmpeg.failure_reason(complaints)
             raise InputError(f"{path} cannot be written ({reason}): give another or make room.")
         os.replace(whole, path)
     finally:

@@ -253,7 +253,7 @@ def _encode(pair: Pair, film: video.Probe, plan: _Plan, path: Path) -> np.ndarra
     finally:
         encoder.kill()
     if code:
-        reason = ffmpeg.last_words(complaints)
+        reason = ffmpeg.failure_reason(complaints)
         raise InputError(f"the film of the report cannot be written ({reason}): free some space.")
     return poster_HWC
 

@@ -25,6 +25,25 @@ def write(path: str | Path, content: bytes | str) -> None:
         raise
 
 
+def publish(partial: str | Path, path: str | Path) -> None:
+    """Gives a finished file or folder its name, once its content is safe from a power cut.
+
+    A folder must not replace another one that is not empty.
+    """
+    _sync(partial)
+    os.replace(partial, path)
+    _sync(Path(path).absolute().parent)
+
+
+def _sync(path: str | Path) -> None:
+    with contextlib.suppress(OSError):  # folders cannot be opened on Windows
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def png(picture_HWC: np.ndarray) -> bytes:
     """A uint8 picture ``[H, W, 3]`` as PNG."""
     file = io.BytesIO()

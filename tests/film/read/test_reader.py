@@ -22,7 +22,7 @@ def film_reader(film):
 @pytest.mark.parametrize("skipped", [0.0, 10.0])
 def test_chosen_frames_come_in_the_order_asked(film_reader, whole_THWC, skipped, monkeypatch):
     """Sought one by one, and read in one go."""
-    monkeypatch.setattr(reader, "SKIPPED", skipped)
+    monkeypatch.setattr(reader, "SEEK_FROM_SECONDS", skipped)
     numbers = [20, 3, 3, 25, 0]
     np.testing.assert_array_equal(film_reader.at(numbers), whole_THWC[numbers])
     assert film_reader.count == len(whole_THWC)

@@ -11,7 +11,8 @@ from PIL import Image
 from tests.film import films
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.probe import list_streams
-from vae_gan_jax.film.read.video import Encoder, Framing, decode, expected_frames, probe
+from vae_gan_jax.film.read.video import Framing, decode, expected_frames, probe
+from vae_gan_jax.film.write.encode import Encoder
 
 FULL = Framing(64, 48, crop="none")
 
@@ -131,7 +132,7 @@ def test_a_stretch_of_a_film(tmp_path, name):
         framing = dataclasses.replace(FULL, trim_start=trim)
         for skip, count in ((0, 5), (40, 30), (70, 100)):
             frames = decode(
-                path, framing, skip=skip, count=count, out_of_step=lambda: late.append(1)
+                path, framing, skip=skip, count=count, on_missing_frames=lambda: late.append(1)
             )
             start = first + skip
             assert films.numbers(frames) == list(range(start, min(start + count, 100)))

@@ -1,5 +1,6 @@
 """Prepared frames are the film's, whole, and prepared again only when something changed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_the_frames_of_the_film(tmp_path, film):
     assert store.frames_THWC.dtype == np.uint8
     assert not store.frames_THWC.flags.writeable
     assert numbers(store.frames_THWC) == list(range(48))
-    assert (store.rate, store.film) == (24, film)
+    assert [(stored.path, stored.rate) for stored in store.films] == [(film, 24)]
     again = frame_store.open_store(tmp_path / "frames")
     np.testing.assert_array_equal(again.frames_THWC, store.frames_THWC)
     again.verify()
@@ -132,6 +133,29 @@ def test_damage_is_told_and_repaired(tmp_path, film, damage):
         frame_store.open_store(tmp_path / "frames")
     repaired = preparation.prepare([film], tmp_path / "frames", FRAMING)
     np.testing.assert_array_equal(repaired.frames_THWC, whole)
+
+
+FOREIGN = ("[]", "null", "7", "{}", '{"version": 1}', '{"version": 2}', "\xff", "NaN")
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_foreign_manifest_is_named_and_prepared_again(tmp_path, film, content, preparations):
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    (tmp_path / "frames" / "manifest.json").write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match="the frames in .* are damaged"):
+        frame_store.open_store(tmp_path / "frames")
+    preparation.prepare([film], tmp_path / "frames", FRAMING).verify()
+    assert len(preparations) == 2
+
+
+@pytest.mark.parametrize("key", ["settings", "shape", "films", "checksums"])
+@pytest.mark.parametrize("value", [None, 7, [], [3, 48, 64, 3], [{"path": "film.mp4"}]])
+def test_a_manifest_with_a_foreign_entry_is_named(tmp_path, film, key, value):
+    store = preparation.prepare([film], tmp_path / "frames", FRAMING)
+    changed = json.dumps(store.manifest | {key: value})
+    (tmp_path / "frames" / "manifest.json").write_text(changed)
+    with pytest.raises(InputError, match="the frames in .* are damaged"):
+        frame_store.open_store(tmp_path / "frames")
 
 
 def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, preparations):

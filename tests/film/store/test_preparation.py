@@ -69,9 +69,9 @@ def decoded(monkeypatch):
     """The films that are decoded together, each time that some are."""
     calls, decode_into = [], preparation.decode_into
 
-    def counted(folder, settings, probes, *arguments):
+    def counted(folder, probes, *arguments, **options):
         calls.append([Path(film.path).stem for film in probes])
-        decode_into(folder, settings, probes, *arguments)
+        decode_into(folder, probes, *arguments, **options)
 
     monkeypatch.setattr(preparation, "decode_into", counted)
     return calls
@@ -155,7 +155,7 @@ def test_a_disk_that_is_full_for_the_second_process_leaves_nothing(films, tmp_pa
         write(file, block)
 
     monkeypatch.setattr(frames_file, "_write", full)
-    with pytest.raises(InputError, match=r"cannot be kept in .*No space left"):
+    with pytest.raises(InputError, match=r"cannot be written to .*No space left"):
         prepare(films[:2], *[tmp_path / "shared"] * 2)
     assert os.listdir(tmp_path) == []
 
@@ -164,7 +164,7 @@ def test_joining_needs_room_for_a_film_twice(films, tmp_path, monkeypatch):
     size = 48 * 64 * 3
 
     class Usage:
-        free = preparation.SPARE + (20 + 27 + 27) * size - 1
+        free = preparation.SPARE_BYTES + (20 + 27 + 27) * size - 1
 
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: Usage)
     with pytest.raises(InputError, match=r"need 0\.7 MB"):

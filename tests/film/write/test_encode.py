@@ -14,8 +14,9 @@ from tests.film import films
 from tests.film.test_variants import beep_start, flash_start, sound_seconds
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.passthrough import passthrough
-from vae_gan_jax.film.read.video import Encoder, Framing, decode, probe
+from vae_gan_jax.film.read.video import Framing, decode, probe
 from vae_gan_jax.film.write import encode, segments
+from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 
 FRAMING = Framing(128, 72)
 
@@ -40,7 +41,7 @@ def test_codecs(tmp_path, codec, name, described, slack):
     frames_THWC = np.empty((4, 48, 64, 3), np.uint8)
     for quarter, colour in enumerate(films.COLOURS):
         frames_THWC[:, quarter // 2 * 24 :, quarter % 2 * 32 :] = colour
-    with Encoder(tmp_path / name, 64, 48, Fraction(25), codec=codec) as encoder:
+    with Encoder(tmp_path / name, 64, 48, Fraction(25), film_format=FilmFormat(codec)) as encoder:
         encoder.write(frames_THWC)
     assert re.search(described.replace("(", r"\(").replace(")", r"\)"), listing(tmp_path / name))
     decoded = list(decode(tmp_path / name, Framing(64, 48, crop="none")))
@@ -61,13 +62,13 @@ def test_codecs(tmp_path, codec, name, described, slack):
 )
 def test_what_does_not_go_together_is_told(tmp_path, name, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        Encoder(tmp_path / name, 64, 48, Fraction(25), **options)
+        Encoder(tmp_path / name, 64, 48, Fraction(25), film_format=FilmFormat(**options))
     assert not list(tmp_path.iterdir())
 
 
 def test_upscaling(tmp_path):
     frames_THWC = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None], (2, 48, 1, 3))
-    with Encoder(tmp_path / "out.mp4", 64, 48, Fraction(25), upscale=(255, 191)) as encoder:
+    with Encoder(tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(upscale=(255, 191))) as encoder:
         encoder.write(frames_THWC)
     out = probe(tmp_path / "out.mp4")
     assert (out.width, out.height) == (256, 192)
@@ -77,7 +78,7 @@ def test_better_quality_is_larger(tmp_path):
     noise_THWC = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     sizes = []
     for quality in (10, 40):
-        with Encoder(tmp_path / "out.mp4", 64, 48, Fraction(25), quality=quality) as encoder:
+        with Encoder(tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(quality=quality)) as encoder:
             encoder.write(noise_THWC)
         sizes.append((tmp_path / "out.mp4").stat().st_size)
     assert sizes[0] > 2 * sizes[1]
@@ -231,7 +232,7 @@ def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
     # A film beside it may stand further back; what was made from something else is of no use.
     assert write(tmp_path / "film.mp4", upto=23) == 0
     beside = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(24000, 1001), resume="step 100")
-    beside.parts.go_back(10)
+    beside.segments.truncate(10)
     with beside:
         beside.write(noise_THWC[10:])
     assert probe(tmp_path / "film.mp4").frames == 34

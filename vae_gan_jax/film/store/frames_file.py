@@ -126,8 +126,9 @@ def read_manifest(folder: str) -> dict[str, Any]:
         count, *frame_shape = manifest["shape"]
         lengths = [film["count"] for film in manifest["films"]]
         blocks = [frames for frames, crc32 in manifest["checksums"]]
-        sound = manifest["version"] == VERSION and sum(lengths) == sum(blocks) == count
-        sound &= len(frame_shape) == 3 and min(frame_shape) > 0
+        sound = manifest["version"] == VERSION and isinstance(manifest["settings"], dict)
+        sound &= sum(lengths) == sum(blocks) == count > 0
+        sound &= len(frame_shape) == 3 and all(isinstance(n, int) and n > 0 for n in frame_shape)
         for film in manifest["films"]:
             _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
     except (KeyError, TypeError, ValueError, ArithmeticError):

@@ -186,5 +186,5 @@ def _publish(unfinished: str, folder: str) -> None:
     shutil.rmtree(former, ignore_errors=True)
     if os.path.exists(folder):
         os.rename(folder, former)
-    os.rename(unfinished, folder)
+    atomic_io.publish(unfinished, folder)
     shutil.rmtree(former, ignore_errors=True)
