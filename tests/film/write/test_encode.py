@@ -68,7 +68,9 @@ def test_what_does_not_go_together_is_told(tmp_path, name, options, sentence):
 
 def test_upscaling(tmp_path):
     frames_THWC = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None], (2, 48, 1, 3))
-    with Encoder(tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(upscale=(255, 191))) as encoder:
+    with Encoder(
+        tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(upscale=(255, 191))
+    ) as encoder:
         encoder.write(frames_THWC)
     out = probe(tmp_path / "out.mp4")
     assert (out.width, out.height) == (256, 192)
@@ -78,7 +80,9 @@ def test_better_quality_is_larger(tmp_path):
     noise_THWC = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     sizes = []
     for quality in (10, 40):
-        with Encoder(tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(quality=quality)) as encoder:
+        with Encoder(
+            tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(quality=quality)
+        ) as encoder:
             encoder.write(noise_THWC)
         sizes.append((tmp_path / "out.mp4").stat().st_size)
     assert sizes[0] > 2 * sizes[1]

@@ -13,7 +13,10 @@ from vae_gan_jax.film.read.trim import section
 
 SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
 # zscale is faster than scale and as exact, but only for these formats and for even sides.
-ZSCALE_FORMATS, ZSCALE_SCALING = r"yuvj?4(20|22|44)p(1[02]le)?", "filter=bicubic:param_a=0:param_b=0.5"
+ZSCALE_FORMATS, ZSCALE_SCALING = (
+    r"yuvj?4(20|22|44)p(1[02]le)?",
+    "filter=bicubic:param_a=0:param_b=0.5",
+)
 HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
 RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "mono", "gray", "ya")
 TRANSPARENT = ("rgba", "bgra", "argb", "abgr", "gbrap", "ya", "pal8")

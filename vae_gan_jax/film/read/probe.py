@@ -213,8 +213,7 @@ def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
     )
     if not (frame and colours):
         raise InputError(
-            f"no frame of {path} can be decoded ({ffmpeg.failure_reason(text)}): "
-            "give another file."
+            f"no frame of {path} can be decoded ({ffmpeg.failure_reason(text)}): give another file."
         )
     rate = re.search(r"config in time_base: \S+ frame_rate: (\d+)/(\d+)", text)
     peak = re.search(r"max_luminance[=:]\s*([\d.]+)", text)

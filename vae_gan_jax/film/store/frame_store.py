@@ -74,9 +74,7 @@ class FrameStore:
         films, start = [], 0
         for film in self.manifest["films"]:
             rate = Fraction(film["rate"])
-            films.append(
-                StoredFilm(film["path"], start, film["count"], rate, film["first_time"])
-            )
+            films.append(StoredFilm(film["path"], start, film["count"], rate, film["first_time"]))
             start += film["count"]
         return tuple(films)
 
