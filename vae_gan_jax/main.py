@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import os
 import sys
-import time
 import traceback
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from vae_gan_jax.training.distributed import processes
 logger = logging.getLogger("vae_gan_jax")
 # What several processes share; the first does the rest.
 TOGETHER = ("all", "prepare", "train", "reconstruct")
-SETTLE = 5.0  # seconds in which the loss of another process explains an error of this one
 MODE = flags.DEFINE_enum(
     "mode",
     "all",
@@ -103,16 +101,17 @@ def run() -> None:
       InputError: what was given cannot be used.
     """
     given, mode = given_settings(), MODE.value
-    launch = processes.find(
+    launch = processes.detect(
         DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
     )
     storage.work_in(SCRATCH_DIR.value)
     # Processes share a film out on a disk in common, which with a bucket they need not have.
     apart = storage.is_remote(given.get("run_dir", ""))
-    if launch is not None and mode in TOGETHER and not (apart and mode == "reconstruct"):
+    if launch is not None:
         processes.start(launch, _texts(given) | {"mode": mode}, PROCESS_TIMEOUT.value)
-    elif launch is not None and launch.index:
-        return  # the first one does it alone
+        if mode not in TOGETHER or (apart and mode == "reconstruct"):
+            _part(True)
+            return
     if processes.index():
         logger.setLevel(logging.ERROR)
     if given.get("compare"):
@@ -150,7 +149,7 @@ def run() -> None:
     if mode in ("all", "reconstruct") and not (apart and processes.count() > 1):
         modes.reconstruct(config, again=mode == "reconstruct")
     if processes.count() > 1:
-        _part(mode)
+        _part(mode == "all")
         return
     for name in ("evaluate", "figures", "report"):
         if mode in ("all", name):
@@ -167,15 +166,15 @@ def run() -> None:
         logger.info("all of it on one page: %s", run_dir / "report.html")
 
 
-def _part(mode: str) -> None:
-    """The processes' common work is done: they end, and the first one does the rest alone.
+def _part(work_left: bool) -> None:
+    """Ends the processes' joint work. Process 0 does what is left alone.
 
-    It begins anew for that, since jax does not let go of the other processes' devices.
+    It restarts for that, because jax cannot release the devices of the other processes.
     """
-    goes_on = mode == "all" and processes.index() == 0
+    first = processes.index() == 0
     processes.finish()
-    if goes_on:
-        logger.info("the other processes are done: on in this one")
+    if work_left and first:
+        logger.info("process 0 continues alone")
         mirror.send_opened()
         command = [sys.executable, "-m", "vae_gan_jax.main", *sys.argv[1:], "--nodistributed"]
         os.execv(sys.executable, command)
@@ -218,13 +217,13 @@ def main(argv: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{where}{error.strerror or error}.")
     except SystemExit as stop:
-        processes.fail("stopped by a signal: the same command goes on.", stop.code)
+        processes.fail("", stop.code)  # the signal's handler printed the sentence
         raise
-    except Exception:
+    except Exception as error:
+        processes.exit_if_peer_lost(error)
         if processes.count() > 1:
-            time.sleep(SETTLE)
             traceback.print_exc()
-            processes.fail("ended by an error of the program, which its own output shows.", 1)
+            processes.fail("", 1)
         raise
     return 0
 

@@ -48,9 +48,8 @@ def prepare(config: Config) -> None:
     """
     films, framing = run_folder.learnt_films(config), framing_of(config)
     if not films:
-        processes.refuse("--film is missing: give the film to learn.")
-    if processes.index() == 0:
-        _open_for(config, films, framing)
+        raise InputError("--film is missing: give the film to learn.")
+    processes.run_on_first(_open_for, config, films, framing)
     folder = store_folder(config)
 
     def exchange(made: bool) -> None:
@@ -87,12 +86,15 @@ def _open_for(config: Config, films: list[str], framing: video.Framing) -> None:
 def train(config: Config) -> None:
     """Frames to a trained model, from the newest checkpoint on."""
     store = open_store(config)
-    if processes.index() == 0:
+
+    def open_run() -> None:
         run_folder.open_run(config, record=True)
         run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
+
+    processes.run_on_first(open_run)
     if not storage.is_remote(storage.address(config.run_dir)):
-        processes.check_shared(Path(config.run_dir))
-    processes.check_alike(store.digest, f"the frames in {store.folder}")
+        processes.check_folder_is_shared(Path(config.run_dir))
+    processes.check_same_frames(store.digest, store.folder)
     from vae_gan_jax.training import devices, loop
 
     devices.enable_compilation_cache()
@@ -143,8 +145,7 @@ def reconstruct(config: Config, again: bool) -> None:
     run_dir = Path(config.run_dir)
     newest = trained.newest_step(run_dir)
     sources = run_folder.sources(config)
-    if processes.index() == 0:
-        run_folder.open_run(config, record=False)
+    processes.run_on_first(run_folder.open_run, config, False)
     record, made = _reconstructed(run_dir)
 
     def still_to_make(step):
@@ -155,7 +156,7 @@ def reconstruct(config: Config, again: bool) -> None:
             names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
             as_asked = all(made.get(name) == made_from for name in names)
             there = not again and as_asked and all(path.exists() for path in paths.values())
-            if processes.of_first(there):
+            if processes.broadcast_from_first(there):
                 logger.info("reconstructed already: %s", ", ".join(map(str, paths.values())))
             else:
                 films[source] = paths, names, made_from

@@ -115,9 +115,9 @@ class Checkpoints:
         self._saving = step = int(jax.device_get(state.step))
         self._hindrance: Exception | None = None
         try:
-            if processes.of_first(self._is_saved(state)):
+            if processes.broadcast_from_first(self._is_saved(state)):
                 return
-            if processes.of_first(self._hindrance is not None):
+            if processes.broadcast_from_first(self._hindrance is not None):
                 raise self._hindrance or OSError("by the first process's word")
             self._checkpointer.save(self.folder / str(step), args=_Save(_parts(state)))
         except Exception as error:
@@ -195,7 +195,7 @@ class Checkpoints:
           InputError: there is none that is sound, or it holds networks of another configuration.
         """
         candidate, damaged = (0, {}) if processes.index() else self._sound(step)
-        candidate = processes.of_first(candidate)
+        candidate = processes.broadcast_from_first(candidate)
         found = self.read(candidate, state)
         for newer, what in damaged.items():
             aside = self._place.set_aside(newer)

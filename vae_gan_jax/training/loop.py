@@ -103,7 +103,7 @@ class _Training:
             except DivergedError as error:
                 state = self.roll_back(error)
         self.checkpoints.wait()
-        if not processes.of_first(self.total_steps in self.checkpoints.steps):
+        if not processes.broadcast_from_first(self.total_steps in self.checkpoints.steps):
             raise InputError(
                 f"training is done, but {self.checkpoints.folder} has no room for its result: make "
                 "room, then give the same command again."
@@ -115,7 +115,7 @@ class _Training:
     def begin(self) -> train_state.TrainState:
         """The state of the newest sound checkpoint; without checkpoints an initial one."""
         state = train_state.create(self.config, self.init_key)
-        resumed = processes.of_first(bool(self.checkpoints.steps))
+        resumed = processes.broadcast_from_first(bool(self.checkpoints.steps))
         if self.config.linear_skip and not (resumed or self.config.init_from):
             state = pca_init.begin(self.config, state, self.film)
         state = mesh.place_state(self.config, state)
@@ -250,7 +250,7 @@ class _Attempt:
                 diagnosis = str(error)
         self.line_steps, self.resumed_steps = [], 0
         self.line_time, self.checkpoint_seconds = time.perf_counter(), 0.0
-        if processes.of_first(diagnosis is not None):
+        if processes.broadcast_from_first(diagnosis is not None):
             self._diverge(diagnosis)
 
     def _line(self, epoch: int) -> dict[str, float | None]:
@@ -286,7 +286,7 @@ class _Attempt:
         A resumed run does not write earlier metrics and grids, so none may be waiting for room.
         """
         last = self.step == self.training.total_steps
-        if processes.of_first((self.monitor.calm or last) and not self.log.waiting):
+        if processes.broadcast_from_first((self.monitor.calm or last) and not self.log.waiting):
             if is_finite(self.state):
                 self._save()
             elif last:
@@ -309,7 +309,7 @@ class _Attempt:
             if not healthy:  # the latest checkpoints must include one to roll back to
                 checkpoints.delete(stops.unhealthy())
             stops.add(self.step, Stop(healthy, self.monitor.bad_steps, self.line_steps))
-            saved = processes.of_first(not self.log.waiting)
+            saved = processes.broadcast_from_first(not self.log.waiting)
         if saved:
             self._save()
         resumes = "there" if saved else "at the newest checkpoint"

@@ -38,7 +38,7 @@ def begin(
     blocks = np.split(chosen, range(BLOCK, count, BLOCK))
     small_NHWC = np.concatenate([_small(config, film.frames_THWC[block]) for block in blocks])
     found = components(small_NHWC.reshape(count, -1), config.z_dim, config.tanh_scale)
-    centre_P, encoding_PZ, decoding_ZP, offset_P = processes.arrays_of_first(found)
+    centre_P, encoding_PZ, decoding_ZP, offset_P = processes.broadcast_from_first(found)
     encoder, decoder = (
         fresh.params[name] | {last: _smaller(fresh.params[name][last])}
         for name, last in (("encoder", "mean"), ("decoder", f"convolution_{networks.LAYERS}"))

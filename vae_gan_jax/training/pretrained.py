@@ -46,7 +46,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
     theirs, other = _settings(config), Path(storage.local(config.init_from))
-    step = processes.of_first(0 if processes.index() else _newest_sound(other))
+    step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
         like_theirs = fresh.replace(ema=weights if theirs.ema_span else {})

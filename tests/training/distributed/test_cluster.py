@@ -1,4 +1,4 @@
-"""Two processes of two devices each, joined by gloo: one run, whatever happens to one of them."""
+"""Two processes with two devices each, joined by gloo, are one run, whatever happens to either."""
 
 import json
 import os
@@ -18,34 +18,43 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from vae_gan_jax.config import Config
 from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import checkpoint, train_state
-from vae_gan_jax.training.distributed import roll_call
+from vae_gan_jax.training.distributed import processes
 
 PROJECT = Path(__file__).parents[3]
 SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
 SMALL += ["--sample_every=0", "--keep_epochs=1"]
-PATIENCE = 120.0  # seconds for what takes some
+DEADLINE_SECONDS = 120.0
+PROCESS_TIMEOUT_SECONDS = 20
 
 
 class Job:
-    """Processes that work on one run, each with as many devices; a context manager.
+    """Processes that work on one run; a context manager.
 
-    Relative paths are those of ``folders``, one a process.
+    Args:
+      count: number of processes.
+      devices: devices of each process.
+      flags: for all processes.
+      own_flags: further flags by process.
+      folders: working directories by process; relative paths in the flags start there.
+      absent: processes that are not started.
     """
 
-    def __init__(self, count: int, devices: int, *flags, folders=(PROJECT, PROJECT)):
+    def __init__(self, count, devices, *flags, own_flags=((), ()), folders=None, absent=()):
         with socket.create_server(("localhost", 0)) as server:
             port = server.getsockname()[1]
-        together = [f"--coordinator_address=localhost:{port}", f"--num_processes={count}"]
+        joint = [f"--coordinator_address=localhost:{port}", f"--num_processes={count}"]
+        joint += [f"--process_timeout={PROCESS_TIMEOUT_SECONDS}"]
+        command = [sys.executable, "-m", "vae_gan_jax.main", *SMALL, *map(str, flags)]
         self.processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "vae_gan_jax.main", *SMALL, *map(str, flags)]
-                + ([*together, f"--process_id={index}"] if count > 1 else []),
-                cwd=folders[index],
+                command + ([*joint, f"--process_id={i}", *own_flags[i]] if count > 1 else []),
+                cwd=folders[i] if folders else PROJECT,
                 env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": PROJECT},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
-            for index in range(count)
+            for i in range(count)
+            if i not in absent
         ]
 
     def __enter__(self):
@@ -57,13 +66,20 @@ class Job:
             process.communicate()
 
     def end(self) -> tuple[list[int], list[str]]:
-        """Exit codes and what each said, when all have ended."""
-        said = [process.communicate(timeout=PATIENCE)[1].decode() for process in self.processes]
-        return [process.returncode for process in self.processes], said
+        """Waits for all; their exit codes and what each wrote to stderr."""
+        stderr = [
+            process.communicate(timeout=DEADLINE_SECONDS)[1].decode() for process in self.processes
+        ]
+        return [process.returncode for process in self.processes], stderr
 
 
-def sentences(said: str) -> list[str]:
-    return re.findall(r"^vae_gan_jax: .*$", said, re.MULTILINE)
+def sentences(stderr: str) -> list[str]:
+    return re.findall(r"^vae_gan_jax: .*$", stderr, re.MULTILINE)
+
+
+def is_readable(stderr: str) -> bool:
+    """Whether neither Python nor the C++ runtime shows a stack."""
+    return not re.search(r"Traceback|stack trace|^\s+@ 0x|coordination_service", stderr, re.M)
 
 
 def lines(run: Path) -> list[dict]:
@@ -71,15 +87,15 @@ def lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def wait_for(happened) -> None:
-    end = time.monotonic() + PATIENCE
-    while not happened():
+def last_step(run: Path) -> int:
+    return lines(run)[-1]["step"] if lines(run) else 0
+
+
+def wait_until(condition) -> None:
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def steps(run: Path) -> int:
-    return lines(run)[-1]["step"] if lines(run) else 0
 
 
 def state_of(run: Path, step: int) -> train_state.TrainState:
@@ -94,43 +110,42 @@ def frames(film, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alike(film, frames, tmp_path_factory):
-    """An epoch, of two processes the whole path, by processes times devices: folders of runs."""
-    runs = {}
-    for count, devices in ((2, 2), (1, 4), (1, 1)):
+def runs(film, frames, tmp_path_factory):
+    """One epoch in two processes, which then do everything else, and in one: folders of runs."""
+    folders = {}
+    for count, devices in ((2, 2), (1, 4)):
         run = tmp_path_factory.mktemp("runs") / f"{count}x{devices}"
         flags = [f"--film={film}", f"--run_dir={run}", "--noise_schedule=0.5", "--linear_skip"]
         mode = "all" if count > 1 else "train"
         with Job(count, devices, *flags, f"--frames_dir={frames}", f"--mode={mode}") as job:
-            codes, said = job.end()
-        assert codes == [0] * count, said
-        runs[count, devices] = run
-    return runs
+            codes, stderr = job.end()
+        assert codes == [0] * count, stderr
+        folders[count, devices] = run
+    return folders
 
 
-@pytest.mark.parametrize("other", [(1, 4), (1, 1)])
-def test_devices_of_two_processes_are_those_of_one(other, alike):
-    """After six steps of float32 that are summed in another order."""
-    ours, theirs = state_of(alike[2, 2], 6), state_of(alike[other], 6)
+def test_two_processes_with_two_devices_equal_one_with_four(runs):
+    """Six steps of float32, summed in another order."""
+    ours, theirs = state_of(runs[2, 2], 6), state_of(runs[1, 4], 6)
     for part in ("params", "batch_stats"):
         leaves = [jax.tree.leaves(getattr(state, part)) for state in (ours, theirs)]
         for a, b in zip(*leaves, strict=True):
             assert np.allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max() + 1e-7)
-    for a, b in zip(*map(lines, (alike[2, 2], alike[other])), strict=True):
+    for a, b in zip(lines(runs[2, 2]), lines(runs[1, 4]), strict=True):
         for name in ("kl", "similarity", "adversarial"):
             assert a[f"objective/{name}"] == pytest.approx(b[f"objective/{name}"], rel=1e-4)
 
 
-def test_the_first_process_does_the_rest_alone(alike):
+def test_process_0_does_the_rest_alone(runs):
     """Films, measures, figures and the page."""
-    run = alike[2, 2]
-    for made in ("films/film.mp4", "measures/film.json", "figures/film_epoch_1.png", "report.html"):
-        assert (run / made).stat().st_size > 0, made
+    run = runs[2, 2]
+    for path in ("films/film.mp4", "measures/film.json", "figures/film_epoch_1.png", "report.html"):
+        assert (run / path).stat().st_size > 0, path
 
 
 @pytest.fixture(scope="module")
 def long_film(tmp_path_factory):
-    """A film of 2,100 frames with sound: two parts and something more."""
+    """A film of 2,100 frames with sound: two whole segments and the start of a third."""
     path = tmp_path_factory.mktemp("long") / "long.mp4"
     subprocess.run(
         [
@@ -144,81 +159,139 @@ def long_film(tmp_path_factory):
     return path
 
 
-def test_a_shared_reconstruction_is_the_film_that_one_process_makes(alike, long_film, tmp_path):
+@pytest.mark.slow
+def test_two_processes_reconstruct_the_film_that_one_makes(runs, long_film, tmp_path):
     films = []
     for count in (1, 2):
         films.append(tmp_path / f"{count}.mkv")
-        flags = ["--mode=reconstruct", f"--run_dir={alike[1, 1]}", f"--source={long_film}"]
+        flags = ["--mode=reconstruct", f"--run_dir={runs[1, 4]}", f"--source={long_film}"]
         with Job(count, 1, *flags, f"--output={films[-1]}", "--codec=ffv1") as job:
-            codes, said = job.end()
-        assert codes == [0] * count, said
+            codes, stderr = job.end()
+        assert codes == [0] * count, stderr
     assert films[0].read_bytes() == films[1].read_bytes()
 
 
-def test_a_run_goes_on_whatever_happens_to_a_process(film, frames, tmp_path):
-    """From two processes to one and back; stopped, killed, started again."""
+@pytest.fixture(scope="module")
+def endless(film, frames):
+    """Flags of a training that only ends from outside."""
     schedule = "--noise_schedule=" + ",".join(["0.1"] * 2000)
-    flags = [f"--film={film}", f"--run_dir={tmp_path}", f"--frames_dir={frames}", schedule]
+    return [f"--film={film}", f"--frames_dir={frames}", "--mode=train", schedule]
 
-    def go_on_until(count, devices, end, mode="train"):
-        before = steps(tmp_path)
-        with Job(count, devices, *flags, f"--mode={mode}") as job:
-            wait_for(lambda: steps(tmp_path) >= before + 6 and len(lines(tmp_path)) > 1)
-            end(job.processes[-1])
-            return job.end()
 
-    # SIGTERM to the second of two: both save and stop.
-    codes, said = go_on_until(2, 2, lambda last: last.send_signal(signal.SIGTERM), "all")
-    assert codes == [128 + signal.SIGTERM] * 2, said
-    (stopped,) = set(map(int, re.findall(r"stopped by a signal at step (\d+)", said[0])))
+def train_until(run, count, devices, flags, end):
+    """Trains six steps and more, calls ``end(processes)``, and returns what ``Job.end`` does."""
+    before = last_step(run)
+    with Job(count, devices, *flags, f"--run_dir={run}") as job:
+        wait_until(lambda: last_step(run) >= before + 6 and len(lines(run)) > 1)
+        end(job.processes)
+        return job.end()
+
+
+def test_a_run_resumes_on_other_numbers_of_processes_after_any_end(endless, tmp_path):
+    """Two processes, one, and two again; stopped by a signal and killed."""
+    codes, stderr = train_until(
+        tmp_path, 2, 2, endless, lambda both: both[1].send_signal(signal.SIGTERM)
+    )
+    assert codes == [128 + signal.SIGTERM] * 2, stderr
+    (stopped,) = set(map(int, re.findall(r"stopped by a signal at step (\d+)", stderr[0])))
     assert checkpoint.steps(tmp_path)[-1] == stopped
 
-    # One process goes on from there.
-    codes, said = go_on_until(1, 1, lambda last: last.send_signal(signal.SIGTERM))
-    assert codes == [128 + signal.SIGTERM]
-    assert f"going on from the checkpoint at step {stopped}" in said[0]
+    codes, stderr = train_until(
+        tmp_path, 1, 1, endless, lambda one: one[0].send_signal(signal.SIGINT)
+    )
+    assert codes == [128 + signal.SIGINT]
+    assert f"at step {stopped}" in stderr[0]
 
-    # And two go on from that; the second one is killed, the first says so and ends.
     saved = checkpoint.steps(tmp_path)[-1]
     assert saved > stopped
-    codes, said = go_on_until(2, 2, lambda last: last.kill())
-    assert codes == [roll_call.LOST, -signal.SIGKILL]
-    assert f"going on from the checkpoint at step {saved}" in said[0]
-    (sentence,) = sentences(said[0])
-    assert "process 1 has gone without a word" in sentence
-    assert "Traceback" not in said[0]
-
-    # The same command goes on from the newest checkpoint.
-    newest = checkpoint.steps(tmp_path)[-1]
-    codes, said = go_on_until(2, 2, lambda last: last.send_signal(signal.SIGINT))
-    assert codes == [128 + signal.SIGINT] * 2
-    assert f"going on from the checkpoint at step {newest}" in said[0]
-    told = [line["step"] for line in lines(tmp_path)]
-    assert told == sorted(set(told))
+    codes, stderr = train_until(tmp_path, 2, 2, endless, lambda both: both[1].kill())
+    assert codes == [processes.LOST_PEER, -signal.SIGKILL]
+    assert f"at step {saved}" in stderr[0]
+    steps = [line["step"] for line in lines(tmp_path)]
+    assert steps == sorted(set(steps))
 
 
-def test_a_folder_that_is_not_shared_is_refused(film, frames, alike, tmp_path):
-    """Two processes that find different folders at the same name, as on disks of their own."""
+@pytest.mark.parametrize(
+    ("lost", "number"),
+    [
+        (0, signal.SIGKILL),
+        pytest.param(1, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(0, signal.SIGSTOP, marks=pytest.mark.slow),
+        pytest.param(1, signal.SIGSTOP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_lost_process_ends_the_other_with_one_sentence(lost, number, endless, tmp_path):
+    """Killed, or no longer answering."""
+    times = []
+
+    def lose(both):
+        both[lost].send_signal(number)
+        start = time.monotonic()
+        both[1 - lost].wait(DEADLINE_SECONDS)
+        times.append(time.monotonic() - start)
+        both[lost].kill()
+
+    codes, stderr = train_until(tmp_path, 2, 1, endless, lose)
+    other = stderr[1 - lost]
+    assert codes[1 - lost] == processes.LOST_PEER, other
+    (sentence,) = sentences(other)
+    assert "lost contact with another process" in sentence
+    assert is_readable(other), other
+    assert times[0] < PROCESS_TIMEOUT_SECONDS
+    print(f"process {lost} {number.name}: noticed after {times[0]:.2f} s", file=sys.stderr)
+
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_missing_process_is_reported_after_the_timeout(absent, film, tmp_path):
+    flags = [f"--film={film}", f"--run_dir={tmp_path}", "--process_timeout=3"]
+    own_flags = [["--process_timeout=3"]] * 2
+    with Job(2, 1, *flags, own_flags=own_flags, absent=[absent]) as job:
+        (code,), (stderr,) = job.end()
+    assert code == 2
+    (sentence,) = sentences(stderr)
+    assert "did not all start within --process_timeout=3 seconds" in sentence
+    assert is_readable(stderr)
+
+
+def refusal(job) -> str:
+    """The sentence that process 0 gives for all; each ends with exit code 2."""
+    codes, stderr = job.end()
+    assert codes == [2, 2], stderr
+    assert all(map(is_readable, stderr)), stderr
+    assert not sentences(stderr[1])
+    (sentence,) = sentences(stderr[0])
+    return sentence
+
+
+def test_unequal_settings_are_refused_by_name(endless, tmp_path):
+    own_flags = [["--gamma=2"], ["--gamma=3"]]
+    with Job(2, 1, *endless, f"--run_dir={tmp_path}", own_flags=own_flags) as job:
+        assert "process 0 has --gamma=2.0 and process 1 has --gamma=3.0" in refusal(job)
+
+
+def test_what_process_0_refuses_ends_all(tmp_path):
+    """Only process 0 opens the film."""
+    with Job(2, 1, "--mode=prepare", "--film=missing.mp4", f"--run_dir={tmp_path}") as job:
+        assert "missing.mp4" in refusal(job)
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_is_not_shared_is_refused(endless, tmp_path):
+    """Two machines that have different folders under one name."""
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
-    flags = [f"--film={film}", f"--frames_dir={frames}", "--noise_schedule=0.5", "--mode=train"]
-    with Job(2, 1, *flags, "--run_dir=run", folders=folders) as job:
-        codes, said = job.end()
-    assert codes == [2, 2], said
-    (sentence,) = sentences("".join(said))
-    assert "process 1 does not see run as process 0 does" in sentence
+    with Job(2, 1, *endless, "--run_dir=run", folders=folders) as job:
+        assert "process 1 does not see the run of process 0" in refusal(job)
 
 
-def test_other_frames_are_refused(film, alike, tmp_path):
-    """Each machine's own store, of which one is of another film."""
-    folders = {tmp_path / "one": film, tmp_path / "other": alike[2, 2] / "films" / "film.mp4"}
-    for folder, film_there in folders.items():
+@pytest.mark.slow
+def test_different_frames_are_refused(film, runs, tmp_path):
+    """Two machines with frame stores of their own; the films differ."""
+    folders = {tmp_path / "one": film, tmp_path / "other": runs[2, 2] / "films" / "film.mp4"}
+    for folder, source in folders.items():
         folder.mkdir()
-        (folder / "film.mp4").write_bytes(film_there.read_bytes())
+        (folder / "film.mp4").write_bytes(source.read_bytes())
     flags = ["--film=film.mp4", "--frames_dir=frames", "--noise_schedule=0.5"]
     with Job(2, 1, *flags, f"--run_dir={tmp_path / 'run'}", folders=list(folders)) as job:
-        codes, said = job.end()
-    assert codes == [2, 2], said
-    (sentence,) = sentences("".join(said))
-    assert "are not the same in process 1 as in process 0" in sentence
+        assert "are not the same in process 1 as in process 0" in refusal(job)

@@ -1,32 +1,21 @@
-"""How a process finds out that it is one of several, and which GPUs of its machine are its own."""
+"""How a process detects that it is one of several, and which GPUs of its machine it drives."""
 
+import os
+import subprocess
+import sys
+
+import jax
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training.distributed import processes
+from vae_gan_jax.training.distributed import processes, runtime_messages
 
 VARIABLES = (
-    *("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"),
-    *("SLURM_NODEID", "SLURM_STEP_NUM_NODES", "SLURM_STEP_TASKS_PER_NODE", "CUDA_VISIBLE_DEVICES"),
+    *("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
+    *("SLURM_JOB_ID", "SLURM_STEP_NUM_NODES", "SLURM_STEP_TASKS_PER_NODE", "CUDA_VISIBLE_DEVICES"),
     *("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    *("OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_MCA_orte_hnp_uri", "JOB_COMPLETION_INDEX"),
-    *("TPU_WORKER_HOSTNAMES", "KUBERNETES_SERVICE_HOST"),
+    *("OMPI_COMM_WORLD_LOCAL_SIZE", "JOB_COMPLETION_INDEX", "TPU_WORKER_HOSTNAMES"),
 )
-
-
-@pytest.fixture
-def launched(monkeypatch):
-    """Sets what a launcher does, and nothing else of the kind."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-    def launched(**variables):
-        for name, value in variables.items():
-            monkeypatch.setenv(name, str(value))
-
-    return launched
-
-
 SLURM = {
     "SLURM_JOB_ID": 4100,
     "SLURM_STEP_NODELIST": "gpu[07-09],gpu12",
@@ -37,103 +26,155 @@ SLURM = {
     "SLURM_NODEID": 2,
     "SLURM_STEP_TASKS_PER_NODE": "2(x4)",
 }
+OPEN_MPI = {
+    "OMPI_COMM_WORLD_SIZE": 4,
+    "OMPI_COMM_WORLD_RANK": 3,
+    "OMPI_COMM_WORLD_LOCAL_RANK": 1,
+    "OMPI_COMM_WORLD_LOCAL_SIZE": 2,
+}
+ASK_LAUNCHER = processes.Launch()
 
 
-def test_alone_unless_told(launched):
-    launched()
-    assert processes.find(None, None, None, None) is None
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets a launcher's variables, and removes those of any other launcher."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+    def set_variables(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+
+    return set_variables
+
+
+def test_a_process_without_a_launcher_works_alone(environment):
+    assert processes.detect(None, None, None, None) is None
     assert (processes.index(), processes.count()) == (0, 1)
     assert processes.gather(3) == [3]
-    assert processes.of_first(4) == 4
+    assert processes.gather_texts("three") == ["three"]
+    assert processes.broadcast_from_first(4) == 4
     processes.barrier("none")
     processes.finish()
-    processes.fail("nobody to tell", 2)
-
-
-def test_slurm_is_found(launched):
-    launched(**SLURM)
-    launch = processes.find(None, None, None, None)
-    assert (launch.count, launch.index) == (8, 5)
-    host, _, port = launch.address.partition(":")
-    assert host == "gpu07"
-    assert 1024 < int(port) < 65536
-
-
-@pytest.mark.parametrize(
-    "variables", [{"SLURM_NTASKS": 1, "SLURM_PROCID": 0}, {"SLURM_STEP_NODELIST": ""}]
-)
-def test_slurm_with_one_task_or_outside_of_a_step_is_alone(variables, launched, monkeypatch):
-    launched(**SLURM | variables)
-    if variables.get("SLURM_STEP_NODELIST") == "":
-        monkeypatch.delenv("SLURM_STEP_NODELIST")
-    assert processes.find(None, None, None, None) is None
-
-
-def test_open_mpi_is_found(launched):
-    launched(
-        OMPI_MCA_orte_hnp_uri="1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
-        OMPI_COMM_WORLD_SIZE=4,
-        OMPI_COMM_WORLD_RANK=3,
-        OMPI_COMM_WORLD_LOCAL_RANK=1,
-        OMPI_COMM_WORLD_LOCAL_SIZE=2,
-    )
-    launch = processes.find(None, None, None, None)
-    assert (launch.count, launch.index) == (4, 3)
-    assert launch.address.startswith("10.96.0.1:")
-
-
-def test_said_to_be_alone_a_launcher_does_not_matter(launched):
-    launched(**SLURM)
-    assert processes.find(False, None, None, None) is None
-
-
-def test_given_explicitly(launched):
-    launched(**SLURM)
-    launch = processes.find(None, "10.0.0.1:4711", 3, 2)
-    assert launch == processes.Launch("10.0.0.1:4711", 3, 2)
-    assert processes.find(None, "10.0.0.1:4711", 1, 0) is None
-
-
-def test_an_indexed_job_of_kubernetes_knows_its_index(launched):
-    launched(JOB_COMPLETION_INDEX=2)
-    assert processes.find(None, "first:4711", 4, None).index == 2
-    assert processes.find(None, None, None, None) is None
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ((None, "first:4711", None, None), "belong together"),
-        ((None, None, 2, 0), "belong together"),
-        ((None, "first:4711", 2, 2), "--process_id=2 is not one of"),
-        ((None, "first:4711", 2, -1), "--process_id=-1 is not one of"),
-        ((True, None, None, None), "--distributed finds no launcher"),
-    ],
-)
-def test_what_cannot_be_is_refused(given, told, launched):
-    launched()
-    with pytest.raises(InputError, match=told):
-        processes.find(*given)
+    processes.exit_if_peer_lost(ValueError("Gloo AllReduce failed"))
+    processes.fail("nobody notices", 2)
 
 
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (2, 3)),
-        ({"CUDA_VISIBLE_DEVICES": "0,1"}, (1,)),
-        ({"CUDA_VISIBLE_DEVICES": "0"}, None),
-        ({"CUDA_VISIBLE_DEVICES": ""}, None),
-        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "2,2,1,3"}, None),
-        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "1,2(x2),4"}, (2, 3)),
+        (SLURM, ASK_LAUNCHER),
+        (SLURM | {"SLURM_NTASKS": 1}, None),
+        ({"SLURM_JOB_ID": 4100, "SLURM_NTASKS": 8}, None),  # inside salloc, outside of a step
+        (OPEN_MPI, ASK_LAUNCHER),
+        ({"TPU_WORKER_HOSTNAMES": "host0,host1"}, ASK_LAUNCHER),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+        ({"JOB_COMPLETION_INDEX": 2}, None),
     ],
 )
-def test_tasks_of_a_node_share_its_gpus(variables, expected, launched):
-    """Task 1 of node 2; a node whose tasks see one GPU each was shared out by Slurm itself."""
-    launched(**SLURM | variables)
-    assert processes.gpus() == expected
+def test_a_launcher_that_started_several_processes_is_detected(variables, expected, environment):
+    environment(**variables)
+    assert processes.detect(None, None, None, None) == expected
+    assert processes.detect(False, None, None, None) is None
+    assert processes.detect(True, None, None, None) == ASK_LAUNCHER
 
 
-def test_more_tasks_than_gpus_are_refused(launched):
-    launched(**SLURM | {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_STEP_TASKS_PER_NODE": "3(x4)"})
+def test_flags_override_the_launcher(environment):
+    environment(**SLURM)
+    launch = processes.detect(None, "10.0.0.1:4711", 3, 2)
+    assert launch == processes.Launch("10.0.0.1:4711", 3, 2)
+    assert processes.detect(None, "10.0.0.1:4711", 1, 0) is None
+
+
+def test_an_indexed_kubernetes_job_supplies_the_index(environment):
+    environment(JOB_COMPLETION_INDEX=2)
+    assert processes.detect(None, "first:4711", 4, None).index == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ((None, "first:4711", None, None), "belong together"),
+        ((None, None, 2, 0), "belong together"),
+        ((None, "first:4711", 2, 2), "--process_id=2 does not fit --num_processes=2"),
+        ((None, "first:4711", 2, -1), "--process_id=-1 does not fit"),
+        ((None, "first", 2, 1), "give HOST:PORT"),
+        ((None, ":4711", 2, 1), "give HOST:PORT"),
+    ],
+)
+def test_contradicting_flags_are_refused(given, error, environment):
+    with pytest.raises(InputError, match=error):
+        processes.detect(*given)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, [2, 3]),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, [1]),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, [0]),  # Slurm shows the task its own GPU alone
+        ({"CUDA_VISIBLE_DEVICES": ""}, None),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2", "SLURM_STEP_TASKS_PER_NODE": "2,2,1,3"}, [0, 1, 2]),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "1,2(x2),4"}, [2, 3]),
+    ],
+)
+def test_the_tasks_of_a_node_share_its_gpus(variables, expected, environment):
+    """Task 1 of node 2."""
+    environment(**SLURM | variables)
+    assert processes.local_gpus() == expected
+
+
+def test_open_mpi_processes_of_a_machine_share_its_gpus(environment):
+    environment(**OPEN_MPI, CUDA_VISIBLE_DEVICES="0,1,2,3")
+    assert processes.local_gpus() == [2, 3]
+
+
+def test_more_tasks_than_gpus_are_refused(environment):
+    environment(**SLURM | {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_STEP_TASKS_PER_NODE": "3(x4)"})
     with pytest.raises(InputError, match=r"3 processes on this machine cannot share its 2 GPUs"):
-        processes.gpus()
+        processes.local_gpus()
+
+
+def test_jax_knows_the_launchers_that_are_detected(environment, monkeypatch):
+    """Its public entry point reads Slurm's variables; nothing is started."""
+    environment(**SLURM)
+    asked = []
+    monkeypatch.setattr(
+        jax.distributed,
+        "initialize",
+        lambda *where, **options: asked.append((where, options)) or exit("started"),
+    )
+    monkeypatch.setattr(processes.runtime_messages, "Filter", lambda on_lost_peer: None)
+    with pytest.raises(SystemExit):
+        processes.start(ASK_LAUNCHER, {}, 60)
+    ((where, options),) = asked
+    assert where == (None, None, None)
+    assert options["cluster_detection_method"] is None
+
+
+FATAL = """
+import os, sys, time
+from vae_gan_jax.training.distributed import runtime_messages
+messages = runtime_messages.Filter(lambda: os._exit(75))
+os.write(2, b"a warning of XLA\\n")
+print("a line of Python", file=sys.stderr)
+if sys.argv[1] == "abort":
+    os.write(2, b"F1126 client.h:80] Terminating process because " + runtime_messages.FATAL_MESSAGE)
+    os.write(2, b"\\n    @ 0x7f stack trace\\n")
+    time.sleep(60)
+messages.close()
+print("the end", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("abort", 75), ("end", 0)])
+def test_only_the_abort_of_the_runtime_is_replaced(how, code):
+    """By one sentence; all other messages reach stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", FATAL, how], capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == code
+    lines = set(filter(None, done.stderr.splitlines()))
+    assert {"a warning of XLA", "a line of Python"} < lines
+    (last,) = lines - {"a warning of XLA", "a line of Python"}
+    assert last == "the end" if how == "end" else "lost contact with another process" in last
