@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training.distributed import processes, runtime_messages
+from vae_gan_jax.training.distributed import processes
 
 VARIABLES = (
     *("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
