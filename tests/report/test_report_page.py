@@ -212,7 +212,11 @@ def test_one_layout_of_a_film_is_shown(config, source, tmp_path):
 
     assert player_film.pairs(config) == []
     (pair,) = recorded("x", "x_side_by_side", "x_stacked")
-    assert (pair.name, pair.layout, pair.path.name) == ("x", "side_by_side", "x_side_by_side.mp4")
+    assert (pair.name, pair.layout, Path(pair.film.path).name) == (
+        "x",
+        "side_by_side",
+        "x_side_by_side.mp4",
+    )
     (films / "x_side_by_side.mp4").write_bytes(b"replaced")
     (films / "x.mp4").unlink()
     (pair,) = player_film.pairs(config)
@@ -238,7 +242,7 @@ def test_a_film_too_long_for_the_page_lies_beside_it_and_one_in_between_shrinks(
     (pair,) = player_film.pairs(config)
     beside = tmp_path / "films" / "x_report.mp4"
     whole = player_film.make(pair, 10**6, beside)
-    assert whole.link is None
+    assert whole.link == ""
     assert len(whole.content) <= 10**6
     assert not list(beside.parent.iterdir())
     seconds = FRAMES / RATE
@@ -246,7 +250,7 @@ def test_a_film_too_long_for_the_page_lies_beside_it_and_one_in_between_shrinks(
     smaller = player_film.make(
         pair, int(kilobits * 125 / 0.95 * (seconds + player_film.BUFFER_SECONDS)), beside
     )
-    assert smaller.link is None
+    assert smaller.link == ""
     assert smaller.width < whole.width
     linked = player_film.make(pair, 1000, beside)
     assert linked.content is None
@@ -442,7 +446,7 @@ def test_damaged_files_never_end_in_a_traceback(config, tmp_path, caplog, monkey
     """Measures, metrics and records that are damaged or foreign are left out of the page."""
     shutil.copytree(config.run_dir, tmp_path / "run")
     config = dataclasses.replace(config, run_dir=str(tmp_path / "run"))
-    film = player_film.PlayerFilm(b"film", None, b"poster", 40, 18, FRAMES, 4)
+    film = player_film.PlayerFilm(b"film", "", b"poster", 40, 18, FRAMES, 4)
     monkeypatch.setattr(player_film, "make", lambda *_: film)  # encoding would take all the time
     random = np.random.default_rng(0)
     files = [tmp_path / "run" / name for name in (

@@ -14,55 +14,51 @@ logger = logging.getLogger(__name__)
 
 
 class Measure(NamedTuple):
-    """How a measure is shown."""
+    """How a measure is shown; the unit "%" shows a fraction as a percentage."""
 
     label: str
-    unit: str = ""  # "%" shows a fraction as a percentage
-    decimals: int = 3
     meaning: str = ""
+    unit: str = ""
+    decimals: int = 3
 
 
 MEASURES = {
-    "psnr": Measure("PSNR", "dB", 2, "peak signal-to-noise ratio; higher is closer"),
-    "ssim": Measure("SSIM", meaning="structural similarity; 1 is identical"),
-    "ms_ssim": Measure("MS-SSIM", meaning="structural similarity at several scales"),
-    "vmaf": Measure("VMAF", "", 1, "perceived quality, 0 to 100"),
-    "similarity": Measure(
-        "Learned similarity", "", 4, "L_like by this run's discriminator; 0 is identical"
-    ),
-    "retention": Measure("Retention", meaning="amount of movement relative to the film's"),
-    "aligned_retention": Measure(
-        "Aligned retention", meaning="fraction of the film's own movement; 1 is all of it"
-    ),
-    "correlation": Measure("Correlation", meaning="between movement of film and reconstruction"),
-    "freeze_fraction": Measure("Freeze fraction", "%", 1, "moving frames that stand still"),
-    "collapsed_share": Measure("Collapsed share", "%", 1, "moving frames in collapsed shots"),
-    "active_units": Measure("Active units", "", 0, "latent dimensions that vary over the film"),
+    "psnr": Measure("PSNR", "peak signal-to-noise ratio; higher is closer", "dB", 2),
+    "ssim": Measure("SSIM", "structural similarity; 1 is identical"),
+    "ms_ssim": Measure("MS-SSIM", "structural similarity at several scales"),
+    "vmaf": Measure("VMAF", "perceived quality, 0 to 100", "", 1),
+    "similarity": Measure("Learned similarity", "L_like by this run's discriminator", "", 4),
+    "retention": Measure("Retention", "amount of movement relative to the film's"),
+    "aligned_retention": Measure("Aligned retention", "fraction of the film's own movement"),
+    "correlation": Measure("Correlation", "between movement of film and reconstruction"),
+    "freeze_fraction": Measure("Freeze fraction", "moving frames that stand still", "%", 1),
+    "collapsed_share": Measure("Collapsed share", "moving frames in collapsed shots", "%", 1),
+    "active_units": Measure("Active units", "latent dimensions that vary over the film", "", 0),
     "within_shot_variance_share": Measure(
-        "Within-shot variance", "%", 1, "of the codes' variance; the rest is between shots"
+        "Within-shot variance", "of the codes' variance; the rest is between shots", "%", 1
     ),
     "recognised_shot": Measure(
-        "Shot recognised", "%", 1, "frames whose nearest source frame is in the same shot"
+        "Shot recognised", "frames whose nearest source frame is in the same shot", "%", 1
     ),
     "recognised_half_second": Measure(
-        "Moment recognised", "%", 1, "frames whose nearest source frame is within half a second"
+        "Moment recognised", "frames whose nearest source frame is within half a second", "%", 1
     ),
-    "black_error": Measure("Error on black", "", 2, "mean error of black frames, out of 255"),
-    "psnr_darkest_fifth": Measure("PSNR in the dark", "dB", 2, "darkest fifth of the frames"),
-    "sharpness": Measure("Sharpness", meaning="fine detail relative to the film's; 1 is equal"),
+    "black_error": Measure("Error on black", "mean error of black frames, out of 255", "", 2),
+    "psnr_darkest_fifth": Measure("PSNR in the dark", "darkest fifth of the frames", "dB", 2),
+    "sharpness": Measure("Sharpness", "fine detail relative to the film's; 1 is equal"),
 }
-SHOT_TIMES = ("first", "stop", "start_seconds", "stop_seconds")  # of a shot, but no measures
+SHOT_TIMES = ("first", "stop", "start_seconds", "stop_seconds")  # in a shot, but not measures
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmMeasures:
-    """The measures of one film, as ``--mode=evaluate`` wrote them.
+    """The measures of one film, as ``--mode=evaluate`` wrote them; None where there is no value.
 
     Attributes:
       frames, rate: of the film; frames per second.
-      whole: measures of the whole film by key; None where a measure has no value.
-      bands: PSNR by brightness: dicts with ``low``, ``high``, ``frames`` and ``psnr``.
-      shots: each shot's ``first`` and ``stop`` frame, and its measures by key.
+      whole: measures of the whole film.
+      bands: PSNR by brightness: ``low``, ``high``, ``frames`` and ``psnr`` of each band.
+      shots: the ``first`` and ``stop`` frame of each shot, and its measures.
     """
 
     frames: int
@@ -71,32 +67,29 @@ class FilmMeasures:
     bands: list[dict[str, float]]
     shots: list[dict[str, float | None]]
 
-    @classmethod
-    def of(cls, content: Any) -> "FilmMeasures":
-        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` if the JSON is no such measures."""
-        frames, rate = content["frames"], content["rate"]
-        if not (isinstance(frames, int) and frames > 0 and damaged_json.number(rate) and rate > 0):
-            raise ValueError(f"{frames} frames at {rate} per second")
-        bands = [damaged_json.numbers(b) for b in content["whole"].get("psnr_by_brightness") or ()]
-        bands = [band for band in bands if band["psnr"] is not None and band["frames"]]
-        if any(band[name] is None for band in bands for name in ("low", "high")):
-            raise ValueError("a band of brightness without limits")
-        shots = [damaged_json.numbers(shot) for shot in content.get("shots") or ()]
-        for shot in shots:
-            if not 0 <= shot["first"] < shot["stop"] <= frames:
-                raise ValueError(f"a shot from {shot['first']} to {shot['stop']}")
-        return cls(frames, rate, damaged_json.numbers(content["whole"]), bands, shots)
-
 
 def read(run_dir: Path) -> dict[str, FilmMeasures]:
     """The measures of the run's films by film name; damaged files are named and left out."""
     measures = {}
     for path in sorted((run_dir / FOLDER).glob("*.json")):
         try:
-            measures[path.stem] = FilmMeasures.of(damaged_json.read(path))
-        except (AttributeError, KeyError, TypeError, ValueError):
+            measures[path.stem] = _film_measures(damaged_json.parse(path.read_text()))
+        except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError):
             logger.warning("%s is damaged: measure again with --mode=evaluate.", path)
     return measures
+
+
+def _film_measures(content: dict[str, Any]) -> FilmMeasures:
+    """Raises one of the errors above if the content is not what ``--mode=evaluate`` writes."""
+    frames, rate = int(content["frames"]), float(content["rate"])
+    bands = [damaged_json.numbers(b) for b in content["whole"].get("psnr_by_brightness") or ()]
+    bands = [band for band in bands if band["psnr"] is not None and band["frames"]]
+    shots = [damaged_json.numbers(shot) for shot in content.get("shots") or ()]
+    are_ranges = all(0 <= shot["first"] < shot["stop"] <= frames for shot in shots)
+    have_limits = all(band["low"] <= band["high"] for band in bands)
+    if not (frames > 0 and 0 < rate < 1e6 and are_ranges and have_limits):
+        raise ValueError("a number is out of range")
+    return FilmMeasures(frames, rate, damaged_json.numbers(content["whole"]), bands, shots)
 
 
 def show(key: str, value: float | None) -> str:
@@ -115,51 +108,45 @@ def _measure(key: str) -> Measure:
 
 def _keys(measured: list[dict[str, Any]]) -> list[str]:
     """The keys of all measures, known ones first in the order of ``MEASURES``."""
-    keys = dict.fromkeys(key for measures in measured for key in measures)
+    keys = dict.fromkeys(key for one in measured for key in one if key not in SHOT_TIMES)
     return [key for key in MEASURES if key in keys] + [key for key in keys if key not in MEASURES]
 
 
 def tables(measures: dict[str, FilmMeasures]) -> dict[str, Any]:
     """What ``measures.html`` needs: whole films, one per column, and PSNR by brightness."""
     films = [film.whole for film in measures.values()]
-    brightness = {}
-    for name, film in measures.items():
-        highest = max((band["psnr"] for band in film.bands), default=0)
-        brightness[name] = [
-            {
-                "range": f"{band['low']:g}–{band['high']:g}",
-                "frames": f"{band['frames']:,}",
-                "psnr": show("psnr", band["psnr"]),
-                "percent": round(max(0, 100 * band["psnr"] / highest)) if highest > 0 else 0,
-            }
-            for band in film.bands
-        ]
-    return {
-        "films": list(measures),
-        "rows": [
-            (_measure(key), [show(key, film.get(key)) for film in films]) for key in _keys(films)
-        ],
-        "brightness": {name: rows for name, rows in brightness.items() if rows},
-    }
+    rows = [(_measure(key), [show(key, film.get(key)) for film in films]) for key in _keys(films)]
+    brightness = {name: _brightness(film.bands) for name, film in measures.items() if film.bands}
+    return {"films": list(measures), "rows": rows, "brightness": brightness}
+
+
+def _brightness(bands: list[dict[str, float]]) -> list[dict[str, str]]:
+    highest = max(1e-9, *(band["psnr"] for band in bands))
+    return [
+        {
+            "range": f"{band['low']:g}–{band['high']:g}",
+            "frames": f"{band['frames']:,}",
+            "psnr": show("psnr", band["psnr"]),
+            "percent": f"{max(0, 100 * band['psnr'] / highest):.0f}",
+        }
+        for band in bands
+    ]
 
 
 def timeline(measures: FilmMeasures) -> dict[str, Any] | None:
     """What ``films.html`` needs to show the shots as bars and as a table; None without shots."""
     shots, rate = measures.shots, measures.rate
-    keys = [key for key in _keys(shots) if key not in SHOT_TIMES]
-    if not keys:
+    texts = {key: [show(key, shot.get(key)) for shot in shots] for key in _keys(shots)}
+    if not texts:
         return None
     return {
-        "options": [(key, _measure(key).label) for key in keys],
-        "rows": [
-            (clock(shot["first"] / rate), [show(key, shot.get(key)) for key in keys])
-            for shot in shots
-        ],
+        "options": [(key, _measure(key).label) for key in texts],
+        "starts": [clock(shot["first"] / rate) for shot in shots],
         "data": {
             "frames": measures.frames,
             "rate": rate,
             "shots": [[shot["first"], shot["stop"]] for shot in shots],
-            "values": {key: [shot.get(key) for shot in shots] for key in keys},
-            "texts": {key: [show(key, shot.get(key)) for shot in shots] for key in keys},
+            "values": {key: [shot.get(key) for shot in shots] for key in texts},
+            "texts": texts,
         },
     }

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ class Pair:
 
     Attributes:
       name: of the source film.
-      path: of the reconstructed film.
+      film: the reconstructed film.
       layout: what its frames show, one of ``LAYOUTS``.
       source: path of the source film.
       framing: which part of the source became frames.
@@ -57,7 +58,7 @@ class Pair:
     """
 
     name: str
-    path: Path
+    film: video.Probe
     layout: str
     source: str
     framing: video.Framing
@@ -66,8 +67,15 @@ class Pair:
 
     @property
     def needs_source(self) -> bool:
-        """Whether the source must be decoded, because ``path`` does not show it."""
+        """Whether the source must be decoded, because the film does not show it."""
         return self.layout == "output" and self.source_is_there
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is shown, in pixels."""
+        if self.needs_source:
+            return 2 * self.framing.width, self.framing.height
+        return self.film.width, self.film.height
 
     @property
     def title(self) -> str:
@@ -85,17 +93,17 @@ class Pair:
         if self.layout == "side_by_side" or self.needs_source:
             return f"Left: the source. Right: its reconstruction at step {self.step:,}."
         return (
-            f"The reconstruction at step {self.step:,} only: its source, {self.source}, was "
+            f"The reconstruction at step {self.step:,} alone: its source, {self.source}, was "
             "removed or replaced."
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class PlayerFilm:
-    """The encoded film: its bytes if it fits into the page, else an address beside the page."""
+    """The encoded film: its ``content`` if it fits into the page, else a ``link`` to it."""
 
     content: bytes | None
-    link: str | None
+    link: str
     poster_jpeg: bytes
     width: int
     height: int
@@ -111,15 +119,13 @@ def clock(seconds: float) -> str:
 
 
 def pairs(config: Config) -> list[Pair]:
-    """The reconstructed films that the run's provenance records, in one layout each.
+    """The films that the run's provenance records and that are still current, each in one layout.
 
-    Films that were removed or changed since are left out, and so are damaged records.
-
-    Args:
-      config: the settings of the run.
+    Damaged records are named and left out.
     """
     best: dict[str, Pair] = {}
     for name, (made_from, paths) in provenance.groups(config.run_dir, "films").items():
+        key = json.dumps(made_from, sort_keys=True)
         for path in paths:
             if not provenance.is_current(config.run_dir, name, made_from, [path]):
                 continue
@@ -128,30 +134,25 @@ def pairs(config: Config) -> list[Pair]:
             except (ArithmeticError, AttributeError, InputError, KeyError, TypeError, ValueError):
                 logger.warning("%s is left out of the report: its record is damaged.", path)
                 continue
-            key = json.dumps(made_from, sort_keys=True)
             if key not in best or LAYOUTS.index(pair.layout) < LAYOUTS.index(best[key].layout):
                 best[key] = pair
     return list(best.values())
 
 
 def _pair(config: Config, path: Path, made_from: dict[str, Any]) -> Pair:
-    fields = {field.name: field for field in dataclasses.fields(Config)}
+    def setting(name: str) -> Any:
+        return from_text(Config.__dataclass_fields__[name], made_from[name])
+
     names = ("trim_start", "trim_end", "crop", "video_stream", "fps")
-    settings = {name: from_text(fields[name], made_from[name]) for name in names}
+    settings = {name: setting(name) for name in names}
     framing = video.Framing(width=config.width, height=config.height, **settings)
     film = video.probe(path)
-    width, height = from_text(fields["upscale"], made_from["upscale"]) or (
-        config.width, config.height,
-    )  # fmt: skip
-    layout = "output"
-    if round(film.width / width) == 2:
-        layout = "side_by_side"
-    elif round(film.height / height) == 2:
-        layout = "stacked"
-    source = storage.local(made_from["source"])
+    width, height = setting("upscale") or (config.width, config.height)
+    layout = "stacked" if round(film.height / height) == 2 else "output"
+    layout = "side_by_side" if round(film.width / width) == 2 else layout
+    name, source = path.stem.removesuffix(f"_{layout}"), storage.local(made_from["source"])
     is_there = _checksum(source, framing, config.run_dir) == made_from["film"]
-    stem = path.stem.removesuffix(f"_{layout}")
-    return Pair(stem, path, layout, source, framing, int(made_from["step"]), is_there)
+    return Pair(name, film, layout, source, framing, int(made_from["step"]), is_there)
 
 
 def _checksum(source: str, framing: video.Framing, run_dir: str) -> str | None:
@@ -171,76 +172,67 @@ def make(pair: Pair, max_bytes: int, beside: Path) -> PlayerFilm:
 
     Args:
       pair: the films.
-      max_bytes: the largest size of the film in the page.
-      beside: path of a film that does not fit; its folder is that of the page or below it.
+      max_bytes: the largest size of a film in the page.
+      beside: path of a film that does not fit, in a folder beside the page.
 
     Raises:
       InputError: a film cannot be read, or the result cannot be written.
     """
-    film = video.probe(pair.path)
-    plan = _plan(pair, film, max_bytes)
+    width, height, max_kbits = _plan(pair, max_bytes)
     unfinished = beside.with_name(f"{beside.name}.partial")
     unfinished.parent.mkdir(exist_ok=True)
     try:
-        poster_HWC = _encode(pair, film, plan, unfinished)
+        poster_HWC = _encode(pair, (width, height), max_kbits, unfinished)
         size = unfinished.stat().st_size
-        result = PlayerFilm(
-            None, None, _jpeg(poster_HWC, plan), plan.width, plan.height, film.frames, size
-        )
-        if plan.max_kbits is None or size > max_bytes:
+        content, link = None, quote(os.fsencode(f"{beside.parent.name}/{beside.name}"))
+        if max_kbits is None or size > max_bytes:
             unfinished.replace(beside)
-            link = quote(f"{beside.parent.name}/{beside.name}", errors="surrogateescape")
-            return dataclasses.replace(result, link=link)
-        beside.unlink(missing_ok=True)  # written for an earlier, longer film
-        return dataclasses.replace(result, content=unfinished.read_bytes())
+        else:
+            content, link = unfinished.read_bytes(), ""
+            beside.unlink(missing_ok=True)  # written for an earlier, longer film
     finally:
         unfinished.unlink(missing_ok=True)
+    picture = Image.fromarray(poster_HWC).resize((width, height), Image.Resampling.LANCZOS)
+    poster = io.BytesIO()
+    picture.save(poster, format="JPEG", quality=85, subsampling=0)
+    return PlayerFilm(content, link, poster.getvalue(), width, height, pair.film.frames, size)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """Size and bit rate of the encoded film; ``max_kbits`` is None if it does not fit."""
-
-    width: int
-    height: int
-    max_kbits: int | None
-
-
-def _joined_size(pair: Pair, film: video.Probe) -> tuple[int, int]:
-    if pair.needs_source:
-        return 2 * pair.framing.width, pair.framing.height
-    return film.width, film.height
-
-
-def _plan(pair: Pair, film: video.Probe, max_bytes: int) -> _Plan:
-    width, height = _joined_size(pair, film)
+def _plan(pair: Pair, max_bytes: int) -> tuple[int, int, int | None]:
+    """Width, height and kbit/s of the encoded picture; without a limit if it cannot fit."""
+    width, height = pair.size
     side = width / 2 if pair.needs_source or pair.layout == "side_by_side" else width
     scale = math.ceil(NARROW_WIDTH / side) if side < NARROW_WIDTH else min(1.0, WIDE_WIDTH / side)
-    seconds = film.frames / float(film.rate) + BUFFER_SECONDS
+    rate = float(pair.film.rate)
+    seconds = pair.film.frames / rate + BUFFER_SECONDS
     kbits = int(max_bytes * 8 * 0.95 / seconds / 1000) - AUDIO_KBITS
-
-    def even_size(scale: float) -> tuple[int, int]:
-        return tuple(max(2, 2 * round(scale * length / 2)) for length in (width, height))
-
-    smaller = scale
-    while 1000 * kbits / float(film.rate) / math.prod(even_size(smaller)) < MIN_BITS_PER_PIXEL:
-        smaller *= 0.8
-        if kbits < MIN_VIDEO_KBITS or smaller * side < MIN_WIDTH:
-            return _Plan(*even_size(scale), None)
-    return _Plan(*even_size(smaller), kbits if kbits >= MIN_VIDEO_KBITS else None)
+    max_pixels = max(0, 1000 * kbits / rate / MIN_BITS_PER_PIXEL)
+    fitting_scale = min(scale, math.sqrt(max_pixels / (width * height)))
+    fits = kbits >= MIN_VIDEO_KBITS and fitting_scale * side >= min(MIN_WIDTH, scale * side)
+    scale = fitting_scale if fits else scale
+    even_size = (max(2, 2 * round(scale * length / 2)) for length in (width, height))
+    return *even_size, kbits if fits else None
 
 
-def _encode(pair: Pair, film: video.Probe, plan: _Plan, path: Path) -> np.ndarray:
-    """Writes the film; returns its keyframe with most contrast, for the poster."""
-    keyframe_every = max(1, round(KEYFRAME_SECONDS * float(film.rate)))
+def _encode(pair: Pair, size: tuple[int, int], max_kbits: int | None, path: Path) -> np.ndarray:
+    """Writes the film; returns the keyframe with the most contrast, for the poster."""
+    keyframe_every = max(1, round(KEYFRAME_SECONDS * float(pair.film.rate)))
+    rate_limit = ()
+    if max_kbits is not None:
+        rate_limit = ("-maxrate", f"{max_kbits}k", "-bufsize", f"{BUFFER_SECONDS * max_kbits}k")
+    scaling = f"scale={size[0]}:{size[1]}:{SCALING.replace('bicubic', 'lanczos')}"
+    tags = f"format=yuv420p,setsar=1,setparams=colorspace=bt709:{TAGS}"
     encoder = ffmpeg.Process(
-        *_arguments(pair, film, plan),
+        [*ffmpeg.QUIET, "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"],
+        ["-s", "{}x{}".format(*pair.size), "-r", str(pair.film.rate), "-i", "pipe:0"],
+        ["-i", ffmpeg.url(str(pair.film.path)), "-map", "0:v", "-map", "1:a:0?"],
+        ["-vf", f"{scaling}:{TO_BT709},{tags}", *ENCODING, *rate_limit],
         ["-g", str(keyframe_every), "-f", "mp4", ffmpeg.url(str(path))],
         stdin=subprocess.PIPE,
     )
     poster_HWC, contrast = None, -1.0
     try:
-        frames = tqdm(_frames(pair, film), "film of the report", film.frames, unit="frame")
+        frames = tqdm(_frames(pair), "film of the report", pair.film.frames, unit="frame")
         with contextlib.suppress(BrokenPipeError):  # ffmpeg's exit code and message say why
             for number, frame_HWC in enumerate(frames):
                 if number % keyframe_every == 0 and frame_HWC.std() > contrast:
@@ -258,43 +250,18 @@ def _encode(pair: Pair, film: video.Probe, plan: _Plan, path: Path) -> np.ndarra
     return poster_HWC
 
 
-def _arguments(pair: Pair, film: video.Probe, plan: _Plan) -> list[list[str]]:
-    """ffmpeg's arguments up to the output: frames from a pipe, sound from the reconstruction."""
-    width, height = _joined_size(pair, film)
-    rate_limit = ()
-    if plan.max_kbits is not None:
-        buffer_kbits = BUFFER_SECONDS * plan.max_kbits
-        rate_limit = ("-maxrate", f"{plan.max_kbits}k", "-bufsize", f"{buffer_kbits}k")
-    scaling = f"scale={plan.width}:{plan.height}:{SCALING.replace('bicubic', 'lanczos')}"
-    tags = f"format=yuv420p,setsar=1,setparams=colorspace=bt709:{TAGS}"
-    return [
-        [*ffmpeg.QUIET, "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"],
-        ["-r", str(film.rate), "-i", "pipe:0", "-i", ffmpeg.url(str(pair.path))],
-        ["-map", "0:v", "-map", "1:a:0?", "-vf", f"{scaling}:{TO_BT709},{tags}"],
-        [*ENCODING, *rate_limit],
-    ]
-
-
-def _frames(pair: Pair, film: video.Probe) -> Iterator[np.ndarray]:
+def _frames(pair: Pair) -> Iterator[np.ndarray]:
     """The frames that the player shows, uint8 ``[H, W, 3]``."""
+    film, (width, height) = pair.film, (pair.framing.width, pair.framing.height)
     if not pair.needs_source:
         framing = video.Framing(width=film.width, height=film.height, crop="none")
-        yield from video.decode(pair.path, framing)
+        yield from video.decode(film.path, framing)
         return
-    width, height = pair.framing.width, pair.framing.height
     # The encoder repeats the last line of an odd side; that line is cut off again.
     is_padded = film.width - width in (0, 1) and film.height - height in (0, 1)
     crop = f"{width}:{height}:0:0" if is_padded else "none"
-    outputs = video.decode(pair.path, video.Framing(width=width, height=height, crop=crop))
+    outputs = video.decode(film.path, video.Framing(width=width, height=height, crop=crop))
     sources = video.decode(pair.source, pair.framing)
     with contextlib.closing(outputs), contextlib.closing(sources):
         for both in zip(sources, outputs, strict=False):
             yield np.concatenate(both, axis=1)
-
-
-def _jpeg(picture_HWC: np.ndarray, plan: _Plan) -> bytes:
-    file = io.BytesIO()
-    size = (plan.width, plan.height)
-    picture = Image.fromarray(picture_HWC).resize(size, Image.Resampling.LANCZOS)
-    picture.save(file, format="JPEG", quality=85, subsampling=0)
-    return file.getvalue()

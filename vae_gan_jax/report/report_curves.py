@@ -1,9 +1,8 @@
 """Charts of the training metrics: the positions of curves, ticks and labels in an SVG."""
 
-import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -16,14 +15,10 @@ EPOCH_LABEL_WIDTH = 45
 NETWORKS = ("encoder", "decoder", "discriminator")
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """One chart: metrics that share a unit.
+class Panel(NamedTuple):
+    """A chart of metrics that share a unit: the label of each curve by its key, three at most.
 
-    Attributes:
-      title, note: the heading and the line below it.
-      labels: the label of each curve, by the key of its metric; at most three.
-      limits: of the vertical axis; default: those of the values.
+    ``limits`` are those of the vertical axis; default: of the values.
     """
 
     title: str
@@ -36,34 +31,26 @@ def _networks(prefix: str) -> dict[str, str]:
     return {f"{prefix}/{network}": network for network in NETWORKS}
 
 
-PICTURE_KINDS = {
-    "discriminator/real": "frames",
-    "discriminator/reconstructed": "reconstructions",
-    "discriminator/sampled": "samples",
-}
+KINDS = {"real": "frames", "reconstructed": "reconstructions", "sampled": "samples"}
 PANELS = (
-    Panel(
-        "Learned similarity", "L_like (4.3.3); 0 means equal", {"objective/similarity": "L_like"}
-    ),
+    Panel("Learned similarity", "L_like (4.3.3); 0 is equal", {"objective/similarity": "L_like"}),
     Panel("KL divergence", "L_KL, from codes to the prior (4.3.1)", {"objective/kl": "L_KL"}),
     Panel("Adversarial", "L_GAN, cross-entropy (4.3.2)", {"objective/adversarial": "L_GAN"}),
     Panel("Losses", "of each network, after clipping", _networks("loss")),
-    Panel("Discriminator", "probability that a picture is real", PICTURE_KINDS, (0.0, 1.0)),
+    Panel("Discriminator", "probability that a picture is real",
+          {f"discriminator/{kind}": label for kind, label in KINDS.items()}, (0.0, 1.0)),
     Panel("Gradients", "gradient norms", _networks("gradient_norm")),
     Panel("Clipped", "fraction of steps outside the range (6.2)", _networks("clipped"), (0.0, 1.0)),
     Panel("Latent codes", "mean |μ|; 0 if unused", {"latent/mean_magnitude": "|μ|"}),
     Panel("Spread", "of reconstructions; 0 if all are equal", {"reconstruction/spread": "spread"}),
     Panel("Noise", "standard deviation (4.5.1)", {"noise_std": "noise"}),
     Panel("Speed", "frames per second", {"time/frames_per_second": "frames/s"}),
-)
+)  # fmt: skip
 HIDDEN = {"step", "epoch", "skipped", "time/checkpoint_seconds"}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl`` as numbers by key, without lines and values that are damaged.
-
-    Every line has a ``step``; an ``epoch`` is a whole number.
-    """
+    """The lines of ``metrics.jsonl`` as numbers by key; damaged lines and values are left out."""
     lines = []
     for text in path.read_text(errors="replace").splitlines() if path.is_file() else ():
         content = damaged_json.parse(text)
@@ -81,10 +68,7 @@ def epoch_ends(lines: list[dict[str, Any]]) -> dict[int, int]:
 
 
 def draw(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What ``curves.html`` needs: one chart for each panel that has values, and what all share.
-
-    Metrics that no panel names get a panel of their own.
-    """
+    """What ``curves.html`` needs: a chart per panel, and per metric that no panel names."""
     known = {key for panel in PANELS for key in panel.labels}
     others = sorted({key for line in lines for key in line} - known - HIDDEN)
     panels = [*PANELS, *(Panel(key.replace("_", " "), "", {key: key}) for key in others)]

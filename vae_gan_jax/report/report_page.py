@@ -148,7 +148,7 @@ def _films(
     run_dir: Path, pairs: list[player_film.Pair], measures: dict[str, measure_tables.FilmMeasures]
 ) -> list[dict[str, Any]]:
     """A player for each film, with the time line of its shots."""
-    sizes = [pair.path.stat().st_size for pair in pairs]
+    sizes = [os.path.getsize(pair.film.path) for pair in pairs]
     players, names = [], []
     for pair, size in zip(pairs, sizes, strict=True):
         names.append(pair.name)

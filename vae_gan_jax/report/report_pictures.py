@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def data_uri(kind: str, content: bytes) -> str:
 
 
 def _link(path: Path) -> str:
-    return quote(f"{path.parent.name}/{path.name}", errors="surrogateescape")
+    return quote(os.fsencode(f"{path.parent.name}/{path.name}"))
 
 
 def _image(path: Path, max_bytes: int, kind: str) -> dict[str, Any] | None:
