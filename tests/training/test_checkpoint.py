@@ -67,6 +67,18 @@ def test_the_newest_comes_back_or_the_one_that_is_asked_for(run_dir, state):
     chex.assert_trees_all_equal(restored(run_dir, state, 1), at(state, 1))
 
 
+def test_a_checkpoint_is_named_by_its_content(run_dir, state):
+    names = [checkpoint.content_checksum(run_dir, step) for step in (1, 2, 3)]
+    assert len(set(names)) == 3
+    with Checkpoints(run_dir) as checkpoints:
+        shutil.rmtree(checkpoints.folder / "3")
+        checkpoints.save(at(state, 4).replace(step=jnp.int32(3)))
+    assert checkpoint.content_checksum(run_dir, 2) == names[1]
+    assert checkpoint.content_checksum(run_dir, 3) != names[2]
+    with pytest.raises(InputError, match="9/checksums.json cannot be read"):
+        checkpoint.content_checksum(run_dir, 9)
+
+
 def test_an_average_is_part_of_it(state, tmp_path):
     average = {"encoder": jax.tree.map(lambda leaf: leaf + 1, state.params["encoder"])}
     averaging = state.replace(ema=average)

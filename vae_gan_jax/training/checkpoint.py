@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -244,6 +245,22 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 def steps(run_dir: str | Path) -> list[int]:
     """The steps of a run's complete checkpoints, ascending."""
     return checkpoint_place.of(run_dir).steps()
+
+
+def content_checksum(run_dir: str | Path, step: int) -> str:
+    """Names a checkpoint by its content: SHA-256 of the list of its files' checksums, as hex digits.
+
+    Raises:
+      InputError: there is no such checkpoint, or it has no list of checksums.
+    """
+    path = checkpoint_place.of(run_dir).path / str(step) / CHECKSUMS
+    try:
+        with storage.reached(path):
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, InputError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): resume training from another checkpoint."
+        ) from None
 
 
 def newest_sound(place: OnDisk | InBucket, steps: list[int]) -> tuple[int | None, dict[int, str]]:
