@@ -55,14 +55,9 @@ class Process:
 
 def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
     """Runs ffmpeg to its end; returns exit code, stdout and stderr."""
-    process = Process(*groups, stdout=subprocess.PIPE)
-    try:
-        output = process.stdout.read()
-        code, stderr = process.wait()
-        return code, output, stderr
-    except BaseException:
-        process.kill()
-        raise
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *itertools.chain(*groups)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
 
 
 def failure_reason(stderr: str) -> str:

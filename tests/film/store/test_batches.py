@@ -39,4 +39,4 @@ def test_a_closed_prefetch_stops_reading_and_closes_its_source():
     next(ahead)
     ahead.close()
     assert closed.is_set()
-    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+    assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())

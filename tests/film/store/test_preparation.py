@@ -1,7 +1,8 @@
-"""A store that several processes prepare is the one that a single process makes, to the byte."""
+"""Several processes prepare the same store, byte for byte, as a single one."""
 
 import errno
 import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ FRAMING = Framing(64, 48, crop="none")
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Five films of several lengths and rates; the third is damaged, and so gives fewer frames."""
+    """Five films of different lengths and rates; the third is damaged and gives fewer frames."""
     folder = tmp_path_factory.mktemp("films")
     rates = ("24", "25", "30", "24000/1001", "12")
     paths = [
@@ -31,7 +32,7 @@ def films(tmp_path_factory):
 
 
 def prepare(films, *folders, **options):
-    """Prepares as so many processes as folders are given, which are threads here."""
+    """Prepares in one process per folder; here the processes are threads."""
     barrier = threading.Barrier(len(folders))
 
     def process(index: int):
@@ -44,7 +45,7 @@ def prepare(films, *folders, **options):
                 **options,
             )
         except InputError:
-            barrier.abort()  # a process that ends ends the others
+            barrier.abort()  # a process that fails ends the others
             raise
 
     with ThreadPoolExecutor(len(folders)) as pool:
@@ -66,7 +67,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The films that are decoded together, each time that some are."""
+    """The stems of the films in each call of ``decode_into``."""
     calls, decode_into = [], preparation.decode_into
 
     def counted(folder, probes, *arguments, **options):
@@ -88,11 +89,11 @@ def decoded(monkeypatch):
         (2, 5, [["0"], ["1"]]),
     ],
 )
-def test_it_is_the_store_of_one_process(count, processes, shares, films, decoded, tmp_path, caplog):
+def test_the_store_equals_that_of_one_process(count, processes, shares, films, decoded, tmp_path, caplog):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     prepare(films[:count], alone)
     assert decoded.pop() == shares[0] + [film for others in shares[1:] for film in others]
-    for _ in range(2):  # made, and found there
+    for _ in range(2):  # made, and opened
         prepare(films[:count], *[shared] * processes)
         assert sorted(decoded) == shares
     assert contents(shared) == contents(alone)
@@ -102,34 +103,29 @@ def test_it_is_the_store_of_one_process(count, processes, shares, films, decoded
         assert f"{films[2]} is damaged" in caplog.text
 
 
-def test_what_another_process_lost_is_told_by_the_first(films, tmp_path, caplog):
+def test_process_0_logs_what_others_could_not_decode(films, tmp_path, caplog):
     prepare(films[:3], *[tmp_path / "shared"] * 2)
-    told = [record.name for record in caplog.records if "damaged" in record.message]
-    assert sorted(told) == ["vae_gan_jax.film.read.video", "vae_gan_jax.film.store.preparation"]
+    loggers = [record.name for record in caplog.records if "damaged" in record.message]
+    assert sorted(loggers) == ["vae_gan_jax.film.read.video", "vae_gan_jax.film.store.preparation"]
 
 
-@pytest.mark.parametrize("copied", [0, 1000])
-def test_joining_needs_no_file_system_that_copies(copied, films, tmp_path, monkeypatch):
-    """It may refuse at once or in the middle; and while joining no film is there twice."""
+def test_joining_keeps_one_film_at_a_time_twice(films, tmp_path, monkeypatch):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     prepare(films, alone)
-    copy, held = os.copy_file_range, []
+    copy, sizes = shutil.copyfileobj, []
 
-    def refuse(source, target, _):
-        unfinished = Path(f"{shared}.partial")
-        held.append(sum(path.stat().st_size for path in unfinished.rglob("*.u8")))
-        if copied:
-            copy(source, target, copied)
-        raise OSError(errno.EOPNOTSUPP, "not supported")
+    def measure(*arguments):
+        sizes.append(sum(path.stat().st_size for path in Path(f"{shared}.partial").rglob("*.u8")))
+        copy(*arguments)
 
-    monkeypatch.setattr(os, "copy_file_range", refuse)
+    monkeypatch.setattr(shutil, "copyfileobj", measure)
     prepare(films, *[shared] * 3)
     assert contents(shared) == contents(alone)
-    assert held == [len(contents(alone)["frames.u8"])] * 3
+    assert sizes == [len(contents(alone)["frames.u8"])] * 3
 
 
 def test_a_machine_with_a_disk_of_its_own_prepares_all(films, tmp_path):
-    """The first one decodes what it alone can, of what none other has decoded where it looks."""
+    """Process 0 also decodes the films of processes whose folders it does not see."""
     prepare(films, tmp_path / "alone")
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
@@ -147,14 +143,12 @@ def test_a_film_that_fails_in_the_second_process_leaves_nothing(films, tmp_path)
 
 
 def test_a_disk_that_is_full_for_the_second_process_leaves_nothing(films, tmp_path, monkeypatch):
-    write = frames_file._write
-
-    def full(file, block):
-        if "partial/1/" in file.name:
+    def full(path, *arguments, **options):
+        if "partial/1/" in path:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(file, block)
+        return open(path, *arguments, **options)
 
-    monkeypatch.setattr(frames_file, "_write", full)
+    monkeypatch.setattr(frames_file, "open", full, raising=False)
     with pytest.raises(InputError, match=r"cannot be written to .*No space left"):
         prepare(films[:2], *[tmp_path / "shared"] * 2)
     assert os.listdir(tmp_path) == []
@@ -173,15 +167,15 @@ def test_joining_needs_room_for_a_film_twice(films, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_what_a_killed_job_left_is_removed(made, films, decoded, tmp_path):
+def test_remains_of_a_killed_job_are_removed(made, films, decoded, tmp_path):
     shared = tmp_path / "shared"
     prepare(films[:2], tmp_path / "alone")
     if made:
         prepare(films[:2], shared)
-    left = tmp_path / "shared.partial" / "1"
-    left.mkdir(parents=True)
-    (left / "frames.u8").write_bytes(b"torn")
-    (left / "manifest.json").write_text("{")
+    remains = tmp_path / "shared.partial" / "1"
+    remains.mkdir(parents=True)
+    (remains / "frames.u8").write_bytes(b"torn")
+    (remains / "manifest.json").write_text("{")
     decoded.clear()
     prepare(films[:2], shared, shared)
     assert sorted(decoded) == ([] if made else [["0"], ["1"]])

@@ -1,8 +1,9 @@
 """Frames as batches in film order, and read-ahead in a thread."""
 
-import queue
-import threading
+import contextlib
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -22,44 +23,16 @@ def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.nda
 def prefetch(batches: Iterable, depth: int = 2) -> Iterator:
     """The same batches, read ahead by a thread; at most ``depth`` wait at a time.
 
-    An exception while reading is raised where the batch would have come. Closing the generator
-    stops the thread.
+    An exception while reading is raised in place of its batch. Closing the generator ends the
+    thread and closes ``batches``.
     """
-    waiting: queue.Queue = queue.Queue(depth)
-    stopped = threading.Event()
-    end = object()
-
-    def put(item) -> bool:
-        while not stopped.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def read():
-        try:
-            for batch in batches:
-                if not put((batch, None)):
-                    return
-            put((end, None))
-        except BaseException as error:  # handed over, not swallowed
-            put((end, error))
-        finally:
-            if hasattr(batches, "close"):
-                batches.close()
-
-    thread = threading.Thread(target=read, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            batch, error = waiting.get()
-            if error is not None:
-                raise error
-            if batch is end:
-                return
+    iterator, end = iter(batches), object()
+    with contextlib.ExitStack() as stack:
+        if hasattr(iterator, "close"):
+            stack.callback(iterator.close)
+        pool = ThreadPoolExecutor(1, "prefetch")
+        stack.callback(pool.shutdown, cancel_futures=True)
+        waiting = deque(pool.submit(next, iterator, end) for _ in range(depth))
+        while (batch := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, iterator, end))
             yield batch
-    finally:
-        stopped.set()
-        thread.join()

@@ -1,7 +1,6 @@
 """The two files of a frame store: the frames of its films, and the manifest that describes them."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -45,7 +44,7 @@ def decode_into(
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder)
     with (
-        open(os.path.join(folder, FRAMES), "wb", buffering=0) as file,
+        open(os.path.join(folder, FRAMES), "wb") as file,
         tqdm.tqdm(
             total=total, desc="frames", unit="frame", mininterval=0.5, disable=not show_progress
         ) as progress,
@@ -59,10 +58,11 @@ def decode_into(
                 for frames_BHWC in blocks:
                     block = memoryview(frames_BHWC).cast("B")
                     checksums.append((len(frames_BHWC), zlib.crc32(block)))
-                    _write(file, block)
+                    file.write(block)
                     progress.update(len(frames_BHWC))
                 loss = report_loss(decoder, strict)
             films.append(_entry(film, framing, decoder, loss))
+        file.flush()
         os.fsync(file.fileno())
     count = sum(film["count"] for film in films)
     manifest = {
@@ -85,32 +85,18 @@ def join(folder: str, others: Sequence[str]) -> None:
       OSError: the disk is full.
     """
     manifest = read_manifest(folder)
-    with open(os.path.join(folder, FRAMES), "r+b", buffering=0) as file:
-        file.seek(0, os.SEEK_END)
+    with open(os.path.join(folder, FRAMES), "ab") as file:
         for other in tqdm.tqdm(others, desc="joining", unit="film"):
             more = read_manifest(other)
-            with open(os.path.join(other, FRAMES), "rb", buffering=0) as frames:
-                _append(file, frames)
+            with open(os.path.join(other, FRAMES), "rb") as frames:
+                shutil.copyfileobj(frames, file, COPY_BYTES)
             shutil.rmtree(other)
             manifest["films"] += more["films"]
             manifest["checksums"] += more["checksums"]
             manifest["shape"][0] += more["shape"][0]
+        file.flush()
         os.fsync(file.fileno())
     _write_manifest(folder, manifest)
-
-
-def _append(file: io.FileIO, frames: io.FileIO) -> None:
-    """Copies a file to the end of another, within the file system where it supports that."""
-    with contextlib.suppress(OSError, AttributeError):
-        while os.copy_file_range(frames.fileno(), file.fileno(), 1 << 30):
-            pass
-    while block := frames.read(COPY_BYTES):
-        _write(file, memoryview(block))
-
-
-def _write(file: io.FileIO, block: memoryview) -> None:
-    while block:
-        block = block[file.write(block) :]
 
 
 def read_manifest(folder: str) -> dict[str, Any]:
