@@ -89,7 +89,9 @@ def decoded(monkeypatch):
         (2, 5, [["0"], ["1"]]),
     ],
 )
-def test_the_store_equals_that_of_one_process(count, processes, shares, films, decoded, tmp_path, caplog):
+def test_the_store_equals_that_of_one_process(
+    count, processes, shares, films, decoded, tmp_path, caplog
+):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     prepare(films[:count], alone)
     assert decoded.pop() == shares[0] + [film for others in shares[1:] for film in others]
