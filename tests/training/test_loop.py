@@ -15,7 +15,7 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.training import checkpoint, loop, noise_schedule, train_step
+from vae_gan_jax.training import checkpoint, loop, train_step
 from vae_gan_jax.training.monitoring import run_log
 
 STEP = train_step.train_step
@@ -136,12 +136,6 @@ def test_a_checkpoint_of_other_networks_is_refused(small, film, whole):
     _, run_dir = whole
     with pytest.raises(InputError, match="does not fit the networks"):
         loop.train(dataclasses.replace(small, z_dim=5), film, run_dir)
-
-
-def test_the_noise_changes_with_the_epoch():
-    assert noise_schedule.position(step=26, steps_per_epoch=13) == (2, 0)
-    assert noise_schedule.position(step=25, steps_per_epoch=13) == (1, 12)
-    assert noise_schedule.noise_std((0.25, 0.1), 1) == 0.1
 
 
 def test_a_run_stopped_at_every_step_equals_an_uninterrupted_one(
@@ -277,7 +271,7 @@ class Processes:
     def index(self):
         return self._index
 
-    def of_first(self, value):
+    def broadcast_from_first(self, value):
         if self._index:
             return self.answers.pop(0)
         self.answers.append(value)

@@ -1,4 +1,4 @@
-"""Frames on their way into training steps: sent by the host ahead of need, or on the device."""
+"""Feeds frames to training steps: sent ahead by the host, or taken from the device's memory."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,24 +9,24 @@ import numpy as np
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.training import devices, noise_schedule, train_step
+from vae_gan_jax.training import devices, train_step
 from vae_gan_jax.training.distributed import mesh
 
-TRANSFER = 64 * 2**20  # bytes of frames that go to the device at once, at most
+MAX_TRANSFER_BYTES = 64 * 2**20  # of frames sent to the device for one dispatch
 
 
 @dataclasses.dataclass(frozen=True)
 class Dispatch:
-    """What one dispatch needs, on the devices.
+    """The inputs of one dispatch, on the devices.
 
     Attributes:
-      epoch: that its steps lie in, from 0.
-      count: how many steps it is.
-      noise_std: standard deviation of their noise.
-      frames: of one step, ``[B, H, W, 3]``; for a compiled loop of S steps, of which the first
-        ``count`` are done, ``[S, B, H, W, 3]`` or, with ``index_SB``, the film's.
-      index_SB: which frames each step takes.
-      count_on_device: ``count``, for the compiled loop.
+      epoch: the epoch of its steps, from 0.
+      count: how many steps it runs.
+      noise_std: standard deviation of the noise.
+      frames: uint8. For a single step its mini-batch, ``[B, H, W, 3]``. For a compiled loop of up
+        to S steps their mini-batches, ``[S, B, H, W, 3]``, or with ``index_SB`` the whole film.
+      index_SB: the frames of each step of the loop.
+      count_on_device: ``count``, for the loop.
     """
 
     epoch: int
@@ -37,113 +37,94 @@ class Dispatch:
     count_on_device: jax.Array | None = None
 
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
-        """The state after these steps, and their metrics, ``[S]`` of a loop."""
+        """The state after these steps and their metrics; those of a loop have the shape ``[S]``."""
         function, arguments = self._call(state, key, config)
         return function(*arguments)
 
     def compiled(self, state, key, config: Config) -> jax.stages.Compiled:
-        """What ``run`` runs, compiled now; ``run`` does not compile it again."""
+        """The compiled function that ``run`` calls; ``run`` does not compile it again."""
         function, arguments = self._call(state, key, config)
         return function.lower(*arguments).compile()
 
     def _call(self, state, key, config: Config):
         if self.count_on_device is None:
-            arguments = state, self.frames, key, self.noise_std, config
-            return train_step.train_step, arguments
-        indices = self.index_SB, self.count_on_device
-        return train_step.train_steps, (state, self.frames, *indices, key, self.noise_std, config)
-
-
-def by_step(metrics: dict[str, np.ndarray], count: int) -> list[dict[str, float]]:
-    """The fetched metrics of a dispatch as one dict for each of its ``count`` steps."""
-    return [
-        {name: float(np.ravel(values)[index]) for name, values in metrics.items()}
-        for index in range(count)
-    ]
+            return train_step.train_step, (state, self.frames, key, self.noise_std, config)
+        frames = self.frames, self.index_SB, self.count_on_device
+        return train_step.train_steps, (state, *frames, key, self.noise_std, config)
 
 
 class Feed:
-    """The dispatches of a run.
+    """Divides the training of a run into dispatches.
 
-    Their lengths change nothing but speed, except that one step at a time is another compiled
-    function than several are, whose results may differ in the last bits.
+    The length of dispatches changes speed but not results. Only single steps are another compiled
+    function than loops of several, so that their results may differ by rounding.
 
     Args:
       config: the settings of the run.
       film: the frames to learn from.
-      stops: a dispatch ends at every multiple of each of these steps, and where an epoch does.
+      boundaries: numbers of steps; a dispatch ends at each of their multiples, and at each epoch.
 
     Raises:
-      InputError: the frames are to lie on the device and do not fit.
+      InputError: ``--data_placement=device`` and the frames do not fit.
     """
 
-    def __init__(self, config: Config, film: TrainingFrames, stops: tuple[int, ...]):
-        self._config, self._film, frames_THWC = config, film, film.frames_THWC
+    def __init__(self, config: Config, film: TrainingFrames, boundaries: tuple[int, ...]):
+        self._config, self._film = config, film
         self._steps_per_epoch = config.steps_per_epoch(len(film))
-        self._stops = (*(stop for stop in stops if stop), self._steps_per_epoch)
-        self._steps = min(devices.steps_per_dispatch(config), *self._stops)
-        self._resident_THWC = None
-        if devices.frames_on_device(config, frames_THWC.nbytes):
-            self._resident_THWC = mesh.to_mesh(frames_THWC)
+        self._boundaries = (*filter(None, boundaries), self._steps_per_epoch)
+        self._max_steps = min(devices.steps_per_dispatch(config), *self._boundaries)
+        self._film_on_device = None
+        if devices.frames_on_device(config, film.frames_THWC.nbytes):
+            self._film_on_device = mesh.to_mesh(film.frames_THWC)
         else:
-            batch_bytes = config.batch_size * frames_THWC[0].nbytes
-            self._steps = max(1, min(self._steps, TRANSFER // batch_bytes))
+            batch_bytes = config.batch_size * film.frames_THWC[0].nbytes
+            self._max_steps = max(1, min(self._max_steps, MAX_TRANSFER_BYTES // batch_bytes))
 
     @property
     def on_device(self) -> bool:
-        """Whether all frames lie on the device."""
-        return self._resident_THWC is not None
+        """Whether the device holds all frames."""
+        return self._film_on_device is not None
 
     def dispatches(self, first_step: int) -> Iterator[Dispatch]:
-        """What is left to do after ``first_step`` steps, in order."""
+        """The dispatches that remain after ``first_step`` steps, in order."""
         config, step = self._config, first_step
         while step < self._steps_per_epoch * config.epochs:
-            epoch, batch = noise_schedule.position(step, self._steps_per_epoch)
-            noise_std = mesh.to_mesh(
-                np.float32(noise_schedule.noise_std(config.noise_schedule, epoch))
-            )
-            for first, count in self._lengths(batch, epoch):
-                place = np.arange(first * config.batch_size, (first + count) * config.batch_size)
-                chosen = self._film.drawn(config.seed, epoch, place)
-                yield self._dispatch(epoch, count, noise_std, chosen)
-                step += count
+            epoch, batch = divmod(step, self._steps_per_epoch)
+            count = min(self._max_steps, *(end - step % end for end in self._boundaries))
+            positions = np.arange(batch * config.batch_size, (batch + count) * config.batch_size)
+            numbers = self._film.drawn(config.seed, epoch, positions)
+            noise_std = mesh.to_mesh(np.float32(config.noise_schedule[epoch]))
+            yield Dispatch(epoch, count, noise_std, **self._frames(numbers, count))
+            step += count
 
-    def _lengths(self, first: int, epoch: int) -> Iterator[tuple[int, int]]:
-        """First mini-batch and number of steps of an epoch's dispatches."""
-        while first < self._steps_per_epoch:
-            step = epoch * self._steps_per_epoch + first
-            count = min(self._steps, *(stop - step % stop for stop in self._stops))
-            yield first, count
-            first += count
-
-    def _dispatch(self, epoch: int, count: int, noise_std, chosen: np.ndarray) -> Dispatch:
-        batch_size, frames_THWC = self._config.batch_size, self._resident_THWC
-        if self._steps == 1:
-            if frames_THWC is None:
-                frames_BHWC = mesh.to_mesh(_Chosen(self._film.frames_THWC, chosen), mesh.DATA)
-            else:
-                index_B = mesh.to_mesh(chosen.astype(np.int32), mesh.DATA)
-                frames_BHWC = _take(frames_THWC, index_B)
-            return Dispatch(epoch, 1, noise_std, frames_BHWC)
-        # Always as many as the longest has: one compiled function serves dispatches of all lengths.
-        index_SB = np.resize(chosen, (self._steps, batch_size))
-        count_on_device = mesh.to_mesh(np.int32(count))
-        if frames_THWC is None:
-            frames_SBHWC = mesh.to_mesh(_Chosen(self._film.frames_THWC, index_SB), None, mesh.DATA)
-            return Dispatch(epoch, count, noise_std, frames_SBHWC, None, count_on_device)
+    def _frames(self, numbers: np.ndarray, count: int) -> dict[str, jax.Array]:
+        """The fields of a ``Dispatch`` that hold its frames."""
+        film = self._film_on_device
+        if self._max_steps == 1:
+            if film is None:
+                return {"frames": mesh.to_mesh(self._on_host(numbers), mesh.DATA)}
+            return {"frames": _take(film, mesh.to_mesh(numbers.astype(np.int32), mesh.DATA))}
+        # Padded to the longest dispatch, so that all lengths share one compiled function.
+        index_SB = np.resize(numbers, (self._max_steps, self._config.batch_size))
+        fields = {"count_on_device": mesh.to_mesh(np.int32(count))}
+        if film is None:
+            return fields | {"frames": mesh.to_mesh(self._on_host(index_SB), None, mesh.DATA)}
         index_SB = mesh.to_mesh(index_SB.astype(np.int32), None, mesh.DATA)
-        return Dispatch(epoch, count, noise_std, frames_THWC, index_SB, count_on_device)
+        return fields | {"frames": film, "index_SB": index_SB}
+
+    def _on_host(self, numbers: np.ndarray) -> "_FramesByNumber":
+        return _FramesByNumber(self._film.frames_THWC, numbers)
 
 
-class _Chosen:
-    """Frames of a film in some order, read where they are asked for: an array of mini-batches."""
+class _FramesByNumber:
+    """An array of frames that reads only the slices it is asked for."""
 
-    def __init__(self, frames_THWC: np.ndarray, index: np.ndarray):
-        self._frames_THWC, self._index = frames_THWC, index
-        self.dtype, self.shape = frames_THWC.dtype, (*index.shape, *frames_THWC.shape[1:])
+    def __init__(self, frames_THWC: np.ndarray, numbers: np.ndarray):
+        self._frames_THWC, self._numbers = frames_THWC, numbers
+        self.dtype, self.shape = frames_THWC.dtype, (*numbers.shape, *frames_THWC.shape[1:])
 
-    def __getitem__(self, at: tuple[slice, ...]) -> np.ndarray:
-        return self._frames_THWC[self._index[at[: self._index.ndim]]]
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        return self._frames_THWC[self._numbers[index[: self._numbers.ndim]]]
 
 
 @jax.jit

@@ -7,13 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import signals
-from vae_gan_jax.training import devices, feeding, noise_schedule, pca_init, pretrained, train_state
+from vae_gan_jax.training import devices, feeding, pca_init, pretrained, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
 from vae_gan_jax.training.distributed import mesh, processes
 from vae_gan_jax.training.divergence import (
@@ -23,6 +22,7 @@ from vae_gan_jax.training.divergence import (
     non_finite_networks,
 )
 from vae_gan_jax.training.monitoring import samples
+from vae_gan_jax.training.monitoring.metrics_line import MetricsLine
 from vae_gan_jax.training.monitoring.progress import Progress
 from vae_gan_jax.training.monitoring.run_log import RunLog
 from vae_gan_jax.training.monitoring.stops import Stop, Stops
@@ -108,7 +108,7 @@ class _Training:
                 f"training is done, but {self.checkpoints.folder} has no room for its result: make "
                 "room, then give the same command again."
             )
-        self.stops.clear()
+        self.stops.finish()
         logger.info("trained: %d epochs, %d steps", config.epochs, self.total_steps)
         return state
 
@@ -172,22 +172,18 @@ class _Attempt:
         self.step_key = mesh.to_mesh(key)
         lines, stop = self.log.begin(self.step), training.stops.begin(self.step)
         self.monitor = DivergenceMonitor(self.config.max_bad_steps, lines, stop.bad_steps)
-        self.line_steps = list(stop.unfinished)  # metrics of each step since the last line
-        self.resumed_steps = len(self.line_steps)  # of these, the ones before a stop
-        self.pending = []  # the same on the devices: number of steps and metrics of each dispatch
-        self.line_time = self.save_time = time.perf_counter()
+        self.line = MetricsLine(stop.unfinished)
+        self.save_due, self.save_time = False, time.perf_counter()
         self.checkpoint_seconds = 0.0  # since the last line
-        self.save_due = False
         self.agree = mesh.MaxOverProcesses()
 
     def run(self) -> train_state.TrainState:
         """Runs all dispatches, and after each logs, draws and saves what is due."""
         dispatches = batches.prefetch(self.training.feed.dispatches(self.step))
+        hidden = processes.index() > 0
         with (
             contextlib.closing(dispatches),
-            Progress(
-                self.config, self.training.steps_per_epoch, self.step, processes.index() > 0
-            ) as progress,
+            Progress(self.config, self.training.steps_per_epoch, self.step, hidden) as progress,
             signals.Held() as signal,
         ):
             for dispatch in dispatches:
@@ -199,18 +195,17 @@ class _Attempt:
                 self._write_grids(dispatch.epoch)
                 if stop:
                     self._stop(stop)
-                # Between lines only a stop saves: it also saves the metrics of an unfinished line.
                 if self.save_due and self._ends_line():
-                    self._save_if_healthy()
+                    self._save()
         return self.state
 
     def _train(self, dispatch: feeding.Dispatch) -> None:
         # The host may be one dispatch ahead of the device, so that neither waits, but no more.
-        jax.block_until_ready(self.pending[-1:])
+        self.line.wait()
         with jax.set_mesh(mesh.device_mesh()), jax.transfer_guard("disallow"):
             self.state, metrics = dispatch.run(self.state, self.step_key, self.config)
         self.step += dispatch.count
-        self.pending.append((dispatch.count, metrics))
+        self.line.add(dispatch.count, metrics)
 
     def _agree_on_stop(self, signal: int) -> int:
         """The signal that any process received, or 0; also updates whether a checkpoint is due."""
@@ -225,109 +220,86 @@ class _Attempt:
     def _ends_line(self) -> bool:
         return self.step % LOG_EVERY_STEPS == 0 or self._ends_epoch()
 
-    def _fetch_metrics(self) -> None:
-        """Moves the metrics of each step since the last line from the devices."""
-        fetched, self.pending = self.pending, []
-        if processes.index() == 0:
-            for count, metrics in jax.device_get(fetched):
-                self.line_steps += feeding.by_step(metrics, count)
-            first = self.step - len(self.line_steps) + 1
-            for number, metrics in enumerate(self.line_steps, first):
-                metrics["step"] = number
-
     def _log_line(self, epoch: int, progress: Progress) -> None:
-        """Logs a line of metrics and judges it; process 0 decides for all."""
-        self._fetch_metrics()
+        """Logs a line of metrics; process 0 judges it and decides for all."""
+        finished, self.line = self.line, MetricsLine()
         diagnosis = None
         if processes.index() == 0:
-            line = self._line(epoch)
+            finished.fetch(self.step)
+            line = {
+                "step": self.step,
+                "epoch": epoch + 1,
+                "noise_std": self.config.noise_schedule[epoch],
+                **finished.mean(),
+                "time/frames_per_second": finished.steps_per_second() * self.config.batch_size,
+                "time/checkpoint_seconds": self.checkpoint_seconds,
+            }
             self.log.line(line)
             progress.show_losses(line)
             try:
-                for warning in self.monitor.update(self.line_steps, line):
+                for warning in self.monitor.update(finished.steps, line):
                     logger.warning("%s", warning)
             except DivergedError as error:
                 diagnosis = str(error)
-        self.line_steps, self.resumed_steps = [], 0
-        self.line_time, self.checkpoint_seconds = time.perf_counter(), 0.0
+        self.checkpoint_seconds = 0.0
         if processes.broadcast_from_first(diagnosis is not None):
             self._diverge(diagnosis)
 
-    def _line(self, epoch: int) -> dict[str, float | None]:
-        trained = (len(self.line_steps) - self.resumed_steps) * self.config.batch_size
-        return {
-            "step": self.step,
-            "epoch": epoch + 1,
-            "noise_std": noise_schedule.noise_std(self.config.noise_schedule, epoch),
-            **_mean(self.line_steps),
-            "time/frames_per_second": trained / (time.perf_counter() - self.line_time),
-            "time/checkpoint_seconds": self.checkpoint_seconds,
-        }
-
     def _diverge(self, diagnosis: str | None) -> None:
-        error = DivergedError(
-            "; ".join(filter(None, [diagnosis, *non_finite_networks(self.state)])), self.step
-        )
+        clauses = filter(None, [diagnosis, *non_finite_networks(self.state)])
+        error = DivergedError("; ".join(clauses), self.step)
         title = f"After divergence: step {self.step:,}"
         self.training.write_grid(self.state, _grid_name(error, "after"), title)
         raise error
 
     def _write_grids(self, epoch: int) -> None:
-        noise = noise_schedule.noise_std(self.config.noise_schedule, epoch)
+        noise = self.config.noise_schedule[epoch]
         title = f"Epoch {epoch + 1} of {self.config.epochs}, step {self.step:,}, noise {noise:g}"
         if self.config.sample_every and self.step % self.config.sample_every == 0:
             self.training.write_grid(self.state, f"step_{self.step:08d}", title)
         if self._ends_epoch():
             self.training.write_grid(self.state, f"epoch_{epoch + 1:03d}", title)
 
-    def _save_if_healthy(self) -> None:
-        """Saves a checkpoint that a roll-back may return to; the last one in any case.
+    def _save(self, at_stop: bool = False) -> bool:
+        """Saves a checkpoint if the state is finite, and healthy enough to roll back to.
 
-        A resumed run does not write earlier metrics and grids, so none may be waiting for room.
+        At a stop and at the end of training, an unhealthy state is saved too, but marked so. No
+        metrics and grids may wait for room on the disk, because a resumed run skips their steps.
+
+        Returns:
+          Whether it saved.
         """
+        checkpoints, stops = self.training.checkpoints, self.training.stops
         last = self.step == self.training.total_steps
-        if processes.broadcast_from_first((self.monitor.calm or last) and not self.log.waiting):
-            if is_finite(self.state):
-                self._save()
-            elif last:
+        healthy = self.monitor.calm and not any(step["skipped"] for step in self.line.steps)
+        if not processes.broadcast_from_first((healthy or at_stop or last) and not self.log.waiting):
+            return False
+        if not is_finite(self.state):
+            if last and not at_stop:
                 self._diverge(None)
-
-    def _save(self) -> None:
+            return False
         self.save_time = time.perf_counter()
-        self.training.checkpoints.save(self.state)
+        if (
+            not healthy
+        ):  # only the latest checkpoints are kept: do not fill them with unhealthy ones
+            checkpoints.delete(stops.unhealthy())
+        if self.line.steps or not healthy:
+            stops.add(self.step, Stop(healthy, self.monitor.bad_steps, self.line.steps))
+        checkpoints.save(self.state)
         self.checkpoint_seconds = time.perf_counter() - self.save_time
         self.save_due = False
         self.agree = mesh.MaxOverProcesses()  # forgets that a checkpoint was due
+        return True
 
     def _stop(self, signal: int) -> None:
-        """Saves the state unless it is not finite, with what it needs to resume exactly."""
-        self._fetch_metrics()
-        stops, checkpoints = self.training.stops, self.training.checkpoints
-        saved = False
-        if is_finite(self.state):
-            healthy = self.monitor.calm and not any(step["skipped"] for step in self.line_steps)
-            if not healthy:  # the latest checkpoints must include one to roll back to
-                checkpoints.delete(stops.unhealthy())
-            stops.add(self.step, Stop(healthy, self.monitor.bad_steps, self.line_steps))
-            saved = processes.broadcast_from_first(not self.log.waiting)
-        if saved:
-            self._save()
-        resumes = "there" if saved else "at the newest checkpoint"
-        logger.info("stopped at step %d: the same command resumes %s", self.step, resumes)
+        """Saves at once, also in the middle of a line of metrics."""
+        if processes.index() == 0:
+            self.line.fetch(self.step)
+        where = "here" if self._save(at_stop=True) else "from the newest checkpoint"
+        logger.info("stopped at step %d: the same command resumes %s", self.step, where)
         raise _Stopped(128 + signal)
 
 
 def _grid_name(error: DivergedError, when: str) -> str:
     """The name of the grid of samples before or after a divergence."""
     return f"went_wrong_{error.step:08d}_{when}"
-
-
-def _mean(steps: list[dict]) -> dict[str, float | None]:
-    """The mean of each metric over the steps where it is finite; of "skipped" the sum."""
-    line = {}
-    for name in sorted(steps[0].keys() - {"step"}):
-        values = np.array([step[name] for step in steps], np.float32)
-        finite = values[np.isfinite(values)]
-        line[name] = float(finite.mean()) if finite.size else None
-    line["skipped"] = sum(int(step["skipped"]) for step in steps)
-    return line

@@ -68,10 +68,12 @@ class Stops:
         """The steps of checkpoints that a roll-back must not return to."""
         return {step for step, stop in self._stops.items() if not stop.healthy}
 
-    def clear(self) -> None:
-        """Deletes the file, at the end of training."""
-        self._stops = {}
-        if processes.index() == 0:
+    def finish(self) -> None:
+        """At the end of training, keeps only what a longer training would need."""
+        self._stops = {step: stop for step, stop in self._stops.items() if not stop.healthy}
+        if self._stops:
+            self._write()
+        elif processes.index() == 0:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
