@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import Config
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import signals
@@ -104,7 +104,7 @@ class _Training:
                 state = self.roll_back(error)
         self.checkpoints.wait()
         if not processes.broadcast_from_first(self.total_steps in self.checkpoints.steps):
-            raise InputError(
+            processes.refuse_together(
                 f"training is done, but {self.checkpoints.folder} has no room for its result: make "
                 "room, then give the same command again."
             )
@@ -142,7 +142,7 @@ class _Training:
             before, after = (
                 self.log.grid_path(_grid_name(error, when)) for when in ("before", "after")
             )
-            raise InputError(
+            processes.refuse_together(
                 f"training diverged again after {MAX_ROLL_BACKS} roll-backs to step {step}: "
                 f"{error}. Compare {before} and {after}; a lower --learning_rate in a new "
                 "--run_dir may help."
@@ -272,7 +272,9 @@ class _Attempt:
         checkpoints, stops = self.training.checkpoints, self.training.stops
         last = self.step == self.training.total_steps
         healthy = self.monitor.calm and not any(step["skipped"] for step in self.line.steps)
-        if not processes.broadcast_from_first((healthy or at_stop or last) and not self.log.waiting):
+        if not processes.broadcast_from_first(
+            (healthy or at_stop or last) and not self.log.waiting
+        ):
             return False
         if not is_finite(self.state):
             if last and not at_stop:
