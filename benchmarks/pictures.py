@@ -1,15 +1,16 @@
-"""Which settings make better pictures than the thesis's, at the same steps: one table.
+"""Compares settings with the thesis's recipe after the same number of steps, in one table.
 
     python -m benchmarks.pictures --films=FOLDER [--only=NAME;NAME] [--seeds=0,1,2] [--film=bunny]
     python -m benchmarks.pictures --films=FOLDER --size=256x144x80 [--schedule=0.25,0.05]
+    python -m benchmarks.pictures            # writes the tables from the existing measurements
 
 FOLDER holds a 24 fps Big Buck Bunny and the Sintel trailer (Blender Foundation). Each candidate
-learns each film with the same steps, seed and size, and is measured by ``--mode=evaluate``; larger
-than the smallest size, where a row takes three minutes, the finalists alone unless others are
-named. What is measured is kept in ``pictures.json`` beside this file and not measured again, so the
-same command goes on where it stopped; at the end the tables in ``RESULTS.md`` are written anew. A
-row of a candidate that is no longer listed here stays: what did not pay was deleted, its measures
-were not.
+learns each film with the same steps, seed and size and is measured by ``--mode=evaluate``. A row
+takes three minutes at the smallest size; larger sizes run only the finalists, unless --only names
+others. Measurements are stored in ``pictures.json`` beside this file and are not repeated, so the
+same command resumes after an interruption. At the end it writes ``results/pictures_tables.md``.
+Rows of candidates that are no longer listed here stay: settings that did not pay were deleted from
+the program, their measurements were not.
 """
 
 import argparse
@@ -24,84 +25,82 @@ from pathlib import Path
 from vae_gan_jax.run import atomic_io
 
 HERE = Path(__file__).parent
-KEPT, RESULTS = HERE / "pictures.json", HERE / "RESULTS.md"
-BEGIN, END = "<!-- pictures: begin -->", "<!-- pictures: end -->"
-# Width, height, filters; the last is the thesis's.
+MEASUREMENTS = HERE / "pictures.json"
+TABLES = HERE / "results" / "pictures_tables.md"
+TABLES_HEAD = """\
+# Pictures: all measurements
+
+`python -m benchmarks.pictures` writes this file from `benchmarks/pictures.json`.
+[pictures.md](pictures.md) says what the rows mean and what was learnt from them.
+"""
+# Width, height, filters; the last is the thesis's size.
 SIZES = ("64x36x16", "128x72x16", "256x144x16", "256x144x80")
-SMALLEST = SIZES[0]
-# Name: file, its flags, its schedule: the thesis's, drawn out to some 1,200 steps of 12.
+SMALLEST_SIZE = SIZES[0]
+# Name: file, flags, and the thesis's noise schedule, stretched to about 1,200 steps of 12 frames.
 FILMS = {
     "bunny": (
-        "big_buck_bunny*.mp4",  # 100 s around the black at 299: 200 steps an epoch
+        "big_buck_bunny*.mp4",  # 100 s around the black frames at 299 s: 200 steps an epoch
         ["--trim_start=240", "--trim_end=340"],
         "0.25,0.1,0.1,0.05,0.05,0.05",
     ),
     "sintel": (
-        "sintel_trailer*.mp4",  # 52 s, a fifth of it all but black: 104 steps an epoch
+        "sintel_trailer*.mp4",  # 52 s, a fifth of them nearly black: 104 steps an epoch
         [],
         "0.25,0.25,0.1,0.1,0.1,0.1,0.05,0.05,0.05,0.05,0.05,0.05",
     ),
 }
-DEFAULT = "the thesis's recipe"
-FINALISTS = (DEFAULT, "best.flags")
-# Name: flags, and why it might help.
+THESIS = "the thesis's recipe"
+FINALISTS = (THESIS, "best.flags")
+WEAK_KL_AND_EMA = ["--kl_weight=0.01", "--ema_span=0.1"]
+REWEIGHTED = [*WEAK_KL_AND_EMA, "--frame_reweighting=0.5", "--tanh_scale=1.25"]
+POOLED = ["--pixel_share=0.95", "--luma_pool=2"]
+LINEAR_SKIP = ["--pixel_share=0.75", "--luma_pool=2", "--learning_rate=3e-4", "--linear_skip"]
+# Name: flags.
 CANDIDATES = {
-    DEFAULT: ([], ""),
-    "KL weight 0.1": (["--kl_weight=0.1"], "the KL pulls all codes together"),
-    "KL weight 0.01": (["--kl_weight=0.01"], "the same, further"),
-    "β₁ 0.9": (["--adam_b1=0.9"], "steadier steps"),
-    "adversarial weight 0": (["--adversarial_weight=0"], "its noise; what it brings"),
-    "z 400": (["--z_dim=400"], "room for more"),
-    "learning rate 5e-4": (["--learning_rate=5e-4"], "few steps"),
-    "plain VAE on pixels": (
-        ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
-        "the peer without a discriminator",
-    ),
-    "pixels 0.1": (["--pixel_share=0.1"], "colour and brightness as they are"),
-    "pixels 0.5": (["--pixel_share=0.5"], "the same, further"),
-    "average 0.1": (["--ema_span=0.1"], "the noise of the last steps"),
-}
-# The codes' freedom, pixels beside the discriminator's layers, averaged weights: in other doses.
-TOGETHER = ["--kl_weight=0.01", "--ema_span=0.1"]
-CANDIDATES |= {
-    f"KL 0.01, average 0.1, {name}": ([*TOGETHER, *flags], "what paid, together")
-    for name, flags in {
-        "pixels 0.5, rate 5e-4": ["--pixel_share=0.5", "--learning_rate=5e-4"],
-        "pixels 0.8, rate 5e-4": ["--pixel_share=0.8", "--learning_rate=5e-4"],
-        "pixels 0.8, rate 1e-3": ["--pixel_share=0.8", "--learning_rate=1e-3"],
-        "pixels 0.95, rate 5e-4": ["--pixel_share=0.95", "--learning_rate=5e-4"],
-    }.items()
-}
-# Frames by novelty, black within the decoder's reach; pixels as means of squares.
-NOVEL = [*TOGETHER, "--frame_reweighting=0.5", "--tanh_scale=1.25"]
-SQUARES = ["--pixel_share=0.95", "--luma_pool=2"]
-SQUARED = "KL 0.01, average 0.1, pixels 0.95 in squares 2"
-CANDIDATES |= {
-    "without the linear path": (
-        [*NOVEL, "--pixel_share=0.75", "--learning_rate=3e-4"],
-        "the preset before it had one",
-    ),
-    f"{SQUARED}, novelty 0.5, output range 1.25": ([*NOVEL, *SQUARES], "movement before calm"),
-    f"{SQUARED}, output range 1.25": (
-        [*TOGETHER, *SQUARES, "--tanh_scale=1.25"],
-        "what novelty brings",
-    ),
-    f"{SQUARED}, novelty 0.5": (
-        [*TOGETHER, *SQUARES, "--frame_reweighting=0.5"],
-        "what the range brings",
-    ),
-}
-# The film's principal components past the convolutions, which leave room for detail.
-BRIGHT = ["--pixel_share=0.75", "--luma_pool=2", "--learning_rate=3e-4", "--linear_skip"]
-CANDIDATES |= {
-    "best.flags": ([*NOVEL, *BRIGHT, "--logit_fan_in=4096"], "what pays, together"),
-    "best.flags, the logit of 1,024 features": (
-        [*NOVEL, *BRIGHT, "--logit_fan_in=1024"],
-        "the same, further",
-    ),
-    "best.flags, the logit undivided": ([*NOVEL, *BRIGHT], "what its scale brings"),
-    "best.flags, the logit undivided, z 400": ([*NOVEL, *BRIGHT, "--z_dim=400"], "room for more"),
-    "the linear path alone": (["--linear_skip"], "low frequencies from the first step on"),
+    THESIS: [],
+    # One setting at a time.
+    "KL weight 0.1": ["--kl_weight=0.1"],
+    "KL weight 0.01": ["--kl_weight=0.01"],
+    "β₁ 0.9": ["--adam_b1=0.9"],
+    "adversarial weight 0": ["--adversarial_weight=0"],
+    "z 400": ["--z_dim=400"],
+    "learning rate 5e-4": ["--learning_rate=5e-4"],
+    "pixel share 0.1": ["--pixel_share=0.1"],
+    "pixel share 0.5": ["--pixel_share=0.5"],
+    "EMA 0.1": ["--ema_span=0.1"],
+    "linear skip alone": ["--linear_skip"],
+    # The usual alternative without a discriminator.
+    "plain VAE on pixels": ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
+    # A weak KL, averaged weights and pixels beside the discriminator's layers.
+    **{
+        f"KL 0.01, EMA 0.1, pixel share {share}, rate {rate}": [
+            *WEAK_KL_AND_EMA,
+            f"--pixel_share={share}",
+            f"--learning_rate={rate}",
+        ]
+        for share, rate in (("0.5", "5e-4"), ("0.8", "5e-4"), ("0.8", "1e-3"), ("0.95", "5e-4"))
+    },
+    # What frame reweighting and the wider tanh bring.
+    "KL 0.01, EMA 0.1, pixel share 0.95, pooled by 2, reweighting 0.5, tanh scale 1.25": [
+        *REWEIGHTED,
+        *POOLED,
+    ],
+    "KL 0.01, EMA 0.1, pixel share 0.95, pooled by 2, tanh scale 1.25": [
+        *WEAK_KL_AND_EMA,
+        *POOLED,
+        "--tanh_scale=1.25",
+    ],
+    "KL 0.01, EMA 0.1, pixel share 0.95, pooled by 2, reweighting 0.5": [
+        *WEAK_KL_AND_EMA,
+        *POOLED,
+        "--frame_reweighting=0.5",
+    ],
+    "without linear skip": [*REWEIGHTED, "--pixel_share=0.75", "--learning_rate=3e-4"],
+    # The preset, and what its last flag brings.
+    "best.flags": [*REWEIGHTED, *LINEAR_SKIP, "--logit_fan_in=4096"],
+    "best.flags, logit fan-in 1,024": [*REWEIGHTED, *LINEAR_SKIP, "--logit_fan_in=1024"],
+    "best.flags, logit not scaled": [*REWEIGHTED, *LINEAR_SKIP],
+    "best.flags, logit not scaled, z 400": [*REWEIGHTED, *LINEAR_SKIP, "--z_dim=400"],
 }
 # Key in the measures, column, decimals.
 COLUMNS = (
@@ -116,85 +115,101 @@ COLUMNS = (
 )
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--films", type=Path, help="the folder of films; without: the table alone")
-    parser.add_argument("--runs", type=Path, default=Path("runs/pictures"))
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pictures", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--films", type=Path, help="folder of the films; default: tables only")
+    parser.add_argument("--runs", type=Path, default=Path("runs/pictures"), help="folder of runs")
     parser.add_argument("--only", help="names of candidates, separated by semicolons")
-    parser.add_argument("--film", choices=FILMS, help="only this one")
-    parser.add_argument("--size", choices=SIZES, default=SMALLEST)
-    parser.add_argument("--schedule", help="--noise_schedule in place of the film's own")
+    parser.add_argument("--film", choices=FILMS, help="only this film")
+    parser.add_argument("--size", choices=SIZES, default=SMALLEST_SIZE, help="WxHxFILTERS")
+    parser.add_argument("--schedule", help="noise schedule, instead of the film's own")
     parser.add_argument("--seeds", default="0", help="separated by commas")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    listed = CANDIDATES if arguments.size == SMALLEST_SIZE else FINALISTS
+    arguments.only = arguments.only.split(";") if arguments.only else list(listed)
+    if unknown := set(arguments.only) - set(CANDIDATES):
+        parser.error(f"--only: unknown candidate {', '.join(sorted(unknown))}")
+    return arguments
 
 
-def setting(given, film: str, name: str, seed: int) -> dict:
-    """What a row is known by."""
-    schedule = given.schedule or FILMS[film][2]
-    return dict(film=film, name=name, seed=seed, size=given.size, schedule=schedule)
-
-
-def measure(given, row: dict) -> dict:
-    """Trains a candidate on a film and measures it: a row, whose setting is given."""
+def measure(arguments: argparse.Namespace, row: dict) -> dict:
+    """Trains a candidate on a film and returns its row with the measures."""
     pattern, film_flags, _ = FILMS[row["film"]]
-    paths = sorted(given.films.glob(pattern))
+    paths = sorted(arguments.films.glob(pattern))
     if not paths:
-        sys.exit(f"there is no {pattern} in {given.films}.")
-    candidate, reason = CANDIDATES[row["name"]]
+        sys.exit(f"{arguments.films} has no {pattern}: give the folder of the films with --films.")
     width, height, filters = row["size"].split("x")
-    size = [f"--width={width}", f"--height={height}", f"--filters={filters}"]
-    run = given.runs / "_".join(map(str, row.values())).translate(str.maketrans(" ,", "_-"))
-    places = [f"--run_dir={run}", f"--film={paths[0]}", f"--frames_dir={given.runs / 'frames'}"]
-    learning = [f"--noise_schedule={row['schedule']}", f"--seed={row['seed']}", *candidate]
-    kept = ["--sample_every=0", "--keep_epochs=1"]
+    run = arguments.runs / "_".join(map(str, row.values())).translate(str.maketrans(" ,", "_-"))
+    flags = [
+        f"--run_dir={run}",
+        f"--film={paths[0]}",
+        f"--frames_dir={arguments.runs / 'frames'}",
+        *film_flags,
+        *(f"--width={width}", f"--height={height}", f"--filters={filters}"),
+        *(f"--noise_schedule={row['schedule']}", f"--seed={row['seed']}"),
+        *CANDIDATES[row["name"]],
+        *("--sample_every=0", "--keep_epochs=1"),
+    ]
     for mode in ("prepare", "train", "evaluate"):
-        flags = [f"--mode={mode}", *places, *film_flags, *size, *learning, *kept]
         subprocess.run(
-            [sys.executable, "-m", "vae_gan_jax.main", *flags],
+            [sys.executable, "-m", "vae_gan_jax.main", f"--mode={mode}", *flags],
             check=True,
-            stderr=subprocess.DEVNULL,  # it is in the run's log.txt
+            stderr=subprocess.DEVNULL,  # the run's log.txt has it
         )
-    measured = json.loads((run / "measures" / f"{paths[0].stem}.json").read_text())
+    measures = json.loads((run / "measures" / f"{paths[0].stem}.json").read_text())
     return {
         **row,
-        "flags": candidate,
-        "reason": reason,
+        "flags": CANDIDATES[row["name"]],
         "day": datetime.date.today().isoformat(),
-        "steps": measured["step"],
-        **{key: measured["whole"][key] for key, *_ in COLUMNS},
+        "steps": measures["step"],
+        **{key: measures["whole"][key] for key, *_ in COLUMNS},
     }
 
 
-def tables(rows: list[dict]) -> str:
-    """All that is measured, a table for each size and film, a line for each candidate and schedule.
+def read_measurements() -> list[dict]:
+    return json.loads(MEASUREMENTS.read_text()) if MEASUREMENTS.exists() else []
 
-    Measures are means over seeds, with their spread.
+
+def add_measurement(row: dict) -> None:
+    """Adds a row to what the file holds by now, one row on each line."""
+    rows = [json.dumps(each, ensure_ascii=False) for each in (*read_measurements(), row)]
+    atomic_io.write(MEASUREMENTS, "[\n" + ",\n".join(rows) + "\n]\n")
+
+
+def format_tables(rows: list[dict]) -> str:
+    """One table for each size and film, one line for each candidate and schedule.
+
+    Measures are means over seeds, ± their standard deviation.
     """
     titles = ["candidate", "flags", "steps", "seeds", *(title for _, title, _ in COLUMNS)]
     lines = []
     for size, film in itertools.product(SIZES, FILMS):
-        alike = {}
+        candidates = {}
         for row in rows:
             if (row["size"], row["film"]) == (size, film):
-                alike.setdefault((row["name"], row["schedule"]), []).append(row)
-        if not alike:
+                candidates.setdefault((row["name"], row["schedule"]), []).append(row)
+        if not candidates:
             continue
         width, height, filters = size.split("x")
         lines += ["", f"**{film}, {width}×{height}, {filters} filters**", ""]
-        lines += [_line(titles), _line(["---"] * len(titles))]
-        for (name, _), seeds in alike.items():
+        lines += [_format_line(titles), _format_line(["---"] * len(titles))]
+        for (name, _), seeds in candidates.items():
             flags = " ".join(flag.removeprefix("--") for flag in seeds[0]["flags"])
-            cells = [_cell([row[key] for row in seeds], digits) for key, _, digits in COLUMNS]
-            count = [f"{seeds[0]['steps']:,}", str(len(seeds))]
-            lines.append(_line([name, f"`{flags}`" if flags else "", *count, *cells]))
-    return "\n".join(lines[1:])
+            cells = [
+                _format_cell([row[key] for row in seeds], digits) for key, _, digits in COLUMNS
+            ]
+            counts = [f"{seeds[0]['steps']:,}", str(len(seeds))]
+            lines.append(_format_line([name, f"`{flags}`" if flags else "", *counts, *cells]))
+    return "\n".join(lines) + "\n"
 
 
-def _line(cells: list[str]) -> str:
+def _format_line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(values: list[float | None], digits: int) -> str:
+def _format_cell(values: list[float | None], digits: int) -> str:
     if None in values:
         return "–"
     spread = f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
@@ -202,25 +217,18 @@ def _cell(values: list[float | None], digits: int) -> str:
 
 
 def main() -> None:
-    given = parse()
-    rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
-    listed = CANDIDATES if given.size == SMALLEST else FINALISTS
-    names = given.only.split(";") if given.only else listed
-    films = [given.film] if given.film else FILMS
-    for seed, name, film in itertools.product(map(int, given.seeds.split(",")), names, films):
-        wanted = setting(given, film, name, seed)
-        if given.films is None or any(wanted.items() <= row.items() for row in rows):
-            continue
-        row = measure(given, wanted)
-        rows = json.loads(KEPT.read_text()) if KEPT.exists() else []
-        rows.append(row)
-        atomic_io.write(KEPT, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-        print(json.dumps(row, ensure_ascii=False), flush=True)
-    before, _, rest = RESULTS.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest:
-        sys.exit(f"{RESULTS} has no {BEGIN}.")
-    atomic_io.write(RESULTS, f"{before}{BEGIN}\n{tables(rows)}\n{END}{after}")
+    arguments = parse_arguments()
+    seeds = map(int, arguments.seeds.split(","))
+    films = [arguments.film] if arguments.film else FILMS
+    for seed, name, film in itertools.product(seeds, arguments.only, films):
+        schedule = arguments.schedule or FILMS[film][2]
+        row = dict(film=film, name=name, seed=seed, size=arguments.size, schedule=schedule)
+        is_measured = any(row.items() <= other.items() for other in read_measurements())
+        if arguments.films and not is_measured:
+            row = measure(arguments, row)
+            add_measurement(row)
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+    atomic_io.write(TABLES, TABLES_HEAD + format_tables(read_measurements()))
 
 
 if __name__ == "__main__":
