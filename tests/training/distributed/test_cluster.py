@@ -193,7 +193,7 @@ def test_a_run_resumes_on_other_numbers_of_processes_after_any_end(endless, tmp_
         tmp_path, 2, 2, endless, lambda both: both[1].send_signal(signal.SIGTERM)
     )
     assert codes == [128 + signal.SIGTERM] * 2, stderr
-    (stopped,) = set(map(int, re.findall(r"stopped by a signal at step (\d+)", stderr[0])))
+    (stopped,) = set(map(int, re.findall(r"stopped at step (\d+)", stderr[0])))
     assert checkpoint.steps(tmp_path)[-1] == stopped
 
     codes, stderr = train_until(

@@ -149,7 +149,7 @@ def test_no_device_does_another_s_work(four, wide, frames_THWC):
 
 def test_a_batch_that_cannot_be_shared_is_refused(small, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
-    with pytest.raises(InputError, match=r"--batch_size=12 cannot be shared by 8 .* such as 8\."):
+    with pytest.raises(InputError, match=r"--batch_size=12 cannot be divided equally among 8 .* example 8\."):
         mesh.check_batch(dataclasses.replace(small, batch_size=12))
     mesh.check_batch(dataclasses.replace(small, batch_size=16))
 

@@ -1,9 +1,8 @@
-"""All devices of all processes as one mesh: what each holds of the state and of a mini-batch.
+"""All devices of all processes as one mesh, and how arrays are sharded over it.
 
-A mini-batch is shared out over the axis ``data``; each device has the whole state, but for Adam's
-moments under ``--shard_optimizer``. The step is written for one batch on one device. Its gradients
-each device computes by itself (``data_parallel``), of batch norms over the whole mini-batch, and all
-are summed at once; around that XLA adds what the devices must tell each other.
+The mesh has one axis, ``data``. A mini-batch is sharded over it; the state is replicated, except
+for Adam's moments under ``--shard_optimizer``. ``data_parallel`` exchanges the gradients in one
+all-reduce, and XLA inserts the other collectives.
 """
 
 import dataclasses
@@ -14,127 +13,85 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import Config, InputError, StepConfig
 
-DATA = "data"
+DATA = "data"  # the axis of the mesh
+REPLICATED = PartitionSpec()
 
 
 @functools.cache
 def device_mesh() -> Mesh:
-    """The mesh of all devices, along which data are shared out."""
+    """The mesh of all devices."""
     return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
 
 
 def whole_batch(config: Config) -> Config:
-    """The settings with the mini-batch of all devices in place of one device's share."""
+    """Replaces the batch size per device by that of all devices together."""
     batch_size = config.per_device_batch_size * jax.device_count()
     return dataclasses.replace(config, batch_size=batch_size, per_device_batch_size=None)
 
 
-def check_batch(config: Config) -> None:
-    """Raises ``InputError`` where the devices cannot have equal shares of a mini-batch."""
+def check_batch(config: Config | StepConfig) -> None:
+    """Raises ``InputError`` if the mini-batch cannot be divided equally among the devices."""
     devices = jax.device_count()
     if config.batch_size % devices:
-        whole = config.batch_size // devices * devices or devices
+        multiple = config.batch_size // devices * devices or devices
         raise InputError(
-            f"--batch_size={config.batch_size} cannot be shared by {devices} devices: give a "
-            f"multiple of {devices}, such as {whole}."
+            f"--batch_size={config.batch_size} cannot be divided equally among {devices} devices: "
+            f"give a multiple of {devices}, for example {multiple}."
         )
 
 
 def to_mesh(value: np.ndarray | jax.Array, *axes: str | None) -> jax.Array:
-    """A host's array over the mesh, the same in every process.
+    """Moves a host array, equal in all processes, to the mesh.
 
-    Of it a process reads and sends no more than its devices hold.
+    Each process reads only the slices that its devices need.
 
     Args:
-      value: what can be sliced.
-      axes: of the mesh, which each axis of the array is shared out over; default: none, so that
-        each device has all of it.
+      value: an array, or anything else with a shape, a dtype and slices.
+      axes: for each axis of the array, the mesh axis over which it is sharded; by default the
+        array is replicated.
     """
     if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(to_mesh(jax.random.key_data(value)))
-    return _place(value, NamedSharding(device_mesh(), PartitionSpec(*axes)))
+    sharding = NamedSharding(device_mesh(), PartitionSpec(*axes))
+    return jax.make_array_from_callback(value.shape, sharding, lambda i: np.asarray(value[i]))
 
 
-def _place(value, sharding: NamedSharding) -> jax.Array:
-    def share(index):
-        return np.asarray(value[index])
-
-    return jax.make_array_from_callback(value.shape, sharding, share)
-
-
-def place_state(config: Config, state) -> Any:
-    """A ``TrainState``, the same in every process, over the mesh."""
-    specs, mesh = state_specs(config, state, jax.device_count()), device_mesh()
-    return jax.tree.map(
-        lambda leaf, spec: _place(np.asarray(leaf), NamedSharding(mesh, spec)), state, specs
-    )
+def place_state(config: StepConfig, state) -> Any:
+    """Moves a ``TrainState``, equal in all processes, to the mesh."""
+    specs = _state_specs(config, state, jax.device_count())
+    return jax.tree.map(lambda leaf, spec: to_mesh(np.asarray(leaf), *spec), state, specs)
 
 
-def state_specs(config: Config, state, devices: int) -> Any:
-    """How each array of a ``TrainState`` is shared out: a tree of ``PartitionSpec``."""
-    specs = jax.tree.map(lambda _: PartitionSpec(), state)
-    if not config.shard_optimizer:
-        return specs
-    return specs.replace(
-        opt_state=jax.tree.map(lambda leaf: _shares(leaf, devices), state.opt_state)
-    )
+def _state_specs(config: StepConfig, state, devices: int) -> Any:
+    """How each array of a ``TrainState`` is sharded."""
+
+    def longest_axis(leaf) -> PartitionSpec:
+        """Shards the longest axis that can be divided equally."""
+        sides = [side if side % devices == 0 else 0 for side in leaf.shape]
+        if not any(sides):
+            return REPLICATED
+        return PartitionSpec(*[None] * int(np.argmax(sides)), DATA)
+
+    specs = jax.tree.map(lambda _: REPLICATED, state)
+    if config.shard_optimizer:
+        specs = specs.replace(opt_state=jax.tree.map(longest_axis, state.opt_state))
+    return specs
 
 
-def _shares(leaf, devices: int) -> PartitionSpec:
-    """Along the longest axis of which all devices can have equal shares; else whole."""
-    sides = [side if side % devices == 0 else 0 for side in leaf.shape]
-    if not any(sides):
-        return PartitionSpec()
-    return PartitionSpec(*[DATA if i == int(np.argmax(sides)) else None for i in range(leaf.ndim)])
+def constrain_state(config: StepConfig, state):
+    """Inside a compiled function: shards a ``TrainState`` as ``place_state`` does.
 
-
-def constrain_state(config: Config, state):
-    """Within a compiled function: a ``TrainState`` that lies as ``place_state`` lays it.
-
-    On one device, and outside ``jax.set_mesh``, as it is.
+    It does nothing on one device, or outside ``jax.set_mesh``.
     """
-    devices = max(1, jax.sharding.get_abstract_mesh().size)  # 0 outside of a mesh
-    return _constrain(state, state_specs(config, state, devices))
-
-
-def data_parallel(function, whole: tuple, batch: tuple) -> tuple:
-    """Within a compiled function: ``function(*whole, *batch)``, of each device for its share alone.
-
-    On one device, and outside ``jax.set_mesh``, of the whole mini-batch at once. Shared out by XLA,
-    which sums over the devices at each use of the weights, a gradient would be exchanged as often
-    as its network is passed; here its terms are added up before, and told the others together.
-
-    Args:
-      function: must be told by itself what of its results is over the whole mini-batch.
-      whole: trees of arrays that every device has all of.
-      batch: trees of arrays with an item for each of the mini-batch.
-
-    Returns:
-      What ``function`` gives, three trees: means over the mini-batch, here over all shares; what is
-      the same of each share already; arrays with an item for each of the mini-batch.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1:
-        return function(*whole, *batch)
-
-    def of_share(whole, batch):
-        means, alike, items = function(*whole, *batch)
-        return jax.lax.pmean(means, DATA), alike, items
-
-    every, share = PartitionSpec(), PartitionSpec(DATA)
-    return jax.shard_map(
-        of_share,
-        in_specs=(every, share),
-        out_specs=(every, every, share),
-        check_vma=False,  # linear_transpose, of which convolutions are made, loses what is checked
-    )(whole, batch)
+    devices = max(1, jax.sharding.get_abstract_mesh().size)  # 0 outside a mesh
+    return _constrain(state, _state_specs(config, state, devices))
 
 
 def replicate(tree: Any) -> Any:
-    """Within a compiled function: arrays that every device has all of; otherwise as ``constrain_state``."""
-    return _constrain(tree, jax.tree.map(lambda _: PartitionSpec(), tree))
+    """Inside a compiled function: replicates all arrays; otherwise like ``constrain_state``."""
+    return _constrain(tree, jax.tree.map(lambda _: REPLICATED, tree))
 
 
 def _constrain(tree, specs):
@@ -144,33 +101,66 @@ def _constrain(tree, specs):
     return jax.tree.map(jax.lax.with_sharding_constraint, tree, specs)
 
 
+def data_parallel(function, replicated: tuple, batch: tuple) -> tuple:
+    """Inside a compiled function: calls ``function(*replicated, *batch)`` on each device's shard.
+
+    If XLA sharded the function by itself, it would all-reduce a gradient once for each pass through
+    the network. Here each device adds up its gradient first, and one all-reduce follows. On one
+    device, or outside ``jax.set_mesh``, the function gets the whole mini-batch.
+
+    Args:
+      function: returns three trees: means over its items; values that it has already made equal on
+        all devices, by collectives over ``DATA``; arrays with one entry for each item.
+      replicated: trees of replicated arrays.
+      batch: trees of arrays that are sharded over their first axis, the items of the mini-batch.
+
+    Returns:
+      The function's three trees, for the whole mini-batch.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function(*replicated, *batch)
+
+    def of_shard(replicated, batch):
+        means, equal, items = function(*replicated, *batch)
+        return jax.lax.pmean(means, DATA), equal, items
+
+    sharded = PartitionSpec(DATA)
+    return jax.shard_map(
+        of_shard,
+        in_specs=(REPLICATED, sharded),
+        out_specs=(REPLICATED, REPLICATED, sharded),
+        check_vma=False,  # the convolutions use linear_transpose, which the check does not support
+    )(replicated, batch)
+
+
 def on_one_device(tree: Any) -> Any:
-    """What every device has, as arrays of this process's first device alone."""
+    """Replicated arrays as arrays on this process's first device."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 class MaxOverProcesses:
-    """Numbers of which all processes go by the largest, told without waiting for the devices.
+    """The maximum of integers over all processes, without waiting for the devices.
 
-    That of the call before this one, which the devices have computed by then and all processes read
-    alike; where there is one process, of this call.
+    With several processes, a call returns the maxima of the call before it, which the devices have
+    computed by then; the first call returns zeros. One process gets its own integers back.
     """
 
     def __init__(self):
-        self._largest: jax.Array | None = None
+        self._maxima: jax.Array | None = None
 
     def __call__(self, *numbers: int) -> tuple[int, ...]:
         if jax.process_count() == 1:
             return numbers
-        before = self._largest
+        previous = self._maxima
         sharding = NamedSharding(device_mesh(), PartitionSpec(DATA))
-        mine = np.tile(np.int32(numbers), (jax.local_device_count(), 1))
-        self._largest = _largest(jax.make_array_from_process_local_data(sharding, mine))
-        return tuple(map(int, np.asarray(before))) if before is not None else (0,) * len(numbers)
+        local = np.tile(np.int32(numbers), (jax.local_device_count(), 1))
+        self._maxima = _max(jax.make_array_from_process_local_data(sharding, local))
+        return (0,) * len(numbers) if previous is None else tuple(map(int, np.asarray(previous)))
 
 
 @jax.jit
-def _largest(numbers):
+def _max(numbers):
     return jax.lax.with_sharding_constraint(
-        numbers.max(axis=0), NamedSharding(device_mesh(), PartitionSpec())
+        numbers.max(axis=0), NamedSharding(device_mesh(), REPLICATED)
     )
