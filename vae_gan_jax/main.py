@@ -20,6 +20,7 @@ from vae_gan_jax import modes
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.run import mirror, run_folder, signals, storage
 from vae_gan_jax.training.distributed import processes
+from vae_gan_jax.training.distributed.launch import detect
 
 logger = logging.getLogger("vae_gan_jax")
 # What several processes share; the first does the rest.
@@ -101,7 +102,7 @@ def run() -> None:
       InputError: what was given cannot be used.
     """
     given, mode = given_settings(), MODE.value
-    launch = processes.detect(
+    launch = detect(
         DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
     )
     storage.work_in(SCRATCH_DIR.value)

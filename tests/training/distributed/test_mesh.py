@@ -1,4 +1,4 @@
-"""Training on four devices against one: one run but for rounding; what they exchange."""
+"""Training on four devices equals training on one, up to rounding, and exchanges little."""
 
 import dataclasses
 import pickle
@@ -19,7 +19,7 @@ from vae_gan_jax.training import feeding, train_state
 from vae_gan_jax.training.distributed import mesh
 
 PROJECT = Path(__file__).parents[3]
-# Four devices: the end of short runs, also on one of them, in float64; the compiled step as text.
+# Trains in float64 on four devices and on one of them, and compiles the step in float32.
 PROGRAM = """
 import dataclasses, pickle, sys
 import jax
@@ -68,13 +68,13 @@ sys.stdout.buffer.write(pickle.dumps((runs, step.as_text(), step.cost_analysis()
 
 @pytest.fixture(scope="module")
 def wide(small):
-    """Pictures of which a gradient is more than what batch norm exchanges."""
+    """Networks whose gradients are larger than what batch norm exchanges."""
     return dataclasses.replace(small, filters=4)
 
 
 @pytest.fixture(scope="module")
 def four(wide, frames_THWC):
-    """Ends of runs with a device's share of a moment; the step's text and work."""
+    """Final states with the sharded fraction of a moment; the compiled step's text and FLOPs."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         input=pickle.dumps((wide, frames_THWC)),
@@ -87,42 +87,39 @@ def four(wide, frames_THWC):
 
 
 @pytest.mark.parametrize("name", ["step by step", "loop", "resident"])
-def test_four_devices_are_one(name, four):
-    """Two epochs in float64, where sums in another order differ by next to nothing."""
+def test_four_devices_equal_one(name, four):
+    """Two epochs in float64, where the order of a sum hardly matters."""
     chex.assert_trees_all_close(four[0][name][0], four[0]["one"][0], rtol=1e-9, atol=1e-12)
 
 
-def test_moments_are_shared_out_if_asked(four):
-    shares = {name: share for name, (_, share) in four[0].items()}
-    assert shares == {"step by step": 1, "loop": 0.25, "resident": 1, "one": 1}
+def test_shard_optimizer_shards_adams_moments(four):
+    fractions = {name: fraction for name, (_, fraction) in four[0].items()}
+    assert fractions == {"step by step": 1, "loop": 0.25, "resident": 1, "one": 1}
 
 
-def exchanged(text: str) -> list[Counter]:
-    """The sides of the arrays that each collective of a compiled step exchanges.
-
-    All of them must be all-reduces of float32.
-    """
+def all_reduces(text: str) -> list[Counter]:
+    """The shapes in each collective of a compiled step; all must be all-reduces of float32."""
     kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-[a-z]+"
-    found = re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text)
-    assert {kind for _, kind in found} == {"all-reduce"}
-    each = [re.findall(r"(\w+)\[([\d,]*)\]", result) for result, _ in found]
-    assert {number for arrays in each for number, _ in arrays} == {"f32"}
+    collectives = re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text)
+    assert {kind for _, kind in collectives} == {"all-reduce"}
+    results = [re.findall(r"(\w+)\[([\d,]*)\]", result) for result, _ in collectives]
+    assert {dtype for arrays in results for dtype, _ in arrays} == {"f32"}
     return [
         Counter(tuple(map(int, filter(None, sides.split(",")))) for _, sides in arrays)
-        for arrays in each
+        for arrays in results
     ]
 
 
-def test_gradients_are_exchanged_once(four, wide):
-    """In few all-reduces; what else is exchanged is little, and each of it accounted for."""
-    reduces = exchanged(four[1])
+def test_each_gradient_is_exchanged_once(four, wide):
+    """In few all-reduces. The test accounts for all else that is exchanged, which is little."""
+    reduces = all_reduces(four[1])
     params = train_state.create(wide, jax.random.key(0)).params
     gradients = Counter(leaf.shape for leaf in jax.tree.leaves(params))
     kernels = {sides for sides in gradients if len(sides) > 1}
-    assert len([reduced for reduced in reduces if kernels & reduced.keys()]) <= 8
+    assert len([shapes for shapes in reduces if kernels & shapes.keys()]) <= 8
     assert len(reduces) <= 45
 
-    # A batch norm's two statistics together, once for each pass of the network and each way back.
+    # The two statistics of a batch norm together, once per forward and backward pass.
     passes = {"encoder": 1 + 1, "decoder": 2 + 3, "discriminator": 3 + 4}
     norms = Counter()
     for name, count in passes.items():
@@ -132,14 +129,14 @@ def test_gradients_are_exchanged_once(four, wide):
 
     rest = sum(reduces, Counter()) - gradients - norms
     assert gradients + norms + rest == sum(reduces, Counter())
-    # Objectives and other means; means and variances of frames and of their reconstructions.
+    # Means of objectives and metrics; means and variances of frames and reconstructions.
     assert rest.keys() <= {(), (wide.height, wide.width, 3)}
     assert rest[()] <= 12
     assert rest[wide.height, wide.width, 3] <= 4
 
 
-def test_no_device_does_another_s_work(four, wide, frames_THWC):
-    """A quarter of a mini-batch on one of four devices is as much as all of one on its own."""
+def test_a_device_computes_its_own_shard_only(four, wide, frames_THWC):
+    """A quarter of the mini-batch costs one of four devices as much as it costs one alone."""
     quarter = dataclasses.replace(wide, batch_size=wide.batch_size // 4)
     state = train_state.create(quarter, jax.random.key(0))
     alone = next(feeding.Feed(quarter, TrainingFrames(frames_THWC), (3,)).dispatches(0))
@@ -147,7 +144,7 @@ def test_no_device_does_another_s_work(four, wide, frames_THWC):
     assert four[2] == pytest.approx(flops, rel=0.05)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(small, monkeypatch):
+def test_a_batch_that_cannot_be_divided_equally_is_refused(small, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     with pytest.raises(InputError, match=r"--batch_size=12 cannot be divided equally among 8 .* example 8\."):
         mesh.check_batch(dataclasses.replace(small, batch_size=12))
@@ -155,6 +152,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(small, monkeypatch):
 
 
 @pytest.mark.parametrize(("rule", "times"), [("none", 1), ("linear", 4), ("sqrt", 2)])
-def test_the_learning_rate_grows_by_its_rule(rule, times, small):
+def test_the_learning_rate_scales_with_the_batch(rule, times, small):
     config = dataclasses.replace(small, batch_size=48, learning_rate_scaling=rule)
     assert np.isclose(config.scaled_learning_rate, times * config.learning_rate)

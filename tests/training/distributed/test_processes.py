@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.training.distributed import processes
+from vae_gan_jax.training.distributed import launch, processes
 
 VARIABLES = (
     *("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
@@ -32,7 +32,7 @@ OPEN_MPI = {
     "OMPI_COMM_WORLD_LOCAL_RANK": 1,
     "OMPI_COMM_WORLD_LOCAL_SIZE": 2,
 }
-ASK_LAUNCHER = processes.Launch()
+ASK_LAUNCHER = launch.Launch()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def environment(monkeypatch):
 
 
 def test_a_process_without_a_launcher_works_alone(environment):
-    assert processes.detect(None, None, None, None) is None
+    assert launch.detect(None, None, None, None) is None
     assert (processes.index(), processes.count()) == (0, 1)
     assert processes.gather(3) == [3]
     assert processes.gather_texts("three") == ["three"]
@@ -74,21 +74,21 @@ def test_a_process_without_a_launcher_works_alone(environment):
 )
 def test_a_launcher_that_started_several_processes_is_detected(variables, expected, environment):
     environment(**variables)
-    assert processes.detect(None, None, None, None) == expected
-    assert processes.detect(False, None, None, None) is None
-    assert processes.detect(True, None, None, None) == ASK_LAUNCHER
+    assert launch.detect(None, None, None, None) == expected
+    assert launch.detect(False, None, None, None) is None
+    assert launch.detect(True, None, None, None) == ASK_LAUNCHER
 
 
 def test_flags_override_the_launcher(environment):
     environment(**SLURM)
-    launch = processes.detect(None, "10.0.0.1:4711", 3, 2)
-    assert launch == processes.Launch("10.0.0.1:4711", 3, 2)
-    assert processes.detect(None, "10.0.0.1:4711", 1, 0) is None
+    given = launch.detect(None, "10.0.0.1:4711", 3, 2)
+    assert given == launch.Launch("10.0.0.1:4711", 3, 2)
+    assert launch.detect(None, "10.0.0.1:4711", 1, 0) is None
 
 
 def test_an_indexed_kubernetes_job_supplies_the_index(environment):
     environment(JOB_COMPLETION_INDEX=2)
-    assert processes.detect(None, "first:4711", 4, None).index == 2
+    assert launch.detect(None, "first:4711", 4, None).index == 2
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_indexed_kubernetes_job_supplies_the_index(environment):
 )
 def test_contradicting_flags_are_refused(given, error, environment):
     with pytest.raises(InputError, match=error):
-        processes.detect(*given)
+        launch.detect(*given)
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_contradicting_flags_are_refused(given, error, environment):
 def test_the_tasks_of_a_node_share_its_gpus(variables, expected, environment):
     """Task 1 of node 2."""
     environment(**SLURM | variables)
-    assert processes.local_gpus() == expected
+    assert launch.local_gpus() == expected
 
 
 def test_open_mpi_processes_of_a_machine_share_its_gpus(environment):
     environment(**OPEN_MPI, CUDA_VISIBLE_DEVICES="0,1,2,3")
-    assert processes.local_gpus() == [2, 3]
+    assert launch.local_gpus() == [2, 3]
 
 
 def test_more_tasks_than_gpus_are_refused(environment):
     environment(**SLURM | {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_STEP_TASKS_PER_NODE": "3(x4)"})
     with pytest.raises(InputError, match=r"3 processes on this machine cannot share its 2 GPUs"):
-        processes.local_gpus()
+        launch.local_gpus()
 
 
 def test_jax_knows_the_launchers_that_are_detected(environment, monkeypatch):

@@ -1,0 +1,107 @@
+"""Whether this process is one of several, and which GPUs of its machine it drives."""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+from vae_gan_jax.config import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """What the flags say about this process; ``None`` where jax asks the launcher.
+
+    Attributes:
+      address: ``HOST:PORT`` of process 0.
+      count: number of processes.
+      index: number of this process, from 0.
+    """
+
+    address: str | None = None
+    count: int | None = None
+    index: int | None = None
+
+
+def detect(
+    distributed: bool | None, address: str | None, count: int | None, index: int | None
+) -> Launch | None:
+    """Decides whether this process is one of several; ``None``: it works alone.
+
+    Args:
+      distributed: whether it is; ``None``: if Slurm, Open MPI or a TPU pod started several.
+      address, count, index: as in ``Launch``. An indexed Kubernetes job supplies the index.
+
+    Raises:
+      InputError: the flags contradict each other.
+    """
+    if distributed is False:
+        return None
+    if index is None and (address or count) and "JOB_COMPLETION_INDEX" in os.environ:
+        index = _number("JOB_COMPLETION_INDEX")
+    given = address, count, index
+    if given == (None, None, None):
+        slurm = "SLURM_STEP_NODELIST" in os.environ and _number("SLURM_NTASKS") > 1  # not in salloc
+        mpi = _number("OMPI_COMM_WORLD_SIZE") > 1
+        pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+        return Launch() if distributed or slurm or mpi or pod else None
+    if None in given:
+        raise InputError(
+            "--coordinator_address, --num_processes and --process_id belong together: give all "
+            "three."
+        )
+    if count < 1 or not 0 <= index < count:
+        raise InputError(
+            f"--process_id={index} does not fit --num_processes={count}: give each process its "
+            "own number, from 0."
+        )
+    if not re.fullmatch(r".+:\d+", address):
+        raise InputError(f"--coordinator_address={address} has no port: give HOST:PORT.")
+    return Launch(address, count, index) if count > 1 else None
+
+
+def local_gpus() -> list[int] | None:
+    """This process's equal part of the machine's GPUs, under Slurm or Open MPI; ``None``: no GPUs.
+
+    By itself jax gives each process the one GPU that has the process's number on the machine. That
+    is wrong if a process drives several GPUs, or if the launcher shows it only its own.
+
+    Raises:
+      InputError: there are more processes than GPUs.
+    """
+    if "SLURM_LOCALID" in os.environ:
+        local, tasks = _number("SLURM_LOCALID"), _slurm_tasks_on_node()
+    else:
+        local, tasks = _number("OMPI_COMM_WORLD_LOCAL_RANK"), _number("OMPI_COMM_WORLD_LOCAL_SIZE")
+    visible = _visible_gpus()
+    if tasks <= 1 or visible <= 1:  # a single visible GPU was chosen by the launcher
+        return list(range(visible)) or None
+    if tasks > visible:
+        raise InputError(
+            f"{tasks} processes on this machine cannot share its {visible} GPUs: start one process "
+            "per machine or per GPU."
+        )
+    per_task = visible // tasks
+    return list(range(local * per_task, (local + 1) * per_task))
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _slurm_tasks_on_node() -> int:
+    """Slurm lists the tasks of all nodes, for example ``4(x2),3``."""
+    tasks = []
+    for entry in os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
+        number, nodes = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", entry).groups()
+        tasks += [int(number)] * int(nodes or 1)
+    return tasks[min(_number("SLURM_NODEID"), len(tasks) - 1)]
+
+
+def _visible_gpus() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([gpu for gpu in visible.split(",") if gpu])
+    driver = Path("/proc/driver/nvidia/gpus")
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
