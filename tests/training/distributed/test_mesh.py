@@ -146,7 +146,9 @@ def test_a_device_computes_its_own_shard_only(four, wide, frames_THWC):
 
 def test_a_batch_that_cannot_be_divided_equally_is_refused(small, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
-    with pytest.raises(InputError, match=r"--batch_size=12 cannot be divided equally among 8 .* example 8\."):
+    with pytest.raises(
+        InputError, match=r"--batch_size=12 cannot be divided equally among 8 .* example 8\."
+    ):
         mesh.check_batch(dataclasses.replace(small, batch_size=12))
     mesh.check_batch(dataclasses.replace(small, batch_size=16))
 
