@@ -1,4 +1,4 @@
-"""Small films of every kind that users bring, made with the bundled ffmpeg, and what is in them."""
+"""Small films of every kind that users have, made with the bundled ffmpeg."""
 
 import dataclasses
 import subprocess
@@ -10,13 +10,13 @@ import numpy as np
 
 REAL = Path(__file__).parents[3] / "shared" / "films"
 
-# Four quarters of known colours, and in their middle a box that turns white as a beep begins.
+# Each film shows four quarters of known colours; a box in the middle flashes white with a beep.
 COLOURS = np.array([(200, 30, 40), (30, 180, 60), (20, 60, 210), (128, 128, 128)])
-FLASH, LENGTH = 0.5, 0.25  # seconds: when the flash and the beep begin, and how long they last
+FLASH, LENGTH = 0.5, 0.25  # seconds: start and length of flash and beep
 
 
 def run_ffmpeg(*arguments) -> bytes:
-    """Runs the bundled ffmpeg, which must succeed, and returns its output."""
+    """Runs the bundled ffmpeg, asserts that it succeeds, and returns its output."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y"]
     done = subprocess.run([*command, *map(str, arguments)], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -24,7 +24,7 @@ def run_ffmpeg(*arguments) -> bytes:
 
 
 def counting_film(path, rate="24", count=48, size=(64, 48), options=()):
-    """A film whose frame number t is read off its picture: eight bars, black or white, as bits."""
+    """Makes a film whose frames show their number in binary, as eight black or white bars."""
     width, height = size
     bits = "".join(f"+255*eq(floor(X*8/W),{bit})*mod(floor(N/{2**bit}),2)" for bit in range(8))
     run_ffmpeg(
@@ -36,7 +36,7 @@ def counting_film(path, rate="24", count=48, size=(64, 48), options=()):
 
 
 def numbers(frames_THWC) -> list[int]:
-    """The frame numbers that a counting film's frames show."""
+    """The frame numbers that frames of a counting film show."""
     read = []
     for frame_HWC in frames_THWC:
         height, width, _ = frame_HWC.shape
@@ -68,15 +68,15 @@ def quarters(frame_HWC) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A kind of film: how it is made, and what it must turn out to be."""
+    """A kind of film: how to make it, and what it must be recognised as."""
 
-    name: str  # with its extension
+    name: str  # with extension
     rate: str = "25"
     size: tuple[int, int] = (128, 72)
     seconds: float = 1.2
     matrix: str = "bt709"
     full: bool = False
-    filters: str = ""  # after the colours' conversion
+    filters: str = ""  # after the colour conversion
     video: tuple = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "4")
     sounds: tuple = (("-c:a", "aac"),)
     sound_seconds: float | None = None
@@ -122,7 +122,7 @@ class Variant:
 
     @property
     def expected_frames(self) -> int:
-        """How many frames must come out."""
+        """The number of frames that must come out."""
         return self.frames or round(float(Fraction(self.rate)) * self.seconds)
 
 
@@ -138,7 +138,7 @@ VARIANTS = (
         filters="select='lt(t,0.4)+gte(t,0.4)*not(mod(n,2))'",
         more=("-fps_mode", "passthrough"),
         seconds=2,
-        frames=59,  # the last one shown begins after 58
+        frames=59,  # the last one begins after 58
     ),
     Variant("turned_90.mp4", rotation=90, shown=(72, 128)),
     Variant("turned_180.mp4", rotation=180),
@@ -174,7 +174,7 @@ VARIANTS = (
     ),
     Variant("opus.webm", video=("-c:v", "libvpx-vp9", "-crf", "8"), sounds=(("-c:a", "libopus"),)),
     Variant("odd.mkv", size=(97, 73), filters="format=yuv444p", video=("-c:v", "ffv1")),
-    Variant(  # its first frame is shown for two
+    Variant(  # the first frame is shown for two frames
         "old.avi",
         frames=31,
         matrix="smpte170m",

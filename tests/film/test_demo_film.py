@@ -1,4 +1,4 @@
-"""The demo film is what its learner and its viewer need: whole, steady, its shots apart."""
+"""The demo film is complete and steady, and its shots are easy to tell apart."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -21,7 +21,7 @@ def film_THWC() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def distance_TT(film_THWC) -> np.ndarray:
-    """Mean squared difference of every frame and every other, infinite for a frame and itself."""
+    """Mean squared differences of all pairs of frames; infinite between a frame and itself."""
     x_TN = film_THWC.reshape(len(film_THWC), -1).astype(np.float32)
     square_T = (x_TN**2).sum(1)
     distance_TT = (square_T[:, None] + square_T - 2 * x_TN @ x_TN.T) / x_TN.shape[1]
@@ -38,7 +38,7 @@ def test_shots_cover_the_film_without_gap():
         assert 1.5 <= seconds <= 3 or shot.name == "black"
 
 
-def test_frames_have_the_size_asked_for():
+def test_frames_have_the_requested_size():
     film = list(demo_film.frames(50, 28))
     assert len(film) == 480
     assert {(frame_HWC.shape, frame_HWC.dtype.name) for frame_HWC in film} == {
@@ -46,12 +46,12 @@ def test_frames_have_the_size_asked_for():
     }
 
 
-def test_frames_are_the_callers_to_keep(film_THWC):
+def test_each_frame_is_an_array_of_its_own(film_THWC):
     np.testing.assert_array_equal(next(demo_film.frames(128, 72)), film_THWC[0])
     assert not np.array_equal(film_THWC[0], film_THWC[SHOTS[0].stop - 1])
 
 
-def test_size_changes_the_grain_of_the_pictures_alone(film_THWC):
+def test_size_changes_only_the_resolution(film_THWC):
     for large_HWC, small_HWC in zip(film_THWC, demo_film.frames(64, 36), strict=True):
         halved_HWC = large_HWC.reshape(36, 2, 64, 2, 3).mean((1, 3))
         assert np.abs(halved_HWC - small_HWC).mean() < 3
@@ -60,7 +60,7 @@ def test_size_changes_the_grain_of_the_pictures_alone(film_THWC):
 def test_cuts_are_hard(distance_TT):
     step_T = np.diagonal(distance_TT, 1)
     for before, after in pairwise(SHOTS):
-        if after.name == "black":  # led to by a fade, not by a cut
+        if after.name == "black":  # follows a fade, not a cut
             continue
         steps = [*step_T[before.start : before.stop - 1], *step_T[after.start : after.stop - 1]]
         assert step_T[before.stop - 1] > 3 * max(steps)
@@ -77,7 +77,7 @@ def test_every_shot_moves_and_none_flickers(film_THWC, distance_TT):
     for shot in SHOTS[:-1]:
         inside = slice(shot.start, shot.stop)
         assert film_THWC[inside].std(0).max() > 10, shot.name
-        # Two frames apart is further than one: the motion goes somewhere.
+        # Two frames apart differ more than neighbours: the motion goes somewhere.
         one, two = (
             np.diagonal(distance_TT[inside, inside], 1),
             np.diagonal(distance_TT[inside, inside], 2),
@@ -95,7 +95,7 @@ def test_black_is_black_after_a_fade(film_THWC):
     assert light_T[-1] < 0.1 * light_T[0]
 
 
-def test_night_is_dark_with_something_to_see(film_THWC):
+def test_the_night_shot_is_dark_but_not_empty(film_THWC):
     night_THWC = film_THWC[SHOT["night"]]
     assert night_THWC.min() >= 20
     assert night_THWC.max() <= 95
@@ -110,7 +110,7 @@ def test_face_moves_before_a_still_background(film_THWC):
     assert not moved_HW[:, 88:].any()
     assert not moved_HW[64:].any()
     assert moved_HW[:, 40:88].mean() > 0.25
-    # The whites of the eyes go with the head to both sides, and away with each blink.
+    # The whites of the eyes move with the head to both sides and vanish with each blink.
     whites_TW = (face_THWC[:, 30:46, 40:88].min(-1) > 235).sum(1)
     open_T = whites_TW.any(1)
     middle_T = (whites_TW * (np.arange(40, 88) - 63.5)).sum(1)[open_T] / whites_TW.sum(1)[open_T]

@@ -1,4 +1,4 @@
-"""Shots: hard cuts are found, flashes, fast movement and fades are not taken for them."""
+"""Hard cuts are found; flashes, fast movement and fades are not mistaken for cuts."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from vae_gan_jax.film.read import video
 
 
 def scene(seed: int, frames: int, speed: float = 0.5, height=36, width=64) -> np.ndarray:
-    """A camera that pans over blobs of the scene's own colours, uint8 ``[T, H, W, 3]``."""
+    """A camera pans over blobs in the colours of this scene, uint8 ``[T, H, W, 3]``."""
     random = np.random.default_rng(seed)
     ground = random.uniform(40, 215, 3)
     wide = width + int(speed * frames) + 1
@@ -25,17 +25,22 @@ def scene(seed: int, frames: int, speed: float = 0.5, height=36, width=64) -> np
     return np.stack([picture_HWC[:, start : start + width] for start in starts]).astype(np.uint8)
 
 
+def find(blocks) -> list[shots.Shot]:
+    finder = shots.ShotFinder()
+    for frames_BHWC in blocks:
+        finder.add(frames_BHWC)
+    return finder.shots()
+
+
 def cuts(frames_THWC, block=12) -> list[int]:
-    found = shots.find(
-        frames_THWC[start : start + block] for start in range(0, len(frames_THWC), block)
-    )
+    found = find(frames_THWC[start : start + block] for start in range(0, len(frames_THWC), block))
     assert found[0].first == 0
     assert found[-1].stop == len(frames_THWC)
     assert all(a.stop == b.first for a, b in itertools.pairwise(found))
     return [shot.first for shot in found[1:]]
 
 
-def test_hard_cuts_are_found_however_the_frames_come():
+def test_hard_cuts_are_found_in_blocks_of_any_size():
     film_THWC = np.concatenate([scene(seed, length) for seed, length in enumerate((20, 9, 31, 5))])
     for block in (1, 7, 12, 100):
         assert cuts(film_THWC, block) == [20, 29, 60]
@@ -64,9 +69,9 @@ def test_fades_and_noise_make_no_cut():
 
 
 def test_films_of_one_shot_and_of_one_frame():
-    assert shots.find([scene(0, 1)]) == [shots.Shot(0, 1)]
-    assert shots.find([np.zeros((30, 36, 64, 3), np.uint8)]) == [shots.Shot(0, 30)]
-    assert shots.find([]) == []
+    assert find([scene(0, 1)]) == [shots.Shot(0, 1)]
+    assert find([np.zeros((30, 36, 64, 3), np.uint8)]) == [shots.Shot(0, 30)]
+    assert find([]) == []
 
 
 @pytest.mark.parametrize("size", [(64, 36), (128, 72), (20, 18)])
@@ -78,7 +83,7 @@ def test_the_demo_film_s_shots(size):
 @pytest.mark.skipif(not REAL.exists(), reason="the real films are not here")
 @pytest.mark.parametrize(
     ("name", "start", "stop", "expected"),
-    [  # as the pictures before and after each show
+    [  # checked by eye
         ("big_buck_bunny_448x252_24fps", 60, 78, [17, 92, 227, 272, 324, 374]),
         ("big_buck_bunny_448x252_24fps", 192, 200, [5, 65, 90, 119, 189]),
         ("big_buck_bunny_448x252_24fps", 440, 445, [15, 53, 54, 78]),

@@ -1,4 +1,4 @@
-"""Every kind of film comes out with its frames, shape, colours and its sound in step."""
+"""Every kind of film keeps its frames, shape and colours, and its sound stays in sync."""
 
 import re
 from fractions import Fraction
@@ -14,7 +14,7 @@ SOUND_RATE = 48_000
 
 
 def beep_start(path, track: int = 0) -> float:
-    """Seconds of the film's clock at which the beep begins."""
+    """When the beep begins, seconds of the film's clock."""
     sound = films.run_ffmpeg(
         *("-i", path, "-map", f"0:a:{track}", "-af", "aresample=async=1:first_pts=0"),
         *("-ac", 1, "-ar", SOUND_RATE, "-f", "f32le", "-"),
@@ -23,7 +23,7 @@ def beep_start(path, track: int = 0) -> float:
 
 
 def sound_seconds(path) -> float:
-    """When the first sound track ends, by its last packet."""
+    """When the last packet of the first sound track ends, seconds."""
     lines = films.run_ffmpeg("-i", path, "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-")
     tick = Fraction(re.search(rb"#tb 0: (\S+)", lines)[1].decode())
     _, _, start, duration, *_ = lines.decode().splitlines()[-1].split(",")
@@ -31,7 +31,7 @@ def sound_seconds(path) -> float:
 
 
 def flash_start(frames_THWC, rate) -> float:
-    """Seconds at which the middle of the picture turns white."""
+    """When the middle of the picture turns white, seconds."""
     middles = [frame[frame.shape[0] // 2, frame.shape[1] // 2].min() for frame in frames_THWC]
     return next((number for number, level in enumerate(middles) if level > 200), np.nan) / float(
         rate
@@ -39,7 +39,7 @@ def flash_start(frames_THWC, rate) -> float:
 
 
 @pytest.mark.parametrize("variant", films.VARIANTS, ids=lambda variant: variant.name)
-def test_in_and_out_again(tmp_path, variant):
+def test_passthrough_keeps_the_film(tmp_path, variant):
     path = variant.make(tmp_path)
     film = probe(path)
     width, height = variant.shown or variant.size
@@ -60,7 +60,7 @@ def test_in_and_out_again(tmp_path, variant):
     off = np.abs(films.quarters(frames[0]) - films.COLOURS[turned])
     assert off.max() <= variant.colour_slack
     if variant.sounds:
-        # Of the source, the beep begins with the first frame at or after its time.
+        # In the source the beep begins with the first frame at or after its time.
         for track in range(len(variant.sounds)):
             late = flash_start(frames, film.rate) - beep_start(tmp_path / "out.mp4", track)
             assert abs(late) <= 1 / film.rate
@@ -72,7 +72,7 @@ def test_in_and_out_again(tmp_path, variant):
 @pytest.mark.parametrize(
     "name", ["23.976.mp4", "59.94.mkv", "variable.mp4", "opus.webm", "broadcast.ts", "old.avi"]
 )
-def test_a_trimmed_film_is_in_step(tmp_path, name):
+def test_a_trimmed_film_is_in_sync(tmp_path, name):
     variant = next(variant for variant in films.VARIANTS if variant.name == name)
     path = variant.make(tmp_path)
     framing = Framing(*variant.size, trim_start=0.3, trim_end=0.9)

@@ -18,7 +18,7 @@ def area_means(pictures_BHWC: np.ndarray, rows: int, columns: int) -> np.ndarray
 
 
 def grid_for(pictures_BHWC: np.ndarray, least: int) -> tuple[int, int]:
-    """Rows and columns of about square cells, at least ``least`` on the shorter side if it has them."""
+    """Rows and columns of square cells: from ``least`` to twice as many along the shorter side."""
     height, width = pictures_BHWC.shape[1:3]
     side = max(1, min(height, width) // least)
     return height // side, width // side

@@ -54,7 +54,7 @@ class Canvas:
         self._cover(window, np.abs(outside_HW - radius / 2) - thickness / 2, colour)
 
     def arc(self, x, y, half_width, sag, thickness, colour) -> None:
-        """Draws a shallow arc with round ends that hangs down (sag > 0) or bends up between them."""
+        """Draws a shallow arc with round ends that bends down (sag > 0) or up."""
         window, dx, dy = self._window(x, y, half_width + abs(sag) + thickness)
         along_W = np.clip(dx / half_width, -1, 1)
         steep_W = np.sqrt(1 + (2 * sag / half_width * along_W) ** 2)

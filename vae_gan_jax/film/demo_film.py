@@ -2,8 +2,8 @@
 
 Whitney's films (*Permutations*, *Matrix III*) move every point of a figure at a whole multiple of
 one slow speed. Most of the time the points are scattered. Whenever the common phase passes a simple
-fraction they form lines, roses and rings, as partials form a chord. The shots here do the same. Each
-has its own palette, so that a viewer and a small network tell them apart at a glance.
+fraction they form lines, roses and rings, as partials form a chord. The shots here do the same.
+Each has its own palette, so that a viewer and a small network tell them apart at a glance.
 
 ``time`` runs from 0 at the first frame of a shot to 1 at its last.
 """

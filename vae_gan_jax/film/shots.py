@@ -9,7 +9,6 @@ begins, unless it ends in a jump.
 
 import itertools
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,14 +66,6 @@ class ShotFinder:
         cuts = _cuts(np.concatenate(self._picture_rows), np.concatenate(self._colour_rows))
         frames = sum(map(len, self._picture_rows))
         return [Shot(first, stop) for first, stop in itertools.pairwise([0, *cuts, frames])]
-
-
-def find(blocks: Iterable[np.ndarray]) -> list[Shot]:
-    """The shots of a film that comes in blocks of frames, uint8 ``[B, H, W, 3]``."""
-    finder = ShotFinder()
-    for frames_BHWC in blocks:
-        finder.add(frames_BHWC)
-    return finder.shots()
 
 
 def _features(frames_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The right part of the picture, in the right colours and shape."""
+"""Framing selects the right part of the picture and keeps its colours and shape."""
 
 from fractions import Fraction
 
@@ -25,7 +25,7 @@ def lavfi_film(path, source: str, *options):
     [
         ("16:9", (256, 144), (320, 180, 0, 30)),
         ("1:1", (64, 64), (240, 240, 40, 0)),
-        ("4:3", (256, 144), (320, 180, 0, 30)),  # then cropped to the shape of the frames
+        ("4:3", (256, 144), (320, 180, 0, 30)),  # then cropped to the aspect ratio of the frames
         ("160:90:20:40", (256, 144), (160, 90, 20, 40)),
         ("none", (256, 144), (320, 240, 0, 0)),
         ("auto", (256, 144), (256, 144, 32, 48)),
@@ -69,7 +69,7 @@ def test_a_circle_stays_one(tmp_path):
         assert down == pytest.approx(200 * 144 / 320, abs=1)
 
 
-def test_what_is_not_kept_is_black(tmp_path):
+def test_padding_is_black(tmp_path):
     path = lavfi_film(tmp_path / "film.mp4", "color=white:s=64x64:r=4:d=0.5")
     frame_HWC = next(decode(path, Framing(128, 64, crop="none")))
     assert frame_HWC[:, 32:96].min() > 250
@@ -77,12 +77,12 @@ def test_what_is_not_kept_is_black(tmp_path):
 
 
 @pytest.mark.parametrize("crop", ["wide", "16:0", "10:10:0", "-1:9"])
-def test_a_crop_that_is_none_is_told(crop):
+def test_a_malformed_crop_is_refused(crop):
     with pytest.raises(InputError, match="is no shape"):
         Framing(64, 48, crop=crop)
 
 
-def test_a_crop_outside_the_picture_is_told(tmp_path):
+def test_a_crop_outside_the_picture_is_refused(tmp_path):
     path = lavfi_film(tmp_path / "film.mp4", "color=white:s=64x64:r=4:d=0.5")
     with pytest.raises(InputError, match=r"reaches outside the picture .* 64x64"):
         next(decode(path, Framing(64, 48, crop="60:60:8:0")))
@@ -95,17 +95,17 @@ def test_transparency_is_laid_over_black(tmp_path):
     assert np.abs(frame_HWC[16, 16].astype(int) - (125, 60, 30)).max() <= 2
 
 
-# High dynamic range: the signals that BT.2100 gives for light on a screen, and what is shown.
+# High dynamic range: the signal that BT.2100 assigns to light on a screen, and what we show.
 
 
 def pq_signal(nits: float) -> float:
-    """SMPTE ST 2084, inverse EOTF."""
+    """The PQ signal of a light level: SMPTE ST 2084, inverse EOTF."""
     light = (nits / 10_000) ** 0.1593017578125
     return ((0.8359375 + 18.8515625 * light) / (1 + 18.6875 * light)) ** 78.84375
 
 
 def hlg_signal(nits: float) -> float:
-    """ARIB STD-B67, with the system gamma 1.2 of a screen of 1,000 nits; for grey."""
+    """The HLG signal of grey: ARIB STD-B67, system gamma 1.2 of a 1,000-nit screen."""
     scene = (nits / 1000) ** (1 / 1.2)
     if scene <= 1 / 12:
         return np.sqrt(3 * scene)
@@ -131,7 +131,7 @@ def test_high_dynamic_range(tmp_path, transfer, signal, of_white):
     assert film.transfer == transfer
     level = next(decode(path, Framing(64, 64, crop="none")))[32, 32].astype(int)
     assert np.ptp(level) <= 1
-    # Shadows and middle tones as they are, on a screen of gamma 2.4; highlights rolled off.
+    # Shadows and middle tones keep their light on a screen of gamma 2.4; highlights are compressed.
     shown = 255 * of_white ** (1 / 2.4)
     if of_white < 0.3:
         assert np.abs(level - shown).max() <= 3
@@ -153,14 +153,14 @@ def test_stills(tmp_path):
     assert [frame[18, 32, 1] for frame in decode(source, later)] == list(range(140, 241, 20))
 
 
-def test_gaps_in_the_numbers_are_told(tmp_path, caplog):
+def test_gaps_in_the_numbers_are_logged(tmp_path, caplog):
     for number in (1, 2, 4, 8):
         Image.new("RGB", (32, 32)).save(tmp_path / f"{number:03d}.jpg")
     assert probe(tmp_path).frames == 4
     assert "lacks stills 3, 5-7" in caplog.text
 
 
-def test_stills_that_do_not_fit_are_told(tmp_path):
+def test_stills_that_differ_are_refused(tmp_path):
     with pytest.raises(InputError, match="holds no PNG or JPEG"):
         probe(tmp_path)
     with pytest.raises(InputError, match="holds no PNG or JPEG"):

@@ -1,4 +1,4 @@
-"""A film looked into: chosen frames are those of the whole, times and numbers agree."""
+"""Random access gives the frames of the whole film; times and numbers agree."""
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ def film_reader(film):
     return reader.FilmReader(str(film), "film", FRAMING)
 
 
-@pytest.mark.parametrize("skipped", [0.0, 10.0])
-def test_chosen_frames_come_in_the_order_asked(film_reader, whole_THWC, skipped, monkeypatch):
-    """Sought one by one, and read in one go."""
-    monkeypatch.setattr(reader, "SEEK_FROM_SECONDS", skipped)
+@pytest.mark.parametrize("seek_from", [0.0, 10.0])
+def test_chosen_frames_come_in_the_order_asked(film_reader, whole_THWC, seek_from, monkeypatch):
+    """With a seek for each frame, and in one pass."""
+    monkeypatch.setattr(reader, "SEEK_FROM_SECONDS", seek_from)
     numbers = [20, 3, 3, 25, 0]
     np.testing.assert_array_equal(film_reader.at(numbers), whole_THWC[numbers])
     assert film_reader.count == len(whole_THWC)
@@ -47,7 +47,7 @@ def test_a_time_outside_the_film_is_refused(film_reader, seconds):
         film_reader.number(seconds)
 
 
-def test_a_frame_that_does_not_decode_is_told(film_reader):
+def test_a_frame_that_does_not_decode_is_named(film_reader):
     with pytest.raises(InputError, match=r"frame 30 of .* cannot be decoded"):
         film_reader.at([2, 30])
 

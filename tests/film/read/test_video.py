@@ -1,4 +1,4 @@
-"""A film in is a film out: frames, their colours, their rate, their sound."""
+"""Decoding gives every frame of a film, with its rate, colours and range, or says what is lost."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ def test_every_frame_and_the_exact_rate(tmp_path, rate, extension):
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.ts", "film.avi", "film.mkv"])
-def test_a_later_start_gives_the_same_frames(tmp_path, name):
+def test_a_seek_gives_the_same_frames(tmp_path, name):
     path = films.counting_film(tmp_path / name, count=200, options=("-g", 12, "-bf", 2))
     for first in (100, 131, 199):
         assert films.numbers(decode(path, FULL, skip=first)) == list(range(first, 200))
@@ -39,7 +39,7 @@ def test_a_later_start_gives_the_same_frames(tmp_path, name):
     assert films.numbers(decode(path, trimmed, skip=3)) == list(range(103, 110))
 
 
-def test_a_later_start_of_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path):
+def test_a_seek_in_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path):
     films.run_ffmpeg(
         *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=6"),
         *("-vf", "select='lt(t,2)+not(mod(n,3))'", "-fps_mode", "passthrough"),
@@ -76,7 +76,7 @@ def test_a_trim_keeps_the_frames_shown_from_start_until_end(tmp_path, start, end
     assert expected_frames(probe(path), framing) == len(kept)
 
 
-def test_a_trim_past_the_end_is_told(tmp_path):
+def test_a_trim_past_the_end_is_refused(tmp_path):
     path = films.counting_film(tmp_path / "film.mp4", count=24)
     with pytest.raises(InputError, match=r"keeps no frame: .* lasts 1.00 s"):
         next(decode(path, Framing(64, 48, trim_start=5.0)))
@@ -85,7 +85,7 @@ def test_a_trim_past_the_end_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
-def test_a_truncated_film_gives_what_decodes_and_tells(tmp_path, name, caplog):
+def test_a_truncated_film_gives_what_decodes_and_warns(tmp_path, name, caplog):
     path = tmp_path / name
     films.counting_film(path, count=200, options=("-g", 12, "-movflags", "+faststart"))
     with path.open("r+b") as file:
@@ -99,7 +99,7 @@ def test_a_truncated_film_gives_what_decodes_and_tells(tmp_path, name, caplog):
         list(decode(path, FULL, strict=True))
 
 
-def test_damage_within_a_film_is_told(tmp_path, caplog):
+def test_damage_within_a_film_is_logged(tmp_path, caplog):
     path = tmp_path / "film.mp4"
     films.counting_film(path, count=100, options=("-g", 12))
     content = bytearray(path.read_bytes())
@@ -109,8 +109,8 @@ def test_damage_within_a_film_is_told(tmp_path, caplog):
     assert "is damaged" in caplog.text
 
 
-def test_a_recording_starts_with_its_first_frame_that_can_be_decoded(tmp_path):
-    """Cut from a broadcast, it begins with frames that refer to one before."""
+def test_a_recording_starts_with_its_first_decodable_frame(tmp_path):
+    """A recorded broadcast begins with frames that refer to an earlier one."""
     whole, path = tmp_path / "whole.ts", tmp_path / "film.ts"
     films.counting_film(whole, options=("-c:v", "mpeg2video", "-q:v", 1, "-bf", 2, "-g", 12))
     packets = whole.read_bytes()
@@ -123,23 +123,23 @@ def test_a_recording_starts_with_its_first_frame_that_can_be_decoded(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.mpg"])
-def test_a_stretch_of_a_film(tmp_path, name):
+def test_a_range_of_frames(tmp_path, name):
     codec = ("-c:v", "mpeg2video", "-q:v", 1) if name == "film.mpg" else ()
-    options, late = ("-g", 6, "-bf", 2, *codec), []
+    options, missing = ("-g", 6, "-bf", 2, *codec), []
     path = films.counting_film(tmp_path / name, count=100, options=options)
     assert probe(path).frames == 100
     for trim, first in ((None, 0), (0.5, 12)):
         framing = dataclasses.replace(FULL, trim_start=trim)
         for skip, count in ((0, 5), (40, 30), (70, 100)):
             frames = decode(
-                path, framing, skip=skip, count=count, on_missing_frames=lambda: late.append(1)
+                path, framing, skip=skip, count=count, on_missing_frames=lambda: missing.append(1)
             )
             start = first + skip
             assert films.numbers(frames) == list(range(start, min(start + count, 100)))
-    assert not late
+    assert not missing
 
 
-def test_an_undamaged_film_is_not_complained_about(tmp_path, caplog):
+def test_an_undamaged_film_logs_nothing(tmp_path, caplog):
     path = films.counting_film(tmp_path / "film.mp4", count=60)
     list(decode(path, FULL, strict=True))
     assert not caplog.records
@@ -167,7 +167,7 @@ def test_the_main_video_stream_is_chosen(tmp_path):
         probe(tmp_path / "film.mp4", video_stream=3)
 
 
-def test_a_sound_with_a_cover_is_no_film(tmp_path):
+def test_a_sound_file_with_a_cover_is_no_film(tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "cover.png")
     films.run_ffmpeg(
         *("-f", "lavfi", "-i", "sine=d=1", "-i", tmp_path / "cover.png", "-map", 0, "-map", 1),
@@ -177,7 +177,7 @@ def test_a_sound_with_a_cover_is_no_film(tmp_path):
         probe(tmp_path / "song.m4a")
 
 
-def test_names_that_look_like_something_else(tmp_path, monkeypatch):
+def test_file_names_that_look_like_options_or_patterns(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     films.counting_film(tmp_path / "film.mp4", count=5)
     for name in ("-y.mp4", "http:a.mp4", "100%d [a] 'b'.mp4"):
@@ -196,7 +196,7 @@ def test_an_abandoned_decode_ends_ffmpeg(tmp_path):
 
 
 def patches_THWC(width=64, height=48, count=5) -> np.ndarray:
-    """Still frames of four colours, one a quarter."""
+    """Still frames with a different colour in each quarter."""
     frames_THWC = np.empty((count, height, width, 3), np.uint8)
     for quarter, colour in enumerate(films.COLOURS):
         row, column = divmod(quarter, 2)
@@ -218,7 +218,7 @@ def test_colours_survive_encoding_and_decoding(tmp_path):
         assert np.abs(films.quarters(frame_HWC) - films.COLOURS).max() <= 3
 
 
-def test_the_index_lies_in_front(tmp_path):
+def test_the_index_is_at_the_front(tmp_path):
     with Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25)) as encoder:
         encoder.write(patches_THWC())
     content = (tmp_path / "film.mp4").read_bytes()
@@ -244,7 +244,7 @@ def test_a_failure_leaves_the_earlier_film(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
-def test_what_is_no_film_is_told(tmp_path):
+def test_what_is_no_film_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("not a film\n" * 100)
     films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
     with pytest.raises(InputError, match=r"there is no film .*missing\.mp4"):
@@ -258,7 +258,7 @@ def test_what_is_no_film_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "missing/film.mp4"])
-def test_an_output_that_cannot_be_is_told_at_once(tmp_path, output):
+def test_an_impossible_output_is_refused_at_once(tmp_path, output):
     with pytest.raises(InputError):
         Encoder(tmp_path / output, 64, 48, Fraction(25))
 

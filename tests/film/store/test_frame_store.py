@@ -1,4 +1,4 @@
-"""Prepared frames are the film's, whole, and prepared again only when something changed."""
+"""A store holds all frames of its films, and is made again only when something changed."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def film(tmp_path):
 
 @pytest.fixture
 def preparations(monkeypatch):
-    """Counts how often frames are really decoded into a store."""
+    """One entry for each time that films are decoded."""
     calls, decode_into = [], preparation.decode_into
     monkeypatch.setattr(
         preparation, "decode_into", lambda *args: (calls.append(args), decode_into(*args))
@@ -45,7 +45,7 @@ def test_the_frames_of_the_film(tmp_path, film):
     again.verify()
 
 
-def test_several_films_are_kept_apart(tmp_path, film):
+def test_a_store_knows_its_films(tmp_path, film):
     other = counting_film(tmp_path / "other.mkv", "25", 30)
     store = preparation.prepare([film, other], tmp_path / "frames", FRAMING)
     assert [(s.path, s.start, s.count, s.rate) for s in store.films] == [
@@ -55,7 +55,7 @@ def test_several_films_are_kept_apart(tmp_path, film):
     assert numbers(store.frames_THWC) == [*range(48), *range(30)]
 
 
-def test_excluded_stretches_are_kept_but_not_learnt(tmp_path, film):
+def test_excluded_frames_are_stored_but_not_learnt(tmp_path, film):
     store = preparation.prepare(
         [film], tmp_path / "frames", FRAMING, exclude=((0, 0.5), (1.5, None))
     )
@@ -69,8 +69,8 @@ def learnt(store):
     return store.training_T[np.arange(len(store.training_T))].tolist()
 
 
-def test_what_is_excluded_is_so_of_every_film_by_its_own_clock():
-    """Whether a frame is learnt is told by its time alone: in, between, across, beyond a film."""
+def test_every_film_excludes_frames_by_its_own_clock():
+    """Ranges within, between, across and beyond films: only the time of a frame decides."""
     films = [
         {"path": "a", "count": 50, "rate": "24000/1001", "first_time": 0.083},
         {"path": "b", "count": 30, "rate": "25", "first_time": 0.0},
@@ -97,7 +97,7 @@ def test_prepared_once(tmp_path, film, preparations):
     assert len(preparations) == 1
 
 
-def test_prepared_anew_for_other_settings_or_another_film(tmp_path, film, preparations):
+def test_prepared_again_for_other_settings_or_another_film(tmp_path, film, preparations):
     preparation.prepare([film], tmp_path / "frames", FRAMING)
     smaller = preparation.prepare([film], tmp_path / "frames", Framing(32, 24, crop="none"))
     assert smaller.frames_THWC.shape == (48, 24, 32, 3)
@@ -121,7 +121,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(tmp_path,
 
 
 @pytest.mark.parametrize("damage", ["short", "flipped", "manifest"])
-def test_damage_is_told_and_repaired(tmp_path, film, damage):
+def test_damage_is_named_and_repaired(tmp_path, film, damage):
     store = preparation.prepare([film], tmp_path / "frames", FRAMING)
     whole = np.array(store.frames_THWC)
     path = tmp_path / "frames" / ("manifest.json" if damage == "manifest" else "frames.u8")
@@ -158,7 +158,7 @@ def test_a_manifest_with_a_foreign_entry_is_named(tmp_path, film, key, value):
         frame_store.open_store(tmp_path / "frames")
 
 
-def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, preparations):
+def test_a_small_disk_is_refused_before_decoding(tmp_path, film, monkeypatch, preparations):
     class Usage:
         free = 64 << 20
 
@@ -169,10 +169,11 @@ def test_too_small_a_disk_is_told_before_starting(tmp_path, film, monkeypatch, p
 
 
 def test_two_processes_prepare_one_store_once(tmp_path):
-    """Both ask for the same at the same time: one decodes, the other waits and finds it done."""
+    """Two processes ask for the same store at once: one decodes, the other waits for it."""
     path = counting_film(tmp_path / "shared.mp4")
     code = (
-        "import sys; from vae_gan_jax.film.store import preparation; from vae_gan_jax.film.read import video; "
+        "import sys; from vae_gan_jax.film.store import preparation; "
+        "from vae_gan_jax.film.read import video; "
         "store = preparation.prepare([sys.argv[1]], sys.argv[2], video.Framing(64, 48)); "
         "print(len(store.frames_THWC), store.verify())"
     )

@@ -1,4 +1,4 @@
-"""A written film: its codec and container, and what accompanies the picture."""
+"""A written film has its codec, container and sound, appears atomically, and can be resumed."""
 
 import contextlib
 import re
@@ -22,7 +22,7 @@ FRAMING = Framing(128, 72)
 
 
 def listing(path) -> str:
-    """What ffmpeg says about a file."""
+    """ffmpeg's description of a file."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", str(path)]
     return subprocess.run(command, capture_output=True, check=False).stderr.decode()
 
@@ -60,7 +60,7 @@ def test_codecs(tmp_path, codec, name, described, slack):
         ("out.mov", {"codec": "prores", "quality": 7}, r"does not suit prores: leave it out"),
     ],
 )
-def test_what_does_not_go_together_is_told(tmp_path, name, options, sentence):
+def test_incompatible_settings_are_refused(tmp_path, name, options, sentence):
     with pytest.raises(InputError, match=sentence):
         Encoder(tmp_path / name, 64, 48, Fraction(25), film_format=FilmFormat(**options))
     assert not list(tmp_path.iterdir())
@@ -90,7 +90,7 @@ def test_better_quality_is_larger(tmp_path):
 
 @pytest.fixture(scope="module")
 def rich_film(tmp_path_factory):
-    """Two sounds, subtitles in two languages, three chapters and a title."""
+    """A film with two sound tracks, two subtitle tracks, three chapters and a title."""
     folder = tmp_path_factory.mktemp("rich")
     picture = films.Variant("picture.mkv", seconds=2, sounds=(("-c:a", "aac"), ("-c:a", "flac")))
     (folder / "text.srt").write_text(
@@ -111,7 +111,7 @@ def rich_film(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
-def test_everything_that_accompanies_the_picture(tmp_path, rich_film, name):
+def test_sound_subtitles_chapters_and_title_are_copied(tmp_path, rich_film, name):
     passthrough(rich_film, tmp_path / name, FRAMING)
     text = listing(tmp_path / name)
     assert re.search(r"title\s*: A rich film", text)
@@ -121,8 +121,8 @@ def test_everything_that_accompanies_the_picture(tmp_path, rich_film, name):
         "1.400000",
     ]
     assert text.count("Audio:") == 2
-    assert ("(fre): Audio" in text) == (name != "out.mov")  # which names languages otherwise
-    assert ("flac" in text) == (name != "out.mov")  # which does not take it
+    assert ("(fre): Audio" in text) == (name != "out.mov")  # whose language tags differ
+    assert ("flac" in text) == (name != "out.mov")  # which cannot hold it
     assert text.count("Subtitle: mov_text" if name != "out.mkv" else "Subtitle:") == 2
     for track in (0, 1):
         assert beep_start(tmp_path / name, track) == pytest.approx(films.FLASH, abs=0.002)
@@ -163,7 +163,7 @@ def test_picture_and_sound_that_do_not_start_together(tmp_path, name, later):
     sounds = beep_start(tmp_path / "out.mp4") - flash_start(
         decode(tmp_path / "out.mp4", FRAMING), 25
     )
-    # The picture shows the flash up to a frame late, being a frame.
+    # The flash is shown up to one frame late, with the next frame.
     expected = -0.3 if later == "picture" else 0.3
     assert sounds == pytest.approx(expected - 0.02, abs=0.025)
 
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_the_earlier_film(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["part #2.mp4", "what?.mkv", "a 'b' 50%.mp4", "a:b\\c.mp4"])
-def test_any_name(tmp_path, name):
+def test_any_file_name(tmp_path, name):
     folder = tmp_path / "folder #1?"
     folder.mkdir()
     with Encoder(folder / name, 32, 18, Fraction(24)) as encoder:
@@ -194,7 +194,7 @@ def test_any_name(tmp_path, name):
     assert probe(folder / name).frames == 2
 
 
-def test_the_source_is_not_written_over(tmp_path):
+def test_the_source_is_not_overwritten(tmp_path):
     path = films.counting_film(tmp_path / "film.mp4", count=10)
     with pytest.raises(InputError, match="is the film that is read"):
         passthrough(path, tmp_path / "film.mp4", FRAMING)
@@ -205,12 +205,12 @@ class Packets:
     times_T = ()
 
 
-def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_film_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 10)
     noise_THWC = np.random.default_rng(0).integers(0, 256, (34, 48, 64, 3), np.uint8)
 
     def write(path, upto=None, resume="step 100"):
-        """Writes from where an earlier attempt stopped; returns where that was."""
+        """Resumes an earlier attempt; returns the number of frames it had written."""
         encoder = Encoder(path, 64, 48, Fraction(24000, 1001), resume=resume)
         first = encoder.frames
         with contextlib.suppress(KeyboardInterrupt), encoder:
@@ -233,14 +233,14 @@ def test_an_interrupted_film_goes_on(tmp_path, monkeypatch):
         for name in ("whole.mp4", "film.mp4")
     )
     np.testing.assert_array_equal(film_THWC, whole_THWC)
-    # A film beside it may stand further back; what was made from something else is of no use.
+    # Another layout may have fewer frames; segments made from something else are removed.
     assert write(tmp_path / "film.mp4", upto=23) == 0
     beside = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(24000, 1001), resume="step 100")
     beside.segments.truncate(10)
     with beside:
         beside.write(noise_THWC[10:])
     assert probe(tmp_path / "film.mp4").frames == 34
-    # Every frame is there, but the disk has no room to put the parts together.
+    # Every frame is there, but the disk has no room to join the segments.
     with monkeypatch.context() as patch:
         patch.setattr(encode, "read_packets", lambda *_: Packets())
         with pytest.raises(InputError, match="would hold 0 frames"):

@@ -127,7 +127,7 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
 
 
 def _stored(film: Probe, area: Rectangle) -> Rectangle:
-    """A rectangle in stored pixels, its corner on even ones, where subsampled chroma has samples."""
+    """A rectangle in stored pixels; its corner is even, where subsampled chroma has samples."""
     across, down = film.stored_width / film.width, film.stored_height / film.height
     return Rectangle(
         max(1, round(area.width * across)),

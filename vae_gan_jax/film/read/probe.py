@@ -39,9 +39,9 @@ class Stream:
         return int(size[1]) * int(size[2]) if size else 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The video stream of a film, and what accompanies it; times are seconds of the film's clock."""
+    """The video stream of a film and its surroundings; times are seconds of the film's clock."""
 
     path: str
     files: tuple[str, ...]  # the film, or its stills
@@ -49,13 +49,13 @@ class Probe:
     width: int  # as displayed: rotated, with square pixels
     height: int
     rate: Fraction  # frames a second; of a variable rate, the one to resample to
-    variable_rate: bool
-    start: float  # when the first frame is shown
+    variable_rate: bool = False
+    start: float = 0.0  # when the first frame is shown
     duration: float | None  # from there to the end of the last frame
     frames: int | None  # in the file; at ``rate`` if that is variable
     stored_width: int  # rotated, before its pixels are made square
     stored_height: int
-    stream: int  # index among the video streams
+    stream: int = 0  # index among the video streams
     interlaced: bool
     pixel_format: str
     matrix: str  # this and the next three as ffmpeg names them, or "unknown"
@@ -63,7 +63,7 @@ class Probe:
     primaries: str
     transfer: str
     peak: float  # nits of the brightest light that an HDR film was mastered for
-    audio_streams: int
+    audio_streams: int = 0
     complaints: str = ""  # ffmpeg's stderr about a damaged or truncated file
     claimed_frames: int = 0  # of the whole file, by the duration in its header
     # When each frame is shown, and the times of keyframes; ascending.
@@ -142,12 +142,8 @@ def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
         files=files,
         input=opened,
         rate=rate,
-        variable_rate=False,
-        start=0.0,
         duration=float(len(files) / rate),
         frames=len(files),
-        stream=0,
-        audio_streams=0,
         times_T=times_T,
         keys_T=times_T,
         **sample,

@@ -54,7 +54,7 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     """ffmpeg's arguments for the picture of the file ``path``.
 
     Raises:
-      InputError: the codec is unknown or does not suit the container, or the quality is out of range.
+      InputError: the codec is unknown, does not suit the container, or does not have the quality.
     """
     if codec not in CODECS:
         raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}.")

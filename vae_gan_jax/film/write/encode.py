@@ -159,7 +159,7 @@ class Encoder:
         self.segments.remove()
 
     def _sound_stop(self) -> float:
-        """Time in seconds after which no packet begins; it lies after the start of the last frame."""
+        """When the last packet may begin, seconds; later than the start of the last frame."""
         early = min(HALF_PACKET_SECONDS, 0.5 / float(self.rate))
         return self.frames / float(self.rate) - early
 
