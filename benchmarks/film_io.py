@@ -1,18 +1,9 @@
-<<<<<<< HEAD
 """Compares the speed of decoding and encoding films with that of ffmpeg alone.
 
     python -m benchmarks.film_io FILM [--seconds=60] [--rounds=3]
 
 Each job alternates with the same job done by ffmpeg, so that other load on the machine slows both.
 The rates come from median times.
-=======
-"""Measures how fast films are prepared and written, compared with plain ffmpeg.
-
-    python -m benchmarks.film_io FILM [--seconds=60] [--rounds=3]
-
-Our job and ffmpeg's run alternately, so that other load on the machine slows both. The rates are
-those of the median times.
->>>>>>> a904dca (Film tests and benchmarks: words)
 """
 
 import argparse
@@ -40,13 +31,8 @@ def run_ffmpeg(*arguments) -> None:
     subprocess.run([*command, *map(str, arguments)], check=True)
 
 
-<<<<<<< HEAD
 def time_job(job) -> float:
     """Seconds that a job takes; its progress bar is hidden."""
-=======
-def seconds_of(job) -> float:
-    """How long a job takes; its progress bar is hidden."""
->>>>>>> a904dca (Film tests and benchmarks: words)
     start = time.perf_counter()
     with open(os.devnull, "w") as devnull, contextlib.redirect_stderr(devnull):
         job()
@@ -66,7 +52,6 @@ def compare(name: str, film: Path, job, ffmpeg_job, rounds: int) -> None:
 
 
 def main() -> None:
-<<<<<<< HEAD
     """Measures a film at its own size and scaled up to 1280x720."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("film", type=Path, help="any film that ffmpeg opens")
@@ -77,18 +62,6 @@ def main() -> None:
         folder = Path(folder)
         excerpt, large = folder / "excerpt.mp4", folder / "large.mp4"
         run_ffmpeg("-i", options.film, "-t", options.seconds, "-c", "copy", excerpt)
-=======
-    """Measures a film at its own size and scaled to 1280x720."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("film", type=Path)
-    parser.add_argument("--seconds", type=float, default=60, help="of the film")
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        excerpt, large = folder / "excerpt.mp4", folder / "large.mp4"
-        run_ffmpeg("-i", given.film, "-t", given.seconds, "-c", "copy", excerpt)
->>>>>>> a904dca (Film tests and benchmarks: words)
         run_ffmpeg(
             *("-i", excerpt, "-vf", "scale=1280:720", "-c:v", "libx264", "-preset", "fast"),
             *("-crf", 20, "-c:a", "copy", large),
@@ -96,10 +69,6 @@ def main() -> None:
         print(f"{'frames a second':32} {'this project':>12} {'ffmpeg':>8} {'ratio':>6}")
         scale = ("-vf", f"scale={FRAMING.width}:{FRAMING.height}")
         for film in (excerpt, large):
-<<<<<<< HEAD
-=======
-            shown = probe(film)
->>>>>>> a904dca (Film tests and benchmarks: words)
 
             def prepare(film=film):
                 shutil.rmtree(folder / "frames", ignore_errors=True)

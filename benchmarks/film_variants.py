@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Passes films of many kinds through the decoder and the encoder, and compares input and output.
 
     python -m benchmarks.film_variants [FILM...]
@@ -8,16 +7,6 @@ Columns:
 frames in and out; difference of the durations, in frames; displayed size in and out; largest
 difference of a known colour (0..255); audio tracks in and out; by how many frames the beep comes
 before (-) or after the flash; by how many frames the sound ends before (-) or after the picture.
-=======
-"""Passes films of every kind through the program and tabulates input and output.
-
-    python -m benchmarks.film_variants [FILM...]
-
-The films are those of the tests, one of ten thousand frames, and the given ones. Columns: frames in
-and out; difference of the durations in frames; displayed size in and out; largest error of a known
-colour (of 255); sound tracks in and out; offset of the beep from the flash in frames (negative:
-before it); end of the sound relative to the end of the picture, in frames.
->>>>>>> a904dca (Film tests and benchmarks: words)
 """
 
 import contextlib
@@ -39,11 +28,7 @@ QUARTERS_AFTER_ROTATION = {90: [1, 3, 0, 2], 180: [3, 2, 1, 0]}
 
 
 def row(path: Path, output: Path, variant: films.Variant | None) -> str:
-<<<<<<< HEAD
     """Passes a film through and describes input and output."""
-=======
-    """Passes a film through and compares both files."""
->>>>>>> a904dca (Film tests and benchmarks: words)
     film = probe(path)
     framing = Framing(film.width, film.height, crop="none")
     with open(os.devnull, "w") as devnull, contextlib.redirect_stderr(devnull):
@@ -76,7 +61,7 @@ def row(path: Path, output: Path, variant: films.Variant | None) -> str:
 def main() -> None:
     print(
         COLUMNS.format(
-            *("film", "frames", "out", "length", "shown", "out", "colour", "sounds", "sync"),
+            *("film", "frames", "out", "length", "shown", "out", "colour", "sounds", "in step"),
             "sound end",
         )
     )
