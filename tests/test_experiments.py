@@ -10,7 +10,8 @@ from absl import flags
 
 from vae_gan_jax import config as config_lib
 from vae_gan_jax import main
-from vae_gan_jax.run import run_folder
+from vae_gan_jax.run import film_names
+from vae_gan_jax.run.settings import resolve
 from vae_gan_jax.training import pretrained
 
 PROJECT = Path(__file__).parent.parent
@@ -29,7 +30,7 @@ def load(monkeypatch):
 
     def load(name):
         flags.FLAGS(["main", f"--flagfile=experiments/{name}.flags"])
-        return flags.FLAGS.mode, run_folder.resolve(main.given_settings(), {}, learning=True)
+        return flags.FLAGS.mode, resolve(main.given_settings(), {}, learning=True)
 
     yield load
     flags.FLAGS.unparse_flags()
@@ -59,8 +60,8 @@ def test_larger_frames_are_blade_runner_s_shape(load):
 def test_networks_learnt_on_many_films_fit_the_one(load):
     _, many = load("pretrain_many")
     _, one = load("tune_one")
-    assert len(run_folder.learnt_films(many)) > 1
-    assert one.film not in run_folder.learnt_films(many)
+    assert len(film_names.learnt_films(many)) > 1
+    assert one.film not in film_names.learnt_films(many)
     assert one.init_from == many.run_dir
     for name in pretrained.SIZES:
         assert getattr(one, name) == getattr(many, name)
@@ -136,7 +137,7 @@ def test_the_best_preset_nests_in_any_experiment(load):
     """It departs in what its head gives reasons for, and in nothing else."""
     _, blade = load("blade")
     flags.FLAGS(["main", "--flagfile=experiments/blade.flags", "--flagfile=experiments/best.flags"])
-    best = run_folder.resolve(main.given_settings(), {}, learning=True)
+    best = resolve(main.given_settings(), {}, learning=True)
     assert best == dataclasses.replace(
         blade,
         kl_weight=0.01,

@@ -1,206 +1,140 @@
-"""The entrypoint: flags to a Config, a Config to the chosen mode. No other file touches FLAGS.
+"""The entrypoint: flags to a Config, and the Config to a row of the table of modes.
 
-python -m vae_gan_jax.main --flagfile=experiments/blade.flags
+    python -m vae_gan_jax.main --flagfile=experiments/blade.flags
+
+No other file reads absl's FLAGS.
 """
 
 import contextlib
-import dataclasses
 import logging
 import os
 import sys
+import textwrap
 import traceback
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from vae_gan_jax import config as config_lib
 from vae_gan_jax import modes
-from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.run import mirror, run_folder, signals, storage
+from vae_gan_jax.config import FIELDS, InputError, from_text, to_text
+from vae_gan_jax.run import film_names, mirror, signals, storage
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import detect
 
+GROUPS = ("run", "films", "networks", "objectives", "training", "hardware", "output", "exploring")
+
 logger = logging.getLogger("vae_gan_jax")
-# What several processes share; the first does the rest.
-TOGETHER = ("all", "prepare", "train", "reconstruct")
-MODE = flags.DEFINE_enum(
-    "mode",
-    "all",
-    [
-        *("all", "prepare", "train", "reconstruct", "evaluate", "figures", "report"),
-        *("explore", "passthrough", "benchmark"),
-    ],
-    "What to do; all = all up to report, less what is done already; evaluate = measure the "
-    "reconstruction against its source; figures = the thesis's, of the film; report = what the run "
-    "holds so far, as one page; explore = ways through the latent space; passthrough = the film as "
-    "it would be learnt, past the networks; benchmark = how fast the run would go on this machine.",
-)
+
+MODE = flags.DEFINE_enum("mode", "all", list(modes.MODES), "What to do.")
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     None,
-    "Whether this is one of several processes that work on the run; default: if Slurm, Open MPI or "
-    "a TPU pod started several.",
+    "Whether this is one of several processes of a run; default: yes if Slurm, Open MPI or a TPU "
+    "pod started several.",
 )
 COORDINATOR_ADDRESS = flags.DEFINE_string(
-    "coordinator_address",
-    None,
-    "HOST:PORT at which the first of several processes is met, where the launcher does not say.",
+    "coordinator_address", None, "HOST:PORT of process 0, where the launcher does not provide it."
 )
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+PROCESS_TIMEOUT = flags.DEFINE_float(
+    "process_timeout", 300.0, "Seconds that processes wait for each other."
+)
 SCRATCH_DIR = flags.DEFINE_string(
     "scratch_dir",
     None,
-    "Folder on this machine's disk for what is in buckets: runs are worked on there, films and "
-    "frames brought; default: in the user's cache folder.",
+    "Local folder for runs and films in a bucket; default: in the user's cache folder.",
 )
-PROCESS_TIMEOUT = flags.DEFINE_float(
-    "process_timeout", 300.0, "Seconds that processes wait for each other when they start."
-)
+PROCESS_FLAGS = ("distributed", "coordinator_address", "num_processes", "process_id",
+                 "process_timeout", "scratch_dir")  # fmt: skip
+
+for _field in FIELDS.values():
+    _define = flags.DEFINE_bool if _field.type is bool else flags.DEFINE_string
+    _default = _field.default if _field.type is bool else to_text(_field, _field.default)
+    _define(_field.name, _default, _field.metadata["help"])
 
 
-def _define_flags() -> None:
-    """One flag for each field of Config, with its default and help."""
-    for field in dataclasses.fields(Config):
-        help, choices = field.metadata["help"], field.metadata["choices"]
-        if field.metadata["parse"]:
-            flags.DEFINE_string(field.name, config_lib.to_text(field, field.default), help)
-        elif choices:
-            flags.DEFINE_enum(field.name, field.default, choices, help)
-        else:
-            define = {
-                bool: flags.DEFINE_bool,
-                int: flags.DEFINE_integer,
-                str: flags.DEFINE_string,
-            }[field.type]
-            define(field.name, field.default, help)
-
-
-_define_flags()
-
-
-def given_settings() -> dict:
-    """The settings that stand on the command line or in a flagfile, read.
+def given_settings() -> dict[str, Any]:
+    """The settings on the command line and in flagfiles, by name.
 
     Raises:
-      InputError: one cannot be read.
+      InputError: a text is no value of its flag.
     """
     given = {}
-    for field in dataclasses.fields(Config):
-        flag, parse = flags.FLAGS[field.name], field.metadata["parse"]
+    for name, field in FIELDS.items():
+        flag = flags.FLAGS[name]
         if flag.present:
-            given[field.name] = parse(flag.value) if parse else flag.value
+            given[name] = flag.value if field.type is bool else from_text(field, flag.value)
     return given
 
 
 def run() -> None:
-    """Reads the flags and does what they say.
+    """Does what the flags say.
 
     Raises:
-      InputError: what was given cannot be used.
+      InputError: the input cannot be used.
     """
-    given, mode = given_settings(), MODE.value
+    given, mode = given_settings(), modes.MODES[MODE.value]
+    storage.work_in(SCRATCH_DIR.value)
+    _join_processes(given)
+    if given.get("compare"):
+        modes.compare(given, MODE.value)
+        return
+    config = modes.resolve(given, MODE.value)
+    for step in mode.steps:
+        if processes.count() > 1 and not modes.is_shared(step, config):
+            _continue_alone()
+            return
+        config = step(config, MODE.value != "all") or config
+    if processes.count() > 1:
+        processes.finish()
+    elif MODE.value == "all":
+        run_dir = Path(config.run_dir).absolute()
+        logger.info("films: %s", run_dir / film_names.FILMS)
+        logger.info("everything on one page: %s", run_dir / "report.html")
+
+
+def _join_processes(given: dict[str, Any]) -> None:
+    """Joins the other processes if there are several."""
     launch = detect(
         DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
     )
-    storage.work_in(SCRATCH_DIR.value)
-    # Processes share a film out on a disk in common, which with a bucket they need not have.
-    apart = storage.is_remote(given.get("run_dir", ""))
-    if launch is not None:
-        processes.start(launch, _texts(given) | {"mode": mode}, PROCESS_TIMEOUT.value)
-        if mode not in TOGETHER or (apart and mode == "reconstruct"):
-            _part(True)
-            return
-    if processes.index():
+    if launch is None:
+        return
+    texts = {
+        name: to_text(FIELDS[name], value)
+        for name, value in given.items()
+        if name != "frames_dir"  # each machine may have its own
+    }
+    if launch.index:
         logger.setLevel(logging.ERROR)
-    if given.get("compare"):
-        if mode != "evaluate":
-            raise InputError("--compare is for measures: give --mode=evaluate.")
-        config_lib.Config(**given)  # refuses what is out of range
-        given["compare"] = [mirror.opened(run, lost=_taken) for run in given["compare"]]
-        modes.compare(given)
-        return
-    without_run = mode in ("passthrough", "benchmark") and given.get("output")
-    if not given.get("run_dir") and not without_run:
-        raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
-    if "run_dir" in given:
-        given["run_dir"] = mirror.opened(
-            given["run_dir"], processes.index() == 0, None if mode == "report" else _taken
-        )
-    recorded = run_folder.recorded_settings(Path(given["run_dir"])) if "run_dir" in given else {}
-    learning = mode in ("all", "prepare", "train")
-    config = run_folder.resolve(given, recorded, learning)
-    if config.per_device_batch_size:
-        config = modes.whole_batch(config)
-    if mode == "evaluate" and config.output:
-        raise InputError("--output is for films and for --compare: measures go to the run.")
-    modes.stage_films(config, mode)
-    modes.check_output(config)
-    if mode in ("all", "train"):
-        modes.check_devices(config)
-    if mode in ("all", "prepare"):
-        modes.prepare(config)
-    if mode in ("all", "train"):
-        modes.train(config)
-    if mode == "all" and config.source:  # trims and the like were the learnt film's
-        unset = dict.fromkeys(run_folder.OF_THE_SOURCE - {"crop"})
-        config = dataclasses.replace(config, **unset)
-    if mode in ("all", "reconstruct") and not (apart and processes.count() > 1):
-        modes.reconstruct(config, again=mode == "reconstruct")
-    if processes.count() > 1:
-        _part(mode == "all")
-        return
-    for name in ("evaluate", "figures", "report"):
-        if mode in ("all", name):
-            getattr(modes, name)(config, again=mode == name)
-    if mode == "explore":
-        modes.explore(config)
-    if mode == "passthrough":
-        modes.pass_through(config)
-    if mode == "benchmark":
-        modes.benchmark(config)
-    if mode == "all":
-        run_dir = Path(config.run_dir).absolute()
-        logger.info("films: %s", run_dir / run_folder.FILMS)
-        logger.info("all of it on one page: %s", run_dir / "report.html")
+    processes.start(launch, texts | {"mode": MODE.value}, PROCESS_TIMEOUT.value)
 
 
-def _part(work_left: bool) -> None:
-    """Ends the processes' joint work. Process 0 does what is left alone.
-
-    It restarts for that, because jax cannot release the devices of the other processes.
-    """
+def _continue_alone() -> None:
+    """Ends the joint work; process 0 restarts alone, because jax keeps the other devices."""
     first = processes.index() == 0
     processes.finish()
-    if work_left and first:
+    if first:
         logger.info("process 0 continues alone")
         mirror.send_opened()
         command = [sys.executable, "-m", "vae_gan_jax.main", *sys.argv[1:], "--nodistributed"]
         os.execv(sys.executable, command)
 
 
-def _texts(given: dict) -> dict[str, str]:
-    """The settings that all processes must have alike, as texts by name."""
-    return {
-        name: config_lib.to_text(run_folder.FIELDS[name], value)
-        for name, value in given.items()
-        if name != "frames_dir"  # which may be each machine's own
-    }
-
-
 class _Console(logging.Handler):
-    """Lines on stderr that leave a progress bar whole."""
+    """Writes log lines to stderr without breaking a progress bar."""
 
     def emit(self, record):
         tqdm.write(storage.told(self.format(record)), file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
-    """Runs; bad input becomes one sentence on stderr and exit code 2."""
-    # Orbax tells of every file, and at length of a full disk, of which a warning is given here.
-    absl_logging.set_verbosity(absl_logging.FATAL)
+    """Runs the program; bad input becomes one sentence on stderr and exit code 2."""
+    absl_logging.set_verbosity(absl_logging.FATAL)  # orbax logs every file
     logger.setLevel(logging.INFO)
     logger.propagate = False
     console = _Console()
@@ -210,7 +144,7 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")
-        with _sent():
+        with _saved_to_bucket():
             run()
     except InputError as error:
         return _refuse(str(error))
@@ -230,8 +164,8 @@ def main(argv: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def _sent():
-    """What was made in a run in a bucket goes there when the program ends, however it ends."""
+def _saved_to_bucket():
+    """Copies a run in a bucket to the bucket when the program ends, however it ends."""
     try:
         yield
     except BaseException:
@@ -243,14 +177,8 @@ def _sent():
     mirror.leave()
 
 
-def _taken(sentence: str) -> None:
-    """Ends the program, which has lost its run to another one, without a word more to the run."""
-    _refuse(sentence)
-    os._exit(2)
-
-
 def _refuse(sentence: str) -> int:
-    """Says what is wrong, once for all processes that work on the run; the exit code."""
+    """Prints what is wrong, once for all processes; returns the exit code."""
     sentence = storage.told(sentence)
     processes.fail(sentence, 2)
     if sentence:
@@ -258,12 +186,37 @@ def _refuse(sentence: str) -> int:
     return 2
 
 
+def help_text() -> str:
+    """All modes, then all flags, grouped by what people do."""
+    lines = ["usage: python -m vae_gan_jax.main [--flagfile=FILE] [--FLAG=VALUE ...]", "", "modes:"]
+    lines += [_help_entry(f"--mode={name}", mode.help) for name, mode in modes.MODES.items()]
+    for group in GROUPS:
+        lines += ["", f"{group}:"]
+        for name, field in FIELDS.items():
+            if field.metadata["group"] == group:
+                default = to_text(field, field.default)
+                lines.append(_help_entry(f"--{name}={default}", field.metadata["help"]))
+    lines += ["", "several processes and machines:"]
+    lines += [_help_entry(f"--{name}", flags.FLAGS[name].help) for name in PROCESS_FLAGS]
+    return "\n".join(lines)
+
+
+def _help_entry(flag: str, text: str) -> str:
+    return f"  {flag}\n" + textwrap.fill(
+        text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6
+    )
+
+
 def parse_flags(argv: list[str]) -> list[str]:
-    """absl's parser, with one sentence and exit code 2 for a flag that cannot be."""
+    """absl's parser; a wrong flag becomes one sentence and exit code 2."""
+    if {"--help", "-help", "-h"} & set(argv):
+        print(help_text())
+        sys.exit(0)
     try:
         return flags.FLAGS(argv)
-    except flags.Error as error:
-        print(f"vae_gan_jax: {error} (see --help)", file=sys.stderr)
+    except (flags.Error, UnicodeError) as error:
+        sentence = " ".join(str(error).split())
+        print(f"vae_gan_jax: {sentence} (see --help)", file=sys.stderr)
         sys.exit(2)
 
 

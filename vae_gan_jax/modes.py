@@ -1,13 +1,18 @@
-"""What each mode does: a Config becomes frames, a model, films, measures, figures, a page."""
+"""The table of modes: what each mode does, step by step.
+
+A step is a function of a ``Command``. It imports what it needs, so that bad input is refused before
+jax is loaded.
+"""
 
 import dataclasses
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from vae_gan_jax import config as config_lib
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
@@ -24,7 +29,7 @@ from vae_gan_jax.inference.opened_run import (
     steps_per_epoch,
     store_folder,
 )
-from vae_gan_jax.run import atomic_io, provenance, run_folder, storage
+from vae_gan_jax.run import atomic_io, film_names, mirror, provenance, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
 
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
@@ -33,23 +38,94 @@ DRAWN = "drawn.json"  # beside the figures, likewise
 logger = logging.getLogger(__name__)
 
 
-def whole_batch(config: Config) -> Config:
-    """The settings with the mini-batch of all devices in place of one device's share."""
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """A row of the table.
+
+    Attributes:
+      help: for ``--help``.
+      steps: functions of (config, again), in order; one may return a changed Config. ``again`` asks
+        for results that are current already: the user named the mode.
+      learns: the settings given belong to the learnt film, and are recorded.
+      own: settings that the mode does not inherit from the run.
+      needs_run: there must be a run folder even if ``--output`` is given.
+    """
+
+    help: str
+    steps: tuple[Callable[[Config, bool], Config | None], ...]
+    learns: bool = False
+    own: frozenset[str] = frozenset()
+    needs_run: bool = True
+
+
+def resolve(given: dict[str, Any], mode: str) -> Config:
+    """All settings of a command: those given, and those inherited from its run.
+
+    Raises:
+      InputError: the settings contradict each other or the run.
+    """
+    row, run_dir, recorded = MODES[mode], given.get("run_dir"), {}
+    if not run_dir and (row.needs_run or not given.get("output")):
+        raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
+    if run_dir:
+        lost = None if mode == "report" else _leave
+        given = given | {"run_dir": mirror.opened(run_dir, processes.index() == 0, lost)}
+        recorded = settings.recorded_settings(Path(given["run_dir"]))
+    config = settings.resolve(given, recorded, row.learns, row.own)
+    if config.per_device_batch_size:
+        from vae_gan_jax.training.distributed import mesh
+
+        config = mesh.whole_batch(config)
+    return config
+
+
+def _leave(sentence: str) -> None:
+    logger.error("%s", sentence)
+    os._exit(2)
+
+
+def stage_learnt_films(config: Config, again: bool) -> None:
+    """Copies the films to learn, and another source, from buckets to this machine."""
+    _stage(config.film, config.source)
+
+
+def stage_sources(config: Config, again: bool) -> None:
+    """Copies the films to reconstruct from buckets to this machine."""
+    _stage(config.source or config.film)
+
+
+def _stage(*films: str) -> None:
+    for film in [name for text in films for name in film_names.split_films(text)]:
+        if storage.is_remote(film):
+            storage.stage(film)
+
+
+def check_output(config: Config, again: bool) -> None:
+    """Refuses before training what could not be reconstructed after it."""
+    if config.output and not Path(config.output).absolute().parent.is_dir():
+        raise InputError(f"--output={config.output} is in a folder that does not exist: make it.")
+    if config.source:
+        for source in film_names.sources(config):
+            video.probe(source, config.video_stream, config.fps)
+
+
+def check_devices(config: Config, again: bool) -> None:
+    """Refuses before preparing a mini-batch that the devices cannot share."""
     from vae_gan_jax.training.distributed import mesh
 
-    return mesh.whole_batch(config)
+    mesh.check_batch(config)
 
 
-def prepare(config: Config) -> None:
-    """Films to frames: the run's frame store, made unless it is there.
+def prepare(config: Config, again: bool) -> None:
+    """Decodes the films into the run's frame store, unless it is there.
 
-    Several processes share its films; in a folder that is its machine's own, each has all. Of
-    frames in a bucket each machine has a copy.
+    Several processes share the films if they share the folder. The settings are recorded last, when
+    nothing can be refused any more.
     """
-    films, framing = run_folder.learnt_films(config), framing_of(config)
+    films, framing = film_names.learnt_films(config), framing_of(config)
     if not films:
         raise InputError("--film is missing: give the film to learn.")
-    processes.run_on_first(_open_for, config, films, framing)
+    processes.run_on_first(_check_films, config, films, framing)
     folder = store_folder(config)
 
     def exchange(made: bool) -> None:
@@ -61,35 +137,39 @@ def prepare(config: Config) -> None:
         films, folder, framing, config.exclude, strict=config.strict,
         team=processes.team(), exchange=exchange,
     )  # fmt: skip
+    config.steps_per_epoch(len(open_store(config).training_T))
+    processes.run_on_first(run_folder.open_run, config, True)
 
 
-def _open_for(config: Config, films: list[str], framing: video.Framing) -> None:
-    """Opens the run's folder, unless the films are not those that it can learn."""
+def _check_films(config: Config, films: list[str], framing: video.Framing) -> None:
+    """Opens the run's folder unless it cannot learn the films."""
     if config.init_from:
         from vae_gan_jax.training import pretrained
 
         pretrained.check(config)
-    if config.film == run_folder.DEMO and not os.path.exists(films[0]):
-        run_folder.open_run(config, record=True)
+    if config.film == film_names.DEMO and not os.path.exists(films[0]):
+        run_folder.open_run(config)
         logger.info("rendering the demo film: %s", films[0])
         demo_film.render(films[0])
     probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
     expected = [video.expected_frames(probe, framing) for probe in probes]
     if None not in expected:
         config.steps_per_epoch(sum(expected))  # refuses a film that is too short
-    learnt = run_folder.learnt_entries(Path(config.run_dir))
+    learnt = film_names.learnt_entries(config.run_dir)
     if learnt is not None and not frames_file.same_films(learnt, probes):
-        raise run_folder.changed(config.run_dir)
-    run_folder.open_run(config, record=True)
+        raise film_names.film_changed(config.run_dir)
+    run_folder.open_run(config)
 
 
-def train(config: Config) -> None:
-    """Frames to a trained model, from the newest checkpoint on."""
+def train(config: Config, again: bool) -> None:
+    """Trains the networks, from the newest checkpoint on."""
     store = open_store(config)
+    config.steps_per_epoch(len(store.training_T))
 
     def open_run() -> None:
-        run_folder.open_run(config, record=True)
-        run_folder.hold_to_films(Path(config.run_dir), store.manifest["films"])
+        run_folder.open_run(config)
+        film_names.record_learnt_films(config.run_dir, store.manifest["films"])
+        settings.record_settings(Path(config.run_dir), config)
 
     processes.run_on_first(open_run)
     if not storage.is_remote(storage.address(config.run_dir)):
@@ -103,31 +183,9 @@ def train(config: Config) -> None:
     loop.train(config, film, config.run_dir)
 
 
-def stage_films(config: Config, mode: str) -> None:
-    """Brings the films in buckets that a mode needs to this machine, unless they are there."""
-    films = run_folder.split_films(config.source)
-    learning = mode in ("all", "prepare", "benchmark")
-    if learning or (not films and mode not in ("train", "report")):
-        films += run_folder.split_films(config.film)
-    for film in films:
-        if storage.is_remote(film):
-            storage.stage(film)
-
-
-def check_output(config: Config) -> None:
-    """Refuses before weeks of training what could not be reconstructed after them."""
-    if config.output and not Path(config.output).absolute().parent.is_dir():
-        raise InputError(f"--output={config.output} lies in no folder that exists: make it.")
-    if config.source:
-        for source in run_folder.sources(config):
-            video.probe(source, config.video_stream, config.fps)
-
-
-def check_devices(config: Config) -> None:
-    """Refuses before hours of preparing what the devices could not share."""
-    from vae_gan_jax.training.distributed import mesh
-
-    mesh.check_batch(config)
+def use_source(config: Config, again: bool) -> Config:
+    """From here on the source is shown, without the learnt film's trims."""
+    return dataclasses.replace(config, **settings.of_the_source(config))
 
 
 def reconstruct(config: Config, again: bool) -> None:
@@ -144,14 +202,14 @@ def reconstruct(config: Config, again: bool) -> None:
     devices.enable_compilation_cache()
     run_dir = Path(config.run_dir)
     newest = trained.newest_step(run_dir)
-    sources = run_folder.sources(config)
-    processes.run_on_first(run_folder.open_run, config, False)
+    sources = film_names.sources(config)
+    processes.run_on_first(run_folder.open_run, config)
     record, made = _reconstructed(run_dir)
 
     def still_to_make(step):
         films = {}
         for source in sources:
-            paths = reconstruction.film_paths(config, run_folder.name_of(source))
+            paths = reconstruction.film_paths(config, film_names.name_of(source))
             made_from = _made_from(config, source, step)
             names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
             as_asked = all(made.get(name) == made_from for name in names)
@@ -179,14 +237,14 @@ def reconstruct(config: Config, again: bool) -> None:
         made |= dict.fromkeys(names, made_from)
         atomic_io.write(record, json.dumps(made, indent=2) + "\n")
         film = provenance.film_checksum(video.probe(source).files, run_dir)
-        group = f"{run_folder.FILMS}/{run_folder.name_of(source)}"
+        group = f"{film_names.FILMS}/{film_names.name_of(source)}"
         provenance.record(run_dir, group, made_from | {"film": film}, paths.values())
         logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
 
 
 def _reconstructed(run_dir: Path) -> tuple[Path, dict[str, dict]]:
     """The record of reconstructed films, and what it says: what each was made from."""
-    record = run_dir / run_folder.FILMS / RECONSTRUCTED
+    record = run_dir / film_names.FILMS / RECONSTRUCTED
     return record, json.loads(record.read_text()) if record.exists() else {}
 
 
@@ -197,13 +255,12 @@ def _made_from(config: Config, source: str, step: int) -> dict:
         "trim_start", "trim_end", "crop", "video_stream", "fps", "reconstruct_noise", "batch_norm",
         "codec", "quality", "upscale", "frames_out",
     )  # fmt: skip
-    fields = run_folder.FIELDS
     return {
         "source": storage.address(source),
         "bytes": status and status.st_size,
         "modified": status and status.st_mtime,
         "step": step,
-        **{name: config_lib.to_text(fields[name], getattr(config, name)) for name in dependent},
+        **{name: to_text(FIELDS[name], getattr(config, name)) for name in dependent},
     }
 
 
@@ -223,7 +280,7 @@ def evaluate(config: Config, again: bool) -> dict[str, dict]:
 
     devices.enable_compilation_cache()
     newest = trained.newest_step(config.run_dir)
-    sources = {run_folder.name_of(source): source for source in run_folder.sources(config)}
+    sources = {film_names.name_of(source): source for source in film_names.sources(config)}
     results = {name: evaluation.made(config.run_dir, name) for name in sources}
     for name, source in list(sources.items()):
         known = results[name] and results[name]["made_from"]
@@ -232,7 +289,7 @@ def evaluate(config: Config, again: bool) -> dict[str, dict]:
             del sources[name]
     if not sources:
         return results
-    run_folder.open_run(config, record=False)
+    run_folder.open_run(config)
     folder = evaluation.folder_of(config.run_dir)
     model = open_model(config)
     for name, source in sources.items():
@@ -248,12 +305,16 @@ def evaluate(config: Config, again: bool) -> dict[str, dict]:
     return results
 
 
-def compare(given: dict) -> None:
+def compare(given: dict, mode: str) -> None:
     """The measures of several runs side by side; those that a run lacks are made.
 
     Raises:
       InputError: they cannot be compared, or the result not be written.
     """
+    if mode != "evaluate":
+        raise InputError("--compare is for measures: give --mode=evaluate.")
+    Config(**given)  # refuses what is outside its limits
+    given = given | {"compare": [mirror.opened(run, lost=_leave) for run in given["compare"]]}
     from vae_gan_jax.evaluation import compare as comparison
     from vae_gan_jax.evaluation import evaluate as evaluation
     from vae_gan_jax.inference import trained
@@ -261,12 +322,14 @@ def compare(given: dict) -> None:
     shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
     configs, origins = [], []
     for run in given["compare"]:
-        recorded = run_folder.recorded_settings(Path(run))
+        recorded = settings.recorded_settings(Path(run))
         if not recorded:
             raise InputError(f"there is no run in {run}: give --compare the folders of runs.")
-        configs.append(run_folder.resolve(shared | {"run_dir": run}, recorded, learning=False))
-        stage_films(configs[-1], "evaluate")
-        sources = run_folder.sources(configs[-1])
+        configs.append(
+            settings.resolve(shared | {"run_dir": run}, recorded, False, MODES["evaluate"].own)
+        )
+        stage_sources(configs[-1], again=True)
+        sources = film_names.sources(configs[-1])
         if len(sources) > 1:
             raise InputError(f"{run} is of several films: give the one to compare with --source.")
         step = trained.newest_step(run)
@@ -279,7 +342,7 @@ def compare(given: dict) -> None:
     folder.mkdir(exist_ok=True)
     results = []
     for config, origin in zip(configs, origins, strict=True):
-        name = run_folder.name_of(run_folder.sources(config)[0])
+        name = film_names.name_of(film_names.sources(config)[0])
         kept = evaluation.made(config.run_dir, name)
         # How a film is reconstructed is part of what is compared, unless this command says it.
         asked = [key for key in origin if key not in comparison.SETTINGS or key in given]
@@ -310,7 +373,7 @@ def figures(config: Config, again: bool) -> None:
 
     films = films_shown(config)
     folder = results_folder(config, drawing.FOLDER)
-    newest, sources = trained.newest_step(config.run_dir), run_folder.sources(config)
+    newest, sources = trained.newest_step(config.run_dir), film_names.sources(config)
     origins = [evaluation.made_from(config, source, newest) for source in sources]
     asked = json.dumps([origins, config.every, config.at], indent=1) + "\n"
     if not again and (folder / DRAWN).exists() and (folder / DRAWN).read_text() == asked:
@@ -328,7 +391,7 @@ def figures(config: Config, again: bool) -> None:
         atomic_io.write(folder / DRAWN, asked)
 
 
-def explore(config: Config) -> None:
+def explore(config: Config, again: bool) -> None:
     """Ways through the latent space, by the landmarks of the learnt films or of others."""
     from vae_gan_jax.explore import explore as wandering
     from vae_gan_jax.explore.explore_context import ExploreContext
@@ -351,15 +414,15 @@ def report(config: Config, again: bool) -> None:
     from vae_gan_jax.report import report_page as run_report
 
     run_dir = Path(config.run_dir)
-    recorded = run_folder.recorded_settings(run_dir)
+    recorded = settings.recorded_settings(run_dir)
     if not recorded:
         raise InputError(f"there is no run in {run_dir}: train one first, with --mode=all.")
-    run_folder.open_run(config, record=False, alone=False)
+    run_folder.open_run(config, lock=False)
     config = dataclasses.replace(Config(**recorded), run_dir=config.run_dir)  # it may be moved
     run_report.write(config, again)
 
 
-def benchmark(config: Config) -> None:
+def benchmark(config: Config, again: bool) -> None:
     """How fast the run would go on this machine; of noise where no film is given.
 
     Raises:
@@ -371,32 +434,79 @@ def benchmark(config: Config) -> None:
     if config.film and not config.run_dir:
         raise InputError("--run_dir is missing: the film's frames are prepared there.")
     if config.run_dir:
-        run_folder.open_run(config, record=False)
+        run_folder.open_run(config)
     if config.film:
         prepare(config)
         film = frame_weights.training_frames(open_store(config), config.frame_reweighting)
     else:
         film = TrainingFrames(speed.generated_film(config))
-    source = run_folder.sources(config)[0] if config.film or config.source else None
+    source = film_names.sources(config)[0] if config.film or config.source else None
     figures = speed.measure(config, film, source, framing_of(config))
     speed.write(path, figures)
     print(speed.table(figures))
     logger.info("benchmark: %s", path)
 
 
-def pass_through(config: Config) -> None:
+def pass_through(config: Config, again: bool) -> None:
     """The films through everything but the networks, to see the framing before training."""
-    for source in run_folder.sources(config):
+    for source in film_names.sources(config):
         name = (
-            f"{run_folder.name_of(source)}_passthrough.{codecs.CODECS[config.codec].extensions[0]}"
+            f"{film_names.name_of(source)}_passthrough.{codecs.CODECS[config.codec].extensions[0]}"
         )
-        output = Path(config.output or Path(config.run_dir) / run_folder.FILMS / name)
+        output = Path(config.output or Path(config.run_dir) / film_names.FILMS / name)
         if not config.output:
             video.probe(source, config.video_stream, config.fps)
-            run_folder.open_run(config, record=False)
+            run_folder.open_run(config)
             output.parent.mkdir(exist_ok=True)
         film_format = FilmFormat(config.codec, config.quality, config.upscale)
         count = passthrough.passthrough(
             source, output, framing_of(config), film_format, config.strict
         )
         logger.info("%d frames in %s", count, output)
+
+
+MODES = {
+    "all": Mode(
+        "Everything up to the report, without what is done already.",
+        (stage_learnt_films, check_output, check_devices, prepare, train, use_source, reconstruct,
+         evaluate, figures, report),
+        learns=True,
+    ),
+    "prepare": Mode("Decode the film into frames.", (stage_learnt_films, prepare), learns=True),
+    "train": Mode("Train on prepared frames.", (check_devices, train), learns=True),
+    "reconstruct": Mode(
+        "Pass the film, or --source, through the networks and write it.",
+        (stage_sources, check_output, reconstruct),
+    ),
+    "evaluate": Mode(
+        "Measure the reconstruction against its source; --compare: measure several runs.",
+        (stage_sources, evaluate),
+        own=frozenset({"output", "compare"}),
+    ),
+    "figures": Mode("Draw the figures of the thesis.", (stage_sources, figures)),
+    "report": Mode("Put everything that the run holds on one page.", (report,)),
+    "explore": Mode("Film paths through the latent space.", (stage_sources, explore)),
+    "passthrough": Mode(
+        "Write the film as it would be learnt, without the networks.",
+        (stage_sources, pass_through),
+        own=frozenset({"output"}),
+        needs_run=False,
+    ),
+    "benchmark": Mode(
+        "Measure how fast this machine trains and reconstructs.",
+        (stage_sources, benchmark),
+        own=frozenset({"output"}),
+        needs_run=False,
+    ),
+}  # fmt: skip
+SHARED = {prepare, train, reconstruct}  # several processes do these together
+
+
+def is_shared(step: Callable, config: Config) -> bool:
+    """Whether several processes take a step together; the others are for process 0 alone.
+
+    The processes of a run in a bucket have no folder in common, so process 0 reconstructs alone.
+    """
+    if step is reconstruct:
+        return not storage.is_remote(storage.address(config.run_dir))
+    return step not in (evaluate, figures, report)

@@ -26,7 +26,8 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write.encode import Encoder
 from vae_gan_jax.report import player_film, report_curves, report_page, report_pictures
-from vae_gan_jax.run import atomic_io, provenance, run_folder
+from vae_gan_jax.run import atomic_io, provenance
+from vae_gan_jax.run.settings import record_settings
 
 FRAMES, RATE = 72, 24
 CUTS = (0, 25, 30, 61, FRAMES)
@@ -59,7 +60,7 @@ def config(small, source, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     config = dataclasses.replace(small, run_dir=str(run_dir), film=str(source), crop="none")
     (run_dir / "films").mkdir(parents=True)
-    run_folder.record_settings(run_dir, config)
+    record_settings(run_dir, config)
     framing = video.Framing(width=config.width, height=config.height, crop="none")
     path = run_dir / "films" / f"{NAME}.mp4"
     with Encoder(path, config.width, config.height, Fraction(RATE), source) as encoder:

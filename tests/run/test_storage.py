@@ -24,7 +24,8 @@ from tests.run.gcs import served
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import frame_store, preparation, remote_store
 from vae_gan_jax.inference.opened_run import framing_of
-from vae_gan_jax.run import lease, mirror, run_folder, storage
+from vae_gan_jax.run import lease, mirror, storage
+from vae_gan_jax.run.settings import record_settings, recorded_settings
 from vae_gan_jax.run.team import Team
 from vae_gan_jax.training import checkpoint, checkpoint_place, pretrained, train_state
 
@@ -92,7 +93,7 @@ def lines(run: Path) -> list[dict]:
 
 
 def state_of(run: str | Path) -> train_state.TrainState:
-    config = Config(**run_folder.recorded_settings(Path(storage.local(run))))
+    config = Config(**recorded_settings(Path(storage.local(run))))
     with checkpoint.Checkpoints(storage.local(run)) as checkpoints:
         return checkpoints.restore(train_state.create(config, jax.random.key(0)))
 
@@ -263,7 +264,7 @@ def folder(machine):
     """The place of a run in the storage, on the machine "one", with its settings."""
     machine("one")
     folder = Path(mirror.opened(f"gs://runs/{secrets.token_hex(4)}/"))
-    run_folder.record_settings(folder, Config(run_dir=str(folder)))
+    record_settings(folder, Config(run_dir=str(folder)))
     mirror._opened.clear()
     return folder
 
@@ -303,13 +304,13 @@ def test_a_run_that_was_copied_there_is_one_and_one_that_was_deleted_is_new(fold
     storage.write(f"{url}/checkpoints/1/x", b"")
     machine("two")
     other = Path(mirror.opened(url))
-    assert run_folder.recorded_settings(other)["run_dir"] == url
+    assert recorded_settings(other)["run_dir"] == url
     assert not (other / "checkpoints").exists()
     (other / "log.txt").write_text("")
     mirror.send(other)
     storage.delete(url)
     mirror.opened(url)
-    assert run_folder.recorded_settings(other) == {}
+    assert recorded_settings(other) == {}
     storage.write(f"{url}/letter.txt", b"dear")
     with pytest.raises(InputError, match="is no run, it has no flags"):
         mirror.opened(url)
@@ -344,7 +345,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_of(folder, small, caplog, m
 def test_a_run_begins_with_the_networks_of_one_in_a_bucket(folder, small, machine):
     url, theirs = storage.address(folder), dataclasses.replace(small, run_dir=str(folder))
     state = train_state.create(theirs, jax.random.key(0))
-    run_folder.record_settings(folder, theirs)
+    record_settings(folder, theirs)
     with checkpoint.Checkpoints(folder) as checkpoints:
         checkpoints.save(state.replace(step=jnp.int32(5)))
     machine("two")

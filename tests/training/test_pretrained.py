@@ -11,7 +11,7 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.run import run_folder
+from vae_gan_jax.run.settings import record_settings, resolve
 from vae_gan_jax.training import checkpoint, loop, pretrained, train_state
 from vae_gan_jax.training.distributed import mesh
 
@@ -21,7 +21,7 @@ def other(small, frames_THWC, tmp_path_factory):
     """A run of two epochs that keeps an average: its folder, its state."""
     run_dir = tmp_path_factory.mktemp("other")
     config = dataclasses.replace(small, run_dir=str(run_dir), ema_span=0.5)
-    run_folder.record_settings(run_dir, config)
+    record_settings(run_dir, config)
     return run_dir, jax.device_get(loop.train(config, TrainingFrames(frames_THWC), run_dir))
 
 
@@ -62,7 +62,7 @@ def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
     plain = tmp_path / "plain"
     shutil.copytree(other[0], plain)
     shutil.rmtree(plain / "checkpoints")
-    run_folder.record_settings(plain, dataclasses.replace(tuned, init_from=""))
+    record_settings(plain, dataclasses.replace(tuned, init_from=""))
     with checkpoint.Checkpoints(plain) as checkpoints:
         checkpoints.save(other[1].replace(ema={}))
     _, ours_alone = begun(dataclasses.replace(averaging, init_from=str(plain)))
@@ -137,9 +137,9 @@ def test_what_is_no_trained_run_is_refused(tuned, other, tmp_path):
 def test_a_run_is_held_to_what_it_began_with(tuned, tmp_path):
     recorded = {"init_from": tuned.init_from, "init_optimizer": "fresh"}
     same = {"run_dir": "run", "init_from": f"{tuned.init_from}/"}
-    assert run_folder.resolve(same, recorded, learning=True).init_from == same["init_from"]
+    assert resolve(same, recorded, learning=True).init_from == same["init_from"]
     for given in ({"init_from": "elsewhere"}, {"init_optimizer": "carried"}):
         with pytest.raises(InputError, match="disagrees with the run"):
-            run_folder.resolve({"run_dir": "run"} | given, recorded, learning=True)
+            resolve({"run_dir": "run"} | given, recorded, learning=True)
     with pytest.raises(InputError, match=r"--init_from=\. disagrees"):
-        run_folder.resolve({"run_dir": "run", "init_from": "."}, {"init_from": ""}, learning=True)
+        resolve({"run_dir": "run", "init_from": "."}, {"init_from": ""}, learning=True)

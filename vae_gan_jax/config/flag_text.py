@@ -1,132 +1,120 @@
-"""Texts of flags as values: times, numbers, schedules, sizes; refused in one sentence."""
+"""Reads the text of a flag as a value: times, numbers, schedules, sizes.
+
+Every parser raises ``ValueError`` with a clause that follows the flag's name and text, such as
+"is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)".
+"""
 
 import math
 import re
 from fractions import Fraction
 
+import numpy as np
+
+WHOLE_NUMBER = r"-?[0-9]{1,18}"
+
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence: what is wrong, what to do."""
+    """The user's input cannot be used; the message is one sentence: what is wrong, what to do."""
 
 
-def parse_time(text: str | float | None) -> float | None:
-    """Seconds from ``"90.5"``, ``"1:30"`` or ``"0:01:30"``; ``None`` from nothing.
-
-    Raises:
-      InputError: the text is no time.
-    """
-    if text is None or text == "":
-        return None
-    if not re.fullmatch(r"(\d+:)?(\d+:)?\d+(\.\d*)?", str(text).strip()):
-        raise InputError(f"{text!r} is no time: give seconds (90.5) or H:MM:SS (0:01:30.5).")
+def parse_time(text: str) -> float:
+    """Seconds, from ``"90.5"``, ``"1:30"`` or ``"0:01:30"``."""
+    if not re.fullmatch(r"([0-9]{1,9}:){0,2}[0-9]{1,12}(\.[0-9]*)?", text):
+        raise ValueError("is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)")
     seconds = 0.0
-    for part in str(text).strip().split(":"):
+    for part in text.split(":"):
         seconds = 60 * seconds + float(part)
     return seconds
 
 
+def show_time(seconds: float) -> str:
+    """Seconds as the shortest decimal number that ``parse_time`` reads back exactly."""
+    return np.format_float_positional(seconds, trim="-")
+
+
 def parse_times(text: str) -> tuple[float, ...]:
-    """Seconds from ``"90.5,0:02:00"``; none from nothing.
-
-    Raises:
-      InputError: one is no time.
-    """
-    return tuple(parse_time(entry) for entry in parse_list(text) if entry)
+    """Seconds, from ``"90.5,0:02:00"``."""
+    return tuple(map(parse_time, parse_words(text)))
 
 
-def parse_number(text: str | float) -> float:
-    """A float from ``"0.5"``, ``"1e-3"`` or a fraction such as ``"1/72"``.
+def parse_ranges(text: str) -> tuple[tuple[float, float | None], ...]:
+    """Time ranges in seconds, from ``"0:00-1:30,1:52:00-end"``; the film's end is ``None``."""
+    ranges = []
+    for entry in parse_words(text):
+        first, _, last = entry.partition("-")
+        try:
+            start, end = parse_time(first), None if last == "end" else parse_time(last)
+        except ValueError:
+            start, end = 0.0, 0.0
+        if end is not None and end <= start:
+            raise ValueError(f"has the entry {entry!r}: give time ranges such as 0:00-1:30")
+        ranges.append((start, end))
+    return tuple(ranges)
 
-    Raises:
-      InputError: the text is no finite number.
-    """
+
+def show_ranges(ranges: tuple[tuple[float, float | None], ...]) -> str:
+    """The inverse of ``parse_ranges``."""
+    return ",".join(
+        f"{show_time(start)}-{'end' if end is None else show_time(end)}" for start, end in ranges
+    )
+
+
+def parse_number(text: str) -> float:
+    """A finite float, from ``"0.5"``, ``"1e-3"`` or a fraction such as ``"1/72"``."""
     try:
-        number = float(Fraction(text)) if isinstance(text, str) else float(text)
-    except (ValueError, ZeroDivisionError, OverflowError):
+        numerator, _, denominator = text.partition("/")
+        number = float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{text!r} is no number: give one such as 0.5, 1e-3 or 1/72.")
+        raise ValueError("is not a number: give one such as 0.5, 1e-3 or 1/72")
     return number
 
 
-def parse_schedule(text: str) -> tuple[float, ...]:
-    """The noise schedule from ``"0.25,0.1,0.05"``: one number an epoch.
-
-    Raises:
-      InputError: an entry is no number.
-    """
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """Floats, from ``"0.25,0.1,0.05"``; an empty entry is an error."""
     try:
         return tuple(parse_number(entry.strip()) for entry in text.split(","))
-    except InputError as error:
-        raise InputError(
-            f"--noise_schedule={text} has an entry that is no number: "
-            "give one standard deviation an epoch, such as 0.25,0.1,0.05."
-        ) from error
+    except ValueError:
+        raise ValueError(
+            "has an entry that is not a number: give numbers such as 0.25,0.1,0.05"
+        ) from None
 
 
-def parse_rate(text: str) -> Fraction | None:
-    """Frames a second, exact, from ``"24"`` or ``"24000/1001"``; ``None`` from nothing.
-
-    Raises:
-      InputError: the text is no positive number.
-    """
-    if not text:
-        return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise InputError(f"{text!r} is no frame rate: give one such as 24 or 24000/1001.")
-    return rate
+def parse_rate(text: str) -> Fraction:
+    """Frames per second, exact, from ``"24"``, ``"23.976"`` or ``"24000/1001"``."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}|/0*[1-9][0-9]{0,8})?", text) or not Fraction(
+        text
+    ):
+        raise ValueError("is not a frame rate: give one such as 24 or 24000/1001")
+    return Fraction(text)
 
 
-def parse_stretches(text: str) -> tuple[tuple[float, float | None], ...]:
-    """Stretches of a film from ``"0:00-1:30,1:52:00-end"``: pairs of seconds, the end ``None``.
-
-    Raises:
-      InputError: one is no stretch, or ends before it starts.
-    """
-    stretches = []
-    for entry in filter(None, parse_list(text)):
-        start, _, end = entry.partition("-")
-        stretch = parse_time(start), None if end == "end" else parse_time(end)
-        if not (start and end) or (stretch[1] is not None and stretch[1] <= stretch[0]):
-            raise InputError(f"{entry!r} is no stretch: give start-end such as 0:00-1:30.")
-        stretches.append(stretch)
-    return tuple(stretches)
-
-
-def parse_size(text: str) -> tuple[int, int] | None:
-    """Width and height in pixels from ``"1280x720"``; ``None`` from nothing.
-
-    Raises:
-      InputError: the text is no size.
-    """
-    if not text:
-        return None
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-        raise InputError(f"{text!r} is no size: give WxH such as 1280x720.")
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels, from ``"1280x720"``."""
+    if not re.fullmatch(r"[1-9][0-9]{0,5}x[1-9][0-9]{0,5}", text):
+        raise ValueError("is not a size: give WxH such as 1280x720")
     width, height = text.split("x")
     return int(width), int(height)
 
 
-def parse_whole(text: str) -> int | None:
-    """A whole number from its digits, ``None`` from nothing.
-
-    Raises:
-      InputError: the text is no whole number.
-    """
-    if not text:
-        return None
-    if not text.isdigit():
-        raise InputError(f"{text!r} is no whole number: give one such as 0 or 18.")
+def parse_whole(text: str) -> int:
+    """A whole number, from its digits."""
+    if not re.fullmatch(WHOLE_NUMBER, text):
+        raise ValueError("is not a whole number: give one such as 0 or 18")
     return int(text)
 
 
-def parse_list(text: str) -> tuple[str, ...]:
-    """Comma-separated words."""
-    return tuple(entry.strip() for entry in text.split(","))
+def parse_bool(text: str) -> bool:
+    """``"true"`` or ``"false"``."""
+    if text not in ("true", "false"):
+        raise ValueError("is neither true nor false: give one of them")
+    return text == "true"
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """Comma-separated words, without empty ones."""
+    return tuple(filter(None, (word.strip() for word in text.split(","))))
 
 
 def check_crop(crop: str) -> None:

@@ -8,7 +8,8 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read import reader, video
 from vae_gan_jax.film.store import frame_store, frame_weights, remote_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.run import run_folder, storage
+from vae_gan_jax.run import film_names, run_folder, storage
+from vae_gan_jax.run.settings import recorded_settings
 
 
 def framing_of(config: Config) -> video.Framing:
@@ -28,14 +29,14 @@ def open_store(config: Config) -> frame_store.FrameStore:
 def store_folder(config: Config) -> Path:
     """Where the run's frames lie on this machine: in its folder, or among those that runs share."""
     if not config.frames_dir:
-        return Path(config.run_dir) / run_folder.FRAMES
-    films, framing = run_folder.learnt_films(config), framing_of(config)
+        return Path(config.run_dir) / film_names.FRAMES
+    films, framing = film_names.learnt_films(config), framing_of(config)
     return Path(storage.local(config.frames_dir)) / frame_store.name_for(films, framing)
 
 
 def training_frames(config: Config) -> TrainingFrames:
     """The film that the run learnt, whatever film this command names, and what of it was learnt."""
-    recorded = Config(**run_folder.recorded_settings(Path(config.run_dir)))
+    recorded = Config(**recorded_settings(Path(config.run_dir)))
     store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))
     return frame_weights.training_frames(store, recorded.frame_reweighting)
 
@@ -51,8 +52,8 @@ def films_shown(config: Config) -> list[reader.FilmReader]:
     trained.newest_step(config.run_dir)
     framing = framing_of(config)
     films = [
-        reader.FilmReader(source, run_folder.name_of(source), framing, config.strict)
-        for source in run_folder.sources(config)
+        reader.FilmReader(source, film_names.name_of(source), framing, config.strict)
+        for source in film_names.sources(config)
     ]
     for film in films:
         film.start  # there is such a film  # noqa: B018
@@ -80,7 +81,7 @@ def open_model(config: Config, step: int | None = None):
 
 def steps_per_epoch(config: Config) -> int:
     """Mini-batches in an epoch of the run, whose frames need not be there."""
-    films = run_folder.learnt_entries(Path(config.run_dir))
+    films = film_names.learnt_entries(Path(config.run_dir))
     manifest = {"films": films, "shape": [sum(film["count"] for film in films)]}
     learnt = frame_store.FrameStore("", manifest, config.exclude)
     return config.steps_per_epoch(len(learnt.training_T))
@@ -88,7 +89,7 @@ def steps_per_epoch(config: Config) -> int:
 
 def described(config: Config, step: int) -> str:
     """The model at a step, in words for captions."""
-    learnt = [run_folder.name_of(film) for film in run_folder.learnt_films(config)]
+    learnt = [film_names.name_of(film) for film in film_names.learnt_films(config)]
     others = f" and {len(learnt) - 1} more" if len(learnt) > 1 else ""
     epochs = f"{step / steps_per_epoch(config):.3g}"
     unit = "epoch" if epochs == "1" else "epochs"

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from vae_gan_jax.config import Config, InputError, to_text
 from vae_gan_jax.report import measure_tables, player_film, report_curves, report_pictures
-from vae_gan_jax.run import atomic_io, provenance, run_folder, storage
+from vae_gan_jax.run import atomic_io, film_names, provenance, settings, storage
 from vae_gan_jax.training.monitoring import run_log
 
 FILE = "report.html"
@@ -105,7 +105,7 @@ def _made_from(run_dir: Path) -> dict[str, Any]:
     folders = [(run_log.SAMPLES_FOLDER, "*.png"), (measure_tables.FOLDER, "*.json")]
     folders += [(FIGURES, "*.png"), (EXPLORATIONS, "*.png")]
     paths = [path for name, pattern in folders for path in (run_dir / name).glob(pattern)]
-    paths += [run_dir / run_log.METRICS_FILE, run_dir / run_folder.FLAGS_FILE, *TEMPLATES.iterdir()]
+    paths += [run_dir / run_log.METRICS_FILE, run_dir / settings.FILE, *TEMPLATES.iterdir()]
     films = provenance.groups(run_dir, "films")
     film_paths = [path for _, paths in films.values() for path in paths]
     return {
@@ -157,7 +157,7 @@ def _films(
         film = player_film.make(
             pair,
             int(MAX_FILMS_BYTES * size / sum(sizes)),
-            run_dir / run_folder.FILMS / f"{pair.name}_report{number}.mp4",
+            run_dir / film_names.FILMS / f"{pair.name}_report{number}.mp4",
         )
         where = f"It is too long for this page and lies beside it: {film.link}, "
         if film.content is not None:
@@ -200,6 +200,6 @@ def _settings(config: Config) -> dict[str, Any]:
         flags.append(f"--{field.name}={text}")
         if value != field.default and field.name != "run_dir":
             changed.append((field.name, field.metadata["help"], text))
-    flagfile = shlex.quote(os.path.join(storage.told(config.run_dir), run_folder.FLAGS_FILE))
+    flagfile = shlex.quote(os.path.join(storage.told(config.run_dir), settings.FILE))
     command = f"{COMMAND} --flagfile={flagfile} --run_dir=runs/again"
     return {"command": command, "changed": changed, "flags": flags}

@@ -1,27 +1,32 @@
-"""Files that appear whole or not at all, written beside and renamed; a folder for one process."""
+"""Files that appear whole or not at all, and locks between processes."""
 
 import contextlib
-import fcntl
 import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 from PIL import Image
 
 
 def write(path: str | Path, content: bytes | str) -> None:
-    """Writes a file, and the folder that it lies in; what had the name before stays until then."""
+    """Writes a file atomically, and makes its folder; an earlier file stays until the new is whole.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.partial")
     try:
-        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-        unfinished.replace(path)
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        publish(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
-            unfinished.unlink()  # a full disk needs the room
+            partial.unlink()  # a full disk needs the room
         raise
 
 
@@ -52,12 +57,9 @@ def png(picture_HWC: np.ndarray) -> bytes:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Within this context other processes that ask for the same folder, which it makes, wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY)  # the folder is its own lock, so that none is left behind
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+def locked(path: str | Path) -> Iterator[None]:
+    """Holds the lock of a file or folder; other processes that ask for it wait."""
+    path = Path(path).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         yield
-    finally:
-        os.close(held)

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.run import atomic_io, lease, run_folder, storage
+from vae_gan_jax.run import atomic_io, film_names, lease, storage
+from vae_gan_jax.run.settings import FILE as FLAGS_FILE
 
 # There: which files were sent, with size and date, by whom last. Here: what of it this machine has.
 MANIFEST = "mirror.json"
-APART = (run_folder.FRAMES, "checkpoints")
+APART = (film_names.FRAMES, "checkpoints")
 UNFINISHED = (".partial", ".former")
-NEEDED = (run_folder.FLAGS_FILE, "metrics.jsonl")  # by the second of several processes
+NEEDED = (FLAGS_FILE, "metrics.jsonl")  # by the second of several processes
 
 _opened: list[Path] = []  # the folders that this process sends when it ends
 _leases: list[lease.Lease] = []
@@ -49,7 +50,7 @@ def opened(url: str, first: bool = True, lost: Callable[[str], None] | None = No
     if first and lost:
         storage.contact(url)
         _leases.append(lease.Lease(url, lost))
-    with atomic_io.alone(folder):
+    with atomic_io.locked(folder):
         _bring(url, folder, first)
     if first:
         _opened.append(folder)
@@ -64,8 +65,8 @@ def _bring(url: str, folder: Path, first: bool) -> None:
         return
     if ours["written"] and ours["written"] == theirs["written"]:
         return
-    if run_folder.FLAGS_FILE not in theirs["files"]:
-        raise InputError(f"{url} is no run, it has no {run_folder.FLAGS_FILE}: give another.")
+    if FLAGS_FILE not in theirs["files"]:
+        raise InputError(f"{url} is no run, it has no {FLAGS_FILE}: give another.")
     wanted = {name: at for name, at in theirs["files"].items() if first or name in NEEDED}
     found = storage.find(url)
     missing = {name: at for name, at in wanted.items() if _date(folder / name) != at}
@@ -83,9 +84,9 @@ def looked_at(url: str) -> Path:
     """The folder of a run on this machine of which only settings and checkpoints are looked at."""
     folder = Path(storage.local(url))
     if storage.is_remote(url):
-        with atomic_io.alone(folder):
-            flags = f"{storage.address(url)}/{run_folder.FLAGS_FILE}"
-            storage.bring(storage.find(flags), run_folder.FLAGS_FILE)
+        with atomic_io.locked(folder):
+            flags = f"{storage.address(url)}/{FLAGS_FILE}"
+            storage.bring(storage.find(flags), FLAGS_FILE)
     return folder
 
 
@@ -96,11 +97,11 @@ def send(folder: Path) -> None:
       InputError: that cannot be done.
     """
     url = storage.address(folder)
-    with atomic_io.alone(folder):
+    with atomic_io.locked(folder):
         before, here = _known(folder)["files"], _files(folder)
         changed = {name: at for name, at in here.items() if before.get(name) != at}
         gone = before.keys() - here.keys()
-        if run_folder.FLAGS_FILE not in here or not (changed or gone):
+        if FLAGS_FILE not in here or not (changed or gone):
             return
         storage.send([folder / name for name in changed], folder.name)
         # Another machine may have made a report meanwhile, say.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vae_gan_jax.config.flag_text import InputError
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.run import atomic_io
 
 SCHEME = "gs://"
@@ -49,6 +49,20 @@ def check(name: str, path: str) -> None:
         raise InputError(f"--{name}={path}: give a local path or gs://BUCKET/PATH, no other.")
     if not bucket or not parts or not all(part.strip(".") for part in parts):
         raise InputError(f"--{name}={path} names nothing in a bucket: give gs://BUCKET/PATH.")
+
+
+def check_paths(config: Config) -> None:
+    """Raises ``InputError`` for an address in a bucket where none can be used."""
+    for name in ("output", "frames_out"):
+        if is_remote(getattr(config, name)):
+            raise InputError(
+                f"--{name}={getattr(config, name)} is in no file system: give a local path; what "
+                "a run in a bucket makes goes there without."
+            )
+    for name in ("run_dir", "frames_dir", "init_from", "film", "source", "compare"):
+        paths = getattr(config, name)
+        for path in paths.split(",") if isinstance(paths, str) else paths:
+            check(name, path.strip())
 
 
 def local(path: str | os.PathLike) -> str:
@@ -297,7 +311,7 @@ def stage(url: str) -> None:
       InputError: there is none, or it cannot be brought.
     """
     place = Path(local(url))
-    with atomic_io.alone(place.parent):
+    with atomic_io.locked(place):
         there = find(url, depth=1)
         if not there:
             raise InputError(f"{url} is not there: give what the bucket holds.")

@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from vae_gan_jax.config import Config, InputError, to_text
-from vae_gan_jax.run import mirror, run_folder, storage
+from vae_gan_jax.config import FIELDS, Config, InputError, to_text
+from vae_gan_jax.run import mirror, storage
+from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint, checkpoint_place
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
@@ -69,13 +70,13 @@ def _settings(config: Config) -> Config:
         raise InputError(
             f"--init_from={other} is this run itself: give another run, or another --run_dir."
         )
-    recorded = run_folder.recorded_settings(other)
+    recorded = recorded_settings(other)
     if not recorded:
         raise InputError(f"there is no run in {other}: give --init_from the folder of a run.")
     theirs = Config(**recorded)
     for name in SIZES:
         expected, given = (
-            to_text(run_folder.FIELDS[name], getattr(of, name)) for of in (theirs, config)
+            to_text(FIELDS[name], getattr(of, name)) for of in (theirs, config)
         )
         if given != expected:
             raise InputError(

@@ -16,7 +16,7 @@ import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.run import run_folder
+from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.distributed import processes
 
@@ -99,7 +99,7 @@ def wait_until(condition) -> None:
 
 
 def state_of(run: Path, step: int) -> train_state.TrainState:
-    config = Config(**run_folder.recorded_settings(run))
+    config = Config(**recorded_settings(run))
     with checkpoint.Checkpoints(run) as checkpoints:
         return checkpoints.restore(train_state.create(config, jax.random.key(0)), step)
 

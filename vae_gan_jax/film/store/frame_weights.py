@@ -78,7 +78,7 @@ def _stored_similar_frames(store: FrameStore) -> np.ndarray:
     path = Path(store.folder) / FILE
     made_from = {"frames": store.digest, "exclude": store.exclude}
     key = store.folder, RECORD, made_from, [path]
-    with atomic_io.alone(Path(store.folder)):  # other processes wait and then read the file
+    with atomic_io.locked(store.folder):  # other processes wait and then read the file
         if provenance.is_current(*key):
             return np.fromfile(path)
         similar_T = similar_frames(store.frames_THWC, store.training_T)

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
@@ -98,7 +97,7 @@ class _Job:
     def make(self, exclude: Sequence[tuple[float, float | None]]) -> None:
         """Process 0: decodes its own films, joins those of the others, publishes the store."""
         probes = [self._probe(number) for number in range(len(self.films))]
-        with atomic_io.alone(Path(self.folder).absolute().parent):  # others may make the same
+        with atomic_io.locked(self.folder):  # others may make the same
             shutil.rmtree(self.unfinished, ignore_errors=True)  # left by a killed process
             if self._is_current(exclude, probes):
                 self.team.barrier("films can be decoded")  # none is: there is no unfinished folder

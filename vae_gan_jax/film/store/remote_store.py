@@ -19,7 +19,7 @@ def stage(folder: Path) -> None:
       InputError: they cannot be brought, or are damaged.
     """
     url = storage.address(folder)
-    with atomic_io.alone(folder.parent):
+    with atomic_io.locked(folder):
         manifest = storage.read(f"{url}/{MANIFEST}")
         if manifest is None or manifest == _manifest(folder):
             return

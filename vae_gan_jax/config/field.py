@@ -1,0 +1,87 @@
+"""One setting as a dataclass field: default, help text, limits, and its form as a flag."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from vae_gan_jax.config import flag_text
+from vae_gan_jax.config.flag_text import InputError
+
+PARSERS = {
+    bool: flag_text.parse_bool,
+    int: flag_text.parse_whole,
+    float: flag_text.parse_number,
+    str: str,
+}
+
+
+def setting(
+    group: str,
+    default: Any,
+    help: str,
+    *,
+    fixed: bool = False,
+    choices: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+    show: Callable[[Any], str] | None = None,
+    **limits: float,
+):
+    """A field of ``Config``.
+
+    Args:
+      group: the heading under which ``--help`` lists the flag.
+      default: the value where none is given; ``None`` and ``()`` are the empty text.
+      help: the help text of the flag.
+      fixed: the setting belongs to the trained model and cannot change within a run folder.
+      choices: the words that are allowed.
+      parse: makes the value from the flag's text; default: by the field's type.
+      show: the inverse of ``parse``; default: ``str``.
+      limits: ``minimum``, ``maximum``, ``above`` or ``below`` of a number, or of each in a tuple.
+    """
+    metadata = {"group": group, "help": help, "fixed": fixed, "choices": choices}
+    metadata |= {"parse": parse, "show": show, "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(field: dataclasses.Field, value: Any) -> None:
+    """Raises ``InputError`` if a value is no choice or outside the limits of its field."""
+    limits, choices = field.metadata["limits"], field.metadata["choices"]
+    flag = f"--{field.name}={value}"
+    if choices and value not in choices:
+        raise InputError(f"{flag} is none of {', '.join(choices)}: give one of them.")
+    if not limits or value is None:
+        return
+    if "minimum" in limits and value < limits["minimum"]:
+        raise InputError(f"{flag} is too small: give {limits['minimum']} or more.")
+    if "above" in limits and value <= limits["above"]:
+        raise InputError(f"{flag} is too small: give more than {limits['above']}.")
+    if "maximum" in limits and value > limits["maximum"]:
+        raise InputError(f"{flag} is too large: give {limits['maximum']} or less.")
+    if "below" in limits and value >= limits["below"]:
+        raise InputError(f"{flag} is too large: give less than {limits['below']}.")
+
+
+def to_text(field: dataclasses.Field, value: Any) -> str:
+    """The text of a setting's flag; ``from_text`` reads it back exactly."""
+    if value is None:
+        return ""
+    if field.metadata["show"]:
+        return field.metadata["show"](value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def from_text(field: dataclasses.Field, text: str) -> Any:
+    """The value of a setting from the text of its flag.
+
+    Raises:
+      InputError: the text is no such value; the sentence names the flag.
+    """
+    if text == "" and field.default in (None, ()):
+        return field.default
+    parse = field.metadata["parse"] or PARSERS[field.type]
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InputError(f"--{field.name}={text} {error}.") from None

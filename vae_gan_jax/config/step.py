@@ -1,0 +1,129 @@
+"""StepConfig: what the compiled step depends on, and nothing else."""
+
+import dataclasses
+
+from vae_gan_jax.config import flag_text
+from vae_gan_jax.config.field import setting
+
+PAPER_BATCH = 12  # frames in a mini-batch of the thesis (4.5)
+SMALLEST_SIDE = 16  # pixels: four halvings leave one
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+    """The settings that the compiled step and the compiled reconstruction depend on."""
+
+    width: int = setting(
+        "films", 256, "Width of a frame, pixels.", fixed=True, minimum=SMALLEST_SIDE
+    )
+    height: int = setting(
+        "films", 144, "Height of a frame, pixels.", fixed=True, minimum=SMALLEST_SIDE
+    )
+
+    # The networks (4.2)
+    filters: int = setting(
+        "networks", 80, "Filters of the first convolution; each further layer doubles them.",
+        fixed=True, minimum=1,
+    )  # fmt: skip
+    z_dim: int = setting("networks", 200, "Dimensions of the latent code z.", fixed=True, minimum=1)
+    leak: float = setting(
+        "networks", 0.01, "Slope of LeakyReLU below 0 (eq. 4.5).", fixed=True, minimum=0
+    )
+    first_batch_norm: bool = setting(
+        "networks", False,
+        "Batch norm also on the first convolution of encoder and discriminator, as printed.",
+        fixed=True,
+    )  # fmt: skip
+    tanh_scale: float = setting(
+        "networks", 1.0,
+        "Factor on the decoder's last tanh (Table 2: 1). Above 1 the decoder reaches full black "
+        "and white; values beyond them are clipped in films.",
+        fixed=True, minimum=1,
+    )  # fmt: skip
+    linear_skip: bool = setting(
+        "networks", False,
+        "Linear skip connections from a small copy of the frame to z and from z to a small "
+        "picture, initialised with the film's principal components.",
+        fixed=True,
+    )  # fmt: skip
+    logit_fan_in: int | None = setting(
+        "networks", None,
+        "With more features than this the discriminator's logit is scaled by their ratio, so that "
+        "a training step moves it equally far at every frame size; default: no scaling.",
+        fixed=True, parse=flag_text.parse_whole, minimum=1,
+    )  # fmt: skip
+
+    # The objectives (4.3, 4.4)
+    gamma: float = setting(
+        "objectives", 2.5, "Weight of the similarity in the decoder's loss (eq. 4.14).",
+        fixed=True, minimum=0,
+    )  # fmt: skip
+    adversarial_weight: float = setting(
+        "objectives", 1 / 72, "Weight of L_GAN in all losses.", fixed=True, minimum=0
+    )
+    kl_weight: float = setting(
+        "objectives", 1.0, "Weight of L_KL in the encoder's loss (eq. 4.13).",
+        fixed=True, minimum=0,
+    )  # fmt: skip
+    pixel_share: float = setting(
+        "objectives", 0.0,
+        "Fraction of the similarity that is the squared pixel error; the rest is the learned "
+        "similarity.",
+        fixed=True, minimum=0, maximum=1,
+    )  # fmt: skip
+    luma_pool: int = setting(
+        "objectives", 1,
+        "The pixel error compares brightness averaged over squares of this side, pixels.",
+        fixed=True, minimum=1,
+    )  # fmt: skip
+    prior: str = setting(
+        "objectives", "normal",
+        "Distribution of prior samples: N(0, I), or uniform(-1, 1) as in the released code.",
+        fixed=True, choices=("normal", "uniform"),
+    )  # fmt: skip
+
+    # The optimisers (4.5)
+    batch_size: int = setting(
+        "training", PAPER_BATCH, "Frames in a mini-batch, over all devices.", fixed=True, minimum=1
+    )
+    learning_rate: float = setting(
+        "training", 2e-4, "Adam's learning rate for all three networks.", fixed=True, above=0
+    )
+    learning_rate_scaling: str = setting(
+        "training", "none",
+        "How the learning rate grows with the mini-batch relative to the thesis's 12 frames: not "
+        "at all, linearly, or with the square root.",
+        fixed=True, choices=("none", "linear", "sqrt"),
+    )  # fmt: skip
+    adam_b1: float = setting(
+        "training", 0.5, "Adam's decay rate of the first moment.", fixed=True, minimum=0, below=1
+    )
+    ema_span: float = setting(
+        "training", 0.0,
+        "Films are reconstructed with weights averaged over this last fraction of the training; "
+        "0: with the last weights.",
+        fixed=True, minimum=0, maximum=1,
+    )  # fmt: skip
+
+    shard_optimizer: bool = setting(
+        "hardware", False, "Shard Adam's moments over the devices instead of replicating them."
+    )
+    precision: str = setting(
+        "hardware", "auto",
+        "Precision of the networks' arithmetic; parameters and objectives are always float32. "
+        "auto: bfloat16 on an accelerator, float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16"),
+    )  # fmt: skip
+
+    @property
+    def step(self) -> "StepConfig":
+        """These settings alone: the static argument of compiled functions."""
+        names = [field.name for field in dataclasses.fields(StepConfig)]
+        return StepConfig(**{name: getattr(self, name) for name in names})
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """Adam's learning rate for this mini-batch."""
+        ratio = self.batch_size / PAPER_BATCH
+        scale = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[self.learning_rate_scaling]
+        return self.learning_rate * scale

@@ -1,0 +1,106 @@
+"""The settings that a run was made with, and how later commands inherit them."""
+
+from pathlib import Path
+from typing import Any
+
+from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
+from vae_gan_jax.run import atomic_io, film_names, storage
+
+FILE = "flags.txt"
+# These describe the learnt film. For another film, only the crop is inherited.
+OF_THE_FILM = {"trim_start", "trim_end", "crop", "video_stream", "fps"}
+# What the first command asked for its own film; another --source has its own.
+OF_THE_SOURCE = OF_THE_FILM - {"crop"} | {"output", "frames_out", "at"}
+
+
+def recorded_settings(run_dir: Path) -> dict[str, Any]:
+    """The settings that a run was made with, by name; empty for a new or empty folder.
+
+    Raises:
+      InputError: the folder holds something else, or its settings cannot be read.
+    """
+    path = run_dir / FILE
+    if not path.exists():
+        if not storage.is_remote(storage.address(run_dir)) and not film_names.is_empty_run(run_dir):
+            raise InputError(f"{run_dir} is no run folder, it has no {FILE}: give another.")
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        raise InputError(f"{path} cannot be read: restore it from a copy.") from None
+    settings = {}
+    for line in lines:
+        name, _, text = line.removeprefix("--").partition("=")
+        if name not in FIELDS:
+            raise InputError(
+                f"{path} has the unknown setting {line[:40]!r}: another version of this program "
+                "made the run; give another --run_dir."
+            )
+        settings[name] = from_text(FIELDS[name], text)
+    return settings
+
+
+def record_settings(run_dir: Path, config: Config) -> None:
+    """Writes every setting as a flagfile."""
+    texts = {name: to_text(field, getattr(config, name)) for name, field in FIELDS.items()}
+    lines = "".join(f"--{name}={text}\n" for name, text in texts.items())
+    atomic_io.write(run_dir / FILE, storage.told(lines))
+
+
+def resolve(
+    given: dict[str, Any],
+    recorded: dict[str, Any],
+    learns: bool,
+    own: frozenset[str] = frozenset(),
+) -> Config:
+    """The settings of a command: everything that the run was made with, unless given again.
+
+    Args:
+      given: settings of this command.
+      recorded: settings of the run; empty for a new run.
+      learns: the command prepares or trains. Otherwise ``source`` may name another film, whose
+        trims, stream and frame rate are not those of the learnt film.
+      own: settings that this command does not inherit.
+
+    Raises:
+      InputError: a given setting disagrees with the trained model, or is outside its limits.
+    """
+    fixed = {name for name, field in FIELDS.items() if field.metadata["fixed"]}
+    inherited = {name: value for name, value in recorded.items() if name not in own}
+    if not learns and (given.get("source") or inherited.get("source")):
+        fixed -= OF_THE_FILM
+        dropped = OF_THE_SOURCE if given.get("source") else OF_THE_FILM - {"crop"}
+        inherited = {name: value for name, value in inherited.items() if name not in dropped}
+    if given.get("per_device_batch_size"):
+        if "batch_size" in given:
+            raise InputError(
+                "--batch_size and --per_device_batch_size exclude each other: give one."
+            )
+        if "batch_size" in recorded:
+            given = given | {"per_device_batch_size": None}
+    for name in sorted(fixed & given.keys() & recorded.keys()):
+        if not _agree(name, recorded[name], given[name]):
+            new, old = (to_text(FIELDS[name], value) for value in (given[name], recorded[name]))
+            raise InputError(
+                f"--{name}={new} disagrees with the run in {given['run_dir']}, made with "
+                f"--{name}={old}: give that, or another --run_dir."
+            )
+    config = Config(**(inherited | given))
+    storage.check_paths(config)
+    return config
+
+
+def of_the_source(config: Config) -> dict[str, None]:
+    """The settings that a source other than the learnt film does not share with it, unset."""
+    return dict.fromkeys(OF_THE_FILM - {"crop"}) if config.source else {}
+
+
+def _agree(name: str, old: Any, new: Any) -> bool:
+    """Whether a given fixed setting is compatible with the recorded one."""
+    if name == "film":
+        old, new = (list(map(storage.address, film_names.split_films(t))) for t in (old, new))
+    elif name == "init_from":
+        old, new = (text and storage.address(text) for text in (old, new))
+    elif name == "noise_schedule":
+        return new[: len(old)] == old
+    return old == new
