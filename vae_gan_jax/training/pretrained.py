@@ -75,9 +75,7 @@ def _settings(config: Config) -> Config:
         raise InputError(f"there is no run in {other}: give --init_from the folder of a run.")
     theirs = Config(**recorded)
     for name in SIZES:
-        expected, given = (
-            to_text(FIELDS[name], getattr(of, name)) for of in (theirs, config)
-        )
+        expected, given = (to_text(FIELDS[name], getattr(of, name)) for of in (theirs, config))
         if given != expected:
             raise InputError(
                 f"--{name}={given} does not fit the networks in {other}, made with "
