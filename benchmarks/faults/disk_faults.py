@@ -57,13 +57,15 @@ def _fill_disk(filler: Path, free_bytes: int) -> None:
 
 def run_folders(reference: ReferenceRun, count: int) -> Trials:
     """A run's folder is moved away for a while or deleted, or its disk is read-only."""
+    faults = {
+        "run folder moved away": _moved_away,
+        "run folder deleted": _deleted,
+        "read-only disk": _read_only,
+    }
     for _ in range(count):
-        for fault in (_moved_away, _deleted, _read_only):
+        for fault, inject in faults.items():
             for name in DISK_PHASES:
-                yield (
-                    f"{fault.__name__[1:].replace('_', ' ')} in {name}",
-                    fault(reference, PHASES[name]),
-                )
+                yield f"{fault} in {name}", inject(reference, PHASES[name])
 
 
 def _moved_away(reference: ReferenceRun, phase: Phase) -> list[str]:
