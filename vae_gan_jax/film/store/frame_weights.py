@@ -76,7 +76,8 @@ def similar_frames(frames_THWC: np.ndarray, training_T: np.ndarray | FrameRanges
 def _stored_similar_frames(store: FrameStore) -> np.ndarray:
     """``similar_frames`` of a store, from its folder if they are there."""
     path = Path(store.folder) / FILE
-    made_from = {"frames": store.digest, "exclude": store.exclude}
+    constants = MAX_DISTANCE_FRAMES, SIMILARITY_STD, THUMBNAIL_ROWS
+    made_from = {"frames": store.digest, "exclude": store.exclude, "constants": constants}
     key = store.folder, RECORD, made_from, [path]
     with atomic_io.locked(store.folder):  # other processes wait and then read the file
         if provenance.is_current(*key):

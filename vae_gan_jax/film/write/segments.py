@@ -28,7 +28,7 @@ class Segments:
       path: the film that the segments are for.
       arguments: ffmpeg's arguments between raw frames on stdin and the output file.
       made_from: what the film is made from, as JSON. Segments made from something else are removed.
-        None: there is one segment of any length, and nothing is resumed.
+        None: nothing is resumed.
       frame_range: numbers of the frames written here, both ends multiples of ``SEGMENT_FRAMES``,
         when several processes share a film; other segments are left alone. The process with frame 0
         must come first: it makes the folder.
@@ -52,14 +52,14 @@ class Segments:
     ):
         self.frames = frame_range.start if frame_range else 0
         self._path, self._arguments = path, arguments
-        self._single, self._frame_range = made_from is None, frame_range
+        self._resumable, self._frame_range = made_from is not None, frame_range
         folder, name = os.path.split(path)
         stem, self._extension = os.path.splitext(name)
         self._folder = os.path.join(folder, f".{stem}.segments")
         self._process = None
         label = {"film": made_from, "encoding": list(arguments)}
         try:
-            if self._single or not provenance.resumes(self._folder, label):
+            if not self._resumable or not provenance.resumes(self._folder, label):
                 self._make_folder(label)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}).") from None
@@ -106,10 +106,8 @@ class Segments:
         """
         while len(frames_BHWC):
             room = SEGMENT_FRAMES - self.frames % SEGMENT_FRAMES
-            if self._single:
-                room = len(frames_BHWC)
             self._write(frames_BHWC[:room])
-            if not self._single and self.frames % SEGMENT_FRAMES == 0:
+            if self.frames % SEGMENT_FRAMES == 0:
                 self._end_segment()
             frames_BHWC = frames_BHWC[room:]
 
@@ -142,8 +140,6 @@ class Segments:
 
     def _names(self) -> list[int | str]:
         """The names of the segments so far; a short last one has no number."""
-        if self._single:
-            return [LAST]
         complete, rest = divmod(self.frames, SEGMENT_FRAMES)
         return [*range(complete), *([LAST] if rest else [])]
 
@@ -174,7 +170,7 @@ class Segments:
         """Ends ffmpeg at once, and removes the folder if no segment is complete."""
         if self._process is not None:
             self._process.kill()
-        if self._frame_range is None and (self._single or not os.path.exists(self._file(0))):
+        if self._frame_range is None and not (self._resumable and os.path.exists(self._file(0))):
             self.remove()
 
     def remove(self) -> None:
