@@ -1,1 +1,1 @@
-"""A film as a sequence of frames on disk: read, stored, put in order, written. No jax in here."""
+"""Films as frames on disk: decode, frame, store, shuffle, encode. Nothing here imports jax."""

@@ -1,1 +1,1 @@
-"""Reads films: probes them, decodes them, frames them. No jax."""
+"""Examine films, decode them, and select the part of the picture that becomes a frame."""

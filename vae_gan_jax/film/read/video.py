@@ -80,7 +80,7 @@ class Decoder:
             cut += [f"fps={film.rate}:start_time={start:.6f}", f"trim=end_frame={stop - first}"]
         elif first or stop != film.frames:
             start, end = (_just_before(film, frame) - origin / rate for frame in (first, stop))
-            to_end = stop == film.frames  # frames beyond the expected end are kept, as without cut
+            to_end = stop == film.frames  # frames beyond the expected end count, as without a cut
             cut.append(f"trim=start={start:.6f}" + ("" if to_end else f":end={end:.6f}"))
         else:
             cut, self._zero = [], None  # the time of the first frame

@@ -1,1 +1,1 @@
-"""Prepared frames on disk, and the order in which they are drawn. No jax."""
+"""Prepared frames on disk, and the order and frequency in which training draws them."""

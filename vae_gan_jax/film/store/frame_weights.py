@@ -1,4 +1,4 @@
-"""How often each frame is learnt, so that long held pictures do not crowd out all others."""
+"""How often each frame is learnt, so that static scenes do not crowd out the others."""
 
 import logging
 from pathlib import Path
@@ -33,13 +33,14 @@ def training_frames(store: FrameStore, frame_reweighting: float) -> TrainingFram
 
 
 def weights(similar_T: np.ndarray, frame_reweighting: float) -> np.ndarray:
-    """The share of an epoch that each frame gets: float64, sum 1.
+    """The fraction of an epoch that each frame gets: float64, sum 1.
 
-    A picture held for n frames gets n^(1 - frame_reweighting) times the share of a single one.
+    A picture that stands still for n frames gets n^(1 - frame_reweighting) times the fraction of a
+    picture that is shown for one frame.
 
     Args:
       similar_T: what ``similar_frames`` gives.
-      frame_reweighting: 0 gives every frame the same share, 1 every picture.
+      frame_reweighting: 0 weights all frames equally, 1 all pictures.
     """
     weights_T = similar_T**-frame_reweighting
     return weights_T / weights_T.sum()

@@ -37,7 +37,7 @@ class TrainingFrames:
     Attributes:
       frames_THWC: every frame of the film, uint8.
       training_T: ascending numbers of the frames to learn from; default: all.
-      weights_T: the share of an epoch that each of these gets, float64, sum 1; default: uniform.
+      weights_T: the fraction of an epoch that each of these gets, float64, sum 1; default: uniform.
     """
 
     frames_THWC: np.ndarray
@@ -63,8 +63,8 @@ class TrainingFrames:
         """Numbers of the frames at some positions of an epoch's shuffle F_r (4.5).
 
         A pure function of its arguments, so that a resumed run continues in the same order. With
-        weights each frame takes its share of the positions, rounded up or down by a random offset
-        of the epoch.
+        weights each frame takes its fraction of the positions, rounded up or down by a random
+        offset of the epoch.
 
         Args:
           seed, epoch: select the permutation.

@@ -1,1 +1,1 @@
-"""Writes films and numbered PNGs. No jax."""
+"""Write frames as films with the sound of their source, or as numbered PNGs."""
