@@ -34,14 +34,10 @@ class TooShortError(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Exploration:
-    """A path through the latent space, and latents for the contact sheet.
+    """A film along ``path_TZ``, and a contact sheet of the latents ``rows``, each ``[C, Z]``.
 
-    Attributes:
-      name: of the files, after the film's name.
-      model: the networks that decode the latents.
-      path_TZ: the latents of the film's frames.
-      rows: the latents of the contact sheet, each row ``[C, Z]``.
-      title, caption, labels: of the contact sheet.
+    ``model`` decodes them. ``name`` is that of the files, after the film's name; title, caption and
+    labels are those of the sheet.
     """
 
     name: str
@@ -55,14 +51,9 @@ class Exploration:
 
 @dataclasses.dataclass(frozen=True)
 class ExploreContext:
-    """A model, a film, and the codes of the film.
+    """A model, and a film whose codes explorations start from.
 
-    Attributes:
-      config: the settings of the command.
-      model: the networks.
-      film: the film whose codes explorations start from.
-      folder: where films and contact sheets are written.
-      model_caption: the model in words, for captions.
+    Films and contact sheets are written to ``folder``; ``model_caption`` describes the model.
     """
 
     config: Config
@@ -73,14 +64,9 @@ class ExploreContext:
 
     @functools.cached_property
     def _scan_and_codes(self) -> tuple[FilmScan, np.ndarray]:
-        scan, codes = FilmScan(), []
-        with tqdm(
-            desc=f"codes of {self.film.name}", total=self.film.count, unit="frame", mininterval=1
-        ) as progress:
-            for mean_BZ in trained.encode(self.model, scan.watch(self.film.frames())):
-                codes.append(mean_BZ)
-                progress.update(len(mean_BZ))
-        return scan, np.concatenate(codes)
+        scan, film = FilmScan(), self.film
+        frames = tqdm(film.frames(), f"codes of {film.name}", film.count, unit="frame")
+        return scan, np.concatenate(list(trained.encode(self.model, scan.watch(frames))))
 
     @property
     def scan(self) -> FilmScan:
@@ -180,28 +166,17 @@ class ExploreContext:
         self.write_film(path, blocks, len(exploration.path_TZ))
         return [*sheets, path]
 
-    def write_film(
-        self,
-        path: Path,
-        blocks: Iterable[np.ndarray],
-        count: int,
-        size: tuple[int, int] | None = None,
-    ) -> None:
+    def write_film(self, path: Path, blocks: Iterable[np.ndarray], count: int, size=None) -> None:
         """Writes a film of ``count`` frames, given in blocks uint8 ``[B, H, W, 3]``.
 
-        Args:
-          path: of the film.
-          blocks: the frames.
-          count: of all frames, for the progress bar.
-          size: width and height, if not those of the networks; such a film is not upscaled.
+        ``size`` is width and height if not those of the networks; such a film is not upscaled.
         """
         config = self.config
         width, height = size or (config.width, config.height)
         film_format = FilmFormat(config.codec, config.quality, None if size else config.upscale)
-        progress = tqdm(desc=path.stem, total=count, unit="frame", mininterval=1, leave=False)
         with (
             Encoder(path, width, height, self.rate, film_format=film_format) as encoder,
-            progress,
+            tqdm(desc=path.stem, total=count, unit="frame", leave=False) as progress,
         ):
             for frames_BHWC in blocks:
                 encoder.write(frames_BHWC)
