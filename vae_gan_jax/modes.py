@@ -20,20 +20,16 @@ from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference.opened_run import (
-    described,
     films_shown,
     framing_of,
     open_model,
     open_store,
-    results_folder,
-    steps_per_epoch,
     store_folder,
 )
 from vae_gan_jax.run import atomic_io, film_names, mirror, provenance, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
 
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
-DRAWN = "drawn.json"  # beside the figures, likewise
 
 logger = logging.getLogger(__name__)
 
@@ -360,48 +356,17 @@ def compare(given: dict, mode: str) -> None:
 
 
 def figures(config: Config, again: bool) -> None:
-    """The thesis's figures, of the learnt films or of others through the model.
+    """Draws the thesis's figures of the learnt films, or of others through the model."""
+    from vae_gan_jax.figures import run_figures
 
-    Args:
-      config: the settings of this command.
-      again: also where they have been drawn of the same films and model before.
-    """
-    from vae_gan_jax.evaluation import evaluate as evaluation
-    from vae_gan_jax.figures import thesis_figures as drawing
-    from vae_gan_jax.inference import trained
-    from vae_gan_jax.training import checkpoint
-
-    films = films_shown(config)
-    folder = results_folder(config, drawing.FOLDER)
-    newest, sources = trained.newest_step(config.run_dir), film_names.sources(config)
-    origins = [evaluation.made_from(config, source, newest) for source in sources]
-    asked = json.dumps([origins, config.every, config.at], indent=1) + "\n"
-    if not again and (folder / DRAWN).exists() and (folder / DRAWN).read_text() == asked:
-        logger.info("drawn already: %s", folder)
-        return
-    model = open_model(config)
-    by = described(config, model.step)
-    for film in films:
-        drawing.make(model, film, folder, by)
-    if not config.source:
-        per_epoch, steps = steps_per_epoch(config), checkpoint.steps(config.run_dir)
-        epochs = {step // per_epoch: step for step in steps if step % per_epoch == 0 < step}
-        drawing.by_epoch(config, films[0], epochs, lambda step: open_model(config, step), folder)
-    if model.step == newest:  # not where that one was damaged
-        atomic_io.write(folder / DRAWN, asked)
+    run_figures.draw(config, again)
 
 
 def explore(config: Config, again: bool) -> None:
-    """Ways through the latent space, by the landmarks of the learnt films or of others."""
-    from vae_gan_jax.explore import explore as wandering
-    from vae_gan_jax.explore.explore_context import ExploreContext
+    """Writes explorations of the latent space."""
+    from vae_gan_jax.explore import explore as exploring
 
-    films = films_shown(config)
-    folder = results_folder(config, wandering.FOLDER)
-    model = open_model(config)
-    by = described(config, model.step)
-    for film in films:
-        wandering.explore(ExploreContext(config, model, film, folder, by))
+    exploring.explore_run(config)
 
 
 def report(config: Config, again: bool) -> None:

@@ -21,11 +21,12 @@ SECONDS = 0.5  # twelve frames
 
 
 @pytest.fixture
-def explorer(model, shown, tmp_path):
-    """Of the film of 26 frames; what it writes loses nothing."""
+def explorer(model, shown, tmp_path, tmp_path_factory):
+    """Makes contexts of the film of 26 frames, whose films are written without loss."""
+    run_dir = str(tmp_path_factory.mktemp("run"))
 
     def make(film=shown, **settings):
-        settings = {"seconds": SECONDS, "codec": "ffv1", **settings}
+        settings = {"seconds": SECONDS, "codec": "ffv1", "run_dir": run_dir, **settings}
         config = dataclasses.replace(model.config, **settings)
         return ExploreContext(config, model, film, tmp_path, "a model")
 

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import latent_map, latent_paths
 from vae_gan_jax.explore.explore_context import (
+    FOLDER,
     MIN_DRAWS,
     PICTURES_PER_ROW,
     Exploration,
@@ -18,8 +18,8 @@ from vae_gan_jax.explore.explore_context import (
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.read.reader import time_code
 from vae_gan_jax.inference import trained
+from vae_gan_jax.inference.opened_run import described, films_shown, open_model, results_folder
 
-FOLDER = "explorations"
 SAMPLES_PER_SECOND = 2
 SECONDS_PER_HARMONIC = 4.0  # of a walk
 GRID_STEPS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # standard deviations
@@ -200,18 +200,17 @@ def slow_motion(context: ExploreContext) -> Exploration:
     )
 
 
-def write_map(context: ExploreContext) -> list[Path]:
+def write_map(context: ExploreContext) -> None:
     """The path of the film's codes in the plane of their first two principal components."""
     gaussian, path = context.gaussian, context.path_of("map")
     drawing = latent_map.LatentMap.of(
         context.codes_TZ, gaussian, context.scan.shots, context.film, context.model_caption
     )
-    sheets = drawing.save(path.with_suffix(""))
+    drawing.save(path.with_suffix(""))
     last = len(context.codes_TZ) - 1
     shown = np.linspace(0, last, context.frame_count).round().astype(int)
     outputs = trained.decode(context.model, context.codes_TZ[shown])
     context.write_film(path, drawing.frames(shown, outputs), len(shown), latent_map.SIZE)
-    return [*sheets, path]
 
 
 EXPLORATIONS: dict[str, Callable[[ExploreContext], Exploration]] = {
@@ -227,25 +226,36 @@ EXPLORATIONS: dict[str, Callable[[ExploreContext], Exploration]] = {
 NAMES = (*EXPLORATIONS, "map")
 
 
-def explore(context: ExploreContext) -> list[Path]:
-    """Writes the explorations that ``--explore`` names; returns the paths of the files.
+def explore_run(config: Config) -> None:
+    """Writes the explorations of the learnt films, or of ``config.source``, into the run's folder.
+
+    Raises:
+      InputError: the run has no checkpoint, a film cannot be read, or see ``explore``.
+    """
+    films, folder = films_shown(config), results_folder(config, FOLDER)
+    model = open_model(config)
+    for film in films:
+        explore(ExploreContext(config, model, film, folder, described(config, model.step)))
+
+
+def explore(context: ExploreContext) -> None:
+    """Writes the explorations that ``--explore`` names, whether they are current or not.
 
     By default these are all, but the interpolation only if ``--at`` names two times or more.
 
     Raises:
       InputError: a named exploration is impossible; those before it are written.
     """
-    asked, paths = context.config.explore, []
+    asked = context.config.explore
     for name in asked or NAMES:
         if not asked and name == "interpolation" and len(context.config.at) < 2:
             continue
         try:
             if name == "map":
-                paths += write_map(context)
+                write_map(context)
             else:
-                paths += context.write(EXPLORATIONS[name](context))
+                context.write(EXPLORATIONS[name](context))
         except TooShortError as error:
             if asked:
                 raise
             logger.warning("%s is left out: %s", name, error)
-    return paths

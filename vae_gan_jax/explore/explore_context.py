@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import latent_paths
-from vae_gan_jax.figures import picture_page, style
+from vae_gan_jax.figures import picture_page, run_figures, style
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
@@ -20,9 +20,15 @@ from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.inference import trained
 from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.run import provenance
 
+FOLDER = "explorations"
 PICTURES_PER_ROW = 6  # of a contact sheet
 MIN_DRAWS = 6 * PICTURES_PER_ROW  # of a distribution: they fill a contact sheet
+SETTINGS = (
+    *("at", "prior", "seed", "seconds", "rate", "interpolation", "slowdown"),
+    *("codec", "quality", "upscale"),
+)  # that explorations depend on
 STATISTICS_BATCHES = 50  # of draws, over which their batch-norm statistics are estimated
 
 logger = logging.getLogger(__name__)
@@ -144,8 +150,8 @@ class ExploreContext:
         extension = codecs.CODECS[self.config.codec].extensions[0]
         return self.folder / f"{self.film.name}_{name}.{extension}"
 
-    def write(self, exploration: Exploration) -> list[Path]:
-        """Writes the contact sheet and the film of an exploration; returns their paths.
+    def write(self, exploration: Exploration) -> None:
+        """Writes the contact sheet and the film of an exploration.
 
         Raises:
           InputError: the film cannot be written.
@@ -161,13 +167,12 @@ class ExploreContext:
                 f"{exploration.caption}. By {self.model_caption}.",
                 exploration.labels,
             )
-            sheets = style.save(figure, path.with_suffix(""), ["png"])
+            style.save(figure, path.with_suffix(""), ["png"])
         blocks = trained.decode(model, exploration.path_TZ)
         self.write_film(path, blocks, len(exploration.path_TZ))
-        return [*sheets, path]
 
     def write_film(self, path: Path, blocks: Iterable[np.ndarray], count: int, size=None) -> None:
-        """Writes a film of ``count`` frames, given in blocks uint8 ``[B, H, W, 3]``.
+        """Writes a film of ``count`` frames ``[B, H, W, 3]``, and records it with its sheet.
 
         ``size`` is width and height if not those of the networks; such a film is not upscaled.
         """
@@ -182,4 +187,6 @@ class ExploreContext:
                 encoder.write(frames_BHWC)
                 progress.update(len(frames_BHWC))
         sheet = path.with_suffix(".png")
+        made_from = run_figures.picture_origin(config, self.film, self.model.step, SETTINGS)
+        provenance.record(config.run_dir, f"{FOLDER}/{path.stem}", made_from, [path, sheet])
         logger.info("exploration: %d frames in %s, and %s", encoder.frames, path, sheet)

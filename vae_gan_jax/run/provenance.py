@@ -38,18 +38,22 @@ def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Ite
     atomic_io.write(_path(run_dir, name), json.dumps(entry, indent=1) + "\n")
 
 
-def is_current(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Iterable) -> bool:
+def is_current(
+    run_dir: str | Path, name: str, made_from: dict[str, Any], files: Iterable | None = None
+) -> bool:
     """Whether files were made from exactly this, and are still what they were then.
 
     A missing, damaged or foreign file or record makes the answer False, never an error. The
-    arguments are those of ``record``.
+    arguments are those of ``record``; by default ``files`` are those recorded.
     """
     entry = _read(run_dir, name)
     if entry is None or entry["made_from"] != json.loads(json.dumps(made_from)):
         return False
     try:
+        if files is None:
+            files = [Path(run_dir) / path for path in entry["files"]]
         now = {_relative(path, run_dir): checksum([path]) for path in files}
-    except OSError:
+    except (OSError, ValueError):
         return False
     return all(entry["files"].get(path) == found for path, found in now.items())
 

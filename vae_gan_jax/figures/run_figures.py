@@ -1,0 +1,88 @@
+"""All figures of the films that a command shows, drawn unless they are current."""
+
+import functools
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from vae_gan_jax.config import Config, InputError, to_text
+from vae_gan_jax.figures import thesis_figures
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference import trained
+from vae_gan_jax.inference.opened_run import (
+    described,
+    films_shown,
+    open_model,
+    results_folder,
+    steps_per_epoch,
+)
+from vae_gan_jax.run import provenance
+from vae_gan_jax.training import checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def draw(config: Config, again: bool) -> None:
+    """Draws the figures of the learnt films, or of ``config.source``, into the run's folder.
+
+    Args:
+      config: the settings of the command.
+      again: also figures that are current.
+
+    Raises:
+      InputError: the run has no checkpoint, or a film cannot be read.
+    """
+    run_dir, model = config.run_dir, None
+    films, folder = films_shown(config), results_folder(config, thesis_figures.FOLDER)
+    newest = trained.newest_step(run_dir)
+    for index, film in enumerate(films):
+        epochs = {} if config.source or index else _epochs(config)
+        group = f"{thesis_figures.FOLDER}/{film.name}"
+        made_from = _made_from(config, film, newest, epochs)
+        if not again and provenance.is_current(run_dir, group, made_from):
+            logger.info("figures of %s are up to date: %s", film.name, folder)
+            continue
+        model = model or open_model(config)
+        paths = thesis_figures.make(model, film, folder, described(config, model.step))
+        if not config.source and index == 0:
+            load = functools.partial(open_model, config)
+            paths += thesis_figures.by_epoch(config, film, epochs, load, folder)
+        made_from = _made_from(config, film, model.step, epochs)  # the newest may be damaged
+        provenance.record(run_dir, group, made_from, paths)
+
+
+def _made_from(
+    config: Config, film: FilmReader, step: int, epochs: dict[int, int]
+) -> dict[str, Any]:
+    checksums = {str(epoch): _checksum(config, step) for epoch, step in epochs.items()}
+    settings = ("every", "at", "batch_norm", "reconstruct_noise")
+    return picture_origin(config, film, step, settings) | {"epochs": checksums}
+
+
+def picture_origin(
+    config: Config, film: FilmReader, step: int, settings: Sequence[str]
+) -> dict[str, Any]:
+    """What pictures of a film depend on: its content, the checkpoint's, and the named settings."""
+    files = video.probe(film.path, config.video_stream, config.fps).files
+    names = ("trim_start", "trim_end", "crop", "video_stream", "fps", *settings)
+    fields = Config.__dataclass_fields__
+    return {
+        "film": provenance.film_checksum(files, config.run_dir),
+        "checkpoint": _checksum(config, step),
+        **{name: to_text(fields[name], getattr(config, name)) for name in names},
+    }
+
+
+def _epochs(config: Config) -> dict[int, int]:
+    """The steps of the checkpoints after whole epochs, by epoch."""
+    per_epoch, steps = steps_per_epoch(config), checkpoint.steps(config.run_dir)
+    return {step // per_epoch: step for step in steps if step % per_epoch == 0 < step}
+
+
+def _checksum(config: Config, step: int) -> str | None:
+    """The checkpoint's checksum; None if it is damaged."""
+    try:
+        return checkpoint.content_checksum(config.run_dir, step)
+    except InputError:
+        return None
