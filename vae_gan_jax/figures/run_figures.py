@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from vae_gan_jax.config import Config, InputError, to_text
+from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
@@ -66,11 +66,10 @@ def picture_origin(
     """What pictures of a film depend on: its content, the checkpoint's, and the named settings."""
     files = video.probe(film.path, config.video_stream, config.fps).files
     names = ("trim_start", "trim_end", "crop", "video_stream", "fps", *settings)
-    fields = Config.__dataclass_fields__
     return {
         "film": provenance.film_checksum(files, config.run_dir),
         "checkpoint": _checksum(config, step),
-        **{name: to_text(fields[name], getattr(config, name)) for name in names},
+        **{name: to_text(FIELDS[name], getattr(config, name)) for name in names},
     }
 
 

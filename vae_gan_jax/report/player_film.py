@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError, from_text
+from vae_gan_jax.config import FIELDS, Config, InputError, from_text
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.framing import SCALING
@@ -141,7 +141,7 @@ def pairs(config: Config) -> list[Pair]:
 
 def _pair(config: Config, path: Path, made_from: dict[str, Any]) -> Pair:
     def setting(name: str) -> Any:
-        return from_text(Config.__dataclass_fields__[name], made_from[name])
+        return from_text(FIELDS[name], made_from[name])
 
     names = ("trim_start", "trim_end", "crop", "video_stream", "fps")
     settings = {name: setting(name) for name in names}
