@@ -298,7 +298,7 @@ class _Attempt:
         if processes.index() == 0:
             self.line.fetch(self.step)
         where = "here" if self._save(at_stop=True) else "from the newest checkpoint"
-        logger.info("stopped at step %d: the same command resumes %s", self.step, where)
+        logger.info("stopped by a signal at step %d: the same command resumes %s", self.step, where)
         raise _Stopped(128 + signal)
 
 
