@@ -119,7 +119,7 @@ def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
     assert (tmp_path / "stopped" / "checkpoints" / "8").is_dir()
     chex.assert_trees_all_equal(loop.train(many, film, tmp_path / "stopped"), whole)
     uninterrupted, stopped = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()]
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("uninterrupted", "stopped")
     )
     for line in (*uninterrupted, *stopped):

@@ -17,28 +17,20 @@ MAX_SIMILARITY_RATIO = 5.0  # of a similarity to its running median
 MAX_HIGH_LINES = 50  # lines in a row above this ratio
 COLLAPSE_LINES = 100  # lines in a row that show a collapse
 
-WATCHED = (
-    "objective/similarity",
-    "discriminator/real",
-    "discriminator/reconstructed",
-    "latent/mean_magnitude",
-    "reconstruction/spread",
-)
-COLLAPSES = {
-    "the discriminator separates film and reconstructions perfectly, above 0.99 and below 0.01": (
-        lambda line: (
-            line["discriminator/real"] > 0.99 and line["discriminator/reconstructed"] < 0.01
-        )
-    ),
-    "the discriminator takes the film itself for generated, below 0.01": (
-        lambda line: line["discriminator/real"] < 0.01
-    ),
-    "the latent codes are almost 0, their mean magnitude is below 0.05": (
-        lambda line: line["latent/mean_magnitude"] < 0.05
-    ),
-    "different frames are reconstructed as the same picture": (
-        lambda line: line["reconstruction/spread"] < 0.05
-    ),
+COLLAPSES = {  # each with the open intervals that these metrics then lie in
+    "the discriminator separates film and reconstructions perfectly, above 0.99 and below 0.01": {
+        "discriminator/real": (0.99, math.inf),
+        "discriminator/reconstructed": (-math.inf, 0.01),
+    },
+    "the discriminator takes the film itself for generated, below 0.01": {
+        "discriminator/real": (-math.inf, 0.01)
+    },
+    "the latent codes are almost 0, their mean magnitude is below 0.05": {
+        "latent/mean_magnitude": (-math.inf, 0.05)
+    },
+    "different frames are reconstructed as the same picture": {
+        "reconstruction/spread": (-math.inf, 0.05)
+    },
 }
 
 
@@ -137,9 +129,8 @@ class DivergenceMonitor:
         return warnings
 
     def _add(self, line: dict) -> None:
-        values = {name: _number(line.get(name)) for name in WATCHED}
-        self._lines.append(values)
-        similarity = values["objective/similarity"]
+        self._lines.append(line)
+        similarity = _number(line, "objective/similarity")
         if math.isnan(similarity):
             return
         comparable = len(self._similarities) >= MIN_MEDIAN_LINES
@@ -153,11 +144,20 @@ class DivergenceMonitor:
         """Which collapses all of the last lines show."""
         if len(self._lines) < COLLAPSE_LINES:
             return []
-        return [collapse for collapse, shows in COLLAPSES.items() if all(map(shows, self._lines))]
+        return [
+            collapse
+            for collapse, intervals in COLLAPSES.items()
+            if all(
+                low < _number(line, name) < high
+                for line in self._lines
+                for name, (low, high) in intervals.items()
+            )
+        ]
 
 
-def _number(value) -> float:
-    """A logged value, NaN if there is none."""
+def _number(line: dict, name: str) -> float:
+    """A metric of a line, NaN if it has no number."""
+    value = line.get(name)
     return value if isinstance(value, int | float) else math.nan
 
 

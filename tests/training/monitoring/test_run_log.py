@@ -14,7 +14,9 @@ GRID_HWC = np.zeros((4, 5, 3), np.uint8)
 
 
 def steps_in(run_dir):
-    return [json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").open()]
+    return [
+        json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture

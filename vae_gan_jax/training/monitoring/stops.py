@@ -69,11 +69,8 @@ class Stops:
         return {step for step, stop in self._stops.items() if not stop.healthy}
 
     def finish(self) -> None:
-        """At the end of training, keeps only what a longer training would need."""
-        self._stops = {step: stop for step, stop in self._stops.items() if not stop.healthy}
-        if self._stops:
-            self._write()
-        elif processes.index() == 0:
+        """Deletes the file at the end of training."""
+        if processes.index() == 0:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
