@@ -19,7 +19,7 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from vae_gan_jax import modes
-from vae_gan_jax.config import FIELDS, InputError, from_text, to_text
+from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
 from vae_gan_jax.run import film_names, mirror, signals, storage
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import detect
@@ -88,7 +88,9 @@ def run() -> None:
         if processes.count() > 1 and not modes.is_shared(step, config):
             _continue_alone()
             return
-        config = step(config, MODE.value != "all") or config
+        result = step(config, MODE.value != "all")
+        if isinstance(result, Config):
+            config = result
     if processes.count() > 1:
         processes.finish()
     elif MODE.value == "all":
