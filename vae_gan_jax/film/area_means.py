@@ -1,5 +1,7 @@
 """Pictures reduced to a few cells."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -9,12 +11,23 @@ def area_means(pictures_BHWC: np.ndarray, rows: int, columns: int) -> np.ndarray
     Whole levels are summed exactly and give float64; float pictures keep their type.
     """
     exact = np.issubdtype(pictures_BHWC.dtype, np.integer)
-    sums, area = pictures_BHWC, 1
-    for axis, cells in ((1, rows), (2, columns)):
-        edges = np.linspace(0, pictures_BHWC.shape[axis], cells + 1).astype(int)
-        sums = np.add.reduceat(sums, edges[:-1], axis, np.int32 if exact else None)
-        area = np.multiply.outer(area, np.diff(edges))
-    return sums / area[..., None].astype(np.float64 if exact else pictures_BHWC.dtype)
+    batch, height, width, channels = pictures_BHWC.shape
+    row_edges, column_edges = (
+        np.linspace(0, side, cells + 1).astype(int)
+        for side, cells in ((height, rows), (width, columns))
+    )
+    lines_BHN = pictures_BHWC.reshape(batch, height, -1)
+    sums_BRN = np.stack(
+        [
+            lines_BHN[:, first:stop].sum(1, dtype=np.int32 if exact else None)
+            for first, stop in pairwise(row_edges)
+        ],
+        axis=1,
+    )
+    sums_BRWC = sums_BRN.reshape(batch, rows, width, channels)
+    area_RS = np.outer(np.diff(row_edges), np.diff(column_edges))
+    area_RS = area_RS.astype(np.float64 if exact else pictures_BHWC.dtype)
+    return np.add.reduceat(sums_BRWC, column_edges[:-1], axis=2) / area_RS[..., None]
 
 
 def grid_for(pictures_BHWC: np.ndarray, least: int) -> tuple[int, int]:

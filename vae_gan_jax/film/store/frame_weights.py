@@ -80,16 +80,16 @@ def _stored_similar_frames(store: FrameStore) -> np.ndarray:
     constants = MAX_DISTANCE_FRAMES, SIMILARITY_STD, THUMBNAIL_ROWS
     made_from = {"frames": store.digest, "exclude": store.exclude, "constants": constants}
     key = store.folder, RECORD, made_from, [path]
-    with atomic_io.locked(store.folder):  # other processes wait and then read the file
-        if provenance.is_current(*key):
+    try:
+        with atomic_io.locked(store.folder):  # other processes wait and then read the file
+            if not provenance.is_current(*key):
+                content = similar_frames(store.frames_THWC, store.training_T).tobytes()
+                atomic_io.write(path, content)
+                provenance.record(*key)
             return np.fromfile(path)
-        similar_T = similar_frames(store.frames_THWC, store.training_T)
-        try:
-            atomic_io.write(path, similar_T.tobytes())
-            provenance.record(*key)
-        except OSError as error:  # such as a shared folder that may only be read
-            logger.debug("%s is not written (%s)", path, error.strerror)
-    return similar_T
+    except OSError as error:  # a full disk, or a shared folder that is read-only
+        logger.debug("%s is not written (%s)", path, error.strerror)
+    return similar_frames(store.frames_THWC, store.training_T)
 
 
 def _thumbnails(frames_THWC: np.ndarray) -> np.ndarray:
