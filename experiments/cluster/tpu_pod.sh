@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# One run on all hosts of a Cloud TPU slice: the same command on each, and they find each other.
+# One run on all hosts of a Cloud TPU slice. Each host gets the same command; they find each other.
 #
 #   experiments/cluster/tpu_pod.sh NAME ZONE experiments/blade.flags --run_dir=/mnt/shared/blade \
 #     --frames_dir=/mnt/shared/frames --film=/mnt/shared/blade_runner.mkv --per_device_batch_size=12
 #
-# Before  the project in ~/vae_gan_jax of every host:
+# Before  Copy the project to ~/vae_gan_jax on every host:
 #           gcloud compute tpus tpu-vm scp --recurse . NAME:vae_gan_jax --zone=ZONE --worker=all
-#         and one folder that all of them share, such as a Filestore mounted at /mnt/shared, for
-#         film, frames and run; or a bucket, gs://BUCKET/runs/blade and so on.
-# End     a host that is taken away sends SIGTERM, on which all save; the same command goes on.
+#         Film, frames and run need a folder that all hosts share, for example a Filestore mounted at
+#         /mnt/shared, or a bucket, for example gs://BUCKET/runs/blade.
+# End     A host that is preempted sends SIGTERM to its process: all save, and the same command resumes.
 set -euo pipefail
 
 if (($# < 3)); then

@@ -18,11 +18,12 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from vae_gan_jax.config import Config
 from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint, train_state
-from vae_gan_jax.training.distributed import processes
+from vae_gan_jax.training.distributed.processes import LOST_PEER
 
 PROJECT = Path(__file__).parents[3]
 SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
 SMALL += ["--sample_every=0", "--keep_epochs=1"]
+TRAIN = "--mode=train"
 DEADLINE_SECONDS = 120.0
 PROCESS_TIMEOUT_SECONDS = 20
 
@@ -87,8 +88,8 @@ def lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def last_step(run: Path) -> int:
-    return lines(run)[-1]["step"] if lines(run) else 0
+def newest_checkpoint(run: Path) -> int:
+    return max(checkpoint.steps(run), default=0)
 
 
 def wait_until(condition) -> None:
@@ -106,21 +107,25 @@ def state_of(run: Path, step: int) -> train_state.TrainState:
 
 @pytest.fixture(scope="module")
 def frames(film, tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+    """The folder of the frame store, which two processes prepared."""
+    folder, run = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("prepared")
+    flags = ["--mode=prepare", f"--film={film}", f"--frames_dir={folder}", f"--run_dir={run}"]
+    with Job(2, 1, *flags) as job:
+        codes, stderr = job.end()
+    assert codes == [0, 0], stderr
+    return folder
 
 
 @pytest.fixture(scope="module")
 def runs(film, frames, tmp_path_factory):
-    """One epoch in two processes, which then do everything else, and in one: folders of runs."""
+    """One epoch in two processes and in one: folders of runs."""
     folders = {}
     for count, devices in ((2, 2), (1, 4)):
-        run = tmp_path_factory.mktemp("runs") / f"{count}x{devices}"
+        folders[count, devices] = run = tmp_path_factory.mktemp("runs")
         flags = [f"--film={film}", f"--run_dir={run}", "--noise_schedule=0.5", "--linear_skip"]
-        mode = "all" if count > 1 else "train"
-        with Job(count, devices, *flags, f"--frames_dir={frames}", f"--mode={mode}") as job:
+        with Job(count, devices, *flags, f"--frames_dir={frames}", TRAIN) as job:
             codes, stderr = job.end()
         assert codes == [0] * count, stderr
-        folders[count, devices] = run
     return folders
 
 
@@ -136,9 +141,13 @@ def test_two_processes_with_two_devices_equal_one_with_four(runs):
             assert a[f"objective/{name}"] == pytest.approx(b[f"objective/{name}"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_process_0_does_the_rest_alone(runs):
-    """Films, measures, figures and the page."""
+    """Films, measures, figures and the page of a run that two processes resume."""
     run = runs[2, 2]
+    with Job(2, 2, f"--run_dir={run}") as job:
+        codes, stderr = job.end()
+    assert codes == [0, 0], stderr
     for path in ("films/film.mp4", "measures/film.json", "figures/film_epoch_1.png", "report.html"):
         assert (run / path).stat().st_size > 0, path
 
@@ -175,70 +184,79 @@ def test_two_processes_reconstruct_the_film_that_one_makes(runs, long_film, tmp_
 def endless(film, frames):
     """Flags of a training that only ends from outside."""
     schedule = "--noise_schedule=" + ",".join(["0.1"] * 2000)
-    return [f"--film={film}", f"--frames_dir={frames}", "--mode=train", schedule]
+    return [f"--film={film}", f"--frames_dir={frames}", TRAIN, schedule]
 
 
 def train_until(run, count, devices, flags, end):
-    """Trains six steps and more, calls ``end(processes)``, and returns what ``Job.end`` does."""
-    before = last_step(run)
+    """Trains past the next checkpoint, calls ``end(processes)``, and returns what ``Job.end`` does."""
+    before = newest_checkpoint(run)
     with Job(count, devices, *flags, f"--run_dir={run}") as job:
-        wait_until(lambda: last_step(run) >= before + 6 and len(lines(run)) > 1)
+        wait_until(lambda: newest_checkpoint(run) > before)
         end(job.processes)
         return job.end()
 
 
+def seconds_until_noticed(processes, lost: int, number: signal.Signals) -> float:
+    """Sends the signal to a process; how long the other one takes to end."""
+    processes[lost].send_signal(number)
+    start = time.monotonic()
+    processes[1 - lost].wait(DEADLINE_SECONDS)
+    seconds = time.monotonic() - start
+    processes[lost].kill()
+    print(f"process {lost} {number.name}: noticed after {seconds:.2f} s", file=sys.stderr)
+    return seconds
+
+
+def check_lost_peer(code: int, stderr: str) -> None:
+    """The process ended with one sentence."""
+    assert code == LOST_PEER, stderr
+    (sentence,) = sentences(stderr)
+    assert "lost contact with another process" in sentence
+    assert is_readable(stderr), stderr
+
+
 def test_a_run_resumes_on_other_numbers_of_processes_after_any_end(endless, tmp_path):
-    """Two processes, one, and two again; stopped by a signal and killed."""
+    """Two processes, until one is killed; then one; then two, until one receives SIGTERM."""
+    seconds = []
+    codes, stderr = train_until(
+        tmp_path, 2, 2, endless,
+        lambda both: seconds.append(seconds_until_noticed(both, 0, signal.SIGKILL)),
+    )  # fmt: skip
+    check_lost_peer(codes[1], stderr[1])
+    assert seconds[0] < PROCESS_TIMEOUT_SECONDS
+
+    newest = newest_checkpoint(tmp_path)
+    codes, stderr = train_until(
+        tmp_path, 1, 1, endless, lambda one: one[0].send_signal(signal.SIGTERM)
+    )
+    assert codes == [128 + signal.SIGTERM]
+    assert f"at step {newest}" in stderr[0]
+
+    newest = newest_checkpoint(tmp_path)
     codes, stderr = train_until(
         tmp_path, 2, 2, endless, lambda both: both[1].send_signal(signal.SIGTERM)
     )
     assert codes == [128 + signal.SIGTERM] * 2, stderr
-    (stopped,) = set(map(int, re.findall(r"stopped at step (\d+)", stderr[0])))
-    assert checkpoint.steps(tmp_path)[-1] == stopped
-
-    codes, stderr = train_until(
-        tmp_path, 1, 1, endless, lambda one: one[0].send_signal(signal.SIGINT)
-    )
-    assert codes == [128 + signal.SIGINT]
-    assert f"at step {stopped}" in stderr[0]
-
-    saved = checkpoint.steps(tmp_path)[-1]
-    assert saved > stopped
-    codes, stderr = train_until(tmp_path, 2, 2, endless, lambda both: both[1].kill())
-    assert codes == [processes.LOST_PEER, -signal.SIGKILL]
-    assert f"at step {saved}" in stderr[0]
+    assert f"at step {newest}" in stderr[0]
     steps = [line["step"] for line in lines(tmp_path)]
     assert steps == sorted(set(steps))
+    (stopped,) = set(map(int, re.findall(r"stopped at step (\d+)", stderr[0])))
+    assert newest_checkpoint(tmp_path) == stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("lost", "number"),
-    [
-        (0, signal.SIGKILL),
-        pytest.param(1, signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param(0, signal.SIGSTOP, marks=pytest.mark.slow),
-        pytest.param(1, signal.SIGSTOP, marks=pytest.mark.slow),
-    ],
+    ("lost", "number"), [(1, signal.SIGKILL), (0, signal.SIGSTOP), (1, signal.SIGSTOP)]
 )
 def test_a_lost_process_ends_the_other_with_one_sentence(lost, number, endless, tmp_path):
     """Killed, or no longer answering."""
-    times = []
-
-    def lose(both):
-        both[lost].send_signal(number)
-        start = time.monotonic()
-        both[1 - lost].wait(DEADLINE_SECONDS)
-        times.append(time.monotonic() - start)
-        both[lost].kill()
-
-    codes, stderr = train_until(tmp_path, 2, 1, endless, lose)
-    other = stderr[1 - lost]
-    assert codes[1 - lost] == processes.LOST_PEER, other
-    (sentence,) = sentences(other)
-    assert "lost contact with another process" in sentence
-    assert is_readable(other), other
-    assert times[0] < PROCESS_TIMEOUT_SECONDS
-    print(f"process {lost} {number.name}: noticed after {times[0]:.2f} s", file=sys.stderr)
+    seconds = []
+    codes, stderr = train_until(
+        tmp_path, 2, 1, endless,
+        lambda both: seconds.append(seconds_until_noticed(both, lost, number)),
+    )  # fmt: skip
+    check_lost_peer(codes[1 - lost], stderr[1 - lost])
+    assert seconds[0] < PROCESS_TIMEOUT_SECONDS
 
 
 @pytest.mark.parametrize("absent", [0, 1])
@@ -286,9 +304,9 @@ def test_a_run_folder_that_is_not_shared_is_refused(endless, tmp_path):
 
 
 @pytest.mark.slow
-def test_different_frames_are_refused(film, runs, tmp_path):
+def test_different_frames_are_refused(film, long_film, tmp_path):
     """Two machines with frame stores of their own; the films differ."""
-    folders = {tmp_path / "one": film, tmp_path / "other": runs[2, 2] / "films" / "film.mp4"}
+    folders = {tmp_path / "one": film, tmp_path / "other": long_film}
     for folder, source in folders.items():
         folder.mkdir()
         (folder / "film.mp4").write_bytes(source.read_bytes())

@@ -24,7 +24,9 @@ from vae_gan_jax.training.distributed import runtime_messages
 from vae_gan_jax.training.distributed.launch import Launch, local_gpus
 
 LOST_PEER = 75  # exit code (EX_TEMPFAIL): another process was lost, the same command resumes
-HEARTBEAT_TIMEOUT_SECONDS = 100  # the runtime's default; --process_timeout can shorten it
+# The runtime's default. It notices a silent process after 0.6 to 1.1 times this, so at most half of
+# --process_timeout is allowed.
+HEARTBEAT_TIMEOUT_SECONDS = 100
 SHARED_FOLDER_TIMEOUT_SECONDS = 10.0  # for a network file system to show another machine's file
 LINGER_SECONDS = 3.0  # process 0 exits last, so that others can report the same failure first
 
@@ -78,7 +80,7 @@ def start(launch: Launch, settings: dict[str, str], timeout: float) -> None:
             local_device_ids=None if launch.address else local_gpus(),
             cluster_detection_method="deactivate" if launch.address else None,
             initialization_timeout=round(timeout) + 60,  # the timer is earlier, and readable
-            heartbeat_timeout_seconds=max(1, min(HEARTBEAT_TIMEOUT_SECONDS, round(timeout))),
+            heartbeat_timeout_seconds=max(1, min(HEARTBEAT_TIMEOUT_SECONDS, int(timeout / 2))),
         )
     except ValueError:
         raise InputError(

@@ -19,7 +19,7 @@ FATAL_MESSAGE = b"the JAX distributed service detected fatal errors"
 _FATAL = re.compile(FATAL_MESSAGE + rb"|coordination_service(_agent)?\.cc.*(Polled|polling)")
 _LOST_PEER = (
     "\nvae_gan_jax: lost contact with another process, which was killed, failed or stopped "
-    "answering; its own output may say why. The same command goes on from the newest checkpoint.\n"
+    "answering; its own output may say why. The same command resumes from the newest checkpoint.\n"
 )
 _EXIT_SECONDS = 10.0  # the longest wait for the filter's answer
 
@@ -36,7 +36,7 @@ class Filter:
         self._terminal = os.dup(2)
         self._stderr = sys.stderr
         self._process = subprocess.Popen(
-            [sys.executable, "-S", __file__],
+            [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C ends the program, not its filter
