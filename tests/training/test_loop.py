@@ -216,16 +216,6 @@ def test_after_three_roll_backs_training_ends_with_the_diagnosis(
     chex.assert_trees_all_equal(loop.train(config, film, tmp_path), whole)  # nothing is lost
 
 
-def test_without_a_checkpoint_a_roll_back_starts_again(
-    long_run, film, tmp_path, monkeypatch, caplog
-):
-    config, *_ = long_run
-    monkeypatch.setattr(train_step, "train_step", poisoned(0))
-    config = dataclasses.replace(config, noise_schedule=LONG[:1])
-    assert int(loop.train(config, film, tmp_path).step) == 2
-    assert "Rolled back to step 0" in caplog.text
-
-
 def test_a_stop_saves_a_run_that_diverges_and_the_roll_back_does_not_return_there(
     long_run, film, tmp_path, monkeypatch, caplog
 ):
@@ -260,6 +250,18 @@ def test_a_state_that_is_not_finite_is_not_saved_at_a_stop(
     assert checkpoints_of(tmp_path) == [2]
     monkeypatch.undo()
     assert_same_run(loop.train(small, film, tmp_path), tmp_path, *whole)
+
+
+def test_a_signal_while_training_diverges_is_not_lost(
+    long_run, film, tmp_path, monkeypatch, caplog
+):
+    """It arrives in the step that ends in a roll-back to step 0; the step after that is saved."""
+    train = stopping_at(1, train=poisoned(0))
+    monkeypatch.setattr(train_step, "train_step", train)
+    with pytest.raises(SystemExit):
+        loop.train(long_run[0], film, tmp_path)
+    assert "Rolled back to step 0" in caplog.text
+    assert checkpoints_of(tmp_path) == [1]
 
 
 class Processes:

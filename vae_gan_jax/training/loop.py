@@ -97,11 +97,12 @@ class _Training:
             "training: %d frames, %d epochs of %d steps of %d frames",
             len(self.film), config.epochs, self.steps_per_epoch, config.batch_size,
         )  # fmt: skip
-        while int(state.step) < self.total_steps:
-            try:
-                state = _Attempt(self, state).run()
-            except DivergedError as error:
-                state = self.roll_back(error)
+        with signals.Held() as signal:
+            while int(state.step) < self.total_steps:
+                try:
+                    state = _Attempt(self, state).run(signal)
+                except DivergedError as error:
+                    state = self.roll_back(error)
         self.checkpoints.wait()
         if not processes.broadcast_from_first(self.total_steps in self.checkpoints.steps):
             processes.refuse_together(
@@ -177,14 +178,13 @@ class _Attempt:
         self.checkpoint_seconds = 0.0  # since the last line
         self.agree = mesh.MaxOverProcesses()
 
-    def run(self) -> train_state.TrainState:
-        """Runs all dispatches, and after each logs, draws and saves what is due."""
+    def run(self, signal: signals.Held) -> train_state.TrainState:
+        """Runs all dispatches; after each one logs, draws and saves what is due."""
         dispatches = batches.prefetch(self.training.feed.dispatches(self.step))
         hidden = processes.index() > 0
         with (
             contextlib.closing(dispatches),
             Progress(self.config, self.training.steps_per_epoch, self.step, hidden) as progress,
-            signals.Held() as signal,
         ):
             for dispatch in dispatches:
                 self._train(dispatch)
@@ -272,18 +272,16 @@ class _Attempt:
         checkpoints, stops = self.training.checkpoints, self.training.stops
         last = self.step == self.training.total_steps
         healthy = self.monitor.calm and not any(step["skipped"] for step in self.line.steps)
-        if not processes.broadcast_from_first(
-            (healthy or at_stop or last) and not self.log.waiting
-        ):
+        wanted = (healthy or at_stop or last) and not self.log.waiting
+        if not processes.broadcast_from_first(wanted):
             return False
         if not is_finite(self.state):
             if last and not at_stop:
                 self._diverge(None)
             return False
         self.save_time = time.perf_counter()
-        if (
-            not healthy
-        ):  # only the latest checkpoints are kept: do not fill them with unhealthy ones
+        if not healthy:
+            # Few checkpoints are kept: unhealthy ones must not push out those to roll back to.
             checkpoints.delete(stops.unhealthy())
         if self.line.steps or not healthy:
             stops.add(self.step, Stop(healthy, self.monitor.bad_steps, self.line.steps))
