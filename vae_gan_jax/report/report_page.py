@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
@@ -25,12 +25,8 @@ FIGURES, EXPLORATIONS = "figures", "explorations"
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Section:
-    """A section of the page.
-
-    ``template`` shows ``content``; without content the page gives the command that makes it.
-    """
+class _Section(NamedTuple):
+    """A section of the page; without content the page gives the command that makes it."""
 
     name: str
     heading: str
@@ -69,16 +65,15 @@ def write(config: Config, again: bool = True) -> Path:
         raise InputError(f"{run_dir} holds nothing to report: train it first, with --mode=all.")
     sections.append(_Section("settings", "Settings", "settings.html", _settings(config)))
     title = ", ".join(dict.fromkeys(pair.name for pair in pairs)) or run_dir.resolve().name
-    page = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            title=title.replace("_", " "),
-            facts=_facts(config, lines),
-            sections=sections,
-            command=COMMAND,
-            run_dir=shlex.quote(storage.told(config.run_dir)),
-        )
+    template = _environment().get_template("page.html")
+    page = template.render(
+        title=title.replace("_", " "),
+        config=config,
+        last_step=max((line["step"] for line in lines), default=None),
+        last_epoch=max(report_curves.epoch_ends(lines), default=0),
+        sections=sections,
+        command=COMMAND,
+        run_dir=shlex.quote(storage.told(config.run_dir)),
     )
     content = page.encode(errors="replace")
     atomic_io.write(path, content)
@@ -107,17 +102,12 @@ def _made_from(run_dir: Path) -> dict[str, Any]:
     paths = [path for name, pattern in folders for path in (run_dir / name).glob(pattern)]
     paths += [run_dir / run_log.METRICS_FILE, run_dir / settings.FILE, *TEMPLATES.iterdir()]
     films = provenance.groups(run_dir, "films")
-    film_paths = [path for _, paths in films.values() for path in paths]
+    film_paths = [path for _, paths in films.values() for path in paths if path.is_file()]
+    checksums = {path: provenance.film_checksum([path], run_dir) for path in film_paths}
+    checksums |= {path: provenance.checksum([path]) for path in paths if path.is_file()}
     return {
         "films": {name: made_from for name, (made_from, _) in films.items()},
-        "film_files": {
-            os.path.relpath(path, run_dir): provenance.film_checksum([path], run_dir)
-            for path in filter(Path.is_file, film_paths)
-        },
-        "files": {
-            os.path.relpath(path, run_dir): provenance.checksum([path])
-            for path in filter(Path.is_file, sorted(paths))
-        },
+        "files": {os.path.relpath(path, run_dir): checksums[path] for path in sorted(checksums)},
     }
 
 
@@ -154,41 +144,21 @@ def _films(
         names.append(pair.name)
         count = names.count(pair.name)
         number = f"_{count}" if count > 1 else ""  # several films may have one name
-        film = player_film.make(
-            pair,
-            int(MAX_FILMS_BYTES * size / sum(sizes)),
-            run_dir / film_names.FILMS / f"{pair.name}_report{number}.mp4",
-        )
-        where = f"It is too long for this page and lies beside it: {film.link}, "
-        if film.content is not None:
-            where = f"This page holds at most {MAX_FILMS_BYTES / 1e6:.0f} MB of films, this one: "
+        beside = run_dir / film_names.FILMS / f"{pair.name}_report{number}.mp4"
+        film = player_film.make(pair, int(MAX_FILMS_BYTES * size / sum(sizes)), beside)
         measured = measures.get(pair.name)
         # Measures with another number of frames belong to another version of the film.
         fits = measured is not None and measured.frames == film.frames
         players.append(
             {
+                "pair": pair,
                 "film": film,
-                "title": pair.title,
-                "caption": pair.caption,
-                "where": f"{where}{film.bytes / 1e6:.1f} MB at {film.width}×{film.height} pixels.",
                 "poster": report_pictures.data_uri("image/jpeg", film.poster_jpeg),
-                "content": film.content and base64.b64encode(film.content).decode(),
+                "base64": base64.b64encode(film.content or b"").decode(),
                 "timeline": measure_tables.timeline(measured) if fits else None,
             }
         )
     return players
-
-
-def _facts(config: Config, lines: list[dict[str, Any]]) -> list[str]:
-    facts = [
-        f"{config.width}×{config.height} pixels",
-        f"{config.filters} filters",
-        f"{config.z_dim} latent dimensions",
-    ]
-    if lines:
-        epoch = max(report_curves.epoch_ends(lines), default=0)
-        facts.append(f"{lines[-1]['step']:,} steps, epoch {epoch} of {config.epochs}")
-    return facts
 
 
 def _settings(config: Config) -> dict[str, Any]:
