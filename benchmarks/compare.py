@@ -48,7 +48,7 @@ def serve(given) -> None:
     config = Config(**{name: getattr(given, name) for name in (*SIZES, "precision")})
     key = jax.random.key(0)
     state = train_state.create(config, key)
-    folded = fuse_batch_norm.fuse(state.params, state.batch_stats)
+    fused = fuse_batch_norm.fuse(state.inference_variables)
     shape = (config.batch_size, config.height, config.width, 3)
     frames_BHWC = jax.device_put(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     noise_std = jax.device_put(np.float32(0.1))
@@ -61,7 +61,7 @@ def serve(given) -> None:
 
     def reconstruct(count):
         for _ in range(count):
-            result = reconstruct_batch(config, *folded, frames_BHWC, key)
+            result = reconstruct_batch(config.step, fused, frames_BHWC, key, None, False)
         jax.block_until_ready(result)
 
     print(json.dumps({"jax": jax.__version__, "device": str(jax.devices()[0])}), flush=True)

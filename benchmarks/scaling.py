@@ -60,9 +60,9 @@ def compile_step() -> tuple[jax.stages.Compiled, int]:
     shape = config.batch_size, config.height, config.width, 3
     frames_BHWC = shape_on_mesh(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh.DATA)
     noise_std = shape_on_mesh(jax.ShapeDtypeStruct((), jnp.float32))
-    arguments = jax.tree.map(shape_on_mesh, state), frames_BHWC, key, noise_std, config
+    arguments = jax.tree.map(shape_on_mesh, state), frames_BHWC, key, noise_std, config.step
     with jax.set_mesh(mesh.device_mesh()):
-        step = train_step.train_step.lower(*arguments).compile()
+        step = train_step.jitted_step.lower(*arguments).compile()
     return step, sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
 
 

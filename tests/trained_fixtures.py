@@ -12,6 +12,7 @@ from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
 
 
@@ -33,7 +34,8 @@ def model(small, frames_THWC) -> Trained:
     """Networks as they are initialised."""
     state = train_state.create(small, jax.random.key(0))
     statistics = batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
-    return Trained(small, state.params, statistics, 4)
+    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
+    return Trained(small, variables, 4)
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,7 @@ def reconstruct(config: Config, again: bool) -> None:
     record.parent.mkdir(exist_ok=True)
     for source, (paths, names, made_from) in films.items():
         count = reconstruction.reconstruct(
-            config, model.params, model.batch_stats, source, framing_of(config), paths,
+            config, model.variables, source, framing_of(config), paths,
             json.dumps(made_from), processes.team(),
         )  # fmt: skip
         if processes.index():

@@ -75,7 +75,7 @@ def _with_changed_result(module, name: str, change: Callable) -> Callable:
         function = getattr(module, name)
         setattr(module, name, lambda *args, **kwargs: change(function(*args, **kwargs), *args))
         try:
-            changed = partial(TRAIN_STEP.__wrapped__, config=config)
+            changed = partial(train_step.jitted_step.__wrapped__, config=config.step)
             return jax.jit(changed)(state, frames_BHWC, key, noise_std)
         finally:
             setattr(module, name, function)

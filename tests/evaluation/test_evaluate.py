@@ -58,7 +58,7 @@ def reconstruction(config):
     """Source and reconstruction of the learnt film as the mode reconstruct makes it."""
     model = trained.load(config, lambda: pytest.fail("the statistics are kept"))
     frames = video.decode(config.film, modes.framing_of(config))
-    pairs = reconstruct.reconstruct_frames(config, model.params, model.batch_stats, frames)
+    pairs = reconstruct.reconstruct_frames(config, model.variables, frames)
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
 
 

@@ -291,7 +291,7 @@ def test_similarity_of_a_batch_is_the_objective_of_its_frames(small, frames_THWC
 
     @jax.jit
     def similarity(*pair):
-        return measures.similarity(small, state.params, state.batch_stats, *pair)
+        return measures.similarity(small.step, state.inference_variables, *pair)
 
     @jax.jit
     def objective(*pair):

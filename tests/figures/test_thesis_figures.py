@@ -28,7 +28,7 @@ def pages(monkeypatch):
 
 def through(model, frames_THWC):
     pairs = reconstruct.reconstruct_frames(
-        model.config, model.params, model.batch_stats, frames_THWC
+        model.config, model.variables, frames_THWC
     )
     return np.concatenate([output_BHWC for _, output_BHWC in pairs])
 

@@ -14,6 +14,7 @@ from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.inference import batch_norm_statistics, reconstruct
+from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
 
 
@@ -29,7 +30,8 @@ def statistics(small, state, frames_THWC):
 
 def through(config, state, statistics, frames):
     """All pairs of frames, joined: source and output, ``[T, H, W, 3]``."""
-    pairs = list(reconstruct.reconstruct_frames(config, state.params, statistics, iter(frames)))
+    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
+    pairs = list(reconstruct.reconstruct_frames(config, variables, iter(frames)))
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
 
 
@@ -105,7 +107,8 @@ def film_through(config, state, statistics, film, framing, made_from="this"):
     paths = reconstruct.film_paths(config, "film")
     for path in paths.values():
         path.parent.mkdir(exist_ok=True)
-    reconstruct.reconstruct(config, state.params, statistics, str(film), framing, paths, made_from)
+    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
+    reconstruct.reconstruct(config, variables, str(film), framing, paths, made_from)
     return paths
 
 

@@ -30,7 +30,7 @@ def make(config: Config, model, film, framing, processes: int = 1) -> int:
     def process(index: int):
         try:
             return reconstruct.reconstruct(
-                *(config, model.params, model.batch_stats, str(film), framing, paths, "this"),
+                *(config, model.variables, str(film), framing, paths, "this"),
                 Team(index, processes, lambda name: barrier.wait(timeout=60)),
             )
         except InputError:

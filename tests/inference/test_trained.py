@@ -43,10 +43,11 @@ def opened(run, frames_THWC):
 def test_the_newest_checkpoint_is_opened_with_statistics_of_its_own(run, opened, frames_THWC):
     config, states = run
     assert opened.step == trained.newest_step(config.run_dir) == 4
-    chex.assert_trees_all_equal(opened.params, states[4].params)
     expected = batch_norm_statistics.estimate(config, states[4], TrainingFrames(frames_THWC))
-    discriminator = states[4].batch_stats["discriminator"]
-    chex.assert_trees_all_close(opened.batch_stats, expected | {"discriminator": discriminator})
+    expected |= {"discriminator": states[4].batch_stats["discriminator"]}
+    for name, network in opened.variables.items():
+        chex.assert_trees_all_equal(network["params"], states[4].params[name])
+        chex.assert_trees_all_close(network["batch_stats"], expected[name])
 
 
 def test_averaged_weights_are_those_that_films_pass_through(small, read_frames, tmp_path):
@@ -55,14 +56,16 @@ def test_averaged_weights_are_those_that_films_pass_through(small, read_frames, 
     average = jax.tree.map(lambda leaf: 1.5 * leaf, state.ema)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state.replace(step=state.step + 1, ema=average))
-    params = trained.load(config, read_frames).params
+    variables = trained.load(config, read_frames).variables
+    params = {name: network["params"] for name, network in variables.items()}
     chex.assert_trees_all_equal(params, state.params | average)
     assert set(average) == {"encoder", "decoder"}
 
 
 def test_an_earlier_step_can_be_opened(run, read_frames):
     config, states = run
-    chex.assert_trees_all_equal(trained.load(config, read_frames, step=2).params, states[2].params)
+    encoder = trained.load(config, read_frames, step=2).variables["encoder"]
+    chex.assert_trees_all_equal(encoder["params"], states[2].params["encoder"])
 
 
 def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
@@ -72,9 +75,7 @@ def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
     assert np.abs(z_TZ).max() < 1
     blocks = list(trained.decode(opened, z_TZ))
     assert [len(block) for block in blocks] == [4, 4, 2]
-    pairs = reconstruct.reconstruct_frames(
-        opened.config, opened.params, opened.batch_stats, frames_THWC
-    )
+    pairs = reconstruct.reconstruct_frames(opened.config, opened.variables, frames_THWC)
     expected = np.concatenate([output_BHWC for _, output_BHWC in pairs])
     assert np.abs(np.concatenate(blocks).astype(int) - expected).max() <= 1
 
@@ -108,11 +109,11 @@ def test_latents_of_one_kind_are_normalised_by_themselves(opened, small):
     z_BZ = 20 * np.random.default_rng(1).normal(size=(small.batch_size, small.z_dim)) + 5
     by_themselves = trained.normalised_by(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
     own_BHWC, _ = autoencoder.decode(
-        opened.config, opened.params, opened.batch_stats, np.float32(z_BZ), train=True
+        opened.config.step, opened.variables, np.float32(z_BZ), train=True
     )
     (output_BHWC,) = trained.decode(by_themselves, z_BZ)
     expected_BHWC = np.asarray(autoencoder.to_frames(own_BHWC)).astype(int)
     assert np.abs(output_BHWC - expected_BHWC).max() <= 1
     (films_own_BHWC,) = trained.decode(opened, z_BZ)
     assert np.abs(films_own_BHWC - expected_BHWC).max() > 1
-    assert by_themselves.batch_stats["encoder"] is opened.batch_stats["encoder"]
+    assert by_themselves.variables["encoder"] is opened.variables["encoder"]

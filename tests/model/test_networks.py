@@ -178,24 +178,26 @@ def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
         train_state.create(config, jax.random.key(0)) for config in (without_path, with_path)
     )
     random = np.random.default_rng(3)
+    centre_HWC = random.normal(size=(18, 20, 3)) / 9
     linear = {}
     for name, last in {"encoder": "mean", "decoder": "convolution_4"}.items():
         params = state.params[name]
-        added = {key: params.pop(key) for key in ("centre", "linear") if key in params}
+        added = {"linear": params.pop("linear")}
         chex.assert_trees_all_equal(params, plain.params[name])
         params[last]["kernel"] = jnp.zeros_like(params[last]["kernel"])
         linear[name] = jax.tree.map(lambda leaf: random.normal(size=leaf.shape) / 9, added)
         params |= jax.tree.map(jnp.float32, linear[name])
+    variables = state.inference_variables
+    variables["encoder"]["pca"] = {"centre": jnp.float32(centre_HWC)}
     colour_BC, z_BZ = random.uniform(-1, 1, (2, 3)), random.normal(size=(2, small.z_dim))
 
     def apply(name, inputs):
-        variables = {"params": state.params[name], "batch_stats": state.batch_stats[name]}
         network = networks.create(with_path)[name]
-        return jax.jit(partial(network.apply, train=False))(variables, jnp.float32(inputs))
+        return jax.jit(partial(network.apply, train=False))(variables[name], jnp.float32(inputs))
 
     plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, 36, 40, 3))
     mean_BZ, _ = apply("encoder", plain_BHWC)
-    difference_BP = np.tile(colour_BC, 360) - linear["encoder"]["centre"].reshape(1, -1)
+    difference_BP = np.tile(colour_BC, 360) - centre_HWC.reshape(1, -1)
     difference_BP /= networks.SMALL_DIVISOR
     expected_BZ = np.tanh(difference_BP @ linear["encoder"]["linear"]["kernel"])
     chex.assert_trees_all_close(mean_BZ, np.float32(expected_BZ), rtol=1e-4)

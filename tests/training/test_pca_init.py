@@ -47,7 +47,12 @@ def test_a_run_begins_nearer_to_its_film_than_without(small):
     errors = []
     for state in (fresh, begun):
         x_BHWC, _ = autoencoder.autoencode(
-            config, state.params, state.batch_stats, frames_THWC, jax.random.key(1), 0, train=False
+            config.step,
+            state.inference_variables,
+            frames_THWC,
+            jax.random.key(1),
+            None,
+            train=False,
         )
         difference = np.asarray(x_BHWC) - np.asarray(autoencoder.from_frames(frames_THWC))
         errors.append(np.square(difference).mean())

@@ -55,10 +55,10 @@ def test_adam_s_moments_are_carried_if_asked(tuned, other):
 
 def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
     _, none = begun(tuned)
-    assert not none.average
+    assert not none.ema
     averaging = dataclasses.replace(tuned, ema_span=0.1)
     _, both = begun(averaging)
-    chex.assert_trees_all_equal(both.average, other[1].average)
+    chex.assert_trees_all_equal(both.ema, other[1].ema)
     plain = tmp_path / "plain"
     shutil.copytree(other[0], plain)
     shutil.rmtree(plain / "checkpoints")
@@ -67,7 +67,7 @@ def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
         checkpoints.save(other[1].replace(ema={}))
     _, ours_alone = begun(dataclasses.replace(averaging, init_from=str(plain)))
     weights = {name: other[1].params[name] for name in ("encoder", "decoder")}
-    chex.assert_trees_all_equal(ours_alone.average, weights)
+    chex.assert_trees_all_equal(ours_alone.ema, weights)
 
 
 def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(

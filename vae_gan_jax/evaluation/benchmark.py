@@ -79,7 +79,7 @@ def measure(
         whole_film = {}
         if source is not None:
             rate = networks_alone["frames_per_second"]
-            whole_film = _film(config, state.shown, state.batch_stats, source, framing, rate)
+            whole_film = _film(config, state.inference_variables, source, framing, rate)
     for figures in (training, networks_alone):
         gflops = figures["gflop_per_frame"] * figures["frames_per_second"]
         figures["gflop_per_second"] = gflops
@@ -137,7 +137,9 @@ def _training(config: Config, film: TrainingFrames):
     dispatches = batches.prefetch(feed.dispatches(0))
     dispatch = next(dispatches)
     frames_BHWC = frames_THWC[: config.batch_size]
-    one_step = train_step.train_step.lower(state, frames_BHWC, key, dispatch.noise_std, config)
+    one_step = train_step.jitted_step.lower(
+        state, frames_BHWC, key, dispatch.noise_std, config.step
+    )
     gflop = one_step.cost_analysis()["flops"] / config.batch_size / 1e9
 
     logger.info("compiling the training step ...")
@@ -188,12 +190,13 @@ def _training(config: Config, film: TrainingFrames):
 def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     """The networks on frames that lie on the device already, results left there."""
     logger.info("reconstructing for %g s ...", config.seconds)
-    params, batch_stats = state.shown, state.batch_stats
-    if config.batch_norm == "running":
-        params, batch_stats = fuse_batch_norm.fuse(params, batch_stats)
+    variables, train = state.inference_variables, config.batch_norm == "batch"
+    if not train:
+        variables = fuse_batch_norm.fuse(variables)
+    noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
     key = jax.random.key(config.seed)
     frames_BHWC = jax.device_put(np.asarray(frames_THWC[: config.batch_size]))
-    arguments = config, params, batch_stats, frames_BHWC, key
+    arguments = config.step, variables, frames_BHWC, key, noise_std, train
     flops = reconstruct.reconstruct_batch.lower(*arguments).cost_analysis()["flops"]
     jax.block_until_ready(reconstruct.reconstruct_batch(*arguments))
     done, ahead, begun = 0, deque(maxlen=AHEAD), time.perf_counter()
@@ -210,9 +213,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     }
 
 
-def _film(
-    config: Config, params, batch_stats, source: str, framing: video.Framing, rate: float
-) -> dict:
+def _film(config: Config, variables, source: str, framing: video.Framing, rate: float) -> dict:
     """A film from file to file, with and without the networks in between."""
     probe = video.probe(source, framing.video_stream, framing.fps)
     end = (framing.trim_start or 0.0) + max(SHORTEST, rate * config.seconds / float(probe.rate))
@@ -225,9 +226,7 @@ def _film(
 
         def through_networks() -> int:
             layouts = {"output": path}
-            return reconstruct.reconstruct(
-                config, params, batch_stats, source, framing, layouts, ""
-            )
+            return reconstruct.reconstruct(config, variables, source, framing, layouts, "")
 
         def past_networks() -> int:
             return passthrough.passthrough(source, path, framing, film_format)

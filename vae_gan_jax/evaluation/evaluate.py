@@ -160,9 +160,7 @@ def _through_networks(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict
         measured, before = measures.of_batch(*arguments, before)
         return measured
 
-    return reconstruct.reconstruct_frames(
-        config, model.params, model.batch_stats, frames, through=through
-    )
+    return reconstruct.reconstruct_frames(config, model.variables, frames, through=through)
 
 
 def assess(frame_T: dict[str, Any], found: list[shots.Shot], rate, start: float) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def changes(source_THWC, output_THWC):
     return {name: value.mean((1, 2, 3)) for name, value in values.items()}
 
 
-def similarity(config, params, batch_stats, source_BHWC, output_BHWC):
+def similarity(config, variables, source_BHWC, output_BHWC):
     """L_like of eq. 4.11 of each frame, ``[B]``; 0 is alike.
 
     The discriminator normalises both by its running statistics: by their own batch's, as in
@@ -166,11 +166,11 @@ def similarity(config, params, batch_stats, source_BHWC, output_BHWC):
 
     Args:
       config: of the run.
-      params, batch_stats: of the networks, by name.
+      variables: collections by network.
       source_BHWC, output_BHWC: uint8 frames.
     """
     source, output = (
-        autoencoder.discriminate(config, params, batch_stats, frames_BHWC)[1]
+        autoencoder.discriminate(config, variables, frames_BHWC)[1]
         for frames_BHWC in (source_BHWC, output_BHWC)
     )
     return jax.vmap(objectives.learned_similarity)(source, output)
@@ -237,13 +237,13 @@ def of_pair(source_BHWC, output_BHWC, clean_BHWC, before):
     return measured, tuple(a[-1] for a in low)
 
 
-@partial(jax.jit, static_argnames="config")
-def of_batch(config, params, batch_stats, frames_BHWC, key, before):
+@partial(jax.jit, static_argnames=("config", "train"))
+def of_batch(config, variables, frames_BHWC, key, noise_std, train: bool, before):
     """A batch through the networks, and all measures of it that need no other frames.
 
     Args:
       config: of the run and of this command.
-      params, batch_stats: of the networks, by name.
+      variables: collections by network.
       frames_BHWC: uint8 frames.
       key: of the noise, of which ``config.reconstruct_noise`` says how much.
       before: low-passed source and reconstruction of the frame before the batch, ``[H, W, 3]``.
@@ -251,24 +251,19 @@ def of_batch(config, params, batch_stats, frames_BHWC, key, before):
     Returns:
       A dict of arrays with the axis B in front, and ``before`` for the next batch.
     """
-    train = config.batch_norm == "batch"
-    (mean_BZ, log_variance_BZ), _ = autoencoder.encode(
-        config, params, batch_stats, frames_BHWC, train
-    )
+    (mean_BZ, log_variance_BZ), _ = autoencoder.encode(config, variables, frames_BHWC, train)
 
     def decode(z_BZ):
-        return autoencoder.to_frames(
-            autoencoder.decode(config, params, batch_stats, z_BZ, train)[0]
-        )
+        return autoencoder.to_frames(autoencoder.decode(config, variables, z_BZ, train)[0])
 
     clean_BHWC = output_BHWC = decode(mean_BZ)
-    if config.reconstruct_noise:
-        epsilon_BZ = autoencoder.noise(key, mean_BZ.shape, config.reconstruct_noise)
+    if noise_std is not None:
+        epsilon_BZ = autoencoder.noise(key, mean_BZ.shape, noise_std)
         output_BHWC = decode(autoencoder.reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ))
     measured, last = of_pair(frames_BHWC, output_BHWC, clean_BHWC, before)
     measured |= {
         "output": output_BHWC,
         "mean": mean_BZ,
-        "similarity": similarity(config, params, batch_stats, frames_BHWC, output_BHWC),
+        "similarity": similarity(config, variables, frames_BHWC, output_BHWC),
     }
     return measured, last

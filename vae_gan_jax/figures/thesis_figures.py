@@ -115,7 +115,7 @@ class FilmFigures:
         """Frames of the film and their reconstructions, each ``[len(numbers), H, W, 3]``."""
         model = self.model
         pairs = reconstruct.reconstruct_frames(
-            model.config, model.params, model.batch_stats, self.film.at(numbers)
+            model.config, model.variables, self.film.at(numbers)
         )
         return [np.concatenate(side) for side in zip(*pairs, strict=True)]
 

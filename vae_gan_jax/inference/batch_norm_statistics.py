@@ -23,21 +23,28 @@ BATCHES = 100
 
 
 @partial(jax.jit, static_argnames="config")
-def _batch_statistics(config: Config, params, batch_stats, frames_BHWC):
+def _batch_statistics(config, variables, frames_BHWC):
     """Means and variances of one batch in every batch norm of encoder and decoder, noise 0."""
-    zeros = jax.tree.map(jnp.zeros_like, batch_stats)
+    zeroed = _with_zeros(variables)
     _, moved = autoencoder.autoencode(
-        config, params, zeros, frames_BHWC, jax.random.key(0), 0.0, train=True
+        config, zeroed, frames_BHWC, jax.random.key(0), None, train=True
     )
     return _undamped(moved)
 
 
 @partial(jax.jit, static_argnames="config")
-def _latent_statistics(config: Config, params, batch_stats, z_BZ):
+def _latent_statistics(config, variables, z_BZ):
     """Means and variances of one batch of latents in every batch norm of the decoder."""
-    zeros = jax.tree.map(jnp.zeros_like, batch_stats)
-    _, moved = autoencoder.decode(config, params, zeros, z_BZ, train=True)
+    _, moved = autoencoder.decode(config, _with_zeros(variables), z_BZ, train=True)
     return _undamped(moved)
+
+
+def _with_zeros(variables):
+    """The same networks with all batch-norm statistics 0."""
+    return {
+        name: network | {"batch_stats": jax.tree.map(jnp.zeros_like, network["batch_stats"])}
+        for name, network in variables.items()
+    }
 
 
 def _undamped(moved):
@@ -65,24 +72,24 @@ def estimate(
     """
     shuffled = film.mini_batches(config.seed, config.epochs, config.batch_size)
     return _pooled(
-        _batch_statistics(config, state.shown, state.batch_stats, frames_BHWC)
+        _batch_statistics(config.step, state.inference_variables, frames_BHWC)
         for frames_BHWC in islice(shuffled, BATCHES)
     )
 
 
-def of_latents(config: Config, params, batch_stats, z_TZ: np.ndarray):
+def of_latents(config: Config, variables, z_TZ: np.ndarray):
     """The decoder's statistics over latents of one kind, such as draws of the prior.
 
     In training samples of the prior are normalised by themselves, not as the film's codes are.
 
     Args:
       config: the settings of the run.
-      params, batch_stats: of the networks, by name.
+      variables: collections by network.
       z_TZ: latents, a mini-batch or more.
     """
     whole = len(z_TZ) - len(z_TZ) % config.batch_size
     mini_batches = np.float32(z_TZ[:whole]).reshape(-1, config.batch_size, config.z_dim)
-    return _pooled(_latent_statistics(config, params, batch_stats, z_BZ) for z_BZ in mini_batches)
+    return _pooled(_latent_statistics(config.step, variables, z_BZ) for z_BZ in mini_batches)
 
 
 def _pooled(statistics: Iterable) -> dict:

@@ -25,33 +25,31 @@ from vae_gan_jax.run.team import Team
 logger = logging.getLogger(__name__)
 
 
-@partial(jax.jit, static_argnames="config")
-def reconstruct_batch(config: Config, params, batch_stats, frames_BHWC, key):
-    """Frames as the networks see them: uint8 in, uint8 out, ``[B, H, W, 3]``.
+@partial(jax.jit, static_argnames=("config", "train"))
+def reconstruct_batch(config, variables, frames_BHWC, key, noise_std, train: bool):
+    """Reconstructs uint8 frames ``[B, H, W, 3]`` as uint8 frames.
 
-    With ``config.batch_norm`` "running" a frame's result does not depend on its neighbours.
+    Args:
+      config: a ``StepConfig``.
+      variables: collections by network.
+      frames_BHWC: uint8 frames.
+      key: for the noise.
+      noise_std: standard deviation of the noise; ``None``: the decoder gets the mean.
+      train: normalise with the batch's own statistics. Without, a frame's reconstruction does not
+        depend on the other frames of its batch.
     """
-    x_BHWC, _ = autoencoder.autoencode(
-        config,
-        params,
-        batch_stats,
-        frames_BHWC,
-        key,
-        config.reconstruct_noise,
-        train=config.batch_norm == "batch",
-    )
+    x_BHWC, _ = autoencoder.autoencode(config, variables, frames_BHWC, key, noise_std, train)
     return autoencoder.to_frames(x_BHWC)
 
 
 def reconstruct_frames(
-    config: Config, params, batch_stats, frames, first_batch: int = 0, through=reconstruct_batch
+    config: Config, variables, frames, first_batch: int = 0, through=reconstruct_batch
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Pairs of source and reconstructed frames, in order, every frame once.
 
     Args:
       config: the settings of the run.
-      params: of the networks, by name.
-      batch_stats: of encoder and decoder, by name.
+      variables: collections by network.
       frames: frames ``[H, W, 3]`` in order.
       first_batch: number of the first batch, which the noise depends on.
       through: what each batch passes through; gives arrays, in any tree, with the axis B in front.
@@ -61,8 +59,10 @@ def reconstruct_frames(
       place of the latter what ``through`` gives.
     """
     key = jax.random.key(config.seed)
-    if config.batch_norm == "running":
-        params, batch_stats = fuse_batch_norm.fuse(params, batch_stats)
+    train = config.batch_norm == "batch"
+    if not train:
+        variables = fuse_batch_norm.fuse(variables)
+    noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
     before_BHWC, waiting = None, None
     for index, source_BHWC in enumerate(
         batches.prefetch(batches.sequential(frames, config.batch_size)), first_batch
@@ -73,7 +73,8 @@ def reconstruct_frames(
             # and as many frames for statistics of its own as all others have.
             filled_BHWC = np.concatenate([before_BHWC, source_BHWC])[-config.batch_size :]
         before_BHWC = source_BHWC
-        result = through(config, params, batch_stats, filled_BHWC, jax.random.fold_in(key, index))
+        batch_key = jax.random.fold_in(key, index)
+        result = through(config.step, variables, filled_BHWC, batch_key, noise_std, train)
         if waiting is not None:  # fetched while the device is busy with the next
             yield _fetched(*waiting)
         waiting = source_BHWC, result
@@ -112,8 +113,7 @@ def film_paths(config: Config, name: str) -> dict[str, Path]:
 
 def reconstruct(
     config: Config,
-    params,
-    batch_stats,
+    variables,
     source: str,
     framing: video.Framing,
     paths: dict[str, Path],
@@ -133,8 +133,7 @@ def reconstruct(
 
     Args:
       config: the settings of the run.
-      params: of the networks, by name.
-      batch_stats: of encoder and decoder, by name.
+      variables: collections by network.
       source: the film.
       framing: what of it becomes frames.
       paths: the films to write, by layout.
@@ -147,7 +146,7 @@ def reconstruct(
     Raises:
       InputError: the film cannot be read, or a result cannot be written where it should go.
     """
-    make = partial(_make, config, params, batch_stats, source, framing, paths, made_from)
+    make = partial(_make, config, variables, source, framing, paths, made_from)
     if team.count > 1:
         stretch = _stretch(config, source, framing, team)
         name = next(iter(paths.values()))
@@ -175,8 +174,7 @@ def _stretch(config: Config, source: str, framing: video.Framing, team: Team) ->
 
 def _make(
     config: Config,
-    params,
-    batch_stats,
+    variables,
     source: str,
     framing: video.Framing,
     paths: dict[str, Path],
@@ -187,7 +185,7 @@ def _make(
     """Makes a film, or only the parts of a stretch of it, from where an earlier attempt stopped.
 
     Args:
-      config, params, batch_stats, source, framing, paths, made_from: as for ``reconstruct``.
+      config, variables, source, framing, paths, made_from: as for ``reconstruct``.
       stretch: numbers of the frames to make; default: all, and the films of them.
       ready: called when others can write theirs.
 
@@ -239,9 +237,7 @@ def _make(
             )
         )
         again = done - skipped
-        for source_BHWC, output_BHWC in reconstruct_frames(
-            config, params, batch_stats, frames, first_batch
-        ):
+        for source_BHWC, output_BHWC in reconstruct_frames(config, variables, frames, first_batch):
             if late.is_set() and stretch is not None:  # how far, the processes before it know
                 break
             rows = slice(again, None if stretch is None else again + stretch.stop - done)

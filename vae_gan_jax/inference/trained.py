@@ -24,15 +24,13 @@ class Trained:
 
     Attributes:
       config: the settings of the run and of this command.
-      params: of the three networks, by name.
-      batch_stats: by name, of encoder and decoder those of the training film, with noise 0; of the
-        discriminator the moving averages of training.
+      variables: Flax collections of the three networks, by name. Encoder and decoder have the
+        batch-norm statistics of the training film, the discriminator the moving averages.
       step: how many mini-batches were learnt.
     """
 
     config: Config
-    params: dict[str, Any]
-    batch_stats: dict[str, Any]
+    variables: dict[str, Any]
     step: int
 
 
@@ -69,8 +67,8 @@ def load(
         empty = train_state.create(config, jax.random.key(config.seed))
         state = checkpoints.restore(empty, step)
     statistics = batch_norm_statistics.stored(config, state, Path(config.run_dir), read_frames)
-    statistics = statistics | {"discriminator": state.batch_stats["discriminator"]}
-    return Trained(config, state.shown, statistics, int(state.step))
+    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
+    return Trained(config, variables, int(state.step))
 
 
 def prior_draws(config: Config, count: int) -> np.ndarray:
@@ -90,21 +88,20 @@ def normalised_by(trained: Trained, z_TZ: np.ndarray) -> Trained:
       trained: the networks.
       z_TZ: latents, a mini-batch or more; some hundreds of draws of their distribution.
     """
-    decoder = batch_norm_statistics.of_latents(
-        trained.config, trained.params, trained.batch_stats, z_TZ
-    )
-    return dataclasses.replace(trained, batch_stats=trained.batch_stats | {"decoder": decoder})
+    decoder = batch_norm_statistics.of_latents(trained.config, trained.variables, z_TZ)
+    variables = autoencoder.with_batch_stats(trained.variables, {"decoder": decoder})
+    return dataclasses.replace(trained, variables=variables)
 
 
 @partial(jax.jit, static_argnames="config")
-def _encode(config: Config, params, batch_stats, frames_BHWC):
-    (mean_BZ, _), _ = autoencoder.encode(config, params, batch_stats, frames_BHWC, train=False)
+def _encode(config, variables, frames_BHWC):
+    (mean_BZ, _), _ = autoencoder.encode(config, variables, frames_BHWC, train=False)
     return mean_BZ
 
 
 @partial(jax.jit, static_argnames="config")
-def _decode(config: Config, params, batch_stats, z_BZ):
-    x_BHWC, _ = autoencoder.decode(config, params, batch_stats, z_BZ, train=False)
+def _decode(config, variables, z_BZ):
+    x_BHWC, _ = autoencoder.decode(config, variables, z_BZ, train=False)
     return autoencoder.to_frames(x_BHWC)
 
 
@@ -147,7 +144,7 @@ def _through(function, trained: Trained, inputs: Iterable[np.ndarray]) -> Iterat
         # A short batch is filled up, so that the function is compiled once.
         missing = trained.config.batch_size - len(batch)
         filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        result = len(batch), function(trained.config, trained.params, trained.batch_stats, filled)
+        result = len(batch), function(trained.config.step, trained.variables, filled)
         if waiting is not None:
             yield np.asarray(waiting[1])[: waiting[0]]
         waiting = result

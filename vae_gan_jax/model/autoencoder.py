@@ -1,4 +1,8 @@
-"""Frames to pixels in -1..1, through encoder and decoder (eq. 4.1), and back to frames."""
+"""uint8 frames through encoder and decoder (eq. 4.1) and back to uint8 frames.
+
+``variables`` holds each network's Flax collections by the network's name: ``params``,
+``batch_stats`` and, with ``linear_skip``, the encoder's ``pca``.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +11,17 @@ from vae_gan_jax.model import networks
 
 
 def from_frames(frames_BHWC):
-    """uint8 frames as floats in -1..1: 0 is -1, 255 is 1."""
+    """Converts uint8 frames to floats: 0 becomes -1, 255 becomes 1."""
     return frames_BHWC.astype(jnp.float32) / 127.5 - 1.0
 
 
 def to_frames(x_BHWC):
-    """Floats in -1..1 as uint8 frames, rounded to the nearest."""
+    """Converts floats in -1..1 to uint8 frames; rounds to the nearest and clips the rest."""
     return jnp.clip(jnp.round((x_BHWC + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
 
 def noise(key, shape: tuple[int, int], noise_std):
-    """epsilon ~ N(0, noise_std^2), ``[B, Z]`` (4.5.1)."""
+    """Draws epsilon ~ N(0, noise_std^2), ``[B, Z]`` (4.5.1)."""
     return noise_std * jax.random.normal(key, shape)
 
 
@@ -27,57 +31,70 @@ def reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ):
 
 
 def sample_prior(prior: str, key, shape: tuple[int, int]):
-    """z_p of Algorithm 1, ``[B, Z]``: from N(0, I), or uniform(-1, 1) as in the released code."""
+    """Draws z_p of Algorithm 1, ``[B, Z]``: N(0, I), or uniform(-1, 1) as in the released code."""
     if prior == "uniform":
         return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
     return jax.random.normal(key, shape)
 
 
-def _apply(config, name, params, batch_stats, inputs, train: bool):
-    """A network's outputs and its batch statistics, updated if ``train``; a folded one has none."""
-    variables = {"params": params[name], "batch_stats": batch_stats[name]}
-    outputs, updated = networks.create(config, folded=not batch_stats[name])[name].apply(
-        variables, inputs, train, mutable=["batch_stats"]
+def with_batch_stats(variables: dict, batch_stats: dict) -> dict:
+    """Replaces the batch-norm statistics of the networks that ``batch_stats`` names."""
+    replaced = {name: variables[name] | {"batch_stats": batch_stats[name]} for name in batch_stats}
+    return variables | replaced
+
+
+def _apply(config, name: str, variables: dict, inputs, train: bool):
+    fused = "batch_stats" not in variables[name]  # by fuse_batch_norm
+    outputs, updated = networks.create(config, fused)[name].apply(
+        variables[name], inputs, train, mutable=["batch_stats"]
     )
     return outputs, updated.get("batch_stats", {})
 
 
-def encode(config, params, batch_stats, frames_BHWC, train: bool):
-    """Encodes uint8 frames to ``(mean_BZ, log_variance_BZ)``; also returns its batch statistics."""
-    return _apply(config, "encoder", params, batch_stats, from_frames(frames_BHWC), train)
+def encode(config, variables: dict, frames_BHWC, train: bool):
+    """Encodes uint8 frames.
+
+    Args:
+      config: a ``StepConfig``.
+      variables: collections by network.
+      frames_BHWC: uint8 frames.
+      train: normalise with the batch's own statistics instead of the running ones.
+
+    Returns:
+      ``(mean_BZ, log_variance_BZ)`` and the encoder's batch statistics, updated if ``train``.
+    """
+    return _apply(config, "encoder", variables, from_frames(frames_BHWC), train)
 
 
-def decode(config, params, batch_stats, z_BZ, train: bool):
-    """Decodes latents to ``x_BHWC`` in -1..1; also returns the decoder's batch statistics."""
-    return _apply(config, "decoder", params, batch_stats, z_BZ, train)
+def decode(config, variables: dict, z_BZ, train: bool):
+    """Decodes latent codes to ``x_BHWC``; also returns the decoder's batch statistics."""
+    return _apply(config, "decoder", variables, z_BZ, train)
 
 
-def discriminate(config, params, batch_stats, frames_BHWC):
-    """The discriminator's logit and activations of uint8 frames, by its running statistics."""
+def discriminate(config, variables: dict, frames_BHWC):
+    """The logit and activations of uint8 frames, normalised with the running statistics."""
     x_BHWC = from_frames(frames_BHWC)
-    outputs, _ = _apply(config, "discriminator", params, batch_stats, x_BHWC, train=False)
+    outputs, _ = _apply(config, "discriminator", variables, x_BHWC, train=False)
     return outputs
 
 
-def autoencode(config, params, batch_stats, frames_BHWC, key, noise_std, train: bool):
-    """Passes frames through encoder and decoder (4.6).
+def autoencode(config, variables: dict, frames_BHWC, key, noise_std, train: bool):
+    """Passes uint8 frames through encoder and decoder (4.6).
 
     Args:
-      config: a ``Config``.
-      params, batch_stats: of the networks, by name.
+      config: a ``StepConfig``.
+      variables: collections by network.
       frames_BHWC: uint8 frames.
-      key: of the noise.
-      noise_std: standard deviation of the noise; with 0 the decoder is given the mean.
-      train: normalise by this batch's own statistics instead of the running ones.
+      key: for the noise.
+      noise_std: standard deviation of the noise; ``None``: the decoder gets the mean.
+      train: normalise with the batch's own statistics instead of the running ones.
 
     Returns:
-      ``x_BHWC`` in -1..1 and the batch statistics of both networks, by name, updated if ``train``.
+      ``x_BHWC`` in -1..1 and the batch statistics of both networks by name, updated if ``train``.
     """
-    (mean_BZ, log_variance_BZ), encoder_stats = encode(
-        config, params, batch_stats, frames_BHWC, train
-    )
+    (mean_BZ, log_variance_BZ), encoder_stats = encode(config, variables, frames_BHWC, train)
     z_BZ = mean_BZ
-    if not isinstance(noise_std, float | int) or noise_std:  # or the variance need not be computed
+    if noise_std is not None:  # otherwise XLA drops the computation of the variance
         z_BZ = reparameterise(mean_BZ, log_variance_BZ, noise(key, mean_BZ.shape, noise_std))
-    x_BHWC, decoder_stats = decode(config, params, batch_stats, z_BZ, train)
+    x_BHWC, decoder_stats = decode(config, variables, z_BZ, train)
     return x_BHWC, {"encoder": encoder_stats, "decoder": decoder_stats}

@@ -1,8 +1,8 @@
-"""Encoder and decoder with their running statistics folded into the layers before, to run faster.
+"""Encoder and decoder with batch norm fused into the layers before it, for faster reconstruction.
 
-Batch norm with running statistics is x * scale + shift for each feature, and so is part of any
-linear layer that comes before it: the kernel times the scale, and the shift as its bias. Kernels
-that change no more are also brought into the form of ``minimal_filtering`` where that pays.
+With running statistics batch norm is x * scale + shift for each feature. A linear layer before it
+absorbs both: its kernel is multiplied by the scale, and the shift becomes its bias. The fused
+kernels do not change any more, so they are stored in Winograd form where that form is faster.
 """
 
 import jax
@@ -16,63 +16,56 @@ def _scale_and_shift(norm: dict, statistics: dict):
     return scale_F, norm["bias"] - statistics["mean"] * scale_F
 
 
-def _convolution(kernel, bias) -> dict:
+def _fuse_convolution(layer: dict, norm: dict | None, statistics: dict | None, axis: int) -> dict:
+    """A convolution and the batch norm after it, if any; ``axis``: the kernel's output features."""
+    if norm is not None:
+        scale_F, shift_F = _scale_and_shift(norm, statistics)
+        shape = [1, 1, 1, 1]
+        shape[axis] = scale_F.size
+        layer = {"kernel": layer["kernel"] * scale_F.reshape(shape), "bias": shift_F}
+    kernel = layer["kernel"]
     if winograd.pays(kernel.shape):
         kernel = winograd.transform(kernel)
-    return {"kernel": kernel, "bias": bias}
+    return {"kernel": kernel, "bias": layer["bias"]}
 
 
-def _fold_stack(params: dict, batch_stats: dict) -> dict:
-    folded = {}
+def _fuse_stack(params: dict, batch_stats: dict) -> dict:
+    fused = {}
     for layer in range(1, networks.LAYERS + 1):
-        convolution, norm = params[f"convolution_{layer}"], f"batch_norm_{layer}"
-        if norm in params:
-            scale_G, shift_G = _scale_and_shift(params[norm], batch_stats[norm])
-            convolution = {
-                "kernel": convolution["kernel"] * scale_G[None, None, None],
-                "bias": shift_G,
-            }
-        folded[f"convolution_{layer}"] = _convolution(**convolution)
-    return folded
+        name, norm = f"convolution_{layer}", f"batch_norm_{layer}"
+        fused[name] = _fuse_convolution(params[name], params.get(norm), batch_stats.get(norm), 3)
+    return fused
 
 
-def _fold_decoder(params: dict, batch_stats: dict) -> dict:
+def _fuse_decoder(params: dict, batch_stats: dict) -> dict:
     scale_F, shift_F = _scale_and_shift(params["batch_norm_1"], batch_stats["batch_norm_1"])
     projection = params["projection"]
-    places = projection["bias"].size // scale_F.size  # each has all features, one after another
-    scale, shift = jnp.tile(scale_F, places), jnp.tile(shift_F, places)
-    folded = {name: part for name, part in params.items() if "batch_norm" not in name}
-    folded["projection"] = {
+    pixels = projection["bias"].size // scale_F.size  # the projection's features vary fastest
+    scale, shift = jnp.tile(scale_F, pixels), jnp.tile(shift_F, pixels)
+    fused = {name: layer for name, layer in params.items() if "batch_norm" not in name}
+    fused["projection"] = {
         "kernel": projection["kernel"] * scale[None],
         "bias": projection["bias"] * scale + shift,
     }
     for layer in range(1, networks.LAYERS + 1):
-        convolution, norm = params[f"convolution_{layer}"], f"batch_norm_{layer + 1}"
-        if norm in params:
-            scale_F, shift_F = _scale_and_shift(params[norm], batch_stats[norm])
-            convolution = {
-                "kernel": convolution["kernel"] * scale_F[None, None, :, None],
-                "bias": shift_F,
-            }
-        folded[f"convolution_{layer}"] = _convolution(**convolution)
-    return folded
+        name, norm = f"convolution_{layer}", f"batch_norm_{layer + 1}"
+        fused[name] = _fuse_convolution(params[name], params.get(norm), batch_stats.get(norm), 2)
+    return fused
 
 
 @jax.jit
-def fuse(params: dict, batch_stats: dict) -> tuple[dict, dict]:
-    """Encoder and decoder without batch norms, that do what those did with running statistics.
+def fuse(variables: dict) -> dict:
+    """Fuses the running batch-norm statistics of encoder and decoder into their other layers.
 
     Args:
-      params, batch_stats: of encoder and decoder at least, by name.
+      variables: collections by network, of encoder and decoder at least.
 
     Returns:
-      The same two with these two networks folded, to be used like them with ``train=False``;
-      their statistics are empty, which is how ``autoencoder`` knows them as folded.
+      The same with encoder and decoder fused, for use with ``train=False``. Fused networks have no
+      collection ``batch_stats``, by which ``autoencoder`` recognises them.
     """
-    encoder = params["encoder"]
-    stack = _fold_stack(encoder["stack"], batch_stats["encoder"]["stack"])
-    folded = {
-        "encoder": {**encoder, "stack": stack},
-        "decoder": _fold_decoder(params["decoder"], batch_stats["decoder"]),
-    }
-    return params | folded, batch_stats | {"encoder": {}, "decoder": {}}
+    encoder, decoder = dict(variables["encoder"]), dict(variables["decoder"])
+    stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])
+    encoder["params"] = encoder["params"] | {"stack": stack}
+    decoder["params"] = _fuse_decoder(decoder["params"], decoder.pop("batch_stats"))
+    return variables | {"encoder": encoder, "decoder": decoder}

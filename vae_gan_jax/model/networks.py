@@ -54,7 +54,7 @@ def _add_bias(module: nn.Module, x_BHWF):
 
 
 def _filtered(module: nn.Module, convolution, x, shape: tuple[int, ...]):
-    """A folded layer's convolution by minimal filtering, in its kernel's float32 or more."""
+    """A fused layer's convolution by minimal filtering, in its kernel's float32 or more."""
     kernel = module.param(
         "kernel", lambda key: winograd.transform(weights(key, shape, jnp.float32))
     )
@@ -66,13 +66,13 @@ class StridedConvolution(nn.Module):
 
     features: int
     bias: bool
-    folded: bool = False
+    fused: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x_BHWF):
         shape = (*KERNEL, x_BHWF.shape[-1], self.features)
-        if self.folded and winograd.pays(shape):
+        if self.fused and winograd.pays(shape):
             y_BHWG = _filtered(self, winograd.strided_convolution, x_BHWF, shape)
         else:
             kernel = self.param("kernel", weights, shape)
@@ -88,13 +88,13 @@ class TransposedConvolution(nn.Module):
     features: int
     size: tuple[int, int]
     bias: bool
-    folded: bool = False
+    fused: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, y_BHWG):
         shape = (*KERNEL, self.features, y_BHWG.shape[-1])
-        if self.folded and winograd.pays(shape):
+        if self.fused and winograd.pays(shape):
             convolution = partial(winograd.transposed_convolution, size=self.size)
             x_BHWF = _filtered(self, convolution, y_BHWG, shape)
         else:
@@ -160,7 +160,7 @@ class ConvolutionStack(nn.Module):
       leak: slope of LeakyReLU below 0 (eq. 4.5).
       first_batch_norm: batch norm on the first convolution too, as printed. DCGAN's rule leaves it
         out: what it takes away, each picture's brightness and contrast, no later layer can see.
-      folded: without batch norms, whose place biases take, and with kernels for minimal filtering
+      fused: without batch norms, whose place biases take, and with kernels for minimal filtering
         where that pays (``folding``).
       dtype: what is computed in; default: the parameters' own.
     """
@@ -168,7 +168,7 @@ class ConvolutionStack(nn.Module):
     filters: int
     leak: float
     first_batch_norm: bool
-    folded: bool = False
+    fused: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -176,11 +176,11 @@ class ConvolutionStack(nn.Module):
         """Frames ``[B, H, W, 3]`` in -1..1 to the activations of the four layers, in a list."""
         activations = []
         for layer in range(LAYERS):
-            normalised = (layer > 0 or self.first_batch_norm) and not self.folded
+            normalised = (layer > 0 or self.first_batch_norm) and not self.fused
             x_BHWC = StridedConvolution(
                 self.filters * 2**layer,
                 bias=not normalised,
-                folded=self.folded,
+                fused=self.fused,
                 dtype=self.dtype,
                 name=f"convolution_{layer + 1}",
             )(x_BHWC)
@@ -203,7 +203,7 @@ class Encoder(nn.Module):
     leak: float
     first_batch_norm: bool
     linear_skip: bool = False
-    folded: bool = False
+    fused: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -219,15 +219,15 @@ class Encoder(nn.Module):
           which the divergence explodes (footnote 1 of chapter 4).
         """
         stack = ConvolutionStack(
-            self.filters, self.leak, self.first_batch_norm, self.folded, self.dtype, name="stack"
+            self.filters, self.leak, self.first_batch_norm, self.fused, self.dtype, name="stack"
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
         max_fan_in = MEAN_FEATURES if self.linear_skip else None
         mean_BZ = _dense(self.z_dim, self.dtype, name="mean", max_fan_in=max_fan_in)(features_BF)
         if self.linear_skip:
             small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
-            centre_HWC = self.param("centre", nn.initializers.zeros, small_BHWC.shape[1:])
-            difference_BHWC = small_BHWC - jax.lax.stop_gradient(centre_HWC)[None]
+            centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
+            difference_BHWC = small_BHWC - centre_HWC[None]
             difference_BHWC /= SMALL_DIVISOR
             linear = _dense(self.z_dim, None, name="linear", bias=False)
             mean_BZ += linear(difference_BHWC.reshape(x_BHWC.shape[0], -1))
@@ -251,7 +251,7 @@ class Decoder(nn.Module):
     width: int
     tanh_scale: float = 1.0
     linear_skip: bool = False
-    folded: bool = False
+    fused: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -265,13 +265,13 @@ class Decoder(nn.Module):
         )
         x_BHWC = projection(z_BZ).reshape(-1, height, width, deepest)
         for layer in reversed(range(LAYERS)):
-            if not self.folded:
+            if not self.fused:
                 x_BHWC = _batch_norm(train, self.dtype, name=f"batch_norm_{LAYERS - layer}")(x_BHWC)
             x_BHWC = TransposedConvolution(
                 features[layer],
                 sizes[layer],
-                bias=layer == 0 or self.folded,
-                folded=self.folded,
+                bias=layer == 0 or self.fused,
+                fused=self.fused,
                 dtype=self.dtype,
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
@@ -327,8 +327,8 @@ def compute_dtype(config) -> jnp.dtype | None:
     return jnp.bfloat16 if halved else None
 
 
-def create(config, folded: bool = False) -> dict[str, nn.Module]:
-    """The three networks for a Config, by name; encoder and decoder ``folded`` or not."""
+def create(config, fused: bool = False) -> dict[str, nn.Module]:
+    """The three networks for a Config, by name; encoder and decoder ``fused`` or not."""
     dtype = compute_dtype(config)
     stack = dict(
         filters=config.filters,
@@ -337,7 +337,7 @@ def create(config, folded: bool = False) -> dict[str, nn.Module]:
         dtype=dtype,
     )
     picture = dict(height=config.height, width=config.width, tanh_scale=config.tanh_scale)
-    shared = dict(linear_skip=config.linear_skip, folded=folded)
+    shared = dict(linear_skip=config.linear_skip, fused=fused)
     return {
         "encoder": Encoder(z_dim=config.z_dim, **shared, **stack),
         "decoder": Decoder(filters=config.filters, dtype=dtype, **shared, **picture),

@@ -38,19 +38,20 @@ class Dispatch:
 
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
         """The state after these steps and their metrics; those of a loop have the shape ``[S]``."""
-        function, arguments = self._call(state, key, config)
-        return function(*arguments)
+        single = self.count_on_device is None
+        function = train_step.train_step if single else train_step.train_steps
+        return function(*self._arguments(state, key), config)
 
     def compiled(self, state, key, config: Config) -> jax.stages.Compiled:
         """The compiled function that ``run`` calls; ``run`` does not compile it again."""
-        function, arguments = self._call(state, key, config)
-        return function.lower(*arguments).compile()
+        single = self.count_on_device is None
+        function = train_step.jitted_step if single else train_step.jitted_steps
+        return function.lower(*self._arguments(state, key), config.step).compile()
 
-    def _call(self, state, key, config: Config):
+    def _arguments(self, state, key) -> tuple:
         if self.count_on_device is None:
-            return train_step.train_step, (state, self.frames, key, self.noise_std, config)
-        frames = self.frames, self.index_SB, self.count_on_device
-        return train_step.train_steps, (state, *frames, key, self.noise_std, config)
+            return state, self.frames, key, self.noise_std
+        return state, self.frames, self.index_SB, self.count_on_device, key, self.noise_std
 
 
 class Feed:

@@ -43,12 +43,13 @@ def begin(
         fresh.params[name] | {last: _smaller(fresh.params[name][last])}
         for name, last in (("encoder", "mean"), ("decoder", f"convolution_{networks.LAYERS}"))
     )
-    encoder |= {
-        "centre": centre_P.reshape(encoder["centre"].shape),
-        "linear": {"kernel": networks.SMALL_DIVISOR * encoding_PZ},
-    }
+    encoder |= {"linear": {"kernel": networks.SMALL_DIVISOR * encoding_PZ}}
     decoder |= {"linear": {"kernel": decoding_ZP, "bias": offset_P}}
-    return fresh.replace(params=fresh.params | {"encoder": encoder, "decoder": decoder})
+    centre_HWC = centre_P.reshape(fresh.constants["encoder"]["pca"]["centre"].shape)
+    return fresh.replace(
+        params=fresh.params | {"encoder": encoder, "decoder": decoder},
+        constants={"encoder": {"pca": {"centre": centre_HWC}}},
+    )
 
 
 def _small(config: Config, frames_BHWC: np.ndarray) -> np.ndarray:

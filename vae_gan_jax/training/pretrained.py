@@ -57,6 +57,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     return fresh.replace(
         params=found.params,
         batch_stats=found.batch_stats,
+        constants=found.constants,
         opt_state=found.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
         # A copy, since a step takes the memory of parameters and average, each for itself.
         ema=jax.tree.map(jnp.copy, average) if config.ema_span else {},

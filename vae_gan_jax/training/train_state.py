@@ -1,4 +1,4 @@
-"""TrainState: everything that a training step reads and writes, and nothing else."""
+"""TrainState: everything that a training step reads and writes."""
 
 from functools import partial
 from typing import Any
@@ -14,67 +14,84 @@ ADAM_B2 = 0.999
 
 
 class TrainState(struct.PyTreeNode):
-    """State after ``step`` mini-batches; the three dicts are keyed by the network's name.
+    """The state after ``step`` mini-batches; all dicts have the networks' names as keys.
 
-    With the seed and the frames it determines the rest of the run: the order of frames, the noise
-    and the prior samples are functions of (seed, noise_stream, step).
+    The state, the seed and the frames determine the rest of the run: shuffling, noise and prior
+    samples are functions of (seed, noise_stream, step).
     """
 
     step: jax.Array  # int32 scalar
-    noise_stream: jax.Array  # int32 scalar: which noise; another one after each roll-back
+    noise_stream: jax.Array  # int32 scalar; each roll-back chooses another stream of noise
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
-    ema: dict[str, Any] = struct.field(default_factory=dict)  # of weights, where it is kept
+    ema: dict[str, Any] = struct.field(default_factory=dict)  # averaged params, if --ema_span
+    constants: dict[str, Any] = struct.field(default_factory=dict)  # the encoder's pca collection
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """The parameters that films pass through: averaged ones in place of those that have any."""
-        return self.params | self.ema
+    def collections(self) -> dict[str, Any]:
+        """Flax's collections besides ``params``, by network."""
+        return {
+            name: {"batch_stats": statistics} | self.constants.get(name, {})
+            for name, statistics in self.batch_stats.items()
+        }
+
+    @property
+    def inference_variables(self) -> dict[str, Any]:
+        """All collections by network, with averaged weights where the state has them."""
+        params = self.params | self.ema
+        return {name: {"params": params[name]} | rest for name, rest in self.collections.items()}
 
 
 def optimiser(config) -> optax.GradientTransformation:
-    """Adam (4.5); each network has one of its own."""
+    """Adam (4.5), one instance per network."""
     return optax.adam(config.scaled_learning_rate, b1=config.adam_b1, b2=ADAM_B2)
 
 
-def averaged(config, average: dict, params: dict, step) -> dict:
-    """The average of encoder and decoder over the last part of the training, after one more step.
+def update_ema(config, ema: dict, params: dict, step) -> dict:
+    """Moves the averaged weights of encoder and decoder by one training step.
 
-    Weights of the step t count in proportion to t^(1/part - 1), so that the average always spans
-    the same part of a training of any length, and the first weights are soon forgotten (Karras et
-    al. 2024, Analyzing and Improving the Training Dynamics of Diffusion Models, section 3.1).
+    Step t has a weight proportional to t^(1/span - 1). So the average covers the same fraction of
+    a training of any length and soon forgets the first weights (Karras et al. 2024, Analyzing and
+    Improving the Training Dynamics of Diffusion Models, section 3.1).
 
     Args:
-      config: of whose ``average`` it is; 0: none is kept.
-      average: before; empty for none.
-      params: after this step, of all networks, by name.
-      step: how many steps are done, this one included.
+      config: a ``StepConfig``; with ``ema_span`` 0 nothing is averaged.
+      ema: averaged weights by network; empty for none.
+      params: weights after this step, by network.
+      step: number of steps done, including this one.
     """
     if not config.ema_span:
-        return average
-    kept = (1 - 1 / step) ** (1 / config.ema_span)
-    new = {name: params[name] for name in average}
-    return jax.tree.map(lambda old, new: new + kept * (old - new), average, new)
+        return ema
+    decay = (1 - 1 / step) ** (1 / config.ema_span)
+    new = {name: params[name] for name in ema}
+    return jax.tree.map(lambda old, new: new + decay * (old - new), ema, new)
 
 
-@partial(jax.jit, static_argnames="config")
 def create(config, key) -> TrainState:
-    """A fresh state: weights from N(0, 0.02^2), Adam's moments 0, running statistics (0, 1).
+    """Creates a fresh state.
+
+    Weights are drawn from N(0, 0.02^2), Adam's moments are 0, running statistics are (0, 1).
 
     Args:
       config: a ``Config``.
       key: from ``jax.random.key``.
     """
+    return _create(config.step, key)
+
+
+@partial(jax.jit, static_argnames="config")
+def _create(config, key) -> TrainState:
     x_BHWC = jnp.zeros((1, config.height, config.width, 3))
     z_BZ = jnp.zeros((1, config.z_dim))
     inputs = {"encoder": x_BHWC, "decoder": z_BZ, "discriminator": x_BHWC}
-    params, batch_stats, opt_state = {}, {}, {}
+    params, batch_stats, opt_state, constants = {}, {}, {}, {}
     for index, (name, network) in enumerate(networks.create(config).items()):
         variables = network.init(jax.random.fold_in(key, index), inputs[name], train=True)
-        params[name] = variables["params"]
-        batch_stats[name] = variables["batch_stats"]
-        opt_state[name] = optimiser(config).init(variables["params"])
+        params[name], batch_stats[name] = variables.pop("params"), variables.pop("batch_stats")
+        opt_state[name] = optimiser(config).init(params[name])
+        if variables:
+            constants[name] = variables
     zero = jnp.zeros((), jnp.int32)
-    average = {name: params[name] for name in ("encoder", "decoder")} if config.ema_span else {}
-    return TrainState(zero, zero, params, batch_stats, opt_state, average)
+    ema = {name: params[name] for name in ("encoder", "decoder")} if config.ema_span else {}
+    return TrainState(zero, zero, params, batch_stats, opt_state, ema, constants)

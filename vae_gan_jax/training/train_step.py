@@ -22,11 +22,11 @@ class NetworkUpdates(NamedTuple):
     metrics: dict[str, jax.Array]  # float32 scalars
 
 
-def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
+def _gradients(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
     """A forward pass, three objectives, one pull-back each, for a mini-batch or a share of it.
 
     Args:
-      params, running: parameters and running statistics, by the network's name.
+      params, collections: parameters and the other collections, by the network's name.
       x_BHWC: frames in -1..1.
       epsilon_BZ, sampled_z_BZ: noise, and samples of the prior.
       config: a ``Config``.
@@ -38,7 +38,7 @@ def _gradients(params, running, x_BHWC, epsilon_BZ, sampled_z_BZ, config):
     modules = networks.create(config)
 
     def forward(name, params, inputs):
-        variables = {"params": params, "batch_stats": running[name]}
+        variables = {"params": params} | collections[name]
         outputs, updated = modules[name].apply(
             variables, inputs, train=True, mutable=["batch_stats"]
         )
@@ -179,7 +179,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
     sampled_z_BZ = autoencoder.sample_prior(config.prior, prior_key, shape)
     (gradients, values), batch_stats, (mean_BZ, reconstructed_BHWC, logits_B) = mesh.data_parallel(
         partial(_gradients, config=config),
-        (state.params, state.batch_stats),
+        (state.params, state.collections),
         (x_BHWC, epsilon_BZ, sampled_z_BZ),
     )
     weights = objectives.loss_weights(config.gamma, config.kl_weight)
@@ -233,12 +233,11 @@ def _step(state, frames_uint8, key, noise_std, config):
         params=params,
         batch_stats=new.batch_stats,
         opt_state=new.opt_state,
-        ema=train_state.averaged(config, state.ema, params, step),
+        ema=train_state.update_ema(config, state.ema, params, step),
     )
     return mesh.constrain_state(config, state), mesh.replicate(new.metrics)
 
 
-@partial(jax.jit, static_argnames="config", donate_argnames="state")
 def train_step(state, frames_uint8, key, noise_std, config):
     """Applies ``network_updates``; the given state's memory is reused for the new one.
 
@@ -247,10 +246,9 @@ def train_step(state, frames_uint8, key, noise_std, config):
     Returns:
       The state after the step, and the metrics.
     """
-    return _step(state, frames_uint8, key, noise_std, config)
+    return jitted_step(state, frames_uint8, key, noise_std, config.step)
 
 
-@partial(jax.jit, static_argnames="config", donate_argnames="state")
 def train_steps(state, frames, index_SB, count, key, noise_std, config):
     """Several steps in one dispatch.
 
@@ -266,6 +264,19 @@ def train_steps(state, frames, index_SB, count, key, noise_std, config):
     Returns:
       The state after these steps, and the metrics, ``[S]`` each, 0 from ``count`` on.
     """
+    return jitted_steps(state, frames, index_SB, count, key, noise_std, config.step)
+
+
+# The compiled functions, of a ``StepConfig``, for those who call ``.lower``.
+@partial(jax.jit, static_argnames="config", donate_argnames="state")
+def jitted_step(state, frames_uint8, key, noise_std, config):
+    """``train_step`` of a ``StepConfig``."""
+    return _step(state, frames_uint8, key, noise_std, config)
+
+
+@partial(jax.jit, static_argnames="config", donate_argnames="state")
+def jitted_steps(state, frames, index_SB, count, key, noise_std, config):
+    """``train_steps`` of a ``StepConfig``."""
 
     def frames_of(index):
         return frames[index] if index_SB is None else frames[index_SB[index]]

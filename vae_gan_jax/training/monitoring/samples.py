@@ -48,7 +48,7 @@ class SampleGrids:
         reconstructions, samples_BHWC = jax.device_get(
             _reconstructions_and_samples(
                 self._config.step,
-                *mesh.on_one_device((state.shown, state.batch_stats)),
+                mesh.on_one_device(state.inference_variables),
                 jax.device_put([self._fixed_BHWC, drawn_BHWC]),
                 self._key,
             )
@@ -100,15 +100,13 @@ def labelled_grid(rows_BHWC: list[np.ndarray], labels: tuple[str, ...], title: s
 
 
 @partial(jax.jit, static_argnames="config")
-def _reconstructions_and_samples(config, params, batch_stats, rows_BHWC, key):
+def _reconstructions_and_samples(config, variables, rows_BHWC, key):
     """The reconstruction of each row, and one row of samples of the prior, as uint8 frames."""
     reconstructions = []
     for frames_BHWC in rows_BHWC:
-        x_BHWC, _ = autoencoder.autoencode(
-            config, params, batch_stats, frames_BHWC, key, 0.0, train=True
-        )
+        x_BHWC, _ = autoencoder.autoencode(config, variables, frames_BHWC, key, None, train=True)
         reconstructions.append(autoencoder.to_frames(x_BHWC))
     shape = (rows_BHWC[0].shape[0], config.z_dim)
     z_BZ = autoencoder.sample_prior(config.prior, key, shape)
-    samples_BHWC, _ = autoencoder.decode(config, params, batch_stats, z_BZ, train=True)
+    samples_BHWC, _ = autoencoder.decode(config, variables, z_BZ, train=True)
     return reconstructions, autoencoder.to_frames(samples_BHWC)
