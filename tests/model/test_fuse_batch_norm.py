@@ -13,7 +13,9 @@ from vae_gan_jax.training import train_state
 @pytest.mark.parametrize(
     ("first_batch_norm", "linear_skip", "min_features"), [(False, True, 1000), (True, False, 2)]
 )
-def test_fused_networks_equal_the_networks(first_batch_norm, linear_skip, min_features, monkeypatch):
+def test_fused_networks_equal_the_networks(
+    first_batch_norm, linear_skip, min_features, monkeypatch
+):
     """At an odd size, with scales, biases and statistics far from where they start.
 
     With kernels for minimal filtering and without.
