@@ -43,8 +43,9 @@ def serve(given) -> None:
     from vae_gan_jax.config import Config
     from vae_gan_jax.inference.reconstruct import reconstruct_batch
     from vae_gan_jax.model import fuse_batch_norm
-    from vae_gan_jax.training import train_state, train_step
+    from vae_gan_jax.training import train_state, train_step, xla_flags
 
+    xla_flags.prefer_eigen_convolutions()
     config = Config(**{name: getattr(given, name) for name in (*SIZES, "precision")})
     key = jax.random.key(0)
     state = train_state.create(config, key)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import Config
+from vae_gan_jax.training import xla_flags
 
 pytest_plugins = ["tests.trained_fixtures"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+xla_flags.prefer_eigen_convolutions()  # programs started by tests inherit it
 # Tiny networks spend their time in the compiler; programs started by tests inherit this.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 jax.config.update("jax_disable_most_optimizations", True)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
 from vae_gan_jax.run import film_names, mirror, signals, storage
+from vae_gan_jax.training import xla_flags
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import detect
 
@@ -143,6 +144,7 @@ def main(argv: list[str]) -> int:
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
     signals.install()
+    xla_flags.prefer_eigen_convolutions()
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")

@@ -26,6 +26,7 @@ from benchmarks.faults.disk_faults import full_disks, run_folders
 from benchmarks.faults.nan_faults import nan
 from benchmarks.faults.process_faults import kills, signals
 from benchmarks.faults.reference_run import ReferenceRun
+from vae_gan_jax.training import xla_flags
 
 # Name: the trials, and how many there are at --scale=1: in total for kills and damaged
 # checkpoints, per phase or per place for the others.
@@ -57,6 +58,7 @@ def run_trials(kinds: list[str], scale: float, folder: Path) -> bool:
 
 
 def main() -> int:
+    xla_flags.prefer_eigen_convolutions()  # as the programs that it starts
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.faults", description=__doc__.splitlines()[0]
     )

@@ -1,0 +1,21 @@
+"""The flags that XLA reads before it compiles its first function."""
+
+import pytest
+
+from vae_gan_jax.training import xla_flags
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "after"),
+    [
+        ("0.10.2", "", "--xla_cpu_experimental_ynn_fusion_type="),
+        ("0.11.0", "--xla_a=1", "--xla_a=1 --xla_cpu_experimental_ynn_fusion_type="),
+        ("0.10.2", *2 * ("--xla_cpu_experimental_ynn_fusion_type=1",)),
+        ("0.12.0", "", ""),
+    ],
+)
+def test_eigen_is_chosen_where_jaxlib_knows_the_flag(version, before, after, monkeypatch):
+    monkeypatch.setattr(xla_flags.importlib.metadata, "version", lambda _: version)
+    monkeypatch.setenv("XLA_FLAGS", before)
+    xla_flags.prefer_eigen_convolutions()
+    assert xla_flags.os.environ["XLA_FLAGS"] == after

@@ -1,0 +1,18 @@
+"""Flags of XLA that must be set before jax compiles its first function; imports no jax."""
+
+import importlib.metadata
+import os
+
+CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+
+
+def prefer_eigen_convolutions() -> None:
+    """Makes XLA use Eigen's convolutions on a CPU, unless ``XLA_FLAGS`` already has the flag.
+
+    Eigen is faster than YNNPACK, the default of jaxlib 0.10 and 0.11 (benchmarks/results/speed.md).
+    A later jaxlib might not know the flag and would then refuse to start, so it does not get it.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    version = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
+    if (0, 10) <= version < (0, 12) and CPU_FUSION_FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {CPU_FUSION_FLAG}=".strip()
