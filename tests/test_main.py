@@ -60,9 +60,10 @@ def trained(film, tmp_path_factory):
 
 
 def test_the_whole_path(trained, film):
-    assert {path.name for path in trained.iterdir()} == {
+    visible = {path.name for path in trained.iterdir() if path.name[0] != "."}
+    assert visible == {
         "checkpoints", "figures", "films", "flags.txt", "frames", "learnt_films.json", "log.txt",
-        "measures", "metrics.jsonl", "report.html", "running_statistics", "samples", "shots",
+        "measures", "metrics.jsonl", "provenance", "report.html", "running_statistics", "samples", "shots",
         "tensorboard",
     }  # fmt: skip
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
@@ -170,7 +171,7 @@ def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
     steps = [int(step.name) for step in (tmp_path / "run" / "checkpoints").iterdir()]
     lines = metrics.read_text().splitlines()
-    assert json.loads(lines[-1])["step"] == max(steps)
+    assert 0 <= max(steps) - json.loads(lines[-1])["step"] < 20  # an unfinished line waits
 
 
 def test_a_film_that_changed_since_is_refused(trained, film, tmp_path):
@@ -183,7 +184,7 @@ def test_a_film_that_changed_since_is_refused(trained, film, tmp_path):
     before = contents(run_dir)
     with moved.open("ab") as file:
         file.write(b"more")
-    assert "the film is not what it was" in refused(f"--run_dir={run_dir}")
+    assert "the film has changed since" in refused(f"--run_dir={run_dir}")
     assert contents(run_dir) == before
     shutil.copy(film, moved)
     code, stderr = call("--mode=train", f"--run_dir={run_dir}", "--noise_schedule=0.5,0.1")
@@ -279,7 +280,7 @@ def test_figures_and_explorations_of_a_run(trained, film, tmp_path):
         (["--mode=explore", "--at=0:30"], "--at=0:00:30.00 lies outside the film"),
         (["--mode=figures", "--at=0.5,0:30"], "--at=0:00:30.00 lies outside the film"),
         (["--mode=figures", "--source=missing.mp4"], "missing.mp4"),
-        (["--mode=explore", "--explore=interpolation"], "two times or more"),
+        (["--mode=explore", "--explore=interpolation"], "give two or more to interpolate"),
         (["--mode=explore"], "explorations: "),
     ],
 )
@@ -299,13 +300,13 @@ def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, t
     [
         (["--film=missing.mp4"], "missing.mp4"),
         (["--film=README.md"], "README.md"),
-        (["--film=FILM", "--trim_start=5", "--trim_end=5"], "trim range is empty"),
+        (["--film=FILM", "--trim_start=5", "--trim_end=5"], "--trim_end=5 is not after --trim_start=5"),
         (["--film=FILM", "--trim_start=60"], "trim"),
-        (["--film=FILM", "--trim_end=soon"], "'soon' is no time"),
+        (["--film=FILM", "--trim_end=soon"], "--trim_end=soon is not a time"),
         (["--film=FILM", "--width=15"], "--width=15 is too small"),
         (["--film=FILM", "--width=wide"], "--width=wide"),
-        (["--film=FILM", "--noise_schedule=0.1,-0.1"], "negative entry -0.1"),
-        (["--film=FILM", "--noise_schedule=0.1,lots"], "no number"),
+        (["--film=FILM", "--noise_schedule=0.1,-0.1"], "--noise_schedule=-0.1 is too small"),
+        (["--film=FILM", "--noise_schedule=0.1,lots"], "not a number"),
         (["--film=FILM", "--batch_size=27"], "--batch_size=27 is more than the film's 26 frames"),
         (["--film=FILM", "--colour=red"], "colour"),
         (["--film=FILM", "red"], "'red' is no flag"),

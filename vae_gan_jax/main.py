@@ -81,6 +81,9 @@ def run() -> None:
     given, mode = given_settings(), modes.MODES[MODE.value]
     storage.work_in(SCRATCH_DIR.value)
     _join_processes(given)
+    if given.get("compare") and processes.count() > 1:
+        _continue_alone()
+        return
     if given.get("compare"):
         modes.compare(given, MODE.value)
         return

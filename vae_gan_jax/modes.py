@@ -301,6 +301,11 @@ def evaluate(config: Config, again: bool) -> dict[str, dict]:
     return results
 
 
+def measure(config: Config, again: bool) -> None:
+    """Measures the reconstructions of the source films, see ``evaluate``."""
+    evaluate(config, again)
+
+
 def compare(given: dict, mode: str) -> None:
     """The measures of several runs side by side; those that a run lacks are made.
 
@@ -434,7 +439,7 @@ MODES = {
     "all": Mode(
         "Everything up to the report, without what is done already.",
         (stage_learnt_films, check_output, check_devices, prepare, train, use_source, reconstruct,
-         evaluate, figures, report),
+         measure, figures, report),
         learns=True,
     ),
     "prepare": Mode("Decode the film into frames.", (stage_learnt_films, prepare), learns=True),
@@ -445,7 +450,7 @@ MODES = {
     ),
     "evaluate": Mode(
         "Measure the reconstruction against its source; --compare: measure several runs.",
-        (stage_sources, evaluate),
+        (stage_sources, measure),
         own=frozenset({"output", "compare"}),
     ),
     "figures": Mode("Draw the figures of the thesis.", (stage_sources, figures)),
@@ -464,14 +469,14 @@ MODES = {
         needs_run=False,
     ),
 }  # fmt: skip
-SHARED = {prepare, train, reconstruct}  # several processes do these together
+SHARED = {stage_learnt_films, stage_sources, check_output, check_devices, use_source}
+SHARED |= {prepare, train, reconstruct}
 
 
 def is_shared(step: Callable, config: Config) -> bool:
-    """Whether several processes take a step together; the others are for process 0 alone.
+    """Whether all processes of a run take a step; the other steps are for process 0 alone.
 
     The processes of a run in a bucket have no folder in common, so process 0 reconstructs alone.
     """
-    if step is reconstruct:
-        return not storage.is_remote(storage.address(config.run_dir))
-    return step not in (evaluate, figures, report)
+    in_bucket = storage.is_remote(storage.address(config.run_dir))
+    return step in SHARED and not (step is reconstruct and in_bucket)

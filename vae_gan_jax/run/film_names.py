@@ -107,5 +107,6 @@ def is_empty_run(run_dir: Path) -> bool:
 
     An interrupted or refused first command may have left a log, a lock and prepared frames.
     """
-    ours = ("log.txt", ".lock", FRAMES, f"{FRAMES}.partial", DEMO_FILM, "provenance")
-    return not run_dir.exists() or all(path.name in ours for path in run_dir.iterdir())
+    ours = ("log.txt", FRAMES, f"{FRAMES}.partial", DEMO_FILM, "provenance")
+    names = [path.name for path in run_dir.iterdir()] if run_dir.exists() else []
+    return all(name in ours or name.endswith(".lock") for name in names)
