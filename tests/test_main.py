@@ -300,7 +300,10 @@ def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, t
     [
         (["--film=missing.mp4"], "missing.mp4"),
         (["--film=README.md"], "README.md"),
-        (["--film=FILM", "--trim_start=5", "--trim_end=5"], "--trim_end=5 is not after --trim_start=5"),
+        (
+            ["--film=FILM", "--trim_start=5", "--trim_end=5"],
+            "--trim_end=5 is not after --trim_start=5",
+        ),
         (["--film=FILM", "--trim_start=60"], "trim"),
         (["--film=FILM", "--trim_end=soon"], "--trim_end=soon is not a time"),
         (["--film=FILM", "--width=15"], "--width=15 is too small"),
