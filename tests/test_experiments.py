@@ -30,7 +30,7 @@ def load(monkeypatch):
 
     def load(name):
         flags.FLAGS(["main", f"--flagfile=experiments/{name}.flags"])
-        return flags.FLAGS.mode, resolve(main.given_settings(), {}, learning=True)
+        return flags.FLAGS.mode, resolve(main.given_settings(), {}, learns=True)
 
     yield load
     flags.FLAGS.unparse_flags()
@@ -137,7 +137,7 @@ def test_the_best_preset_nests_in_any_experiment(load):
     """It departs in what its head gives reasons for, and in nothing else."""
     _, blade = load("blade")
     flags.FLAGS(["main", "--flagfile=experiments/blade.flags", "--flagfile=experiments/best.flags"])
-    best = resolve(main.given_settings(), {}, learning=True)
+    best = resolve(main.given_settings(), {}, learns=True)
     assert best == dataclasses.replace(
         blade,
         kl_weight=0.01,
