@@ -23,6 +23,11 @@ def run_ffmpeg(*arguments) -> bytes:
     return done.stdout
 
 
+def entries(folder) -> list[str]:
+    """The sorted names in a folder, except lock files, which stay behind."""
+    return sorted(path.name for path in Path(folder).iterdir() if path.suffix != ".lock")
+
+
 def counting_film(path, rate="24", count=48, size=(64, 48), options=()):
     """Makes a film whose frames show their number in binary, as eight black or white bars."""
     width, height = size

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests.film.films import counting_film, numbers
+from tests.film.films import counting_film, entries, numbers
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.video import Framing
@@ -115,7 +115,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(tmp_path,
         patch.setattr(video.Decoder, "loss", interrupt)
         with pytest.raises(KeyboardInterrupt):
             preparation.prepare([film], tmp_path / "frames", FRAMING)
-    assert os.listdir(tmp_path) == ["film.mp4"]
+    assert entries(tmp_path) == ["film.mp4"]
     with pytest.raises(InputError, match="no prepared frames"):
         frame_store.open_store(tmp_path / "frames")
 
@@ -180,7 +180,7 @@ def test_two_processes_prepare_one_store_once(tmp_path):
     command = [sys.executable, "-c", code, str(path), str(tmp_path / "shared")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert {process.communicate()[0] for process in running} == {"48 None\n"}
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["shared", "shared.mp4"]
+    assert entries(tmp_path) == ["shared", "shared.mp4"]
 
 
 def test_names_of_shared_stores_differ_with_film_and_framing():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.film.films import counting_film
+from tests.film.films import counting_film, entries
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store import frames_file, preparation
@@ -99,7 +99,7 @@ def test_the_store_equals_that_of_one_process(
         prepare(films[:count], *[shared] * processes)
         assert sorted(decoded) == shares
     assert contents(shared) == contents(alone)
-    assert sorted(os.listdir(tmp_path)) == ["alone", "shared"]
+    assert entries(tmp_path) == ["alone", "shared"]
     if count > 2:
         assert b"2.mkv is damaged" in contents(shared)["manifest.json"]
         assert f"{films[2]} is damaged" in caplog.text
@@ -135,13 +135,13 @@ def test_a_machine_with_a_disk_of_its_own_prepares_all(films, tmp_path):
     prepare(films, here / "frames", there / "frames", here / "frames", there / "frames")
     assert contents(here) == contents(there)
     assert contents(here / "frames") == contents(tmp_path / "alone")
-    assert os.listdir(here) == os.listdir(there) == ["frames"]
+    assert entries(here) == entries(there) == ["frames"]
 
 
 def test_a_film_that_fails_in_the_second_process_leaves_nothing(films, tmp_path):
     with pytest.raises(InputError, match=r"2\.mkv is damaged .*--strict"):
         prepare(films[:3], *[tmp_path / "shared"] * 2, strict=True)
-    assert os.listdir(tmp_path) == []
+    assert entries(tmp_path) == []
 
 
 def test_a_disk_that_is_full_for_the_second_process_leaves_nothing(films, tmp_path, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_for_the_second_process_leaves_nothing(films, tmp_pa
     monkeypatch.setattr(frames_file, "open", full, raising=False)
     with pytest.raises(InputError, match=r"cannot be written to .*No space left"):
         prepare(films[:2], *[tmp_path / "shared"] * 2)
-    assert os.listdir(tmp_path) == []
+    assert entries(tmp_path) == []
 
 
 def test_joining_needs_room_for_a_film_twice(films, tmp_path, monkeypatch):
@@ -182,4 +182,15 @@ def test_remains_of_a_killed_job_are_removed(made, films, decoded, tmp_path):
     prepare(films[:2], shared, shared)
     assert sorted(decoded) == ([] if made else [["0"], ["1"]])
     assert contents(shared) == contents(tmp_path / "alone")
-    assert sorted(os.listdir(tmp_path)) == ["alone", "shared"]
+    assert entries(tmp_path) == ["alone", "shared"]
+
+
+def test_a_read_only_folder_serves_a_store_but_takes_none(films, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    prepare(films[:1], tmp_path / "shared")
+    monkeypatch.setattr(preparation.atomic_io, "locked", refuse)
+    prepare(films[:1], tmp_path / "shared")
+    with pytest.raises(InputError, match=r"cannot be written to .*Permission denied"):
+        prepare(films[:2], tmp_path / "shared")

@@ -97,28 +97,30 @@ class _Job:
     def make(self, exclude: Sequence[tuple[float, float | None]]) -> None:
         """Process 0: decodes its own films, joins those of the others, publishes the store."""
         probes = [self._probe(number) for number in range(len(self.films))]
-        with atomic_io.locked(self.folder):  # others may make the same
+        current = self._is_current(exclude, probes)  # needs no lock, nor permission to write one
+        with self._named_if_refused(), contextlib.ExitStack() as stack:
+            if not current:
+                stack.enter_context(atomic_io.locked(self.folder))
             shutil.rmtree(self.unfinished, ignore_errors=True)  # left by a killed process
-            if self._is_current(exclude, probes):
+            if current or self._is_current(exclude, probes):  # another process may have made it
                 self.team.barrier("films can be decoded")  # none is: there is no unfinished folder
                 self.team.barrier("the films are decoded")
                 return
             own = len(self.team.own(len(self.films)))
             self._require_room(probes, own)
             try:
-                with self._named_if_full():
-                    os.mkdir(self.unfinished)
-                    self.team.barrier("films can be decoded")
-                    decode_into(self.unfinished, probes[:own], self.framing, self.strict)
-                    self.team.barrier("the films are decoded")
-                    self._join(own)
-                    _publish(self.unfinished, self.folder)
+                os.mkdir(self.unfinished)
+                self.team.barrier("films can be decoded")
+                decode_into(self.unfinished, probes[:own], self.framing, self.strict)
+                self.team.barrier("the films are decoded")
+                self._join(own)
+                _publish(self.unfinished, self.folder)
             finally:
                 shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def decode_alone(self, number: int, show_progress: bool = False) -> None:
         """Decodes one film into a folder of its own within the unfinished store."""
-        with self._named_if_full():
+        with self._named_if_refused():
             decode_into(
                 self._folder_of(number), [self._probe(number)], self.framing, self.strict,
                 show_progress,
@@ -164,7 +166,7 @@ class _Job:
             join(self.unfinished, folders)
 
     @contextlib.contextmanager
-    def _named_if_full(self):
+    def _named_if_refused(self):
         """Turns an error of the disk into an InputError that names the frames."""
         try:
             yield
