@@ -42,9 +42,9 @@ def test_single_skipped_steps_warn_and_too_many_in_a_row_diverge():
     monitor = DivergenceMonitor(max_bad_steps=3)
     (warning,) = monitor.update([good_step(1), bad_step(2), bad_step(3)], line_of(3))
     assert warning == "at step 2 gradient_norm/encoder is not finite: the update is skipped"
-    assert not monitor.calm
+    assert not monitor.healthy
     assert update(monitor, 4) == []
-    assert monitor.calm
+    assert monitor.healthy
     monitor.update([bad_step(5), bad_step(6)], line_of(6))
     resumed = DivergenceMonitor(3, [line_of(3), line_of(4), line_of(6)], monitor.bad_steps)
     for either in (monitor, resumed):
@@ -62,7 +62,7 @@ def test_a_similarity_far_above_its_median_for_long_diverges():
     high = 1.01 * divergence.MAX_SIMILARITY_RATIO * SOUND["objective/similarity"]
     for step in range(100, 99 + divergence.MAX_HIGH_LINES):
         update(monitor, step, objective__similarity=high)
-    assert not monitor.calm
+    assert not monitor.healthy
     with pytest.raises(DivergedError, match=r"similarity.*median of 0.2 since step 100"):
         update(monitor, 999, objective__similarity=high)
 

@@ -82,7 +82,7 @@ class DivergenceMonitor:
         self._collapses = self._current_collapses()
 
     @property
-    def calm(self) -> bool:
+    def healthy(self) -> bool:
         """Whether nothing is wrong at present, so that a roll-back may return to this state."""
         return not self.bad_steps and not self._high_steps
 

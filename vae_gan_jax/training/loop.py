@@ -12,15 +12,17 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import signals
-from vae_gan_jax.training import devices, feeding, pca_init, pretrained, train_state
+from vae_gan_jax.training import (
+    devices,
+    divergence,
+    feeding,
+    pca_init,
+    pretrained,
+    train_state,
+)
 from vae_gan_jax.training.checkpoint import Checkpoints
 from vae_gan_jax.training.distributed import mesh, processes
-from vae_gan_jax.training.divergence import (
-    DivergedError,
-    DivergenceMonitor,
-    is_finite,
-    non_finite_networks,
-)
+from vae_gan_jax.training.divergence import DivergedError
 from vae_gan_jax.training.monitoring import samples
 from vae_gan_jax.training.monitoring.metrics_line import MetricsLine
 from vae_gan_jax.training.monitoring.progress import Progress
@@ -172,7 +174,9 @@ class _Attempt:
             key = jax.random.fold_in(key, stream)
         self.step_key = mesh.to_mesh(key)
         lines, stop = self.log.begin(self.step), training.stops.begin(self.step)
-        self.monitor = DivergenceMonitor(self.config.max_bad_steps, lines, stop.bad_steps)
+        self.monitor = divergence.DivergenceMonitor(
+            self.config.max_bad_steps, lines, stop.bad_steps
+        )
         self.line = MetricsLine(stop.unfinished)
         self.save_due, self.save_time = False, time.perf_counter()
         self.checkpoint_seconds = 0.0  # since the last line
@@ -246,8 +250,8 @@ class _Attempt:
             self._diverge(diagnosis)
 
     def _diverge(self, diagnosis: str | None) -> None:
-        clauses = filter(None, [diagnosis, *non_finite_networks(self.state)])
-        error = DivergedError("; ".join(clauses), self.step)
+        clauses = [diagnosis, *divergence.non_finite_networks(self.state)]
+        error = DivergedError("; ".join(filter(None, clauses)), self.step)
         title = f"After divergence: step {self.step:,}"
         self.training.write_grid(self.state, _grid_name(error, "after"), title)
         raise error
@@ -271,11 +275,11 @@ class _Attempt:
         """
         checkpoints, stops = self.training.checkpoints, self.training.stops
         last = self.step == self.training.total_steps
-        healthy = self.monitor.calm and not any(step["skipped"] for step in self.line.steps)
+        healthy = self.monitor.healthy and not any(step["skipped"] for step in self.line.steps)
         wanted = (healthy or at_stop or last) and not self.log.waiting
         if not processes.broadcast_from_first(wanted):
             return False
-        if not is_finite(self.state):
+        if not divergence.is_finite(self.state):
             if last and not at_stop:
                 self._diverge(None)
             return False
@@ -296,7 +300,7 @@ class _Attempt:
         if processes.index() == 0:
             self.line.fetch(self.step)
         where = "here" if self._save(at_stop=True) else "from the newest checkpoint"
-        logger.info("stopped by a signal at step %d: the same command resumes %s", self.step, where)
+        logger.info("stopped at step %d: the same command resumes %s", self.step, where)
         raise _Stopped(128 + signal)
 
 
