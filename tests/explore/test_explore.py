@@ -1,4 +1,4 @@
-"""Ways through the latent space: what the films and sheets show, and what is refused."""
+"""Explorations: what their films and contact sheets show, and what is refused."""
 
 import dataclasses
 import logging
@@ -16,6 +16,7 @@ from vae_gan_jax.explore.explore_context import ExploreContext
 from vae_gan_jax.figures import style
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import trained
+from vae_gan_jax.run import provenance
 
 SECONDS = 0.5  # twelve frames
 
@@ -35,7 +36,7 @@ def explorer(model, shown, tmp_path, tmp_path_factory):
 
 @pytest.fixture
 def sheets(monkeypatch):
-    """The rows and labels of the sheets that would be drawn, in order."""
+    """Rows and labels of the contact sheets, which are recorded instead of drawn."""
     drawn = []
 
     def record(_, rows, title, caption, labels):
@@ -45,9 +46,9 @@ def sheets(monkeypatch):
     return drawn
 
 
-def found(folder, way):
-    """The films of a way; the names of some end in a time."""
-    return [path for path in folder.glob("*.mkv") if re.search(rf"_{way}(_\d\S*)?$", path.stem)]
+def films_of(folder, name):
+    """The films of an exploration; some names end in a time."""
+    return [path for path in folder.glob("*.mkv") if re.search(rf"_{name}(_\d\S*)?$", path.stem)]
 
 
 def frames_of(path, width=20, height=18):
@@ -59,29 +60,29 @@ def decoded(model, z_TZ):
     return np.concatenate(list(trained.decode(model, z_TZ)))
 
 
-def test_every_way_writes_a_film_and_a_sheet(explorer, tmp_path, caplog):
-    """Without --at all but the interpolation."""
+def test_every_exploration_writes_a_film_and_a_sheet(explorer, tmp_path, caplog):
+    """Without --at these are all except the interpolation."""
     with caplog.at_level(logging.INFO, "vae_gan_jax"):
         explore.explore(explorer())
-    ways = set(explore.NAMES) - {"interpolation"}
-    assert len(list(tmp_path.iterdir())) == 2 * len(ways)
-    for way in ways:
-        (path,) = found(tmp_path, way)
+    names = set(explore.NAMES) - {"interpolation"}
+    assert len(list(tmp_path.iterdir())) == 2 * len(names)
+    for name in names:
+        (path,) = films_of(tmp_path, name)
         with Image.open(path.with_suffix(".png")) as sheet:
             assert sheet.width > 1000
-        count = 9 if way == "slow_motion" else 12  # two frames, eight times slower
+        count = 9 if name == "slow_motion" else 12  # two frames, eight times slower
         assert f"{count} frames in {path}, and {path.with_suffix('.png')}" in caplog.text
-        size = latent_map.SIZE if way == "map" else (20, 18)
+        size = latent_map.SIZE if name == "map" else (20, 18)
         assert len(frames_of(path, *size)) == count
 
 
-def test_the_ways_are_those_that_the_setting_names():
+def test_the_explorations_are_those_that_the_flag_allows():
     (choices,) = (
         field.metadata["choices"] for field in dataclasses.fields(Config) if field.name == "explore"
     )
     assert choices == explore.NAMES
-    for way in choices:
-        Config(explore=(way,))
+    for name in choices:
+        Config(explore=(name,))
     with pytest.raises(InputError, match="--explore=astral is none of prior, fitted,"):
         Config(explore=("prior", "astral"))
 
@@ -89,13 +90,13 @@ def test_the_ways_are_those_that_the_setting_names():
 def test_slow_motion_by_one_is_the_reconstruction(explorer, model, shown, tmp_path, sheets):
     explore.explore(explorer(explore=("slow_motion",), slowdown=1, at=(0.25,)))
     codes_TZ = np.concatenate(list(trained.encode(model, shown.at(range(6, 18)))))
-    film_THWC = frames_of(*found(tmp_path, "slow_motion"))
+    film_THWC = frames_of(*films_of(tmp_path, "slow_motion"))
     np.testing.assert_array_equal(film_THWC, decoded(model, codes_TZ))
 
 
-def test_slow_motion_holds_every_frame_of_its_stretch(explorer, model, shown, tmp_path, sheets):
+def test_slow_motion_shows_every_frame_of_its_range(explorer, model, shown, tmp_path, sheets):
     explore.explore(explorer(explore=("slow_motion",), slowdown=5, at=(0.0,)))
-    film_THWC = frames_of(*found(tmp_path, "slow_motion"))
+    film_THWC = frames_of(*films_of(tmp_path, "slow_motion"))
     codes_TZ = np.concatenate(list(trained.encode(model, shown.at(range(3)))))
     assert len(film_THWC) == 11
     difference = film_THWC[::5].astype(int) - decoded(model, codes_TZ)
@@ -107,7 +108,7 @@ def test_slow_motion_holds_every_frame_of_its_stretch(explorer, model, shown, tm
 
 def test_slow_motion_ends_with_the_film(explorer, tmp_path, sheets):
     explore.explore(explorer(explore=("slow_motion",), slowdown=4, at=(0.95,), seconds=9.0))
-    assert len(frames_of(*found(tmp_path, "slow_motion"))) == (26 - 23 - 1) * 4 + 1
+    assert len(frames_of(*films_of(tmp_path, "slow_motion"))) == (26 - 23 - 1) * 4 + 1
     with pytest.raises(InputError, match=r"no frame after 0:00:01.04"):
         explore.explore(explorer(explore=("slow_motion",), at=(1.05,)))
 
@@ -141,10 +142,10 @@ def test_an_interpolation_needs_two_times(explorer, tmp_path):
 
 
 def test_a_walk_ends_where_it_began(explorer, tmp_path, sheets):
-    """The step from the last frame to the first is no larger than all others."""
+    """The step from the last frame to the first is no larger than the others."""
     explore.explore(explorer(explore=("prior_walk", "fitted_walk"), seconds=4.0))
-    for way in ("prior_walk", "fitted_walk"):
-        film_THWC = frames_of(tmp_path / f"film_{way}.mkv").astype(float)
+    for name in ("prior_walk", "fitted_walk"):
+        film_THWC = frames_of(tmp_path / f"film_{name}.mkv").astype(float)
         step_T = np.abs(np.roll(film_THWC, -1, axis=0) - film_THWC).mean(axis=(1, 2, 3))
         assert step_T[-1] <= step_T[:-1].max()
         assert np.abs(film_THWC[0] - film_THWC[48]).mean() > 3 * step_T.max()
@@ -180,7 +181,7 @@ def test_samples_are_the_same_for_the_same_seed(explorer, sheets):
 
 
 def test_the_map_is_drawn_frame_by_frame(explorer, tmp_path):
-    """Of its first frame only the current picture and place are on it; then ever more path."""
+    """Its first frame shows no path yet; then the path grows."""
     explore.explore(explorer(explore=("map",)))
     film_THWC = frames_of(tmp_path / "film_map.mkv", *latent_map.SIZE)
     assert len(film_THWC) == 12
@@ -190,8 +191,8 @@ def test_the_map_is_drawn_frame_by_frame(explorer, tmp_path):
     assert area_T[-1] > area_T[5] > 0
 
 
-def test_thumbnails_of_one_place_stand_around_it(shown):
-    """One in red for each of five shots, none of which covers another."""
+def test_thumbnails_of_equal_codes_do_not_cover_each_other(shown):
+    """Five red thumbnails at one code show five times the area of one."""
     point_T2 = np.zeros((5, 2), np.float32)
     red_HWC = np.full((18, 20, 3), (255, 0, 0), np.uint8)
     with style.figure(8, 8) as figure:
@@ -207,13 +208,13 @@ def test_thumbnails_of_one_place_stand_around_it(shown):
     assert red_HW.sum() == pytest.approx(5 * one, rel=0.1)
 
 
-def test_a_film_of_one_frame_says_what_it_cannot(explorer, make_film, tmp_path, caplog, sheets):
+def test_a_film_of_one_frame_names_what_is_left_out(explorer, make_film, tmp_path, caplog, sheets):
     film = make_film("testsrc2=size=64x36:rate=24", 1)
     explore.explore(explorer(film))
     names = {path.name for path in tmp_path.iterdir() if path.suffix == ".mkv"}
     assert names == {"made_prior.mkv", "made_prior_walk.mkv"}
-    for way in ("fitted", "fitted_walk", "neighbourhood", "sweep", "map"):
-        assert f"{way} is left out: made has only one frame" in caplog.text
+    for name in ("fitted", "fitted_walk", "neighbourhood", "sweep", "map"):
+        assert f"{name} is left out: made has only one frame" in caplog.text
     with pytest.raises(InputError, match="only one frame"):
         explore.explore(explorer(film, explore=("map",)))
 
@@ -230,8 +231,8 @@ def test_rate_and_length_are_as_asked(explorer, tmp_path, sheets):
     assert (probe.frames, probe.rate) == (20, 10)
 
 
-def test_a_failure_leaves_what_was_there(explorer, tmp_path, monkeypatch):
-    """The film stands as it was; nothing half-written lies beside it."""
+def test_a_failure_leaves_the_earlier_film(explorer, tmp_path, monkeypatch):
+    """The earlier film stays, and no unfinished file remains."""
     explore.explore(explorer(explore=("prior",)))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -243,3 +244,16 @@ def test_a_failure_leaves_what_was_there(explorer, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="torn"):
         exploring.write_film(exploring.path_of("prior"), torn(), 12)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_explorations_are_recorded_with_the_checksums_of_their_files(explorer, tmp_path, sheets):
+    context = explorer(explore=("prior",))
+    explore.explore(context)
+    groups = provenance.groups(context.config.run_dir, explore.FOLDER)
+    ((name, (made_from, paths)),) = groups.items()
+    assert name == "explorations/film_prior"
+    assert {path.name for path in paths} == {"film_prior.mkv", "film_prior.png"}
+    assert made_from["film"] == provenance.film_checksum([context.film.path])
+    assert provenance.is_current(context.config.run_dir, name, made_from)
+    (tmp_path / "film_prior.png").write_bytes(b"damaged")
+    assert not provenance.is_current(context.config.run_dir, name, made_from)

@@ -1,4 +1,4 @@
-"""Ways through the latent space: where they begin and end, what they keep, how they are spread."""
+"""Paths through the latent space: where they begin and end, and how they are distributed."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_an_interpolation_begins_and_ends_at_its_stops(interpolation, random):
 
 
 def test_slerp_keeps_lengths_and_turns_evenly(random):
-    """Between codes of length 2 and 4; linear interpolation would cut the corner."""
+    """Between codes of length 2 and 4; a linear interpolation would be shorter."""
     start_Z, end_Z = random.normal(size=(2, 6))
     start_Z, end_Z = 2 * start_Z / np.linalg.norm(start_Z), 4 * end_Z / np.linalg.norm(end_Z)
     path_TZ = latent_paths.slerp(start_Z, end_Z, FRACTIONS)
@@ -55,7 +55,7 @@ def test_eased_positions_stop_at_the_stops():
     assert max(pace_T[0], pace_T[99], pace_T[100], pace_T[-1]) < 0.1 * pace_T.max()
 
 
-def test_slow_motion_holds_every_frame_it_was_given(random):
+def test_slow_motion_passes_through_every_code(random):
     codes_TZ = random.normal(size=(5, 3))
     path_TZ = latent_paths.path_through(
         codes_TZ, latent_paths.slow_motion_positions(5, 4), "spherical"
@@ -65,7 +65,7 @@ def test_slow_motion_holds_every_frame_it_was_given(random):
     np.testing.assert_array_equal(latent_paths.slow_motion_positions(5, 1), np.arange(5))
 
 
-def test_a_loop_closes_at_its_own_pace():
+def test_the_step_that_closes_a_loop_is_as_large_as_the_others():
     path_TZ = latent_paths.loop(0, frames=200, dimensions=50, harmonics=3)
     step_T = np.linalg.norm(np.roll(path_TZ, -1, axis=0) - path_TZ, axis=1)
     assert step_T[-1] < 1.05 * max(step_T[0], step_T[-2])
@@ -101,7 +101,7 @@ def test_a_gaussian_of_two_codes_lies_on_their_line():
     assert np.ptp(drawn_TZ[:, 0]) > 0.1
 
 
-def test_around_a_code_a_path_begins_and_ends_there(random):
+def test_a_spiral_begins_and_ends_at_its_code(random):
     gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
     centre_Z = random.normal(size=4)
     path_TZ = latent_paths.spiral(centre_Z, gaussian, 101, radius=1.5)
@@ -111,7 +111,7 @@ def test_around_a_code_a_path_begins_and_ends_there(random):
     assert np.linalg.norm(in_components_TZ, axis=1).max() == pytest.approx(1.5)
 
 
-def test_neighbours_surround_the_code(random):
+def test_a_grid_surrounds_the_code(random):
     gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
     centre_Z = random.normal(size=4)
     square = latent_paths.grid(centre_Z, gaussian, [-1, 0, 1])
@@ -129,7 +129,7 @@ def test_dimensions_are_ordered_by_their_variance_and_swept_alone(random):
     np.testing.assert_array_equal(path_TZ[:, :3], np.tile(codes_TZ[0, :3], (5, 1)))
 
 
-def test_a_swing_reaches_both_ends_and_comes_back():
+def test_a_swing_reaches_both_ends_and_returns():
     value_T = latent_paths.swing(0.2, -1.0, 3.0, 201)
     assert value_T[[0, -1]] == pytest.approx([0.2, 0.2])
     assert (value_T.min(), value_T.max()) == pytest.approx((-1, 3), abs=1e-2)

@@ -1,4 +1,4 @@
-"""A page of pictures: every pixel of every frame is on it, labels beside them, nothing is cut."""
+"""A page of pictures: it shows every pixel, and nothing overlaps or is cut off."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def page(rows, labels):
 
 @pytest.mark.parametrize(("columns", "group"), [(1, 0), (3, 0), (4, 2)])
 def test_pictures_are_enlarged_pixel_by_pixel(columns, group, tmp_path):
-    """Each picture is found again in the PNG, whole, by one pixel of every enlarged one."""
+    """One PNG pixel out of each enlarged pixel gives the picture again."""
     rows = RANDOM.integers(0, 255, (2, columns, 18, 20, 3), dtype=np.uint8)
     with style.figure() as figure:
         picture_page.draw(figure, rows, "Title", "Caption.", Labels(group=group))
@@ -41,7 +41,7 @@ def test_pictures_are_enlarged_pixel_by_pixel(columns, group, tmp_path):
         np.testing.assert_array_equal(found_HWC, frame_HWC)
 
 
-def test_labels_neither_cover_pictures_nor_each_other_and_lie_on_the_page():
+def test_labels_are_on_the_page_and_overlap_nothing():
     rows = np.zeros((3, 4, 18, 32, 3), np.uint8)
     labels = [[f"0:00:0{column}.00" for column in range(4)], [], ["x"] * 4]
     pixels_HWC, texts, figure = page(
@@ -61,7 +61,7 @@ def test_labels_neither_cover_pictures_nor_each_other_and_lie_on_the_page():
             )
 
 
-def test_a_page_that_is_full_is_no_higher_than_a_page():
+def test_a_full_page_is_no_higher_than_a_page():
     for height, width in ((18, 32), (18, 20), (20, 48)):
         rows = picture_page.rows_that_fit(4, height, width)
         pictures = np.zeros((rows, 4, height, width, 3), np.uint8)
@@ -69,7 +69,7 @@ def test_a_page_that_is_full_is_no_higher_than_a_page():
         assert figure.get_size_inches()[1] < picture_page.PAGE_HEIGHT + 0.6
 
 
-def test_a_name_of_any_length_and_letters_is_shown(tmp_path):
+def test_any_film_name_fits(tmp_path):
     with style.figure() as figure:
         name = "映画$x$ " + 20 * "a long name "
         picture_page.draw(figure, np.zeros((1, 1, 9, 16, 3), np.uint8), name, name)

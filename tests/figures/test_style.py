@@ -1,4 +1,4 @@
-"""Figures appear whole as PNG and PDF, are the same each time, and leave nothing global."""
+"""Figures are written atomically as PNG and PDF, are reproducible and change no global state."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_figure_is_written_as_png_and_pdf_of_its_size(tmp_path):
     assert len(list((tmp_path / "figures").iterdir())) == 2
 
 
-def test_written_twice_it_is_the_same_file(tmp_path):
+def test_a_figure_written_twice_is_the_same_file(tmp_path):
     first, again = written(tmp_path / "first"), written(tmp_path / "again")
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -1,4 +1,4 @@
-"""The figures: which frames are shown, in which order, and what is said when there is none."""
+"""The figures: which frames they show, in which order, and what is logged if there is none."""
 
 import dataclasses
 import logging
@@ -15,15 +15,15 @@ from vae_gan_jax.inference import reconstruct, trained
 
 @pytest.fixture
 def pages(monkeypatch):
-    """What was drawn, by the name of its file: rows, title, caption, labels."""
-    drawn = {}
+    """Rows, title, caption and labels of the figures by file name, recorded instead of drawn."""
+    recorded = {}
 
     def write(path, rows, title, caption, labels):
-        drawn[path.name] = ([np.asarray(row) for row in rows], title, caption, labels)
+        recorded[path.name] = ([np.asarray(row) for row in rows], title, caption, labels)
         return [path]
 
     monkeypatch.setattr(thesis_figures, "write", write)
-    return drawn
+    return recorded
 
 
 def through(model, frames_THWC):
@@ -47,7 +47,7 @@ def test_source_and_reconstruction_alternate_exactly(model, shown, pages, tmp_pa
     assert "by a model." in caption
 
 
-def test_by_default_one_page_is_filled(model, shown, pages, tmp_path):
+def test_by_default_the_pairs_fill_one_page(model, shown, pages, tmp_path):
     thesis_figures.FilmFigures(model, shown, tmp_path, "a model").alternating(26, None)
     ((rows, *_),) = pages.values()
     pairs = sum(len(row) for row in rows) // 2
@@ -62,7 +62,7 @@ def test_more_than_a_page_becomes_pages(model, shown, pages, tmp_path):
     np.testing.assert_array_equal(sources, shown.at(range(26)))
 
 
-def test_a_held_shot_is_shown_at_even_steps_within_it(model, shown, pages, tmp_path):
+def test_a_shot_is_shown_at_even_steps(model, shown, pages, tmp_path):
     thesis_figures.FilmFigures(model, shown, tmp_path, "a model").static_shot(3, 25)
     ((source_THWC, output_THWC), _, caption, labels) = pages["film_held_0h00m00.13s"]
     np.testing.assert_array_equal(source_THWC, shown.at([3, 7, 11, 15, 19, 23]))
@@ -83,7 +83,7 @@ def test_all_of_a_film_s_figures_are_written(model, make_film, tmp_path, caplog)
     assert caplog.text.count("figure: ") == 3
 
 
-def test_what_a_film_lacks_is_said_and_not_drawn(model, make_film, pages, tmp_path, caplog):
+def test_figures_that_a_film_cannot_have_are_logged(model, make_film, pages, tmp_path, caplog):
     """One grey frame: nothing moves, nothing is black."""
     with caplog.at_level(logging.INFO, "vae_gan_jax"):
         thesis_figures.make(model, make_film("color=gray:size=64x36", 1), tmp_path, "a model")
@@ -95,17 +95,17 @@ def test_what_a_film_lacks_is_said_and_not_drawn(model, make_film, pages, tmp_pa
 def test_a_time_chooses_the_shot(model, shown, pages, tmp_path):
     config = dataclasses.replace(model.config, at=(0.5,), every=10)
     thesis_figures.make(dataclasses.replace(model, config=config), shown, tmp_path, "a model")
-    looked = film_scan.FilmScan()
-    for _ in looked.watch(shown.frames()):
+    scan = film_scan.FilmScan()
+    for _ in scan.watch(shown.frames()):
         pass
-    first = looked.shot_at(12).first
+    first = scan.shot_at(12).first
     held = [name for name in pages if "held" in name]
     assert held == [f"film_held_{reader.time_in_name(shown.seconds(first))}"]
     assert "film_alternating_every_10" in pages
 
 
 def test_every_epoch_has_the_same_frames_and_latents(model, small, shown, pages, tmp_path, caplog):
-    """Of three epochs the second's checkpoint is damaged."""
+    """The checkpoint of the second of three epochs is damaged."""
     steps = []
 
     def load(step):
@@ -122,7 +122,7 @@ def test_every_epoch_has_the_same_frames_and_latents(model, small, shown, pages,
         "film_epoch_1", "film_epoch_3", "film_reconstructions_by_epoch", "film_samples_by_epoch",
     }  # fmt: skip
     first, third = (pages[f"film_epoch_{epoch}"][0] for epoch in (1, 3))
-    for one, other in zip(first, third, strict=True):  # the same networks, so all is the same
+    for one, other in zip(first, third, strict=True):  # the networks are the same
         np.testing.assert_array_equal(one, other)
     source_BHWC, output_BHWC, sampled_BHWC = first
     np.testing.assert_array_equal(source_BHWC, shown.at([0, 5, 10, 15, 20, 25]))
@@ -136,7 +136,9 @@ def test_every_epoch_has_the_same_frames_and_latents(model, small, shown, pages,
     np.testing.assert_array_equal(by_epoch[0][1], sampled_BHWC)
 
 
-def test_without_whole_epochs_there_are_no_figures_of_them(small, shown, pages, tmp_path, caplog):
+def test_without_a_checkpoint_after_an_epoch_there_is_no_figure_by_epoch(
+    small, shown, pages, tmp_path, caplog
+):
     with caplog.at_level(logging.INFO, "vae_gan_jax"):
         thesis_figures.by_epoch(small, shown, {}, None, tmp_path)
     assert not pages
