@@ -77,7 +77,12 @@ def test_dispatches_end_at_the_boundaries_and_with_the_epoch(small, frames_THWC)
 @pytest.fixture(scope="module")
 def many(small):
     """Two epochs of five steps, in dispatches of up to three."""
-    return dataclasses.replace(small, steps_per_dispatch=3, batch_size=2)
+    return dataclasses.replace(small, steps_per_dispatch=3)
+
+
+@pytest.fixture(scope="module")
+def twenty_THWC(frames_THWC):
+    return np.concatenate([frames_THWC, 255 - frames_THWC])
 
 
 def train(many, frames_THWC, placement, boundaries):
@@ -91,20 +96,20 @@ def train(many, frames_THWC, placement, boundaries):
 
 
 @pytest.fixture(scope="module")
-def whole(many, frames_THWC):
-    return train(many, frames_THWC, "host", (50,))
+def whole(many, twenty_THWC):
+    return train(many, twenty_THWC, "host", (50,))
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_neither_length_nor_placement_changes_a_bit(many, whole, frames_THWC, placement):
-    chex.assert_trees_all_equal(train(many, frames_THWC, placement, (3, 4)), whole)
+def test_neither_length_nor_placement_changes_a_bit(many, whole, twenty_THWC, placement):
+    chex.assert_trees_all_equal(train(many, twenty_THWC, placement, (3, 4)), whole)
 
 
 def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
-    many, whole, frames_THWC, tmp_path, monkeypatch
+    many, whole, twenty_THWC, tmp_path, monkeypatch
 ):
     """The loop in dispatches of three and two steps, uninterrupted and stopped after step 8."""
-    steps, film = train_step.train_steps, TrainingFrames(frames_THWC)
+    steps, film = train_step.train_steps, TrainingFrames(twenty_THWC)
     chex.assert_trees_all_equal(loop.train(many, film, tmp_path / "uninterrupted"), whole)
 
     def stopping(state, *arguments):
@@ -129,15 +134,14 @@ def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
     assert [line["step"] for line in stopped] == [5, 10]
 
 
-def test_single_steps_differ_by_rounding_alone(many, frames_THWC):
+def test_single_steps_differ_by_rounding_alone(many, small, twenty_THWC):
     """They are another compiled function; metrics and batch statistics of one step."""
     key = jax.random.key(0)
-    (dispatch, *_) = feed(many, frames_THWC, 1).dispatches(0)
+    (dispatch, *_) = feed(many, twenty_THWC, 1).dispatches(0)
     state, metrics = dispatch.run(train_state.create(many, key), key, many)
     (metrics,) = metrics_line.by_step(jax.device_get(metrics), dispatch.count)
-    one = dataclasses.replace(many, steps_per_dispatch=1)
-    (single, *_) = feed(one, frames_THWC).dispatches(0)
-    expected, expected_metrics = single.run(train_state.create(many, key), key, many)
+    (single, *_) = feed(small, twenty_THWC).dispatches(0)
+    expected, expected_metrics = single.run(train_state.create(small, key), key, small)
     chex.assert_trees_all_close(metrics, jax.device_get(expected_metrics), rtol=1e-3)
     chex.assert_trees_all_close(state.batch_stats, expected.batch_stats, rtol=1e-3, atol=1e-6)
 

@@ -19,7 +19,7 @@ from vae_gan_jax.training import checkpoint, loop, train_step
 from vae_gan_jax.training.monitoring import run_log
 
 STEP = train_step.train_step
-LONG = (0.1,) * 6  # a noise schedule of six epochs, two steps each
+LONG = (0.1,) * 5  # a noise schedule of five epochs, two steps each
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def whole(small, film, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def long_run(small, film, tmp_path_factory):
-    """Six epochs without interruption: settings, state and folder."""
+    """Five epochs without interruption: settings, state and folder."""
     config = dataclasses.replace(small, noise_schedule=LONG, max_bad_steps=2)
     run_dir = tmp_path_factory.mktemp("long")
     return config, loop.train(config, film, run_dir), run_dir
@@ -182,8 +182,8 @@ def test_non_finite_parameters_are_rolled_back(long_run, film, tmp_path, monkeyp
     assert "gradient_norm/encoder" in caplog.text
     assert "statistics of the encoder are not finite" in caplog.text
     assert "Rolled back to step 6, roll-back 1 of 3" in caplog.text
-    assert (int(state.step), int(state.noise_stream)) == (12, 1)
-    assert [line["step"] for line in metrics_of(tmp_path)] == [2, 4, 6, 8, 10, 12]
+    assert (int(state.step), int(state.noise_stream)) == (10, 1)
+    assert [line["step"] for line in metrics_of(tmp_path)] == [2, 4, 6, 8, 10]
     for when in ("before", "after"):
         assert (tmp_path / "samples" / f"went_wrong_00000008_{when}.png").exists()
 
@@ -217,11 +217,11 @@ def test_after_three_roll_backs_training_ends_with_the_diagnosis(
 
 
 def test_a_stop_saves_a_run_that_diverges_and_the_roll_back_does_not_return_there(
-    long_run, film, tmp_path, monkeypatch, caplog
+    small, film, tmp_path, monkeypatch, caplog
 ):
     """Steps 5 to 8 are skipped; the state stays finite. Stops at 6 and 7 change nothing."""
     caplog.set_level("INFO")
-    config = dataclasses.replace(long_run[0], max_bad_steps=4, keep_epochs=1)
+    config = dataclasses.replace(small, noise_schedule=LONG[:4], max_bad_steps=4, keep_epochs=1)
     uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
     monkeypatch.setattr(train_step, "train_step", skipping_after(4))
     expected = loop.train(config, film, uninterrupted)
@@ -238,7 +238,7 @@ def test_a_stop_saves_a_run_that_diverges_and_the_roll_back_does_not_return_ther
     assert "resuming from the checkpoint at step 7" in caplog.text
     assert "Rolled back to step 4, roll-back 1 of 3" in caplog.text
     assert_same_run(state, stopped, expected, uninterrupted)
-    assert checkpoints_of(stopped) == checkpoints_of(uninterrupted) == [10, 12]
+    assert checkpoints_of(stopped) == checkpoints_of(uninterrupted) == [6, 8]
 
 
 def test_a_state_that_is_not_finite_is_not_saved_at_a_stop(
@@ -280,9 +280,9 @@ class Processes:
         return value
 
 
-def test_process_0_alone_decides_when_all_save_and_roll_back(long_run, film, tmp_path, monkeypatch):
+def test_process_0_alone_decides_when_all_save_and_roll_back(small, film, tmp_path, monkeypatch):
     """Another process, which neither logs nor reads metrics, makes the same of its answers."""
-    config = dataclasses.replace(long_run[0], max_bad_steps=3)
+    config = dataclasses.replace(small, noise_schedule=LONG[:4], max_bad_steps=3)
     monkeypatch.setattr(train_step, "train_step", skipping_after(4))
     states, answers = [], []
     for index in (0, 1):
