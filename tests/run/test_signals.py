@@ -1,4 +1,4 @@
-"""Signals: noted where that is asked for, and a second one ends the program at once."""
+"""Signals can be deferred, and a second one ends the program at once."""
 
 import os
 import signal
@@ -9,24 +9,24 @@ import time
 from vae_gan_jax.run import signals
 
 
-def test_within_the_context_a_signal_is_noted_and_afterwards_all_is_as_before():
+def test_a_deferred_signal_is_noted_and_the_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
-    with signals.Held() as held:
-        assert held.received == 0
+    with signals.Deferred() as deferred:
+        assert deferred.received == 0
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-        assert held.received == signal.SIGTERM
+        assert deferred.received == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_second_ends_a_program_that_does_not_listen():
-    """The first is held for ever; the second comes more than a moment later."""
+def test_a_second_signal_ends_a_program_that_ignores_the_first():
+    """The first is deferred for ever; the second comes after more than a second."""
     program = """
 import time
-from vae_gan_jax import signals
+from vae_gan_jax.run import signals
 signals.install()
-with signals.Held():
-    print("held", flush=True)
+with signals.Deferred():
+    print("deferred", flush=True)
     while True:
         time.sleep(1)
 """
@@ -34,15 +34,15 @@ with signals.Held():
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     with process:
-        assert process.stdout.readline() == b"held\n"
+        assert process.stdout.readline() == b"deferred\n"
         process.terminate()
-        time.sleep(signals.SAME + 0.5)
+        time.sleep(signals.DUPLICATE_SECONDS + 0.5)
         assert process.poll() is None
         process.terminate()
         assert process.wait(timeout=20) == 128 + signal.SIGTERM
 
 
-def test_what_is_being_imported_is_imported_first(tmp_path):
+def test_an_import_finishes_before_the_signal_counts(tmp_path):
     """As a compiled module does that is interrupted, it makes another error of the exit."""
     (tmp_path / "fragile.py").write_text(
         """
@@ -55,7 +55,7 @@ except SystemExit as error:
 print("imported", flush=True)
 """
     )
-    program = "import time; from vae_gan_jax import signals; signals.install(); import fragile"
+    program = "import time; from vae_gan_jax.run import signals; signals.install(); import fragile"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; time.sleep(20)"],
         capture_output=True, text=True, check=False, timeout=15,
@@ -63,13 +63,13 @@ print("imported", flush=True)
     )  # fmt: skip
     assert done.stdout == "imported\n"
     assert done.returncode == 128 + signal.SIGINT
-    assert "stopped by SIGINT; the same command goes on." in done.stderr
+    assert "stopped by SIGINT; the same command resumes." in done.stderr
 
 
-def test_an_exit_that_a_destructor_swallows_comes_all_the_same():
+def test_an_exit_that_a_destructor_swallows_is_repeated():
     program = """
 import signal, time
-from vae_gan_jax import signals
+from vae_gan_jax.run import signals
 class Trap:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
@@ -83,4 +83,4 @@ time.sleep(20)
     )
     assert done.returncode == 128 + signal.SIGTERM
     (line,) = done.stderr.strip().splitlines()
-    assert line == "vae_gan_jax: stopped by SIGTERM; the same command goes on."
+    assert line == "vae_gan_jax: stopped by SIGTERM; the same command resumes."

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end the program in order; a second one ends it at once."""
+"""SIGTERM and SIGINT end the program in order; a second signal ends it at once."""
 
 import os
 import signal
@@ -8,69 +8,38 @@ import time
 from types import FrameType
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
-SAME = 1.0  # seconds within which a signal sent twice, as by timeout(1), counts once
-AGAIN = 0.05  # seconds after which a signal is sent once more that could not end the program
-_sent_again: list[int] = []  # those, which are no second ones
+DUPLICATE_SECONDS = 1.0  # within which a signal sent twice, as timeout(1) does, counts once
+RETRY_SECONDS = 0.05  # after which a signal that could not end the program is sent once more
+_retries: list[int] = []  # signals that this program sent itself, which are no second ones
 
 
 def install() -> None:
-    """For the whole program: the first signal raises SystemExit(128 + its number) where it is.
+    """Makes the first signal raise ``SystemExit(128 + number)`` in the main thread.
 
-    A second one ends the program even where Python waits for compiled code, as a thread of its own
-    does it.
+    Python runs no signal handler while compiled code runs. A thread therefore watches for a second
+    signal and ends the program.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_end_at_second, args=(reader,), name="signals", daemon=True).start()
+    threading.Thread(target=_exit_at_second, args=(reader,), name="signals", daemon=True).start()
     for number in NUMBERS:
-        signal.signal(number, _leave)
-    sys.unraisablehook = _raise_again
+        signal.signal(number, _exit)
+    sys.unraisablehook = _retry_swallowed_exit
 
 
-def _raise_again(unraisable) -> None:
-    """Where a destructor or the garbage collector's callback swallowed the exit: once more."""
-    exit = unraisable.exc_value
-    if not isinstance(exit, SystemExit):
-        sys.__unraisablehook__(unraisable)
+def _exit(number: int, frame: FrameType | None) -> None:
+    if _is_importing(frame):
+        _send_later(number)
         return
-    number = exit.code - 128
-    signal.signal(number, lambda *_: sys.exit(exit.code))
-    _send_again(number)
-
-
-def _send_again(number: int) -> None:
-    def send():
-        _sent_again.append(number)
-        os.kill(os.getpid(), number)
-
-    threading.Timer(AGAIN, send).start()
-
-
-def _end_at_second(reader: int) -> None:
-    first = None
-    while received := os.read(reader, 1):
-        now = time.monotonic()
-        if _sent_again:
-            _sent_again.pop()
-            continue
-        if first is not None and now - first > SAME:
-            os._exit(128 + received[0])
-        first = first or now
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    if _importing(frame):
-        _send_again(number)
-        return
-    _ignore_further()
+    _ignore_signals()
     name = signal.Signals(number).name
-    print(f"\nvae_gan_jax: stopped by {name}; the same command goes on.", file=sys.stderr)
+    print(f"\nvae_gan_jax: stopped by {name}; the same command resumes.", file=sys.stderr)
     sys.exit(128 + number)
 
 
-def _importing(frame: FrameType | None) -> bool:
-    """Compiled modules turn an exit while they are imported into errors of their own, or crash."""
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: a compiled one may crash when interrupted."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -78,29 +47,59 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _ignore_further() -> None:
-    """Tidying up is not to be interrupted, but by the thread that ends the program."""
+def _retry_swallowed_exit(unraisable) -> None:
+    """Sends the signal once more if a destructor or the garbage collector swallowed the exit."""
+    error = unraisable.exc_value
+    if not isinstance(error, SystemExit):
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(error.code - 128, lambda *_: sys.exit(error.code))
+    _send_later(error.code - 128)
+
+
+def _send_later(number: int) -> None:
+    def send():
+        _retries.append(number)
+        os.kill(os.getpid(), number)
+
+    threading.Timer(RETRY_SECONDS, send).start()
+
+
+def _exit_at_second(reader: int) -> None:
+    first_time = None
+    while received := os.read(reader, 1):
+        now = time.monotonic()
+        if _retries:
+            _retries.pop()
+        elif first_time is not None and now - first_time > DUPLICATE_SECONDS:
+            os._exit(128 + received[0])
+        else:
+            first_time = first_time or now
+
+
+def _ignore_signals() -> None:
+    """Protects the clean-up; only the thread may still end the program."""
     for number in NUMBERS:
         signal.signal(number, lambda *_: None)
 
 
-class Held:
-    """Within this context a signal is only noted, in ``received``: 0, or its number."""
+class Deferred:
+    """A context in which a signal is only noted in ``received``: 0, or its number."""
 
     received = 0
 
     def __enter__(self):
-        self._before = {}
+        self._handlers = {}
         if threading.current_thread() is threading.main_thread():  # Python allows no other
             for number in NUMBERS:
-                self._before[number] = signal.signal(number, self._note)
+                self._handlers[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, _) -> None:
         self.received = self.received or number
 
     def __exit__(self, exception, error, _):
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self.received and exception and issubclass(exception, SystemExit) and self._before:
-            _ignore_further()
+        if self.received and exception and issubclass(exception, SystemExit) and self._handlers:
+            _ignore_signals()

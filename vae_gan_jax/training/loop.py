@@ -99,7 +99,7 @@ class _Training:
             "training: %d frames, %d epochs of %d steps of %d frames",
             len(self.film), config.epochs, self.steps_per_epoch, config.batch_size,
         )  # fmt: skip
-        with signals.Held() as signal:
+        with signals.Deferred() as signal:
             while int(state.step) < self.total_steps:
                 try:
                     state = _Attempt(self, state).run(signal)
@@ -182,7 +182,7 @@ class _Attempt:
         self.checkpoint_seconds = 0.0  # since the last line
         self.agree = mesh.MaxOverProcesses()
 
-    def run(self, signal: signals.Held) -> train_state.TrainState:
+    def run(self, signal: signals.Deferred) -> train_state.TrainState:
         """Runs all dispatches; after each one logs, draws and saves what is due."""
         dispatches = batches.prefetch(self.training.feed.dispatches(self.step))
         hidden = processes.index() > 0
