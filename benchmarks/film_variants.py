@@ -5,8 +5,9 @@
 The films are those that the tests generate, one of ten thousand frames, and the given ones.
 
 Columns: frames in and out; difference of the durations, in frames; displayed size in and out;
-largest difference of a known colour (0..255); audio tracks in and out; by how many frames the beep comes
-before (-) or after the flash; by how many frames the sound ends before (-) or after the picture.
+largest difference of a known colour (0..255); audio tracks in and out; by how many frames the beep
+comes before (-) or after the flash; by how many frames the sound ends before (-) or after the
+picture.
 """
 
 import contextlib
