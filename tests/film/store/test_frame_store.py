@@ -39,7 +39,6 @@ def test_the_frames_of_the_film(tmp_path, film):
     assert store.frames_THWC.dtype == np.uint8
     assert not store.frames_THWC.flags.writeable
     assert numbers(store.frames_THWC) == list(range(48))
-    assert [(stored.path, stored.rate) for stored in store.films] == [(film, 24)]
     again = frame_store.open_store(tmp_path / "frames")
     np.testing.assert_array_equal(again.frames_THWC, store.frames_THWC)
     again.verify()
@@ -48,9 +47,10 @@ def test_the_frames_of_the_film(tmp_path, film):
 def test_a_store_knows_its_films(tmp_path, film):
     other = counting_film(tmp_path / "other.mkv", "25", 30)
     store = preparation.prepare([film, other], tmp_path / "frames", FRAMING)
-    assert [(s.path, s.start, s.count, s.rate) for s in store.films] == [
-        (film, 0, 48, 24),
-        (other, 48, 30, 25),
+    keys = ("path", "count", "rate", "first_time")
+    assert [tuple(entry[key] for key in keys) for entry in store.manifest["films"]] == [
+        (film, 48, "24", 0.0),
+        (other, 30, "25", 0.0),
     ]
     assert numbers(store.frames_THWC) == [*range(48), *range(30)]
 

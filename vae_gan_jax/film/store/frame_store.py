@@ -24,29 +24,6 @@ DAMAGED = "the frames in {} are damaged: delete the folder, and they will be pre
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredFilm:
-    """One film within a store: ``count`` frames from number ``start`` on."""
-
-    path: str
-    start: int
-    count: int
-    rate: Fraction  # frames a second
-    first_time: float  # when its first frame is shown, seconds of the film's clock
-
-    def frame_range(self, times: tuple[float, float | None]) -> tuple[int, int]:
-        """First and stop number of the frames shown between two times; None: the film's end."""
-
-        def seconds(frame: int) -> float:
-            return self.first_time + frame / float(self.rate)
-
-        first, stop = (
-            self.count if time is None else bisect_left(range(self.count), time, key=seconds)
-            for time in times
-        )
-        return self.start + first, self.start + stop
-
-
-@dataclasses.dataclass(frozen=True)
 class FrameStore:
     """A folder with ``frames.u8``, uint8 ``[T, H, W, C]``, and ``manifest.json``.
 
@@ -69,25 +46,17 @@ class FrameStore:
         return np.memmap(os.path.join(self.folder, FRAMES), np.uint8, "r", shape=shape)
 
     @functools.cached_property
-    def films(self) -> tuple[StoredFilm, ...]:
-        """The films in the store, in order."""
-        films, start = [], 0
-        for film in self.manifest["films"]:
-            rate = Fraction(film["rate"])
-            films.append(StoredFilm(film["path"], start, film["count"], rate, film["first_time"]))
-            start += film["count"]
-        return tuple(films)
-
-    @functools.cached_property
     def training_T(self) -> FrameRanges:
         """Ascending numbers of the frames to learn from: all but the excluded ones."""
-        bounds = []
-        for film in self.films:
-            first = film.start
-            for excluded_first, excluded_stop in sorted(map(film.frame_range, self.exclude)):
+        bounds, start = [], 0
+        for film in self.manifest["films"]:
+            first = start
+            ranges = ([start + _frame_at(film, time) for time in times] for times in self.exclude)
+            for excluded_first, excluded_stop in sorted(ranges):
                 bounds.append((first, excluded_first))
                 first = max(first, excluded_stop)
-            bounds.append((first, film.start + film.count))
+            start += film["count"]
+            bounds.append((first, start))
         return FrameRanges(bounds)
 
     @property
@@ -113,6 +82,14 @@ class FrameStore:
                 file.seek(int(ends[block] - count) * size)
                 if zlib.crc32(file.read(count * size)) != checksum:
                     raise InputError(DAMAGED.format(self.folder))
+
+
+def _frame_at(film: dict[str, Any], time: float | None) -> int:
+    """Number within its film of the first frame shown at ``time`` or later; None: the end."""
+    if time is None:
+        return film["count"]
+    rate, first_time = float(Fraction(film["rate"])), film["first_time"]
+    return bisect_left(range(film["count"]), time, key=lambda frame: first_time + frame / rate)
 
 
 def open_store(
