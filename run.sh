@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what is missing into .venv, then runs the demo, the tests or an experiment.
+# Installs the requirements into .venv, then runs the demo, the tests or an experiment.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 usage:
-  ./run.sh                                          render, learn and reconstruct the demo film
-  ./run.sh experiments/NAME.flags [--flag=value …]  run an experiment; again: go on with it
+  ./run.sh [demo --flag=value …]                    render, learn and reconstruct the demo film
+  ./run.sh experiments/NAME.flags [--flag=value …]  run an experiment, or resume it
   ./run.sh test [pytest arguments]                  lint and run the tests
   ./run.sh --help                                   this text
 
@@ -18,7 +18,7 @@ environment:
 TEXT
 }
 
-# glibc asks for large pages: a training step on a CPU takes 7% less time (benchmarks/RESULTS.md).
+# glibc uses huge pages: a training step on a CPU takes 7% less time (benchmarks/RESULTS.md).
 export GLIBC_TUNABLES="${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}"
 
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -34,8 +34,8 @@ choose_platform() {
   fi
 }
 
-# .venv/installed holds the platform and requirements that .venv was made for; it is written last, so
-# an interrupted installation is begun again.
+# .venv/installed holds the platform and the requirements of .venv. It is written last, so that an
+# interrupted installation starts again.
 install() {
   local platform wanted extra
   platform="$(choose_platform)"
@@ -60,22 +60,22 @@ install() {
   printf '%s\n' "$wanted" >"$venv/installed"
 }
 
-run() { # in the project's folder for its own flagfiles and films; messages name where things lie
+run() { # from the project's folder, where flagfiles and films are; exec passes signals on
   cd "$project"
-  "$venv/bin/python" -m vae_gan_jax.main "$@"
+  exec "$venv/bin/python" -m vae_gan_jax.main "$@"
 }
 
 case "${1:-demo}" in
   -h | --help) usage ;;
-  demo) install; run --flagfile=experiments/demo.flags ;;
+  demo) install; run --flagfile=experiments/demo.flags "${@:2}" ;;
   test)
     install
     cd "$project"
     "$venv/bin/python" -m ruff check --quiet .
     "$venv/bin/python" -m ruff format --quiet --check .
-    # All of them side by side, by file: each file's fixtures are made once. Chosen ones one by one.
+    # All tests run on two workers, each file on one of them; chosen tests run one by one.
     (($# > 1)) && exec "$venv/bin/python" -m pytest "${@:2}"
-    exec "$venv/bin/python" -m pytest --numprocesses=2 --dist=loadfile
+    exec "$venv/bin/python" -m pytest --numprocesses=2 --dist=loadfile ${CI:+--durations=15}
     ;;
   *.flags)
     [[ -f "$1" ]] && flagfile="$(cd "$(dirname "$1")" && pwd)/$(basename "$1")" || flagfile="$project/$1"

@@ -406,7 +406,7 @@ def benchmark(config: Config, again: bool) -> None:
     if config.run_dir:
         run_folder.open_run(config)
     if config.film:
-        prepare(config)
+        prepare(config, again)
         film = frame_weights.training_frames(open_store(config), config.frame_reweighting)
     else:
         film = TrainingFrames(speed.generated_film(config))
