@@ -12,14 +12,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import signals
-from vae_gan_jax.training import (
-    devices,
-    divergence,
-    feeding,
-    pca_init,
-    pretrained,
-    train_state,
-)
+from vae_gan_jax.training import devices, divergence, feeding, pca_init, pretrained, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
 from vae_gan_jax.training.distributed import mesh, processes
 from vae_gan_jax.training.divergence import DivergedError
@@ -44,7 +37,7 @@ def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_st
 
     SIGTERM or SIGINT to any process saves the state at once and exits with 128 + signal; the
     resumed run logs and learns exactly what an uninterrupted one does. Training that diverges (6.2,
-    see ``divergence``) rolls back to its newest sound checkpoint and continues with other noise.
+    see ``divergence``) rolls back to its newest healthy checkpoint and continues with other noise.
 
     Args:
       config: the settings of the run.
@@ -142,12 +135,10 @@ class _Training:
         step = int(state.step)
         self.write_grid(state, _grid_name(error, "before"), f"Before divergence: step {step:,}")
         if self.roll_backs[step] == MAX_ROLL_BACKS:
-            before, after = (
-                self.log.grid_path(_grid_name(error, when)) for when in ("before", "after")
-            )
+            grids = [self.log.grid_path(_grid_name(error, when)) for when in ("before", "after")]
             processes.refuse_together(
                 f"training diverged again after {MAX_ROLL_BACKS} roll-backs to step {step}: "
-                f"{error}. Compare {before} and {after}; a lower --learning_rate in a new "
+                f"{error}. Compare {grids[0]} and {grids[1]}; a lower --learning_rate in a new "
                 "--run_dir may help."
             )
         self.roll_backs[step] += 1
