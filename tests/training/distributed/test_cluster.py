@@ -22,7 +22,7 @@ from vae_gan_jax.training.distributed.processes import LOST_PEER
 
 PROJECT = Path(__file__).parents[3]
 SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
-SMALL += ["--sample_every=0", "--keep_epochs=1"]
+SMALL += ["--sample_every=0", "--keep_epochs=1", "--linear_skip"]
 TRAIN = "--mode=train"
 DEADLINE_SECONDS = 120.0
 PROCESS_TIMEOUT_SECONDS = 20
@@ -122,7 +122,7 @@ def runs(film, frames, tmp_path_factory):
     folders = {}
     for count, devices in ((2, 2), (1, 4)):
         folders[count, devices] = run = tmp_path_factory.mktemp("runs")
-        flags = [f"--film={film}", f"--run_dir={run}", "--noise_schedule=0.5", "--linear_skip"]
+        flags = [f"--film={film}", f"--run_dir={run}", "--noise_schedule=0.5"]
         with Job(count, devices, *flags, f"--frames_dir={frames}", TRAIN) as job:
             codes, stderr = job.end()
         assert codes == [0] * count, stderr
@@ -227,7 +227,7 @@ def test_a_run_resumes_on_other_numbers_of_processes_after_any_end(endless, tmp_
 
     newest = newest_checkpoint(tmp_path)
     codes, stderr = train_until(
-        tmp_path, 1, 1, endless, lambda one: one[0].send_signal(signal.SIGTERM)
+        tmp_path, 1, 4, endless, lambda one: one[0].send_signal(signal.SIGTERM)
     )
     assert codes == [128 + signal.SIGTERM]
     assert f"at step {newest}" in stderr[0]
@@ -240,8 +240,7 @@ def test_a_run_resumes_on_other_numbers_of_processes_after_any_end(endless, tmp_
     assert f"at step {newest}" in stderr[0]
     steps = [line["step"] for line in lines(tmp_path)]
     assert steps == sorted(set(steps))
-    (stopped,) = set(map(int, re.findall(r"stopped at step (\d+)", stderr[0])))
-    assert newest_checkpoint(tmp_path) == stopped
+    assert f"at step {newest_checkpoint(tmp_path)}" in stderr[0]  # where both stopped
 
 
 @pytest.mark.slow
@@ -252,7 +251,7 @@ def test_a_lost_process_ends_the_other_with_one_sentence(lost, number, endless, 
     """Killed, or no longer answering."""
     seconds = []
     codes, stderr = train_until(
-        tmp_path, 2, 1, endless,
+        tmp_path, 2, 2, endless,
         lambda both: seconds.append(seconds_until_noticed(both, lost, number)),
     )  # fmt: skip
     check_lost_peer(codes[1 - lost], stderr[1 - lost])
