@@ -115,9 +115,9 @@ def _join_processes(given: dict[str, Any]) -> None:
         for name, value in given.items()
         if name != "frames_dir"  # each machine may have its own
     }
-    if launch.index:
-        logger.setLevel(logging.ERROR)
     processes.start(launch, texts | {"mode": MODE.value}, PROCESS_TIMEOUT.value)
+    if processes.index():  # known only now where a launcher numbers the processes
+        logger.setLevel(logging.ERROR)
 
 
 def _continue_alone() -> None:
