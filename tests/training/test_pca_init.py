@@ -7,7 +7,7 @@ import numpy as np
 
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder
-from vae_gan_jax.training import pca_init, train_state
+from vae_gan_jax.training import pca_init, train_state, train_step
 
 
 def pictures(count, pixels, rank):
@@ -57,3 +57,21 @@ def test_a_run_begins_nearer_to_its_film_than_without(small):
         difference = np.asarray(x_BHWC) - np.asarray(autoencoder.from_frames(frames_THWC))
         errors.append(np.square(difference).mean())
     assert errors[1] < 0.02 * errors[0]
+
+
+def test_training_leaves_the_centre_alone(small, frames_THWC):
+    """The centre is data: Adam has no moments of it, averaging no copy, steps do not change it."""
+    config = dataclasses.replace(small, linear_skip=True, ema_span=0.5)
+    state = pca_init.begin(
+        config, train_state.create(config, jax.random.key(0)), TrainingFrames(frames_THWC)
+    )
+    before = np.asarray(state.constants["encoder"]["pca"]["centre"])
+    assert before.any()
+    for step in range(2):
+        state, _ = train_step.train_step(
+            state, frames_THWC[:4], jax.random.key(step), np.float32(0.1), config
+        )
+    np.testing.assert_array_equal(state.constants["encoder"]["pca"]["centre"], before)
+    assert "centre" not in str(jax.tree.structure((state.params, state.opt_state, state.ema)))
+    centre = state.inference_variables["encoder"]["pca"]["centre"]
+    np.testing.assert_array_equal(centre, before)
