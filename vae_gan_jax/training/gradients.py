@@ -51,9 +51,7 @@ def gradients(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config) -> 
     passes = _forward(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config)
     values, cotangents = _objectives(passes, x_BHWC, config)
     weights = objectives.loss_weights(config.gamma, config.kl_weight)
-    discriminator, *adversarial_BHWC = _discriminator(
-        passes, cotangents, weights["discriminator"]
-    )
+    discriminator, *adversarial_BHWC = _discriminator(passes, cotangents, weights["discriminator"])
     decoder, similarity_BHWC = _decoder(
         passes, cotangents, adversarial_BHWC, weights["decoder"], bool(config.pixel_share)
     )
