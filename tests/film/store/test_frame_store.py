@@ -142,7 +142,7 @@ FOREIGN = ("[]", "null", "7", "{}", '{"version": 1}', '{"version": 2}', "\xff", 
 def test_a_foreign_manifest_is_named_and_prepared_again(tmp_path, film, content, preparations):
     preparation.prepare([film], tmp_path / "frames", FRAMING)
     (tmp_path / "frames" / "manifest.json").write_text(content, encoding="latin-1")
-    with pytest.raises(InputError, match="the frames in .* are damaged"):
+    with pytest.raises(InputError, match=r"the frames in .* are damaged"):
         frame_store.open_store(tmp_path / "frames")
     preparation.prepare([film], tmp_path / "frames", FRAMING).verify()
     assert len(preparations) == 2
@@ -154,7 +154,7 @@ def test_a_manifest_with_a_foreign_entry_is_named(tmp_path, film, key, value):
     store = preparation.prepare([film], tmp_path / "frames", FRAMING)
     changed = json.dumps(store.manifest | {key: value})
     (tmp_path / "frames" / "manifest.json").write_text(changed)
-    with pytest.raises(InputError, match="the frames in .* are damaged"):
+    with pytest.raises(InputError, match=r"the frames in .* are damaged"):
         frame_store.open_store(tmp_path / "frames")
 
 
