@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
-from vae_gan_jax.run import film_names, mirror, signals, storage
+from vae_gan_jax.run import film_names, remote_run, signals, storage
 from vae_gan_jax.training import xla_flags
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import detect
@@ -79,7 +79,7 @@ def run() -> None:
       InputError: the input cannot be used.
     """
     given, mode = given_settings(), modes.MODES[MODE.value]
-    storage.work_in(SCRATCH_DIR.value)
+    storage.use_scratch(SCRATCH_DIR.value)
     _join_processes(given)
     if given.get("compare") and processes.count() > 1:
         _continue_alone()
@@ -126,7 +126,7 @@ def _continue_alone() -> None:
     processes.finish()
     if first:
         logger.info("process 0 continues alone")
-        mirror.send_opened()
+        remote_run.save_runs()
         command = [sys.executable, "-m", "vae_gan_jax.main", *sys.argv[1:], "--nodistributed"]
         os.execv(sys.executable, command)
 
@@ -135,7 +135,7 @@ class _Console(logging.Handler):
     """Writes log lines to stderr without breaking a progress bar."""
 
     def emit(self, record):
-        tqdm.write(storage.told(self.format(record)), file=sys.stderr)
+        tqdm.write(storage.show_addresses(self.format(record)), file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
@@ -177,16 +177,16 @@ def _saved_to_bucket():
         yield
     except BaseException:
         try:
-            mirror.leave()
+            remote_run.close_runs()
         except (InputError, OSError) as error:
             logger.warning("%s", error)
         raise
-    mirror.leave()
+    remote_run.close_runs()
 
 
 def _refuse(sentence: str) -> int:
     """Prints what is wrong, once for all processes; returns the exit code."""
-    sentence = storage.told(sentence)
+    sentence = storage.show_addresses(sentence)
     processes.fail(sentence, 2)
     if sentence:
         print(f"vae_gan_jax: {sentence}", file=sys.stderr)

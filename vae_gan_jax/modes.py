@@ -26,7 +26,15 @@ from vae_gan_jax.inference.opened_run import (
     open_store,
     store_folder,
 )
-from vae_gan_jax.run import atomic_io, film_names, mirror, provenance, run_folder, settings, storage
+from vae_gan_jax.run import (
+    atomic_io,
+    film_names,
+    provenance,
+    remote_run,
+    run_folder,
+    settings,
+    storage,
+)
 from vae_gan_jax.training.distributed import processes
 
 RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
@@ -64,8 +72,9 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
     if not run_dir and (row.needs_run or not given.get("output")):
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
     if run_dir:
-        lost = None if mode == "report" else _leave
-        given = given | {"run_dir": mirror.opened(run_dir, processes.index() == 0, lost)}
+        exclusive = mode != "report"  # a report may be made while the run is trained
+        run_dir = remote_run.open_run(run_dir, processes.team(), exclusive)
+        given = given | {"run_dir": run_dir}
         recorded = settings.recorded_settings(Path(given["run_dir"]))
     config = settings.resolve(given, recorded, row.learns, row.own)
     if config.per_device_batch_size:
@@ -73,11 +82,6 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
 
         config = mesh.whole_batch(config)
     return config
-
-
-def _leave(sentence: str) -> None:
-    logger.error("%s", sentence)
-    os._exit(2)
 
 
 def stage_learnt_films(config: Config, again: bool) -> None:
@@ -315,7 +319,7 @@ def compare(given: dict, mode: str) -> None:
     if mode != "evaluate":
         raise InputError("--compare is for measures: give --mode=evaluate.")
     Config(**given)  # refuses what is outside its limits
-    given = given | {"compare": [mirror.opened(run, lost=_leave) for run in given["compare"]]}
+    given = given | {"compare": [remote_run.open_run(run) for run in given["compare"]]}
     from vae_gan_jax.evaluation import compare as comparison
     from vae_gan_jax.evaluation import evaluate as evaluation
     from vae_gan_jax.inference import trained

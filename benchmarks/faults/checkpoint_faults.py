@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.faults.reference_run import ReferenceRun, Trials, blank_state, state_digest
-from vae_gan_jax.training import checkpoint, checkpoint_place
+from vae_gan_jax.training import checkpoint, checkpoint_folder
 
 
 def _flip_bit(path: Path) -> None:
@@ -61,7 +61,7 @@ def damaged_checkpoints(reference: ReferenceRun, count: int) -> Trials:
         messages.texts.clear()
         with checkpoint.Checkpoints(run) as checkpoints:
             restored = state_digest(checkpoints.restore(blank))
-        is_set_aside = (run / "checkpoints" / f"{newest}{checkpoint_place.ASIDE}").is_dir()
+        is_set_aside = (run / "checkpoints" / f"{newest}{checkpoint_folder.DAMAGED_SUFFIX}").is_dir()
         is_reported = bool(messages.texts) and str(file) in messages.texts[0] and is_set_aside
         survived = restored == sound[previous if is_reported else newest]
         yield f"file of a checkpoint: {name}", [] if survived else [f"not noticed: {file}"]

@@ -1,9 +1,11 @@
 """Runs, films and frames in a storage, against an emulator of Google's store on this machine."""
 
+import contextlib
 import dataclasses
 import http.server
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 
 import chex
+import fsspec
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,10 +27,10 @@ from tests.run.gcs import served
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import frame_store, preparation, remote_store
 from vae_gan_jax.inference.opened_run import framing_of
-from vae_gan_jax.run import lease, mirror, storage
+from vae_gan_jax.run import remote_run, storage
 from vae_gan_jax.run.settings import record_settings, recorded_settings
 from vae_gan_jax.run.team import Team
-from vae_gan_jax.training import checkpoint, checkpoint_place, pretrained, train_state
+from vae_gan_jax.training import checkpoint, checkpoint_folder, pretrained, train_state
 
 PROJECT = Path(__file__).parents[2]
 SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
@@ -39,15 +42,28 @@ FILM = "gs://films/film.mp4"
 @pytest.fixture(scope="module", autouse=True)
 def store(film):
     with served("films", "runs"):
-        storage.write(FILM, film.read_bytes())
+        put(FILM, film.read_bytes())
         yield
+
+
+def put(url: str, content: bytes) -> None:
+    storage.file_system(url).pipe_file(url, content)
+
+
+def delete(url: str) -> None:
+    storage.file_system(url).rm(url, recursive=True)
+
+
+def objects(url: str) -> set[str]:
+    """The names of the objects below an address."""
+    return {f"gs://{name}".removeprefix(f"{url}/") for name in storage.file_system(url).find(url)}
 
 
 @pytest.fixture
 def machine(tmp_path):
     """Makes this process work in the scratch folder of a name, as on a machine of that name."""
-    yield lambda name: storage.work_in(tmp_path / name)
-    storage.work_in(None)
+    yield lambda name: storage.use_scratch(tmp_path / name)
+    storage.use_scratch(None)
 
 
 class Program:
@@ -110,6 +126,7 @@ def learning(tmp_path_factory):
     return [*flags, "--mode=train"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machine, tmp_path):
     """Though its newest checkpoint is damaged, and another one unfinished."""
     here, there = tmp_path / "here", "gs://runs/killed"
@@ -124,11 +141,9 @@ def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machi
     newest = checkpoint.steps(storage.local(there))[-1]
     assert newest < 5 * 6
     folder = f"{there}/checkpoints"
-    objects = list(map(storage.address, storage.find(f"{folder}/{newest}")))
-    for name in objects:
-        if not name.endswith(checkpoint_place.COMMIT):
-            storage.write(name.replace(f"/{newest}/", "/999/"), b"half")
-    storage.write(f"{folder}/{newest}/manifest.ocdbt", b"other")
+    for name in objects(f"{folder}/{newest}") - {checkpoint_folder.COMMIT}:
+        put(f"{folder}/999/{name}", b"half")
+    put(f"{folder}/{newest}/manifest.ocdbt", b"other")
 
     machine("two")
     code, said = run(tmp_path / "two", *learning, f"--run_dir={there}")
@@ -141,9 +156,9 @@ def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machi
     for grid in (here / "samples").iterdir():
         assert grid.read_bytes() == (place / "samples" / grid.name).read_bytes()
     chex.assert_trees_all_equal(state_of(there), state_of(here))
-    assert set(storage.names(folder)) == {"24", "30", f"{newest}.damaged"}
+    assert {name.split("/")[0] for name in objects(folder)} == {"24", "30", f"{newest}.damaged"}
     assert storage.read(f"{there}/metrics.jsonl") == (place / "metrics.jsonl").read_bytes()
-    assert storage.read(f"{there}/in_use.json") is None
+    assert storage.read(f"{there}/in_use.txt") is None
 
 
 @pytest.mark.slow
@@ -168,37 +183,36 @@ def test_two_processes_on_two_machines(learning, machine, tmp_path):
     machine("1")
     assert not list(Path(storage.local(url)).glob("*"))
     (frames,) = Path(storage.local("gs://films/frames")).glob("*/frames.u8")
-    (there,) = storage.find(storage.address(frames)).values()
-    assert there.is_at(frames)
+    assert storage.read(storage.address(frames)) == frames.read_bytes()
 
 
 def test_a_film_is_brought_once_and_again_when_it_has_changed(machine):
     machine("one")
     url, place = "gs://films/folder/film.mp4", Path(storage.local("gs://films/folder/film.mp4"))
-    with pytest.raises(InputError, match=f"{url} is not there"):
+    with pytest.raises(InputError, match=f"{url} does not exist"):
         storage.stage(url)
-    storage.write(url, b"a film")
+    put(url, b"a film")
     storage.stage(url)
     assert place.read_bytes() == b"a film"
     file = place.stat().st_ino
     storage.stage(url)
     assert place.stat().st_ino == file
-    storage.write(url, b"b film")
+    put(url, b"b film")
     storage.stage(url)
     assert place.read_bytes() == b"b film"
-    assert [path.name for path in place.parent.iterdir()] == ["film.mp4"]
+    assert {path.name for path in place.parent.glob("[!.]*")} == {"film.mp4", "cache"}
 
 
 @pytest.mark.parametrize("stills", ["gs://films/stills", "gs://films/stills/*.png"])
 def test_stills_are_those_that_are_there_now(stills, machine):
     machine("one")
     for name in ("1.png", "2.png"):
-        storage.write(f"gs://films/stills/{name}", name.encode())
+        put(f"gs://films/stills/{name}", name.encode())
     storage.stage(stills)
-    storage.delete("gs://films/stills/1.png")
+    delete("gs://films/stills/1.png")
     storage.stage(stills)
     folder = Path(storage.local("gs://films/stills"))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"2.png": b"2.png"}
+    assert {path.name: path.read_bytes() for path in folder.glob("*.png")} == {"2.png": b"2.png"}
 
 
 def test_what_a_path_is_called_does_not_depend_on_the_machine(machine):
@@ -207,7 +221,7 @@ def test_what_a_path_is_called_does_not_depend_on_the_machine(machine):
         machine(scratch)
         place = storage.local(FILM)
         assert scratch in place
-        names |= {storage.address(place), storage.address(FILM), storage.told(f"{place}")}
+        names |= {storage.address(place), storage.address(FILM), storage.show_addresses(f"{place}")}
     assert names == {FILM}
     assert storage.local("runs/mine") == "runs/mine"
     assert storage.address("runs/mine") == os.path.abspath("runs/mine")
@@ -238,7 +252,8 @@ def test_frames_that_the_first_process_makes_are_brought_by_the_others(
 
 
 def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
-    (there,) = {storage.address(path.parent) for path in storage.find("gs://films/frames")}
+    (name,) = {name.split("/")[0] for name in objects("gs://films/frames")}
+    there = f"gs://films/frames/{name}"
     machine("one")
     store, other = Path(storage.local(there)), "gs://films/other"
     remote_store.stage(store)
@@ -251,7 +266,7 @@ def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
     machine("two")
     frames = bytearray(storage.read(f"{other}/frames.u8"))
     frames[1000] ^= 1
-    storage.write(f"{other}/frames.u8", bytes(frames))
+    put(f"{other}/frames.u8", bytes(frames))
     copy = Path(storage.local(other))
     with pytest.raises(InputError, match=f"the frames in {other} are damaged"):
         remote_store.stage(copy)
@@ -261,82 +276,113 @@ def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
 
 @pytest.fixture
 def folder(machine):
-    """The place of a run in the storage, on the machine "one", with its settings."""
+    """The local copy, on the machine "one", of a run in the bucket that has settings."""
     machine("one")
-    folder = Path(mirror.opened(f"gs://runs/{secrets.token_hex(4)}/"))
+    folder = Path(remote_run.open_run(f"gs://runs/{secrets.token_hex(4)}/"))
     record_settings(folder, Config(run_dir=str(folder)))
-    mirror._opened.clear()
-    return folder
+    yield folder
+    remote_run._runs.clear()
 
 
-def test_who_sent_last_is_right(folder, machine):
+def test_the_local_copy_follows_the_bucket(folder, machine):
     url = storage.address(folder)
     (folder / "samples").mkdir()
     for name in ("metrics.jsonl", "samples/1.png", "samples/.hidden", "samples/2.png.partial"):
         (folder / name).write_text(name)
-    mirror.send(folder)
+    remote_run.close_runs()
     assert b"--run_dir=gs://runs/" in storage.read(f"{url}/flags.txt")
-    assert set(storage.names(f"{url}/samples")) == {"1.png"}
+    assert objects(url) == {"flags.txt", "metrics.jsonl", "samples/1.png"}
 
     machine("two")
-    other = Path(mirror.opened(url))
+    other = Path(remote_run.open_run(url))
     for name in ("flags.txt", "metrics.jsonl", "samples/1.png"):
         assert (other / name).read_bytes() == (folder / name).read_bytes()
-        assert (other / name).stat().st_mtime_ns == (folder / name).stat().st_mtime_ns
     (other / "samples" / "1.png").unlink()
     (other / "metrics.jsonl").write_text("more")
-    mirror.send(other)
+    remote_run.close_runs()
 
     machine("one")
-    (folder / "metrics.jsonl").write_text("what was killed before it was sent")
-    (folder / "samples" / "3.png").write_text("likewise")
-    mirror.opened(url)
+    (folder / "samples" / "3.png").write_text("made here meanwhile")
+    remote_run.open_run(url)
     assert (folder / "metrics.jsonl").read_text() == "more"
-    assert not [path for path in (folder / "samples").iterdir() if path.suffix == ".png"]
-    (folder / "metrics.jsonl").write_text("even more")
-    mirror.opened(url)  # nobody else went on
-    assert (folder / "metrics.jsonl").read_text() == "even more"
+    assert not list((folder / "samples").glob("*.png"))
 
 
-def test_a_run_that_was_copied_there_is_one_and_one_that_was_deleted_is_new(folder, machine):
+def test_after_a_kill_the_local_copy_is_the_newest_until_another_machine_has_the_run(
+    folder, machine
+):
     url = storage.address(folder)
-    storage.write(f"{url}/flags.txt", (folder / "flags.txt").read_bytes())
-    storage.write(f"{url}/checkpoints/1/x", b"")
+    remote_run.save_runs()
+    remote_run._runs.clear()  # as a kill does
+    (folder / "metrics.jsonl").write_text("not uploaded")
+    remote_run.open_run(url)
+    assert (folder / "metrics.jsonl").read_text() == "not uploaded"
+    remote_run._runs.clear()
     machine("two")
-    other = Path(mirror.opened(url))
+    assert not (Path(remote_run.open_run(url)) / "metrics.jsonl").exists()
+    remote_run.close_runs()
+    machine("one")
+    remote_run.open_run(url)
+    assert not (folder / "metrics.jsonl").exists()
+
+
+def test_a_run_that_was_copied_to_the_bucket_is_one_and_a_deleted_one_is_new(folder, machine):
+    url = storage.address(folder)
+    put(f"{url}/flags.txt", (folder / "flags.txt").read_bytes())
+    put(f"{url}/checkpoints/1/x", b"x")
+    machine("two")
+    other = Path(remote_run.open_run(url))
     assert recorded_settings(other)["run_dir"] == url
     assert not (other / "checkpoints").exists()
-    (other / "log.txt").write_text("")
-    mirror.send(other)
-    storage.delete(url)
-    mirror.opened(url)
+    delete(url)
+    remote_run._runs.clear()
+    remote_run.open_run(url)
     assert recorded_settings(other) == {}
-    storage.write(f"{url}/letter.txt", b"dear")
+    delete(url)
+    put(f"{url}/letter.txt", b"dear")
     with pytest.raises(InputError, match="is no run, it has no flags"):
-        mirror.opened(url)
+        remote_run.open_run(url)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_of(folder, small, caplog, monkeypatch):
-    """The bucket does not answer as it is finished; later it does, and what was left is cleared."""
+def test_a_second_writer_is_refused(folder, monkeypatch):
+    url, host = storage.address(folder), socket.gethostname()
+    monkeypatch.setattr(remote_run, "_is_running", lambda process: True)
+    with pytest.raises(InputError, match=f"{url} is in use by process {os.getpid()} on {host}"):
+        remote_run.open_run(url)
+    assert remote_run.view_run(url) == folder
+    monkeypatch.setattr(socket, "gethostname", lambda: "two")
+    monkeypatch.setattr(remote_run, "_is_running", lambda process: False)
+    with pytest.raises(InputError, match=f"if it was killed, delete {url}/in_use.txt"):
+        remote_run.open_run(url)
+    put(f"{url}/in_use.txt", b"\xff")
+    with pytest.raises(InputError, match="in use by process unknown"):
+        remote_run.open_run(url)
+    delete(f"{url}/in_use.txt")
+    remote_run.open_run(url)
 
-    def silent(folder):
+
+def test_a_checkpoint_that_cannot_be_written_is_logged(folder, small, caplog, monkeypatch):
+    """The bucket does not answer when it is finished; later it does, and the rest is deleted."""
+
+    def silent():
         raise InputError("the bucket runs does not answer")
 
     state = train_state.create(small, jax.random.key(0))
+    caplog.set_level("WARNING")
     with checkpoint.Checkpoints(folder, 1, 1) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(mirror, "send", silent)
+            patch.setattr(remote_run, "save_runs", silent)
             checkpoints.save(state)
             checkpoints.wait()
         assert "step 0 cannot be written" in caplog.text
         assert "does not answer): training goes on" in caplog.text
         assert checkpoints.steps == []
-        assert storage.names(str(checkpoints.folder)) == ["0"]
+        assert {name.split("/")[0] for name in objects(str(checkpoints.folder))} == {"0"}
         for step in (0, 1, 2, 3):
             checkpoints.save(state.replace(step=jnp.int32(step)))
-    assert storage.names(str(checkpoints.folder)) == ["2", "3"]
+    assert {name.split("/")[0] for name in objects(str(checkpoints.folder))} == {"2", "3"}
     with checkpoint.Checkpoints(folder, strict=True) as checkpoints:
-        monkeypatch.setattr(mirror, "send", silent)
+        monkeypatch.setattr(remote_run, "save_runs", silent)
         checkpoints.save(state.replace(step=jnp.int32(4)))
         with pytest.raises(InputError, match="step 4 cannot be written"):
             checkpoints.wait()
@@ -358,67 +404,75 @@ def test_a_run_begins_with_the_networks_of_one_in_a_bucket(folder, small, machin
         pretrained.check(dataclasses.replace(config, init_from="gs://runs/nowhere"))
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(lease, "BEAT", 0.05)
-    monkeypatch.setattr(lease, "SILENCE", 0.5)
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("run_dir=s3://runs/a", "--run_dir=s3://runs/a: give a local path or gs://"),
+        ("run_dir=gs://runs", "--run_dir=gs://runs is incomplete"),
+        ("film=gs://films/../film.mp4", "is incomplete: give gs://BUCKET/PATH"),
+        ("film=gopher://films/film.mp4", "gopher:// is unknown, give gs://, s3:// or https://"),
+        ("film=https://films/film.mp4", None),
+        ("film=films/film.mp4", None),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
+    name, _, path = flag.partition("=")
+    if sentence is None:
+        storage.check(name, path)
+    else:
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            storage.check(name, path)
 
 
-def test_a_run_has_one_owner(quick, monkeypatch):
-    url, lost = f"gs://runs/{secrets.token_hex(4)}", []
-    monkeypatch.setattr(socket, "gethostname", lambda: "one")
-    taken = lease.Lease(url, lost.append)
-    monkeypatch.setattr(socket, "gethostname", lambda: "two")
-    with pytest.raises(InputError, match=rf"{url} is in use by process {os.getpid()} on one"):
-        lease.Lease(url, lost.append)
-    taken.release()
-    released = lease.Lease(url, lost.append)
-    released.release()
-    assert not lost
-
-
-def test_a_run_whose_owner_has_gone_is_free(quick, monkeypatch):
-    url, lost = f"gs://runs/{secrets.token_hex(4)}", []
-    monkeypatch.setattr(socket, "gethostname", lambda: "one")
-    killed = lease.Lease(url, lost.append)
-    killed._released.set()
-    killed._thread.join()
-    monkeypatch.setattr(socket, "gethostname", lambda: "two")
-    taken = lease.Lease(url, lost.append)
-    assert not lost
-    storage.write(f"{url}/in_use.json", b'{"key": "of another", "host": "three", "process": 1}')
-    wait_for(lambda: lost)
-    assert lost == [f"another process has taken {url}: this one leaves it."]
-    taken.release()
-    assert storage.read(f"{url}/in_use.json") is not None
+def test_a_missing_package_is_named_with_its_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(InputError, match="--film=s3://films/a.mp4 needs a Python package: pip ins"):
+        storage.check("film", "s3://films/a.mp4")
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flag", "sentence"),
     [
-        (["--run_dir=s3://runs/a"], "--run_dir=s3://runs/a: give a local path or gs://"),
-        (["--run_dir=gs://runs"], "--run_dir=gs://runs names nothing in a bucket"),
-        (["--run_dir=gs://none/a"], "there is no bucket none: make it"),
-        (["--run_dir=runs/none", "--film=gs://films/none.mp4"], "gs://films/none.mp4 is not there"),
+        ("--run_dir=gs://none/a", "gs://none/a does not exist: create the bucket"),
+        ("--film=gs://films/none.mp4", "gs://films/none.mp4 does not exist"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(flags, sentence, tmp_path):
-    code, said = run(tmp_path, *flags)
+def test_the_program_names_what_does_not_exist(flag, sentence, tmp_path):
+    code, said = run(tmp_path, f"--run_dir={tmp_path}/run", flag)
     assert code == 2
     assert said.startswith(f"vae_gan_jax: {sentence}")
     assert said.count("\n") == 1
 
 
-def test_a_bucket_that_does_not_answer_is_told_of(monkeypatch):
-    monkeypatch.setattr(storage, "CONTACT", 0.5)
+def test_a_film_is_downloaded_from_a_web_server(film, machine):
+    class Serve(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=film.parent)
+
+        def log_message(self, *_):
+            pass
+
+    machine("one")
+    with serving(Serve) as host:
+        url = f"{host}/{film.name}"
+        storage.stage(url)
+        assert Path(storage.local(url)).read_bytes() == film.read_bytes()
+        with pytest.raises(InputError, match=r"none.mp4 does not exist"):
+            storage.stage(f"{host}/none.mp4")
+
+
+def test_a_bucket_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(storage, "CONTACT_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://localhost:9")
-    with pytest.raises(InputError, match=r"the bucket silent does not answer .nothing within 0"):
-        storage.read("gs://silent/object")
+    fsspec.filesystem("gs").clear_instance_cache()
+    with pytest.raises(InputError, match=r"gs://silent/run does not answer .*check the network"):
+        remote_run.open_run("gs://silent/run")
+    fsspec.filesystem("gs").clear_instance_cache()
 
 
 @pytest.mark.parametrize("code", [401, 403])
-def test_a_bucket_that_denies_access_is_told_of(code, monkeypatch):
-    class Denies(http.server.BaseHTTPRequestHandler):
+def test_a_bucket_that_denies_access_is_named(code, monkeypatch):
+    class Deny(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(code)
             self.end_headers()
@@ -427,19 +481,21 @@ def test_a_bucket_that_denies_access_is_told_of(code, monkeypatch):
         def log_message(self, *_):
             pass
 
-    with http.server.HTTPServer(("localhost", 0), Denies) as server:
+    with serving(Deny) as host:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
+        fsspec.filesystem("gs").clear_instance_cache()
+        with pytest.raises(InputError, match=r"is denied .*not allowed.*: run gcloud auth"):
+            storage.read("gs://denied/object")
+    fsspec.filesystem("gs").clear_instance_cache()
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """Within this context a web server answers at the address that it gives."""
+    with http.server.ThreadingHTTPServer(("localhost", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{server.server_port}")
-        with pytest.raises(InputError, match=r"access is denied .*not allowed.*: gcloud auth"):
-            storage.read(f"gs://denied-{code}/object")
+        yield f"http://localhost:{server.server_port}"
         server.shutdown()
-
-
-def test_without_gcsfs_it_is_said_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gcsfs", None)
-    storage._filesystem.cache_clear()
-    with pytest.raises(InputError, match=r"needs the Python package gcsfs .*pip install gcsfs"):
-        storage.read(FILM)
 
 
 def test_local_paths_do_without_it():

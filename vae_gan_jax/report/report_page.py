@@ -73,7 +73,7 @@ def write(config: Config, again: bool = True) -> Path:
         last_epoch=max(report_curves.epoch_ends(lines), default=0),
         sections=sections,
         command=COMMAND,
-        run_dir=shlex.quote(storage.told(config.run_dir)),
+        run_dir=shlex.quote(storage.show_addresses(config.run_dir)),
     )
     content = page.encode(errors="replace")
     atomic_io.write(path, content)
@@ -166,10 +166,10 @@ def _settings(config: Config) -> dict[str, Any]:
     flags, changed = [], []
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        text = storage.told(to_text(field, value))
+        text = storage.show_addresses(to_text(field, value))
         flags.append(f"--{field.name}={text}")
         if value != field.default and field.name != "run_dir":
             changed.append((field.name, field.metadata["help"], text))
-    flagfile = shlex.quote(os.path.join(storage.told(config.run_dir), settings.FILE))
+    flagfile = shlex.quote(os.path.join(storage.show_addresses(config.run_dir), settings.FILE))
     command = f"{COMMAND} --flagfile={flagfile} --run_dir=runs/again"
     return {"command": command, "changed": changed, "flags": flags}

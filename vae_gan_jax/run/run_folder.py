@@ -21,7 +21,7 @@ class LogFile(logging.FileHandler):
     """The log of a run; a full disk stops the log, but not the program."""
 
     def format(self, record):
-        return storage.told(super().format(record))
+        return storage.show_addresses(super().format(record))
 
     def handleError(self, record):
         pass

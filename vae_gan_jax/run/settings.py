@@ -44,7 +44,7 @@ def record_settings(run_dir: Path, config: Config) -> None:
     """Writes every setting as a flagfile."""
     texts = {name: to_text(field, getattr(config, name)) for name, field in FIELDS.items()}
     lines = "".join(f"--{name}={text}\n" for name, text in texts.items())
-    atomic_io.write(run_dir / FILE, storage.told(lines))
+    atomic_io.write(run_dir / FILE, storage.show_addresses(lines))
 
 
 def resolve(

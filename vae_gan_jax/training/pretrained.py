@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
-from vae_gan_jax.run import mirror, storage
+from vae_gan_jax.run import remote_run, storage
 from vae_gan_jax.run.settings import recorded_settings
-from vae_gan_jax.training import checkpoint, checkpoint_place
+from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
@@ -66,7 +66,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
 
 def _settings(config: Config) -> Config:
     """Those of the run to begin from; raises as ``check`` does."""
-    other = mirror.looked_at(config.init_from)
+    other = remote_run.view_run(config.init_from)
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
             f"--init_from={other} is this run itself: give another run, or another --run_dir."
@@ -89,8 +89,7 @@ def _settings(config: Config) -> Config:
 
 def _newest_sound(run: Path) -> int:
     """The step of a run's newest checkpoint that agrees with its checksums; none is set aside."""
-    place = checkpoint_place.of(run)
-    step, damages = checkpoint.newest_sound(place, place.steps())
+    step, damages = checkpoint.newest_sound(run)
     if step is None:
         told = "; ".join(damages.values())
         raise InputError(

@@ -1,4 +1,4 @@
-"""Prepared frames that runs share in a bucket: staged to a machine's disk once, sent when made."""
+"""Prepared frames that runs share in a bucket: downloaded once by each machine, uploaded once."""
 
 import json
 from pathlib import Path
@@ -10,41 +10,41 @@ from vae_gan_jax.run import atomic_io, storage
 
 
 def stage(folder: Path) -> None:
-    """Brings the frames whose place in a bucket this folder is, unless they are there already.
+    """Downloads the frames that a local copy stands for, unless it has them or there are none.
 
-    Whole or not at all, and compared with their checksums. Of several processes of one machine one
-    does it, and the others wait. Where the bucket has none it leaves the folder as it is.
+    If several processes of a machine call it, one downloads and the others wait.
 
     Raises:
-      InputError: they cannot be brought, or are damaged.
+      InputError: they cannot be downloaded, or do not agree with their checksums.
     """
     url = storage.address(folder)
-    with atomic_io.locked(folder):
+    with atomic_io.locked(folder), storage.readable_errors(url):
         manifest = storage.read(f"{url}/{MANIFEST}")
         if manifest is None or manifest == _manifest(folder):
             return
         (folder / MANIFEST).unlink(missing_ok=True)  # without it the folder is no store
-        storage.bring(storage.find(f"{url}/{FRAMES}"), folder.name)
+        storage.file_system(url).get(f"{url}/{FRAMES}", str(folder / FRAMES))
         try:
             FrameStore(str(folder), json.loads(manifest)).verify()
-        except (InputError, OSError, ValueError):
+        except (InputError, OSError, ValueError, TypeError, KeyError):
             raise InputError(
-                f"the frames in {url} are damaged: delete them there, they will be prepared again."
+                f"the frames in {url} are damaged: delete them, then they are prepared again."
             ) from None
         atomic_io.write(folder / MANIFEST, manifest)
 
 
 def send(folder: Path) -> None:
-    """Sends the frames whose place in a bucket this folder is, unless it has the same.
+    """Uploads the frames of a local copy, unless the bucket has the same.
 
     Raises:
       InputError: that cannot be done.
     """
     url, manifest = storage.address(folder), _manifest(folder)
     if storage.read(f"{url}/{MANIFEST}") != manifest:
-        storage.delete(f"{url}/{MANIFEST}")  # without it the frames do not count
-        storage.send([folder / FRAMES], folder.name)
-        storage.write(f"{url}/{MANIFEST}", manifest)
+        names = [FRAMES, MANIFEST]  # in this order: without the manifest the frames do not count
+        for name in names:
+            with storage.readable_errors(url):
+                storage.file_system(url).put_file(str(folder / name), f"{url}/{name}")
 
 
 def _manifest(folder: Path) -> bytes | None:
