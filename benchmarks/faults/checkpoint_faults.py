@@ -61,7 +61,9 @@ def damaged_checkpoints(reference: ReferenceRun, count: int) -> Trials:
         messages.texts.clear()
         with checkpoint.Checkpoints(run) as checkpoints:
             restored = state_digest(checkpoints.restore(blank))
-        is_set_aside = (run / "checkpoints" / f"{newest}{checkpoint_folder.DAMAGED_SUFFIX}").is_dir()
+        is_set_aside = (
+            run / "checkpoints" / f"{newest}{checkpoint_folder.DAMAGED_SUFFIX}"
+        ).is_dir()
         is_reported = bool(messages.texts) and str(file) in messages.texts[0] and is_set_aside
         survived = restored == sound[previous if is_reported else newest]
         yield f"file of a checkpoint: {name}", [] if survived else [f"not noticed: {file}"]
