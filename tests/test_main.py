@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vae_gan_jax import modes
+from vae_gan_jax.config import FIELDS
 from vae_gan_jax.film.read import video
 
 PROJECT = Path(__file__).parent.parent
@@ -150,6 +152,38 @@ def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(film, tmp_p
         assert {"--batch_size=6", "--per_device_batch_size="} <= set(settings)
     code, stderr = call(f"--flagfile={run_dir / 'flags.txt'}", "--mode=prepare")
     assert code == 0, stderr
+
+
+def test_a_refused_command_records_nothing_and_the_corrected_one_is_taken(film, tmp_path):
+    run_dir = f"--run_dir={tmp_path / 'run'}"
+    command = "--mode=prepare", f"--film={film}", run_dir, *SMALL
+    assert "--crop=60:30:50:0 reaches outside" in refused(*command, "--crop=60:30:50:0")
+    code, stderr = call(*command, "--exclude=0:00-end")  # found out after a progress bar
+    assert code == 2
+    assert "--exclude leaves no frame" in stderr.splitlines()[-1]
+    assert not (tmp_path / "run" / "flags.txt").exists()
+    code, stderr = call(*command, "--precision=float32", "--keep_epochs=50")
+    assert code == 0, stderr
+    settings = (tmp_path / "run" / "flags.txt").read_text()
+    assert {"--exclude=", "--precision=float32", "--keep_epochs=50"} <= set(settings.splitlines())
+    code, stderr = call("--mode=prepare", run_dir)
+    assert code == 0, stderr
+    assert (tmp_path / "run" / "flags.txt").read_text() == settings
+
+
+def test_help_lists_every_mode_and_every_flag_once():
+    done = subprocess.run(
+        [sys.executable, "-m", "vae_gan_jax.main", "--help"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    for mode in modes.MODES:
+        assert f"  --mode={mode}" in lines
+    flags = [line.partition("=")[0].strip() for line in lines if line.startswith("  --")]
+    for name in FIELDS:
+        assert flags.count(f"--{name}") == 1
+    for group in ("films:", "networks:", "objectives:", "training:", "output:", "exploring:"):
+        assert group in lines
 
 
 def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
