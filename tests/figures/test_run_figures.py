@@ -52,13 +52,13 @@ def remove_record(config, frames_THWC):
     (Path(config.run_dir) / "provenance" / "figures" / "film.json").write_text("[")
 
 
-def learn_anew(config, frames_THWC):
+def retrain(config, frames_THWC):
     """The newest step has other weights than before."""
     shutil.rmtree(Path(config.run_dir) / "checkpoints")
     runs.add_checkpoint(config, frames_THWC, seed=1, step=6)
 
 
-@pytest.mark.parametrize("change", [replace_film, damage_figure, remove_record, learn_anew])
+@pytest.mark.parametrize("change", [replace_film, damage_figure, remove_record, retrain])
 def test_figures_are_drawn_again_if_something_changed(change, config, drawn, frames_THWC):
     run_figures.draw(config, again=False)
     run_figures.draw(config, again=False)

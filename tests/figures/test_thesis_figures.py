@@ -64,7 +64,7 @@ def test_more_than_a_page_becomes_pages(model, shown, pages, tmp_path):
 
 def test_a_shot_is_shown_at_even_steps(model, shown, pages, tmp_path):
     thesis_figures.FilmFigures(model, shown, tmp_path, "a model").static_shot(3, 25)
-    ((source_THWC, output_THWC), _, caption, labels) = pages["film_held_0h00m00.13s"]
+    ((source_THWC, output_THWC), _, caption, labels) = pages["film_shot_0h00m00.13s"]
     np.testing.assert_array_equal(source_THWC, shown.at([3, 7, 11, 15, 19, 23]))
     np.testing.assert_array_equal(output_THWC, through(model, source_THWC))
     assert "in steps of 4 frames" in caption
@@ -79,7 +79,7 @@ def test_all_of_a_film_s_figures_are_written(model, make_film, tmp_path, caplog)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 6
     assert {name.rpartition(".")[2] for name in names} == {"png", "pdf"}
-    assert {name.split("_")[1].split(".")[0] for name in names} >= {"alternating", "black", "held"}
+    assert {name.split("_")[1].split(".")[0] for name in names} >= {"alternating", "black", "shot"}
     assert caplog.text.count("figure: ") == 3
 
 
@@ -99,8 +99,8 @@ def test_a_time_chooses_the_shot(model, shown, pages, tmp_path):
     for _ in scan.watch(shown.frames()):
         pass
     first = scan.shot_at(12).first
-    held = [name for name in pages if "held" in name]
-    assert held == [f"film_held_{reader.time_in_name(shown.seconds(first))}"]
+    names = [name for name in pages if "shot" in name]
+    assert names == [f"film_shot_{reader.time_in_name(shown.seconds(first))}"]
     assert "film_alternating_every_10" in pages
 
 

@@ -80,4 +80,6 @@ class Reader(HTMLParser):
     def all(self, tag, **attributes):
         """The attributes of all elements with this tag and these attributes."""
         wanted = attributes.items()
-        return [found for name, found in self.elements if name == tag and wanted <= found.items()]
+        return [
+            values for name, values in self.elements if name == tag and wanted <= values.items()
+        ]

@@ -22,8 +22,8 @@ from vae_gan_jax.run import provenance
 
 
 def film_in(page, number=0) -> bytes:
-    found = re.search(rf'id="film-{number}-data">([\w+/=]+)</script>', page)
-    return base64.b64decode(found[1], validate=True)
+    match = re.search(rf'id="film-{number}-data">([\w+/=]+)</script>', page)
+    return base64.b64decode(match[1], validate=True)
 
 
 def test_the_film_in_the_page_is_the_source_beside_its_reconstruction(page, tmp_path):

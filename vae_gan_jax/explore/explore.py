@@ -11,6 +11,7 @@ from vae_gan_jax.explore.explore_context import (
     FOLDER,
     MIN_DRAWS,
     PICTURES_PER_ROW,
+    Distribution,
     Exploration,
     ExploreContext,
     TooShortError,
@@ -28,72 +29,35 @@ SWEPT_DIMENSIONS, SWEPT_VALUES = 6, np.arange(-3.0, 4.0)
 logger = logging.getLogger(__name__)
 
 
-def prior(context: ExploreContext) -> Exploration:
-    """Samples of the prior."""
-    return _samples(context, "prior", context.prior, "the prior", _prior_name(context))
-
-
-def fitted(context: ExploreContext) -> Exploration:
-    """Samples of the Gaussian fitted to the film's codes."""
-    name = _fitted_name(context)
-    return _samples(context, "fitted", context.fitted, "the fitted Gaussian", name)
-
-
-def _prior_name(context: ExploreContext) -> str:
-    return f"the prior, {'N(0, I)' if context.config.prior == 'normal' else 'uniform(-1, 1)'}"
-
-
-def _fitted_name(context: ExploreContext) -> str:
-    return f"the Gaussian fitted to the codes of {context.film.name}"
-
-
-def _samples(context: ExploreContext, name: str, draws, short_name: str, long_name: str):
-    draws_TZ, model = draws
-    seconds_T = np.arange(context.frame_count) / float(context.rate)
+def samples(context: ExploreContext, distribution: Distribution) -> Exploration:
+    """Independent samples of a distribution."""
+    draws_TZ, seconds_T = distribution.draws_TZ, context.seconds_T
     return Exploration(
-        name,
-        model,
+        distribution.name,
+        distribution.model,
         draws_TZ[(seconds_T * SAMPLES_PER_SECOND).astype(int)],
         draws_TZ[:MIN_DRAWS].reshape(-1, PICTURES_PER_ROW, draws_TZ.shape[1]),
-        f"samples of {short_name}",
-        f"Independent samples of {long_name}",
+        f"samples of {distribution.title}",
+        f"Independent samples of {distribution.caption}",
     )
 
 
-def prior_walk(context: ExploreContext) -> Exploration:
-    """A closed walk through the prior."""
-    path_TZ = _loop(context)
-    if context.config.prior == "uniform":
-        path_TZ = latent_paths.to_uniform(path_TZ)
-    name = _prior_name(context)
-    return _walk(context, "prior_walk", (path_TZ, context.prior[1]), "the prior", name)
-
-
-def fitted_walk(context: ExploreContext) -> Exploration:
-    """A closed walk through the fitted Gaussian."""
-    path = context.gaussian.transform(_loop(context)), context.fitted[1]
-    return _walk(context, "fitted_walk", path, "the fitted Gaussian", _fitted_name(context))
-
-
-def _loop(context: ExploreContext) -> np.ndarray:
-    config = context.config
+def walk(context: ExploreContext, distribution: Distribution) -> Exploration:
+    """A closed walk through a distribution."""
+    config, seconds_T = context.config, context.seconds_T
     harmonics = max(1, round(config.seconds / SECONDS_PER_HARMONIC))
-    return latent_paths.loop(config.seed, context.frame_count, config.z_dim, harmonics)
-
-
-def _walk(context: ExploreContext, name: str, path, short_name: str, long_name: str):
-    path_TZ, model = path
+    normal_TZ = latent_paths.loop(config.seed, len(seconds_T), config.z_dim, harmonics)
+    path_TZ = distribution.transform(normal_TZ)
     count = 3 * PICTURES_PER_ROW
     shown = (np.arange(count) * len(path_TZ) // count).reshape(3, PICTURES_PER_ROW)
-    seconds = shown / float(context.rate)
     return Exploration(
-        name,
-        model,
+        f"{distribution.name}_walk",
+        distribution.model,
         path_TZ,
         path_TZ[shown],
-        f"a walk through {short_name}",
-        f"A closed walk through {long_name}; every point of it is a sample",
-        Labels([[f"{second:.2f} s" for second in row] for row in seconds]),
+        f"a walk through {distribution.title}",
+        f"A closed walk through {distribution.caption}; every point of it is a sample",
+        Labels([[f"{second:.2f} s" for second in row] for row in seconds_T[shown]]),
     )
 
 
@@ -108,7 +72,7 @@ def interpolation(context: ExploreContext) -> Exploration:
     times = [context.time(number) for number in numbers]
     percents = [f"{fraction:.0%}" for fraction in fractions[1:-1]]
     ends = f"{context.time_in_name(numbers[0])}_to_{context.time_in_name(numbers[-1])}"
-    position_T = latent_paths.eased_positions(len(numbers), context.frame_count)
+    position_T = latent_paths.eased_positions(len(numbers), len(context.seconds_T))
     return Exploration(
         f"interpolation_{ends}" + (f"_{len(legs)}_legs" if len(legs) > 1 else ""),
         context.model,
@@ -128,7 +92,7 @@ def neighbourhood(context: ExploreContext) -> Exploration:
     return Exploration(
         f"neighbourhood_{context.time_in_name(number)}",
         context.model,
-        latent_paths.spiral(code_Z, gaussian, context.frame_count, radius=GRID_STEPS.max()),
+        latent_paths.spiral(code_Z, gaussian, len(context.seconds_T), radius=GRID_STEPS.max()),
         latent_paths.grid(code_Z, gaussian, GRID_STEPS),
         "around one frame",
         f"In the middle the frame at {context.time(number)} of {context.film.name}. Around it the "
@@ -150,7 +114,7 @@ def sweep(context: ExploreContext) -> Exploration:
         code_Z, suffix = context.codes_TZ[number], f"_{context.time_in_name(number)}"
         start = f"the code of the frame at {context.time(number)}"
     dimensions = latent_paths.widest_dimensions(context.codes_TZ)[:SWEPT_DIMENSIONS]
-    turns = np.array_split(np.arange(context.frame_count), len(dimensions))
+    turns = np.array_split(np.arange(len(context.seconds_T)), len(dimensions))
     swings = [
         latent_paths.swing(code_Z[dimension], SWEPT_VALUES[0], SWEPT_VALUES[-1], len(turn))
         for dimension, turn in zip(dimensions, turns, strict=True)
@@ -177,7 +141,7 @@ def slow_motion(context: ExploreContext) -> Exploration:
     start = context.centre()
     if not context.config.at:
         start = context.scan.shot_at(start).first
-    codes_TZ = context.codes_TZ[start : start + max(2, -(-context.frame_count // factor))]
+    codes_TZ = context.codes_TZ[start : start + max(2, -(-len(context.seconds_T) // factor))]
     if len(codes_TZ) < 2:
         raise TooShortError(
             f"{film.name} has no frame after {context.time(start)}: give --at an earlier time for "
@@ -208,16 +172,16 @@ def write_map(context: ExploreContext) -> None:
     )
     drawing.save(path.with_suffix(""))
     last = len(context.codes_TZ) - 1
-    shown = np.linspace(0, last, context.frame_count).round().astype(int)
+    shown = np.linspace(0, last, len(context.seconds_T)).round().astype(int)
     outputs = trained.decode(context.model, context.codes_TZ[shown])
     context.write_film(path, drawing.frames(shown, outputs), len(shown), latent_map.SIZE)
 
 
 EXPLORATIONS: dict[str, Callable[[ExploreContext], Exploration]] = {
-    "prior": prior,
-    "fitted": fitted,
-    "prior_walk": prior_walk,
-    "fitted_walk": fitted_walk,
+    "prior": lambda context: samples(context, context.prior),
+    "fitted": lambda context: samples(context, context.fitted),
+    "prior_walk": lambda context: walk(context, context.prior),
+    "fitted_walk": lambda context: walk(context, context.fitted),
     "interpolation": interpolation,
     "neighbourhood": neighbourhood,
     "sweep": sweep,

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -56,6 +56,21 @@ class Exploration:
 
 
 @dataclasses.dataclass(frozen=True)
+class Distribution:
+    """A distribution over the latent space; ``transform`` makes its draws from those of N(0, I).
+
+    ``draws_TZ`` are some of its draws, and ``model`` has batch-norm statistics for them.
+    """
+
+    name: str
+    title: str
+    caption: str
+    transform: Callable[[np.ndarray], np.ndarray]
+    draws_TZ: np.ndarray
+    model: Trained
+
+
+@dataclasses.dataclass(frozen=True)
 class ExploreContext:
     """A model, and a film whose codes explorations start from.
 
@@ -103,9 +118,10 @@ class ExploreContext:
         return self.config.rate or self.film.rate
 
     @property
-    def frame_count(self) -> int:
-        """How many frames ``config.seconds`` are, at least two."""
-        return max(2, round(self.config.seconds * float(self.rate)))
+    def seconds_T(self) -> np.ndarray:
+        """The times of the frames that are written, at least two."""
+        count = max(2, round(self.config.seconds * float(self.rate)))
+        return np.arange(count) / float(self.rate)
 
     def centre(self) -> int:
         """The frame to start from: at the first ``--at``, else in the middle of a long shot."""
@@ -120,22 +136,36 @@ class ExploreContext:
         return np.concatenate(list(trained.encode(self.model, self.film.at(numbers))))
 
     @functools.cached_property
-    def prior(self) -> tuple[np.ndarray, Trained]:
-        """Draws of the prior ``[T, Z]``, and the networks with batch-norm statistics for them."""
-        draws_TZ = trained.prior_draws(self.config, self._draw_count)
-        return draws_TZ, trained.normalised_by(self.model, draws_TZ)
+    def prior(self) -> Distribution:
+        """The run's prior."""
+        is_normal = self.config.prior == "normal"
+        return Distribution(
+            "prior",
+            "the prior",
+            f"the prior, {'N(0, I)' if is_normal else 'uniform(-1, 1)'}",
+            np.asarray if is_normal else latent_paths.to_uniform,
+            *self._normalised(trained.prior_draws(self.config, self._draw_count)),
+        )
 
     @functools.cached_property
-    def fitted(self) -> tuple[np.ndarray, Trained]:
-        """Draws of the fitted Gaussian ``[T, Z]``, and the networks for them."""
+    def fitted(self) -> Distribution:
+        """The Gaussian fitted to the film's codes."""
         random = np.random.default_rng([self.config.seed, 1])
         normal_TZ = random.standard_normal((self._draw_count, self.config.z_dim))
-        draws_TZ = self.gaussian.transform(normal_TZ)
+        return Distribution(
+            "fitted",
+            "the fitted Gaussian",
+            f"the Gaussian fitted to the codes of {self.film.name}",
+            self.gaussian.transform,
+            *self._normalised(self.gaussian.transform(normal_TZ)),
+        )
+
+    def _normalised(self, draws_TZ: np.ndarray) -> tuple[np.ndarray, Trained]:
         return draws_TZ, trained.normalised_by(self.model, draws_TZ)
 
     @property
     def _draw_count(self) -> int:
-        return max(STATISTICS_BATCHES * self.config.batch_size, MIN_DRAWS, self.frame_count)
+        return max(STATISTICS_BATCHES * self.config.batch_size, MIN_DRAWS, len(self.seconds_T))
 
     def time(self, number: int) -> str:
         """The time code of a frame."""

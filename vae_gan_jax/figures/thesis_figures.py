@@ -89,7 +89,7 @@ class FilmFigures:
         step = max(1, (stop - first - 1) // (PICTURES_PER_ROW - 1))
         shown = np.arange(first, stop, step)[:PICTURES_PER_ROW]
         return self._write(
-            f"held_{time_in_name(self.film.seconds(first))}",
+            f"shot_{time_in_name(self.film.seconds(first))}",
             self._pairs(shown),
             f"a shot of {(stop - first) / float(self.film.rate):.1f} seconds",
             f"The shot of {self.film.name} that begins at {self._time(first)}, in steps of "
@@ -253,21 +253,18 @@ def by_epoch(
     if not reconstructed:
         return []
     epochs = [f"epoch {epoch}" for epoch in reconstructed]
+    name, each = film.name, "after each epoch with a checkpoint"
     paths += write(
-        folder / f"{film.name}_reconstructions_by_epoch",
+        folder / f"{name}_reconstructions_by_epoch",
         [source_BHWC, *reconstructed.values()],
-        f"{film.name}, reconstructions by epoch",
-        f"Frames of {film.name} and their reconstructions after each epoch with a checkpoint.",
+        f"{name}, reconstructions by epoch",
+        f"Frames of {name} and their reconstructions {each}.",
         Labels([times], rows=["film", *epochs]),
     )
-    return paths + write(
-        folder / f"{film.name}_samples_by_epoch",
-        list(sampled.values()),
-        f"{film.name}, samples of the prior by epoch",
-        "Samples of the prior, in each column from the same latents, after each epoch of training "
-        f"on {film.name} with a checkpoint.",
-        Labels(rows=epochs),
-    )
+    title = f"{name}, samples of the prior by epoch"
+    caption = f"Samples of the prior {each} of {name}; each column shows the same latents."
+    path, rows = folder / f"{name}_samples_by_epoch", list(sampled.values())
+    return paths + write(path, rows, title, caption, Labels(rows=epochs))
 
 
 def _epoch_pictures(
