@@ -1,0 +1,80 @@
+"""What reconstructions are made from, named by content, as JSON for ``run.provenance``."""
+
+from typing import Any
+
+from vae_gan_jax.config import FIELDS, Config, InputError, to_text
+from vae_gan_jax.film.read import video
+from vae_gan_jax.run import film_names, provenance, storage
+from vae_gan_jax.training import checkpoint
+
+FRAMING = ("trim_start", "trim_end", "crop", "fps", "width", "height")
+OUTPUT = ("codec", "quality", "upscale", "frames_out")
+
+
+def source_frames(config: Config, source: str) -> dict[str, Any]:
+    """What the frames of a film depend on: the film's content and its framing.
+
+    Raises:
+      InputError: the source is no film, or it is to be the learnt film and is another one.
+    """
+    film = video.probe(source, config.video_stream, config.fps)
+    checksum = provenance.film_checksum(film.files, config.run_dir)
+    if not config.source:
+        _check_learnt(config, source, checksum)
+    return {"film": checksum, "video_stream": str(film.stream), **_texts(config, FRAMING)}
+
+
+def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
+    """What the reconstructed frames of a film depend on; raises as ``source_frames``.
+
+    Args:
+      config: the settings of the command.
+      source: path of the film.
+      step: of the checkpoint that the networks come from.
+    """
+    return {
+        **source_frames(config, source),
+        "step": step,
+        "checkpoint": networks(config.run_dir, step),
+        **_texts(config, ("reconstruct_noise", "batch_norm")),
+    }
+
+
+def output_film(config: Config, source: str, step: int) -> dict[str, Any]:
+    """What a reconstructed film depends on; as ``output_frames``."""
+    return {
+        "source": storage.address(source),
+        **output_frames(config, source, step),
+        **_texts(config, OUTPUT),
+    }
+
+
+def networks(run_dir: str, step: int) -> str | None:
+    """The content checksum of a checkpoint; None for a damaged one, which is never loaded."""
+    try:
+        return checkpoint.content_checksum(run_dir, step)
+    except InputError:
+        return None
+
+
+def check_learnt_films(config: Config) -> None:
+    """Refuses learnt films that were replaced since, unless ``--source`` names other films.
+
+    Raises:
+      InputError: a learnt film is missing or was replaced.
+    """
+    for source in film_names.sources(config):
+        source_frames(config, source)
+
+
+def _check_learnt(config: Config, source: str, checksum: str) -> None:
+    entries = film_names.learnt_entries(config.run_dir)
+    if entries is not None and checksum not in [entry["sha256"] for entry in entries]:
+        raise InputError(
+            f"{source} is not the film that {config.run_dir} learnt: restore that film, or name "
+            "this one with --source."
+        )
+
+
+def _texts(config: Config, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: to_text(FIELDS[name], getattr(config, name)) for name in names}
