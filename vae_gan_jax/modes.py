@@ -5,14 +5,13 @@ jax is loaded.
 """
 
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vae_gan_jax.config import FIELDS, Config, InputError, to_text
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
@@ -26,18 +25,8 @@ from vae_gan_jax.inference.opened_run import (
     open_store,
     store_folder,
 )
-from vae_gan_jax.run import (
-    atomic_io,
-    film_names,
-    provenance,
-    remote_run,
-    run_folder,
-    settings,
-    storage,
-)
+from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
-
-RECONSTRUCTED = "reconstructed.json"  # beside the films: what each was made from
 
 logger = logging.getLogger(__name__)
 
@@ -189,119 +178,65 @@ def use_source(config: Config, again: bool) -> Config:
 
 
 def reconstruct(config: Config, again: bool) -> None:
-    """The source films through the trained model; several processes share each.
-
-    Args:
-      config: the settings of this command.
-      again: also films that have been made from the same source and model before.
-    """
-    from vae_gan_jax.inference import reconstruct as reconstruction
+    """Passes the source films through the trained model; several processes share each."""
     from vae_gan_jax.inference import trained
-    from vae_gan_jax.training import devices
-
-    devices.enable_compilation_cache()
-    run_dir = Path(config.run_dir)
-    newest = trained.newest_step(run_dir)
-    sources = film_names.sources(config)
-    processes.run_on_first(run_folder.open_run, config)
-    record, made = _reconstructed(run_dir)
-
-    def still_to_make(step):
-        films = {}
-        for source in sources:
-            paths = reconstruction.film_paths(config, film_names.name_of(source))
-            made_from = _made_from(config, source, step)
-            names = [os.path.relpath(path, run_dir) for path in paths.values()]  # it may be moved
-            as_asked = all(made.get(name) == made_from for name in names)
-            there = not again and as_asked and all(path.exists() for path in paths.values())
-            if processes.broadcast_from_first(there):
-                logger.info("reconstructed already: %s", ", ".join(map(str, paths.values())))
-            else:
-                films[source] = paths, names, made_from
-        return films
-
-    films = still_to_make(newest)
-    if not films:
-        return
-    model = open_model(config)
-    if model.step != newest:  # that one was damaged
-        films = still_to_make(model.step)
-    record.parent.mkdir(exist_ok=True)
-    for source, (paths, names, made_from) in films.items():
-        count = reconstruction.reconstruct(
-            config, model.variables, source, framing_of(config), paths,
-            json.dumps(made_from), processes.team(),
-        )  # fmt: skip
-        if processes.index():
-            continue
-        made |= dict.fromkeys(names, made_from)
-        atomic_io.write(record, json.dumps(made, indent=2) + "\n")
-        film = provenance.film_checksum(video.probe(source).files, run_dir)
-        group = f"{film_names.FILMS}/{film_names.name_of(source)}"
-        provenance.record(run_dir, group, made_from | {"film": film}, paths.values())
-        logger.info("%d frames in %s", count, ", ".join(map(str, paths.values())))
-
-
-def _reconstructed(run_dir: Path) -> tuple[Path, dict[str, dict]]:
-    """The record of reconstructed films, and what it says: what each was made from."""
-    record = run_dir / film_names.FILMS / RECONSTRUCTED
-    return record, json.loads(record.read_text()) if record.exists() else {}
-
-
-def _made_from(config: Config, source: str, step: int) -> dict:
-    """All that a reconstructed film depends on, as JSON."""
-    status = os.stat(source) if os.path.exists(source) else None
-    dependent = (
-        "trim_start", "trim_end", "crop", "video_stream", "fps", "reconstruct_noise", "batch_norm",
-        "codec", "quality", "upscale", "frames_out",
-    )  # fmt: skip
-    return {
-        "source": storage.address(source),
-        "bytes": status and status.st_size,
-        "modified": status and status.st_mtime,
-        "step": step,
-        **{name: to_text(FIELDS[name], getattr(config, name)) for name in dependent},
-    }
-
-
-def evaluate(config: Config, again: bool) -> dict[str, dict]:
-    """The reconstructions of the source films measured: ``RUN_DIR/measures/NAME.json`` and others.
-
-    Args:
-      config: the settings of this command.
-      again: also films that have been measured through the same model before.
-
-    Returns:
-      What is in those, by name.
-    """
-    from vae_gan_jax.evaluation import evaluate as evaluation
-    from vae_gan_jax.inference import trained
+    from vae_gan_jax.inference.reconstruct_film import Reconstruction
     from vae_gan_jax.training import devices
 
     devices.enable_compilation_cache()
     newest = trained.newest_step(config.run_dir)
-    sources = {film_names.name_of(source): source for source in film_names.sources(config)}
-    results = {name: evaluation.made(config.run_dir, name) for name in sources}
-    for name, source in list(sources.items()):
-        known = results[name] and results[name]["made_from"]
-        if not again and known == evaluation.made_from(config, source, newest):
-            logger.info("measured already: %s", name)
-            del sources[name]
-    if not sources:
-        return results
-    run_folder.open_run(config)
-    folder = evaluation.folder_of(config.run_dir)
+    sources = film_names.sources(config)
+    processes.run_on_first(run_folder.open_run, config)
+
+    def films_to_write(step: int) -> list[Reconstruction]:
+        films = [Reconstruction.of(config, film, step, processes.team()) for film in sources]
+        return [film for film in films if again or not is_current(film)]
+
+    def is_current(film: Reconstruction) -> bool:
+        current = processes.broadcast_from_first(film.is_current())
+        if current:
+            logger.info("reconstructed already: %s", film)
+        return current
+
+    if not (films := films_to_write(newest)):
+        return
     model = open_model(config)
-    for name, source in sources.items():
-        results[name] = evaluation.evaluate(model, source, name, framing_of(config))
-        whole = results[name]["whole"]
-        told = {
-            key: value if isinstance(value, int) else round(value, 3)
-            for key, value in whole.items()
-            if isinstance(value, int | float)
-        }
-        text = ", ".join(f"{key} {value}" for key, value in told.items())
-        logger.info("%d frames measured in %s: %s", results[name]["frames"], folder / name, text)
+    if model.step != newest:  # the newest checkpoint is damaged
+        films = films_to_write(model.step)
+    Path(config.run_dir, film_names.FILMS).mkdir(exist_ok=True)
+    for film in films:
+        count = film.write(model)
+        if processes.index() == 0:
+            film.record()
+            logger.info("%d frames in %s", count, film)
+
+
+def evaluate(config: Config, again: bool) -> dict[str, dict]:
+    """Measures the reconstructions of the source films into ``RUN_DIR/measures``.
+
+    Returns:
+      The content of ``NAME.json`` for each film, by name.
+    """
+    from vae_gan_jax.evaluation import evaluate as evaluation
+    from vae_gan_jax.inference import made_from, trained
+    from vae_gan_jax.training import devices
+
+    devices.enable_compilation_cache()
+    newest = trained.newest_step(config.run_dir)
+    results, stale = {}, {}
+    for source in film_names.sources(config):
+        name, origin = film_names.name_of(source), made_from.output_frames(config, source, newest)
+        results[name] = None if again else evaluation.load(config.run_dir, name, origin)
+        if results[name] is None:
+            stale[name] = source
+        else:
+            logger.info("measured already: %s", name)
+    if stale:
+        run_folder.open_run(config)
+        evaluation.writable_folder(config.run_dir)
+        model = open_model(config)
+        for name, source in stale.items():
+            results[name] = evaluation.evaluate(model, source)
     return results
 
 
@@ -322,7 +257,7 @@ def compare(given: dict, mode: str) -> None:
     given = given | {"compare": [remote_run.open_run(run) for run in given["compare"]]}
     from vae_gan_jax.evaluation import compare as comparison
     from vae_gan_jax.evaluation import evaluate as evaluation
-    from vae_gan_jax.inference import trained
+    from vae_gan_jax.inference import made_from, trained
 
     shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
     configs, origins = [], []
@@ -338,22 +273,21 @@ def compare(given: dict, mode: str) -> None:
         if len(sources) > 1:
             raise InputError(f"{run} is of several films: give the one to compare with --source.")
         step = trained.newest_step(run)
-        origins.append(evaluation.made_from(configs[-1], sources[0], step))
-    comparison.hold_to_one_film(given["compare"], origins)
+        origins.append(made_from.output_frames(configs[-1], sources[0], step))
+    comparison.require_one_film(given["compare"], origins)
     if given.get("at"):
-        comparison.hold_to_one_size(given["compare"], origins)
+        comparison.require_one_size(given["compare"], origins)
         (film,) = films_shown(configs[0])
     folder = Path(given.get("output") or Path(given["compare"][0]).absolute().parent / "comparison")
     folder.mkdir(exist_ok=True)
     results = []
     for config, origin in zip(configs, origins, strict=True):
         name = film_names.name_of(film_names.sources(config)[0])
-        kept = evaluation.made(config.run_dir, name)
-        # How a film is reconstructed is part of what is compared, unless this command says it.
-        asked = [key for key in origin if key not in comparison.SETTINGS or key in given]
-        if kept is None or any(kept["made_from"][key] != origin[key] for key in asked):
-            kept = evaluate(config, again=True)[name]
-        results.append(kept)
+        # Measures of another reconstruction are compared as they are, unless this command says how
+        # to reconstruct.
+        ignored = [key for key in comparison.SETTINGS if key not in given]
+        result = evaluation.load(config.run_dir, name, origin, ignored)
+        results.append(result or evaluate(config, again=True)[name])
     print(comparison.compare(given["compare"], results, folder))
     if given.get("at"):
         from vae_gan_jax.figures import thesis_figures as drawing

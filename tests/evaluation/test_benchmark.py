@@ -45,7 +45,8 @@ def test_the_film_is_passed_through_whole(figures):
 
 def test_of_a_long_film_as_much_as_there_is_time_for(briefly, make_film, framing, model):
     film = make_film("testsrc2=size=20x18:rate=8", 60)
-    got = benchmark._film(briefly, model.variables, film.path, framing, rate=80.0)
+    model = dataclasses.replace(model, config=briefly)
+    got = benchmark._film(model, film.path, framing, rate=80.0)
     assert got["film_frames"] == 16  # two seconds, the least
 
 

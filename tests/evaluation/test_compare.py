@@ -40,6 +40,12 @@ def given(*configs, **settings):
     return {"compare": tuple(config.run_dir for config in configs), **settings}
 
 
+def content_of(config):
+    """The measures in the run's folder."""
+    path = Path(config.run_dir) / evaluate.FOLDER / "film.json"
+    return json.loads(path.read_text())
+
+
 def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatch, capsys):
     measured = []
     monkeypatch.setattr(
@@ -47,7 +53,7 @@ def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatc
         "evaluate",
         lambda config, again, do=modes.evaluate: measured.append(config) or do(config, again),
     )
-    modes.compare(given(*two))
+    modes.compare(given(*two), "evaluate")
     assert [config.run_dir for config in measured] == [two[1].run_dir]
     folder = Path(two[0].run_dir).parent / "comparison"
     assert {path.name for path in folder.iterdir()} == {
@@ -59,21 +65,21 @@ def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatc
         rows = list(csv.DictReader(file))
     printed = capsys.readouterr().out
     for row, run, config in zip(rows, content["runs"], two, strict=True):
-        whole = evaluate.made(config.run_dir, "film")["whole"]
+        whole = content_of(config)["whole"]
         assert run["whole"] == whole
         assert row["run"] == Path(config.run_dir).name
         assert float(row["psnr"]) == whole["psnr"]
         assert f"{whole['psnr']:.2f}" in printed
     assert rows[0]["psnr"] != rows[1]["psnr"]
-    modes.compare(given(*two))
+    modes.compare(given(*two), "evaluate")
     assert len(measured) == 1
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_that_learnt_on_is_measured_anew(two, frames_THWC):
     runs.add_checkpoint(two[1], frames_THWC, 2, 12)
-    modes.compare(given(*two))
-    assert [evaluate.made(config.run_dir, "film")["step"] for config in two] == [6, 12]
+    modes.compare(given(*two), "evaluate")
+    assert [content_of(config)["step"] for config in two] == [6, 12]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -85,9 +91,9 @@ def test_how_it_is_reconstructed_belongs_to_what_is_compared(two, tmp_path):
         ({}, 1),
         ({"reconstruct_noise": 0.0}, 0),
     ):
-        modes.compare(given(two[0], **settings, output=output))
+        modes.compare(given(two[0], **settings, output=output), "evaluate")
         content = json.loads((tmp_path / "out" / "film.json").read_text())
-        assert [run["reconstruct_noise"] for run in content["runs"]] == [noise]
+        assert [float(run["reconstruct_noise"]) for run in content["runs"]] == [noise]
 
 
 def test_other_stretches_are_refused_before_anything_is_measured(
@@ -96,14 +102,14 @@ def test_other_stretches_are_refused_before_anything_is_measured(
     other = runs.make(tmp_path / "other", small, film, frames_THWC, trim_end=0.5)
     monkeypatch.setattr(modes, "evaluate", lambda config, again: pytest.fail("was measured"))
     with pytest.raises(InputError, match=r"different films or stretches .*--source"):
-        modes.compare(given(two[0], other))
+        modes.compare(given(two[0], other), "evaluate")
 
 
 def test_a_folder_that_is_no_run_is_refused(two, tmp_path):
     with pytest.raises(InputError, match="there is no run in"):
-        modes.compare({"compare": (two[0].run_dir, str(tmp_path / "nowhere"))})
+        modes.compare({"compare": (two[0].run_dir, str(tmp_path / "nowhere"))}, "evaluate")
     with pytest.raises(InputError, match="is no run folder"):
-        modes.compare({"compare": (two[0].run_dir, str(Path(__file__).parent))})
+        modes.compare({"compare": (two[0].run_dir, str(Path(__file__).parent))}, "evaluate")
 
 
 def test_runs_of_one_name_are_told_apart():
@@ -129,7 +135,7 @@ def test_frames_of_all_runs_stand_below_each_other(two, undrawn, tmp_path, monke
     """A row of the film and one of each run, at the times that are asked for."""
     pages = []
     monkeypatch.setattr(thesis_figures, "write", lambda *page: pages.append(page))
-    modes.compare(given(*two, at=(0.0, 0.5), output=str(tmp_path / "side")))
+    modes.compare(given(*two, at=(0.0, 0.5), output=str(tmp_path / "side")), "evaluate")
     ((path, rows, _, _, labels),) = pages
     assert path == tmp_path / "side" / "film_frames"
     assert labels.rows == ["film", "first", "second"]
@@ -139,4 +145,4 @@ def test_frames_of_all_runs_stand_below_each_other(two, undrawn, tmp_path, monke
     assert (first != second).any()
     larger = [{"width": 20, "height": 18}, {"width": 40, "height": 36}]
     with pytest.raises(InputError, match="frames of different sizes"):
-        compare.hold_to_one_size(("a", "b"), larger)
+        compare.require_one_size(("a", "b"), larger)

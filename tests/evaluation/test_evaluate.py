@@ -46,7 +46,7 @@ def measured(run):
 
 
 def files(run):
-    return evaluate.folder_of(run.run_dir)
+    return evaluate.writable_folder(run.run_dir)
 
 
 def table(path):
@@ -58,7 +58,7 @@ def reconstruction(config):
     """Source and reconstruction of the learnt film as the mode reconstruct makes it."""
     model = trained.load(config, lambda: pytest.fail("the statistics are kept"))
     frames = video.decode(config.film, modes.framing_of(config))
-    pairs = reconstruct.reconstruct_frames(config, model.variables, frames)
+    pairs = reconstruct.reconstruct_frames(model, frames)
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
 
 
@@ -66,7 +66,7 @@ def test_the_files_hold_the_measures(run, measured):
     names = {path.name for path in files(run).iterdir()}
     assert names == {"film.json", "film_frames.csv", "film_shots.csv", "film.png", "film.pdf"}
     assert json.loads((files(run) / "film.json").read_text()) == measured
-    expected = {"version": 2, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
+    expected = {"version": 3, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
     assert {name: measured[name] for name in expected} == expected
     assert measured["rate"] == pytest.approx(24000 / 1001)
     assert set(measured["whole"]) == WHOLE
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_film_is_seen(
     taken = tmp_path / "run" / "measures"
     taken.write_text("something else")
     monkeypatch.setattr(video, "decode", lambda *_, **__: pytest.fail("the film was read"))
-    with pytest.raises(InputError, match="cannot be kept in"):
+    with pytest.raises(InputError, match="cannot be written to"):
         modes.evaluate(config, again=True)
     assert taken.read_text() == "something else"
 

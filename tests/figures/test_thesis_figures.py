@@ -27,7 +27,7 @@ def pages(monkeypatch):
 
 
 def through(model, frames_THWC):
-    pairs = reconstruct.reconstruct_frames(model.config, model.variables, frames_THWC)
+    pairs = reconstruct.reconstruct_frames(model, frames_THWC)
     return np.concatenate([output_BHWC for _, output_BHWC in pairs])
 
 

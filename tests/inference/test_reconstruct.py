@@ -13,7 +13,8 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import segments
-from vae_gan_jax.inference import batch_norm_statistics, reconstruct
+from vae_gan_jax.inference import batch_norm_statistics, reconstruct, reconstruct_film
+from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
 
@@ -28,10 +29,15 @@ def statistics(small, state, frames_THWC):
     return batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
 
 
+def trained_model(config, state, statistics) -> Trained:
+    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
+    return Trained(config, variables, 4)
+
+
 def through(config, state, statistics, frames):
     """All pairs of frames, joined: source and output, ``[T, H, W, 3]``."""
-    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
-    pairs = list(reconstruct.reconstruct_frames(config, variables, iter(frames)))
+    model = trained_model(config, state, statistics)
+    pairs = list(reconstruct.reconstruct_frames(model, iter(frames)))
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
 
 
@@ -81,17 +87,6 @@ def test_statistics_are_of_frames_as_often_as_they_were_learnt(small, state, fra
     assert np.abs(first(TrainingFrames(held_THWC))["mean"] - even["mean"]).max() > 1e-3
 
 
-def test_statistics_are_kept_in_the_run_folder(small, state, statistics, frames_THWC, tmp_path):
-    stored = batch_norm_statistics.stored(
-        small, state, tmp_path, lambda: TrainingFrames(frames_THWC)
-    )
-    chex.assert_trees_all_close(stored, statistics)
-    again = batch_norm_statistics.stored(
-        small, state, tmp_path, lambda: pytest.fail("the frames were read again")
-    )
-    chex.assert_trees_all_equal(again, stored)
-
-
 @pytest.fixture(scope="module")
 def framing(small):
     return video.Framing(width=small.width, height=small.height, crop="none")
@@ -102,13 +97,13 @@ def frames_of(path, width, height):
     return np.stack(list(video.decode(path, framing)))
 
 
-def film_through(config, state, statistics, film, framing, made_from="this"):
-    """The film through the networks: the paths written, by layout."""
-    paths = reconstruct.film_paths(config, "film")
+def film_through(config, state, statistics, film, framing):
+    """Reconstructs the film; returns the paths by layout."""
+    paths = reconstruct_film.film_paths(config, "film")
     for path in paths.values():
         path.parent.mkdir(exist_ok=True)
-    variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
-    reconstruct.reconstruct(config, variables, str(film), framing, paths, made_from)
+    reconstruction = reconstruct_film.Reconstruction(config, str(film), framing, paths, {})
+    reconstruction.write(trained_model(config, state, statistics))
     return paths
 
 

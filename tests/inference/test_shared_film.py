@@ -11,7 +11,8 @@ from tests.film import films
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
-from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.inference import reconstruct_film
+from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.run.team import Team
 
 
@@ -24,15 +25,15 @@ def short_parts(monkeypatch):
 def make(config: Config, model, film, framing, processes: int = 1) -> int:
     """Reconstructs as so many processes, which are threads here; returns what the first does."""
     barrier = threading.Barrier(processes)
-    paths = reconstruct.film_paths(config, "film")
+    paths = reconstruct_film.film_paths(config, "film")
     Path(config.run_dir, "films").mkdir(parents=True, exist_ok=True)
+    model = dataclasses.replace(model, config=config)
 
     def process(index: int):
+        team = Team(index, processes, lambda name: barrier.wait(timeout=60))
+        origin = {"made": "from this"}
         try:
-            return reconstruct.reconstruct(
-                *(config, model.variables, str(film), framing, paths, "this"),
-                Team(index, processes, lambda name: barrier.wait(timeout=60)),
-            )
+            return Reconstruction(config, str(film), framing, paths, origin, team).write(model)
         except InputError:
             barrier.abort()  # a process that ends ends the others
             raise
@@ -173,4 +174,4 @@ def test_frames_that_are_missing_move_no_others(
                 make(torn, model, damaged, framing, processes)
         assert make(torn, model, damaged, framing, processes) == 25
         assert contents(torn.run_dir)["films/film.mp4"] == expected["films/film.mp4"]
-    assert "lacks frames after number 0: one process goes on" in caplog.text
+    assert "lacks frames after number 0: process 0 continues" in caplog.text

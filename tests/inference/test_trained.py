@@ -75,7 +75,7 @@ def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
     assert np.abs(z_TZ).max() < 1
     blocks = list(trained.decode(opened, z_TZ))
     assert [len(block) for block in blocks] == [4, 4, 2]
-    pairs = reconstruct.reconstruct_frames(opened.config, opened.variables, frames_THWC)
+    pairs = reconstruct.reconstruct_frames(opened, frames_THWC)
     expected = np.concatenate([output_BHWC for _, output_BHWC in pairs])
     assert np.abs(np.concatenate(blocks).astype(int) - expected).max() <= 1
 

@@ -25,6 +25,8 @@ from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.inference.reconstruct_film import Reconstruction
+from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.model import fuse_batch_norm, networks
 from vae_gan_jax.run import atomic_io
 from vae_gan_jax.training import devices, feeding, train_state, train_step
@@ -79,7 +81,8 @@ def measure(
         whole_film = {}
         if source is not None:
             rate = networks_alone["frames_per_second"]
-            whole_film = _film(config, state.inference_variables, source, framing, rate)
+            model = Trained(config, state.inference_variables, int(state.step))
+            whole_film = _film(model, source, framing, rate)
     for figures in (training, networks_alone):
         gflops = figures["gflop_per_frame"] * figures["frames_per_second"]
         figures["gflop_per_second"] = gflops
@@ -213,11 +216,13 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     }
 
 
-def _film(config: Config, variables, source: str, framing: video.Framing, rate: float) -> dict:
+def _film(model: Trained, source: str, framing: video.Framing, rate: float) -> dict[str, Any]:
     """A film from file to file, with and without the networks in between."""
-    probe = video.probe(source, framing.video_stream, framing.fps)
-    end = (framing.trim_start or 0.0) + max(SHORTEST, rate * config.seconds / float(probe.rate))
-    if end < min(framing.trim_end or np.inf, probe.duration or 0.0):
+    config = model.config
+    film = video.probe(source, framing.video_stream, framing.fps)
+    seconds = max(SHORTEST, rate * config.seconds / float(film.rate))
+    end = (framing.trim_start or 0.0) + seconds
+    if end < min(framing.trim_end or np.inf, film.duration or 0.0):
         framing = dataclasses.replace(framing, trim_end=end)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -225,8 +230,7 @@ def _film(config: Config, variables, source: str, framing: video.Framing, rate: 
         film_format = FilmFormat(config.codec, config.quality, config.upscale)
 
         def through_networks() -> int:
-            layouts = {"output": path}
-            return reconstruct.reconstruct(config, variables, source, framing, layouts, "")
+            return Reconstruction(config, source, framing, {"output": path}, {}).write(model)
 
         def past_networks() -> int:
             return passthrough.passthrough(source, path, framing, film_format)

@@ -34,8 +34,8 @@ MEASURES = (
     ("sharpness", "sharpness", 3, "→ 1"),
 )
 COLUMNS, GAP = 3, 0.3  # of the figure's bars, inches between them
-# What must agree for films to be one.
-FILM = ("bytes", "stream", "rate", "trim_start", "trim_end", "crop")
+# What must agree, so that runs are measured with the same frames.
+FILM = ("film", "video_stream", "fps", "trim_start", "trim_end", "crop")
 SETTINGS = ("reconstruct_noise", "batch_norm")
 
 
@@ -47,7 +47,7 @@ def labels(runs: Sequence[str | os.PathLike]) -> list[str]:
     return [os.path.normpath(run) for run in runs]
 
 
-def hold_to_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
+def require_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
     """Refuses to compare what different films or stretches gave.
 
     Args:
@@ -66,11 +66,11 @@ def hold_to_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> 
             )
 
 
-def hold_to_one_size(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
+def require_one_size(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
     """Refuses to show frames of different sizes side by side.
 
     Args:
-      runs, origins: as of ``hold_to_one_film``.
+      runs, origins: as of ``require_one_film``.
 
     Raises:
       InputError: the sizes differ; the sentence names two runs.
@@ -98,7 +98,7 @@ def compare(runs: Sequence[str], results: Sequence[dict[str, Any]], folder: str 
     Raises:
       InputError: the results are of different films.
     """
-    hold_to_one_film(runs, [result["made_from"] for result in results])
+    require_one_film(runs, [result["made_from"] for result in results])
     names = labels(runs)
     path = Path(folder) / results[0]["name"]
     rows = [

@@ -1,12 +1,12 @@
-"""A film through the trained networks and measured: by frame, by shot and whole, in files."""
+"""Measures the reconstruction of a film and writes the measures: by frame, by shot, of the film."""
 
 import contextlib
 import csv
 import io
 import json
 import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots
 from vae_gan_jax.film.read import video
-from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained import Trained
-from vae_gan_jax.run import atomic_io, storage
+from vae_gan_jax.run import atomic_io, film_names, provenance, storage
 
-FOLDER, VERSION = "measures", 2
+FOLDER, VERSION = "measures", 3
 FRAME_COLUMNS = (
     *("brightness", "psnr", "ssim", "ms_ssim", "vmaf", "similarity", "absolute_error"),
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),
@@ -33,11 +33,11 @@ FRAME_COLUMNS = (
 logger = logging.getLogger(__name__)
 
 
-def folder_of(run_dir: str | Path) -> Path:
-    """The run's folder of measures, made if need be, and seen to be writable before a film is.
+def writable_folder(run_dir: str | Path) -> Path:
+    """The run's folder of measures; it is made and tried before a film is measured.
 
     Raises:
-      InputError: it cannot be written.
+      InputError: the folder cannot be written.
     """
     folder = Path(run_dir) / FOLDER
     try:
@@ -46,90 +46,64 @@ def folder_of(run_dir: str | Path) -> Path:
         (folder / "writable").unlink()
     except OSError as error:
         raise InputError(
-            f"the measures cannot be kept in {folder} ({error.strerror}): make room, or give its "
-            "owner's permission."
+            f"the measures cannot be written to {folder} ({error.strerror}): free some space, or "
+            "change the folder's permissions."
         ) from None
     return folder
 
 
-def made_from(config: Config, source: str, step: int) -> dict[str, Any]:
-    """All that the measures of a film depend on, as JSON.
+def load(
+    run_dir: str | Path, name: str, origin: dict[str, Any], ignored: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """The content of ``NAME.json`` if it was made from ``origin`` and is undamaged, or None.
 
-    Raises:
-      InputError: the source is no film.
+    Args:
+      run_dir: the run's folder.
+      name: of the film.
+      origin: what ``made_from.output_frames`` returns.
+      ignored: keys whose values may differ.
     """
-    film = video.probe(source, config.video_stream, config.fps)
-    status = [os.stat(name) for name in film.files]
+    recorded = provenance.recorded(run_dir, f"{FOLDER}/{name}")
+    if not isinstance(recorded, dict):
+        return None
+    wanted = origin | {"version": VERSION} | {key: recorded.get(key) for key in ignored}
+    paths = _paths(run_dir, name)
+    if not provenance.is_current(run_dir, f"{FOLDER}/{name}", wanted, paths.values()):
+        return None
+    return json.loads(paths["measures"].read_text())
+
+
+def _paths(run_dir: str | Path, name: str) -> dict[str, Path]:
+    folder = Path(run_dir) / FOLDER
     return {
-        "bytes": sum(file.st_size for file in status),
-        "modified": max(file.st_mtime_ns for file in status),
-        "stream": film.stream,
-        "rate": str(film.rate),
-        "trim_start": config.trim_start,
-        "trim_end": config.trim_end,
-        "crop": config.crop,
-        "width": config.width,
-        "height": config.height,
-        "step": step,
-        "reconstruct_noise": config.reconstruct_noise,
-        "batch_norm": config.batch_norm,
+        "frames": folder / f"{name}_frames.csv",
+        "shots": folder / f"{name}_shots.csv",
+        "measures": folder / f"{name}.json",
     }
 
 
-def evaluate(model: Trained, source: str, name: str, framing: video.Framing) -> dict[str, Any]:
+def evaluate(model: Trained, source: str) -> dict[str, Any]:
     """Measures the reconstruction of a film and writes ``measures/NAME...`` of the run.
 
-    Decoding, the networks, VMAF and the search for cuts overlap. What is kept of each frame are
-    numbers, its code and two thumbnails.
+    Decoding, networks, VMAF and the search for cuts overlap. Of each frame only numbers, the latent
+    code and two thumbnails stay in memory.
 
     Args:
-      model: the networks of the run, and the settings of this command.
-      source: the film.
-      name: what its measures are called.
-      framing: what of the film becomes frames.
+      model: the networks of the run, and the settings of the command.
+      source: path of the film.
 
     Returns:
-      What stands in ``NAME.json``.
+      The content of ``NAME.json``.
 
     Raises:
-      InputError: the film cannot be read, or the measures not written.
+      InputError: the film cannot be read, or the measures cannot be written.
     """
-    config = model.config
-    folder = folder_of(config.run_dir)
+    config, name = model.config, film_names.name_of(source)
+    framing = opened_run.framing_of(config)
+    writable_folder(config.run_dir)
+    origin = made_from.output_frames(config, source, model.step)
     film = video.probe(source, framing.video_stream, framing.fps)
-    origin = made_from(config, source, model.step)
-    of_networks = ("step", "reconstruct_noise", "batch_norm")
-    of_source = {key: value for key, value in origin.items() if key not in of_networks}
-    found = shots.load(config.run_dir, name, of_source)
-    finder = None if found else shots.ShotFinder()
-    with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(
-            tqdm(
-                total=video.expected_frames(film, framing),
-                unit="frame",
-                desc="measuring",
-                mininterval=1,
-            )
-        )
-        scorer = stack.enter_context(Vmaf(config.width, config.height))
-        frames = stack.enter_context(
-            contextlib.closing(video.decode(source, framing, strict=config.strict))
-        )
-        parts = []
-        for source_BHWC, measured in _through_networks(model, frames):
-            output_BHWC = measured.pop("output")
-            scorer.add(source_BHWC, output_BHWC)
-            if finder:
-                finder.add(source_BHWC)
-            parts.append(measured)
-            progress.update(len(source_BHWC))
-        vmaf_T = scorer.scores()
-    if finder:
-        found = finder.shots()
-        shots.save(config.run_dir, name, of_source, found)
-        logger.info("%d shots in %s", len(found), source)
-    frame_T = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-    frame_T["vmaf"] = vmaf_T
+    film_shots, frame_T = _measure_frames(model, source)
     result = {
         "version": VERSION,
         "name": name,
@@ -141,34 +115,79 @@ def evaluate(model: Trained, source: str, name: str, framing: video.Framing) -> 
         "width": config.width,
         "height": config.height,
         "ms_ssim_scales": measures.scales(config.height, config.width),
-        "vmaf_scale": scorer.scale,
+        "vmaf_scale": Vmaf.scale_for(config.height),
         "made_from": origin,
     }
-    result |= assess(frame_T, found, film.rate, framing.trim_start or 0.0)
-    _write(folder, name, result, frame_T)
+    result |= assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0)
+    _write(_paths(config.run_dir, name), result, frame_T)
+    provenance.record(
+        config.run_dir, f"{FOLDER}/{name}", origin | {"version": VERSION},
+        _paths(config.run_dir, name).values(),
+    )  # fmt: skip
+    _log(result, Path(config.run_dir) / FOLDER / name)
     return result
 
 
-def _through_networks(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Source frames and what ``measures.of_batch`` gives of them, on the host."""
-    config = model.config
-    low = (config.height // measures.LOW_PASS, config.width // measures.LOW_PASS, 3)
-    before = (jnp.zeros(low), jnp.zeros(low))
+def _log(result: dict[str, Any], path: Path) -> None:
+    rounded = [
+        f"{key} {value if isinstance(value, int) else round(value, 3)}"
+        for key, value in result["whole"].items()
+        if isinstance(value, int | float)
+    ]
+    logger.info("%d frames measured in %s: %s", result["frames"], path, ", ".join(rounded))
 
-    def through(*arguments):
+
+def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict[str, Any]]:
+    """The film's shots, and the measures of every frame: arrays whose first axis is T."""
+    config, name = model.config, film_names.name_of(source)
+    framing = opened_run.framing_of(config)
+    film_origin = made_from.source_frames(config, source)
+    film_shots = shots.load(config.run_dir, name, film_origin)
+    finder = None if film_shots else shots.ShotFinder()
+    film = video.probe(source, framing.video_stream, framing.fps)
+    expected = video.expected_frames(film, framing)
+    blocks = []
+    with (
+        tqdm(total=expected, unit="frame", desc="measuring", mininterval=1) as progress,
+        Vmaf(config.width, config.height) as scorer,
+        contextlib.closing(video.decode(source, framing, strict=config.strict)) as frames,
+    ):
+        for source_BHWC, measured in _measured_batches(model, frames):
+            scorer.add(source_BHWC, measured.pop("output"))
+            if finder:
+                finder.add(source_BHWC)
+            blocks.append(measured)
+            progress.update(len(source_BHWC))
+        vmaf_T = scorer.scores()
+    if finder:
+        film_shots = finder.shots()
+        shots.save(config.run_dir, name, film_origin, film_shots)
+        logger.info("%d shots in %s", len(film_shots), source)
+    frame_T = jax.tree.map(lambda *arrays: np.concatenate(arrays), *blocks)
+    return film_shots, frame_T | {"vmaf": vmaf_T}
+
+
+def _measured_batches(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Batches of source frames, and what ``measures.of_batch`` returns for them."""
+    size = model.config.height // measures.LOW_PASS, model.config.width // measures.LOW_PASS, 3
+    before = (jnp.zeros(size), jnp.zeros(size))
+
+    def measure(*arguments):
         nonlocal before
         measured, before = measures.of_batch(*arguments, before)
         return measured
 
-    return reconstruct.reconstruct_frames(config, model.variables, frames, through=through)
+    return reconstruct.reconstruct_frames(model, frames, batch_function=measure)
 
 
-def assess(frame_T: dict[str, Any], found: list[shots.Shot], rate, start: float) -> dict[str, Any]:
-    """What the measures by frame come to; adds to them what depends on other frames.
+def assess(
+    frame_T: dict[str, Any], film_shots: list[shots.Shot], rate: Fraction, start: float
+) -> dict[str, Any]:
+    """Summarises the measures of frames; adds to them the measures that depend on other frames.
 
     Args:
-      frame_T: what ``measures.of_batch`` gives for all frames, and ``vmaf``.
-      found: the shots.
+      frame_T: what ``measures.of_batch`` returns for all frames, and ``vmaf``.
+      film_shots: the shots of the film.
       rate: frames a second, exact.
       start: seconds of the source at the first frame.
 
@@ -178,15 +197,15 @@ def assess(frame_T: dict[str, Any], found: list[shots.Shot], rate, start: float)
     change = frame_T.pop("change")
     frame_T |= {f"{name}_change": change[name] for name in ("source", "output")}
     frame_T |= {name: change[name] for name in ("source_square", "output_square", "product")}
-    firsts = [shot.first for shot in found]
-    frame_T["within_shot"] = ~np.isin(np.arange(len(frame_T["ssim"])), firsts)
-    for name in ("source_change", "output_change"):  # across a cut it says nothing
+    first_frames = [shot.first for shot in film_shots]
+    frame_T["within_shot"] = ~np.isin(np.arange(len(frame_T["ssim"])), first_frames)
+    for name in ("source_change", "output_change"):  # a change across a cut is not movement
         frame_T[name] = np.where(frame_T["within_shot"], frame_T[name], np.nan)
     frame_T["psnr"] = measures.psnr(frame_T["squared_error"])
     thumbnails = (frame_T.pop(f"{name}_thumbnail") for name in ("source", "output"))
-    recognised = summary.recognition(*thumbnails, found, rate)
+    recognised = summary.recognition(*thumbnails, film_shots, rate)
     frame_T |= {f"recognised_{name}": values for name, values in recognised.items()}
-    by_shot = summary.by_shot(frame_T, found, rate, start)
+    by_shot = summary.by_shot(frame_T, film_shots, rate, start)
     return {
         "whole": summary.of_film(frame_T, by_shot, frame_T.pop("mean"), recognised),
         "shots": by_shot,
@@ -194,30 +213,27 @@ def assess(frame_T: dict[str, Any], found: list[shots.Shot], rate, start: float)
     }
 
 
-def _write(folder: Path, name: str, result: dict[str, Any], frame_T: dict[str, Any]) -> None:
-    """The tables and the plot, and last NAME.json, which says that all are there."""
+def _write(paths: dict[str, Path], result: dict[str, Any], frame_T: dict[str, Any]) -> None:
     start = result["shots"][0]["start_seconds"]
-    shot_T = np.repeat(
-        np.arange(len(result["shots"])), [row["stop"] - row["first"] for row in result["shots"]]
-    )
+    lengths = [row["stop"] - row["first"] for row in result["shots"]]
+    shot_T = np.repeat(np.arange(len(lengths)), lengths)
     frame_rows = [
         [frame, f"{start + frame / result['rate']:.3f}", shot_T[frame]]
         + [_cell(frame_T[column], frame) for column in FRAME_COLUMNS]
         for frame in range(result["frames"])
     ]
-    _write_table(
-        folder / f"{name}_frames.csv", ["frame", "seconds", "shot", *FRAME_COLUMNS], frame_rows
-    )
+    _write_table(paths["frames"], ["frame", "seconds", "shot", *FRAME_COLUMNS], frame_rows)
     shot_rows = [
         [number, *("" if value is None else value for value in shot.values())]
         for number, shot in enumerate(result["shots"])
     ]
-    _write_table(folder / f"{name}_shots.csv", ["shot", *result["shots"][0]], shot_rows)
-    measure_plot.draw(folder / name, result, frame_T)
-    atomic_io.write(folder / f"{name}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    _write_table(paths["shots"], ["shot", *result["shots"][0]], shot_rows)
+    measure_plot.draw(paths["measures"].with_name(result["name"]), result, frame_T)
+    content = json.dumps(result, indent=1, allow_nan=False)
+    atomic_io.write(paths["measures"], content + "\n")
 
 
-def _cell(value_T, frame: int) -> str:
+def _cell(value_T: np.ndarray | None, frame: int) -> str:
     if value_T is None or np.isnan(value_T[frame]):
         return ""
     return f"{value_T[frame]:.6g}"
@@ -227,12 +243,3 @@ def _write_table(path: Path, header: list[str], rows: list[list]) -> None:
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([header, *rows])
     atomic_io.write(path, table.getvalue())
-
-
-def made(run_dir: str | Path, name: str) -> dict[str, Any] | None:
-    """What ``evaluate`` wrote in ``NAME.json``, ``None`` where there is none of this version."""
-    try:
-        result = json.loads((Path(run_dir) / FOLDER / f"{name}.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return result if result.get("version") == VERSION else None

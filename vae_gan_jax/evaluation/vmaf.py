@@ -10,9 +10,9 @@ import numpy as np
 
 from vae_gan_jax.film import ffmpeg
 
-# Its model was made for pictures of 1080 lines, which would take a hundred times the time that the
-# networks take. Frames of fewer lines than these are scaled up, bicubically, by a whole number.
-LINES = 288
+# VMAF's model was made for 1080 rows, which would take a hundred times as long as the networks.
+# Frames with fewer rows than this are enlarged by a whole number, bicubically.
+MIN_ROWS = 288
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class Vmaf:
     """
 
     def __init__(self, width: int, height: int):
-        self.scale = max(1, -(-LINES // height))
-        size = f"{self.scale * width}:{self.scale * height}"
+        scale = self.scale_for(height)
+        size = f"{scale * width}:{scale * height}"
         picture = f"scale={size}:flags=bicubic:out_color_matrix=bt709,format=yuv420p"
         # Each pair of frames comes as one picture, the source above, so that one pipe suffices.
         graph = (
@@ -42,6 +42,11 @@ class Vmaf:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+
+    @staticmethod
+    def scale_for(height: int) -> int:
+        """The factor by which frames of this height are enlarged."""
+        return max(1, -(-MIN_ROWS // height))
 
     def add(self, source_BHWC: np.ndarray, output_BHWC: np.ndarray) -> None:
         """Takes the next frames, uint8."""

@@ -5,11 +5,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from vae_gan_jax.config import FIELDS, Config, InputError, to_text
+from vae_gan_jax.config import FIELDS, Config, to_text
 from vae_gan_jax.figures import thesis_figures
-from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.inference import trained
+from vae_gan_jax.inference import made_from, trained
 from vae_gan_jax.inference.opened_run import (
     described,
     films_shown,
@@ -39,8 +38,8 @@ def draw(config: Config, again: bool) -> None:
     for index, film in enumerate(films):
         epochs = {} if config.source or index else _epochs(config)
         group = f"{thesis_figures.FOLDER}/{film.name}"
-        made_from = _made_from(config, film, newest, epochs)
-        if not again and provenance.is_current(run_dir, group, made_from):
+        origin = _made_from(config, film, newest, epochs)
+        if not again and provenance.is_current(run_dir, group, origin):
             logger.info("figures of %s are up to date: %s", film.name, folder)
             continue
         model = model or open_model(config)
@@ -48,15 +47,17 @@ def draw(config: Config, again: bool) -> None:
         if not config.source and index == 0:
             load = functools.partial(open_model, config)
             paths += thesis_figures.by_epoch(config, film, epochs, load, folder)
-        made_from = _made_from(config, film, model.step, epochs)  # the newest may be damaged
-        provenance.record(run_dir, group, made_from, paths)
+        origin = _made_from(config, film, model.step, epochs)  # the newest may be damaged
+        provenance.record(run_dir, group, origin, paths)
 
 
 def _made_from(
     config: Config, film: FilmReader, step: int, epochs: dict[int, int]
 ) -> dict[str, Any]:
-    checksums = {str(epoch): _checksum(config, step) for epoch, step in epochs.items()}
-    settings = ("every", "at", "batch_norm", "reconstruct_noise")
+    checksums = {
+        str(epoch): made_from.networks(config.run_dir, step) for epoch, step in epochs.items()
+    }
+    settings = ("every", "at")
     return picture_origin(config, film, step, settings) | {"epochs": checksums}
 
 
@@ -64,24 +65,11 @@ def picture_origin(
     config: Config, film: FilmReader, step: int, settings: Sequence[str]
 ) -> dict[str, Any]:
     """What pictures of a film depend on: its content, the checkpoint's, and the named settings."""
-    files = video.probe(film.path, config.video_stream, config.fps).files
-    names = ("trim_start", "trim_end", "crop", "video_stream", "fps", *settings)
-    return {
-        "film": provenance.film_checksum(files, config.run_dir),
-        "checkpoint": _checksum(config, step),
-        **{name: to_text(FIELDS[name], getattr(config, name)) for name in names},
-    }
+    texts = {name: to_text(FIELDS[name], getattr(config, name)) for name in settings}
+    return made_from.output_frames(config, film.path, step) | texts
 
 
 def _epochs(config: Config) -> dict[int, int]:
     """The steps of the checkpoints after whole epochs, by epoch."""
     per_epoch, steps = steps_per_epoch(config), checkpoint.steps(config.run_dir)
     return {step // per_epoch: step for step in steps if step % per_epoch == 0 < step}
-
-
-def _checksum(config: Config, step: int) -> str | None:
-    """The checkpoint's checksum; None if it is damaged."""
-    try:
-        return checkpoint.content_checksum(config.run_dir, step)
-    except InputError:
-        return None

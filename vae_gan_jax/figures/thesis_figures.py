@@ -113,8 +113,7 @@ class FilmFigures:
 
     def _pairs(self, numbers: Sequence[int]) -> list[np.ndarray]:
         """Frames of the film and their reconstructions, each ``[len(numbers), H, W, 3]``."""
-        model = self.model
-        pairs = reconstruct.reconstruct_frames(model.config, model.variables, self.film.at(numbers))
+        pairs = reconstruct.reconstruct_frames(self.model, self.film.at(numbers))
         return [np.concatenate(side) for side in zip(*pairs, strict=True)]
 
     def _time(self, number: int) -> str:

@@ -1,6 +1,6 @@
 """Batch-norm statistics for reconstructing: of the training film, without noise."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,11 +14,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder, networks
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, provenance
+from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
-FOLDER = "running_statistics"
+FOLDER = "batch_norm_statistics"
 BATCHES = 100
 
 
@@ -103,18 +104,26 @@ def _pooled(statistics: Iterable) -> dict:
     return unflatten_dict(pooled)
 
 
-def stored(config: Config, state: TrainState, run_dir: Path, read_frames):
-    """What ``estimate`` gives, kept in the run folder: a run reconstructs without its frames.
+def stored(config: Config, state: TrainState, read_frames: Callable[[], TrainingFrames]) -> dict:
+    """``estimate`` of a checkpoint, stored in the run's folder: later the frames are not needed.
+
+    Process 0 estimates and writes them; the others read the file.
 
     Args:
-      config, state: of the run.
-      run_dir: the run's folder.
-      read_frames: called for the frames that the run was trained on, where the statistics are not
-        there yet.
+      config: the settings of the run.
+      state: of the run's checkpoint.
+      read_frames: returns the frames that the run was trained on; called if there is no file that
+        was made from this checkpoint, or if it is damaged.
     """
-    path = Path(run_dir) / FOLDER / f"{int(state.step)}.msgpack"
+    run_dir, step = config.run_dir, int(state.step)
+    path = Path(run_dir) / FOLDER / f"{step}.msgpack"
+    if processes.index() == 0:
+        made_from = {"checkpoint": checkpoint.content_checksum(run_dir, step), "batches": BATCHES}
+        record = f"{FOLDER}/{step}", made_from, [path]
+        if not provenance.is_current(run_dir, *record):
+            statistics = estimate(config, state, read_frames())
+            atomic_io.write(path, serialization.to_bytes(statistics))
+            provenance.record(run_dir, *record)
+    processes.barrier("batch-norm statistics")
     template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
-    if processes.index() == 0 and not path.exists():
-        atomic_io.write(path, serialization.to_bytes(estimate(config, state, read_frames())))
-    processes.barrier("statistics")
     return serialization.from_bytes(template, path.read_bytes())

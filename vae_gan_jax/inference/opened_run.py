@@ -47,9 +47,10 @@ def films_shown(config: Config) -> list[reader.FilmReader]:
     Raises:
       InputError: the run has no checkpoint, there is no film, or a time lies outside one.
     """
-    from vae_gan_jax.inference import trained
+    from vae_gan_jax.inference import made_from, trained
 
     trained.newest_step(config.run_dir)
+    made_from.check_learnt_films(config)
     framing = framing_of(config)
     films = [
         reader.FilmReader(source, film_names.name_of(source), framing, config.strict)

@@ -66,7 +66,7 @@ def load(
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
         empty = train_state.create(config, jax.random.key(config.seed))
         state = checkpoints.restore(empty, step)
-    statistics = batch_norm_statistics.stored(config, state, Path(config.run_dir), read_frames)
+    statistics = batch_norm_statistics.stored(config, state, read_frames)
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
     return Trained(config, variables, int(state.step))
 
