@@ -131,7 +131,7 @@ def test_the_output_range_stretches_what_the_decoder_paints(small):
     [(144, 256, (18, 32)), (576, 1024, (18, 32)), (256, 144, (32, 18)), (16, 20, (16, 20))],
 )
 def test_the_small_picture_is_as_small_for_every_size(height, width, size):
-    assert networks.small_size(height, width) == size
+    assert networks.skip_size(height, width) == size
 
 
 def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
@@ -149,7 +149,7 @@ def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
     ]
     assert float(jnp.abs(means[0]).max()) > 0.01
     features = 4 * 4 * 64
-    expected = np.arctanh(means[0]) * networks.MEAN_FEATURES / features
+    expected = np.arctanh(means[0]) * networks.SKIP_MAX_FAN_IN / features
     chex.assert_trees_all_close(np.arctanh(means[1]), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -198,7 +198,7 @@ def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, 36, 40, 3))
     mean_BZ, _ = apply("encoder", plain_BHWC)
     difference_BP = np.tile(colour_BC, 360) - centre_HWC.reshape(1, -1)
-    difference_BP /= networks.SMALL_DIVISOR
+    difference_BP /= networks.SKIP_DIVISOR
     expected_BZ = np.tanh(difference_BP @ linear["encoder"]["linear"]["kernel"])
     chex.assert_trees_all_close(mean_BZ, np.float32(expected_BZ), rtol=1e-4)
     layer = linear["decoder"]["linear"]

@@ -94,7 +94,7 @@ def test_the_newest_sound_checkpoint_is_taken_and_none_set_aside(tuned, other, t
     (run_dir / "checkpoints" / "4" / checkpoint.CHECKSUMS).write_text("")
     with caplog.at_level(logging.WARNING):
         _, state = begun(config)
-    assert "damaged: an older one is looked for" in caplog.text
+    assert "damaged: an older checkpoint is used" in caplog.text
     with checkpoint.Checkpoints(run_dir) as checkpoints:
         theirs = dataclasses.replace(tuned, ema_span=0.5)
         second = checkpoints.restore(train_state.create(theirs, jax.random.key(0)), 2)

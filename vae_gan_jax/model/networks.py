@@ -13,13 +13,13 @@ from vae_gan_jax.model.plain_convolutions import KERNEL, halved
 
 LAYERS = 4  # convolutions of each network
 BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5
-SMALL_SIDE = 18  # pixels along the shorter side of the small picture that the linear path takes
-# What that picture's pixels are divided by: so much larger are the weights that lead from them to
-# z, beside which Adam's steps, of one size for all weights, would else be large.
-SMALL_DIVISOR = 16
-# What the convolutions add to the linear path's means is that of so many of their features: where a
-# larger frame's steps moved z further, the decoder would lose what it has learnt to make of it.
-MEAN_FEATURES = 512
+SKIP_PIXELS = 18  # shorter side of the downscaled picture that the linear skip works on
+# The encoder's linear skip divides pixels by this, so its weights are larger by this factor. Adam's
+# steps have the same size for all weights and would otherwise be too large for these.
+SKIP_DIVISOR = 16
+# max_fan_in of the encoder's mean beside the linear skip: a step must not move z further in larger
+# frames, or the decoder loses what it has learnt.
+SKIP_MAX_FAN_IN = 512
 
 weights = nn.initializers.normal(0.02)
 
@@ -27,7 +27,7 @@ weights = nn.initializers.normal(0.02)
 def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
     """Height and width of the input and after each strided convolution: five pairs.
 
-    SAME padding rounds a half up, so 135 becomes 68, and the decoder climbs the same stairs.
+    SAME padding rounds up, so 135 becomes 68. The decoder uses the same sizes in reverse order.
     """
     sizes = [(height, width)]
     for _ in range(LAYERS):
@@ -36,14 +36,14 @@ def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def small_size(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the small picture: as small for large frames, its pixels square."""
-    pixel = max(1.0, min(height, width) / SMALL_SIDE)
+def skip_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the linear skip's picture, whose aspect ratio is the frame's."""
+    pixel = max(1.0, min(height, width) / SKIP_PIXELS)
     return round(height / pixel), round(width / pixel)
 
 
-def resized(x_BHWC, size: tuple[int, int]):
-    """Pictures of another size: a linear map, means where they shrink, between pixels elsewhere."""
+def resize(x_BHWC, size: tuple[int, int]):
+    """Resizes pictures with a linear map: bilinear, antialiased where they shrink."""
     batch, *_, channels = x_BHWC.shape
     return jax.image.resize(x_BHWC, (batch, *size, channels), "linear")
 
@@ -53,8 +53,8 @@ def _add_bias(module: nn.Module, x_BHWF):
     return x_BHWF + jnp.broadcast_to(bias_F, x_BHWF.shape)
 
 
-def _filtered(module: nn.Module, convolution, x, shape: tuple[int, ...]):
-    """A fused layer's convolution by minimal filtering, in its kernel's float32 or more."""
+def _winograd(module: nn.Module, convolution, x, shape: tuple[int, ...]):
+    """Applies a fused layer's Winograd convolution in its kernel's type, at least float32."""
     kernel = module.param(
         "kernel", lambda key: winograd.transform(weights(key, shape, jnp.float32))
     )
@@ -62,7 +62,7 @@ def _filtered(module: nn.Module, convolution, x, shape: tuple[int, ...]):
 
 
 class StridedConvolution(nn.Module):
-    """A 5x5 convolution with stride 2; ``bias`` only where no batch norm follows with its own."""
+    """A 5x5 convolution with stride 2; it needs no ``bias`` before a batch norm."""
 
     features: int
     bias: bool
@@ -73,7 +73,7 @@ class StridedConvolution(nn.Module):
     def __call__(self, x_BHWF):
         shape = (*KERNEL, x_BHWF.shape[-1], self.features)
         if self.fused and winograd.pays(shape):
-            y_BHWG = _filtered(self, winograd.strided_convolution, x_BHWF, shape)
+            y_BHWG = _winograd(self, winograd.strided_convolution, x_BHWF, shape)
         else:
             kernel = self.param("kernel", weights, shape)
             y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
@@ -83,7 +83,7 @@ class StridedConvolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """The transpose of a 5x5 convolution with stride 2, onto pictures of ``size``."""
+    """The transpose of a 5x5 convolution with stride 2, with outputs of ``size``."""
 
     features: int
     size: tuple[int, int]
@@ -96,7 +96,7 @@ class TransposedConvolution(nn.Module):
         shape = (*KERNEL, self.features, y_BHWG.shape[-1])
         if self.fused and winograd.pays(shape):
             convolution = partial(winograd.transposed_convolution, size=self.size)
-            x_BHWF = _filtered(self, convolution, y_BHWG, shape)
+            x_BHWF = _winograd(self, convolution, y_BHWG, shape)
         else:
             kernel = self.param("kernel", weights, shape)
             y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
@@ -107,10 +107,9 @@ class TransposedConvolution(nn.Module):
 
 
 def _batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
-    """Batch norm by the batch's own statistics when training, by the running ones otherwise.
+    """Batch norm with the batch's statistics in training and the running statistics otherwise.
 
-    Whatever the type, statistics are taken and kept in float32. Within ``shard_map``, where a
-    device has a share of the batch, they are those of all shares.
+    Statistics are float32 whatever the type. Inside ``shard_map`` they cover all devices' shards.
     """
     return nn.BatchNorm(
         axis_name=jax.sharding.get_abstract_mesh().manual_axes or None,
@@ -123,7 +122,7 @@ def _batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
 
 
 def _at_least_float32(x):
-    """What leaves a network, so that objectives are computed in float32."""
+    """Converts a network's outputs, so that objectives are computed in float32."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -134,35 +133,32 @@ def _dense(
     bias: bool = True,
     max_fan_in: int | None = None,
 ):
-    """A layer that few features leave.
+    """A dense layer with few outputs.
 
-    A step of Adam changes all weights alike, and so moves what leaves the layer the more the more
-    features enter it. Of more than ``max_fan_in`` it is scaled down to what so many would make of it.
+    With more than ``max_fan_in`` inputs the output is scaled by ``max_fan_in / inputs``, so that
+    one Adam step moves it equally far at every frame size.
     """
     layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
 
     def apply(x):
         outputs = _at_least_float32(layer(x))
-        return (
-            outputs * (max_fan_in / x.shape[-1])
-            if max_fan_in and max_fan_in < x.shape[-1]
-            else outputs
-        )
+        if max_fan_in and max_fan_in < x.shape[-1]:
+            outputs *= max_fan_in / x.shape[-1]
+        return outputs
 
     return apply
 
 
 class ConvolutionStack(nn.Module):
-    """The four convolutions that encoder and discriminator have alike (Tables 1 and 3).
+    """The four convolutions of encoder and discriminator (Tables 1 and 3).
 
     Attributes:
-      filters: of the first convolution; each further one has twice as many.
+      filters: filters of the first convolution; each further one has twice as many.
       leak: slope of LeakyReLU below 0 (eq. 4.5).
-      first_batch_norm: batch norm on the first convolution too, as printed. DCGAN's rule leaves it
-        out: what it takes away, each picture's brightness and contrast, no later layer can see.
-      fused: without batch norms, whose place biases take, and with kernels for minimal filtering
-        where that pays (``folding``).
-      dtype: what is computed in; default: the parameters' own.
+      first_batch_norm: batch norm after the first convolution too, as printed. DCGAN omits it,
+        because it hides each picture's brightness and contrast from all later layers.
+      fused: biases replace batch norms, kernels may be in Winograd form (``fuse_batch_norm``).
+      dtype: type of the arithmetic; default: the parameters' type.
     """
 
     filters: int
@@ -173,7 +169,7 @@ class ConvolutionStack(nn.Module):
 
     @nn.compact
     def __call__(self, x_BHWC, train: bool):
-        """Frames ``[B, H, W, 3]`` in -1..1 to the activations of the four layers, in a list."""
+        """Returns the activations of the four layers for frames ``[B, H, W, 3]`` in -1..1."""
         activations = []
         for layer in range(LAYERS):
             normalised = (layer > 0 or self.first_batch_norm) and not self.fused
@@ -194,8 +190,8 @@ class ConvolutionStack(nn.Module):
 class Encoder(nn.Module):
     """Enc (4.2.1, Table 1): a frame to the mean and log variance of its latent distribution.
 
-    With ``linear_skip`` a linear map of the small picture of the frame is added to what mean_BZ is
-    tanh of; from what that picture is told, ``centre``, is no weight, and stays as it is.
+    With ``linear_skip`` a linear map of the downscaled frame is added to the mean before tanh. The
+    mean picture that is subtracted first is data: ``centre`` in the collection ``pca``.
     """
 
     filters: int
@@ -212,23 +208,23 @@ class Encoder(nn.Module):
 
         Args:
           x_BHWC: frames in -1..1.
-          train: normalise by the batch's own statistics (mutable collection ``batch_stats``).
+          train: normalise with the batch's own statistics (mutable collection ``batch_stats``).
 
         Returns:
-          ``mean_BZ`` in (-1, 1) and ``log_variance_BZ`` in (-1/2, 1/2): tanh bounds both, without
-          which the divergence explodes (footnote 1 of chapter 4).
+          ``mean_BZ`` in (-1, 1) and ``log_variance_BZ`` in (-1/2, 1/2). Without the tanh that
+          bounds them the KL divergence explodes (footnote 1 of chapter 4).
         """
         stack = ConvolutionStack(
             self.filters, self.leak, self.first_batch_norm, self.fused, self.dtype, name="stack"
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
-        max_fan_in = MEAN_FEATURES if self.linear_skip else None
+        max_fan_in = SKIP_MAX_FAN_IN if self.linear_skip else None
         mean_BZ = _dense(self.z_dim, self.dtype, name="mean", max_fan_in=max_fan_in)(features_BF)
         if self.linear_skip:
-            small_BHWC = resized(x_BHWC, small_size(*x_BHWC.shape[1:3]))
+            small_BHWC = resize(x_BHWC, skip_size(*x_BHWC.shape[1:3]))
             centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
             difference_BHWC = small_BHWC - centre_HWC[None]
-            difference_BHWC /= SMALL_DIVISOR
+            difference_BHWC /= SKIP_DIVISOR
             linear = _dense(self.z_dim, None, name="linear", bias=False)
             mean_BZ += linear(difference_BHWC.reshape(x_BHWC.shape[0], -1))
         mean_BZ = nn.tanh(mean_BZ)
@@ -240,10 +236,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Dec (4.2.2, Table 2): a latent representation to a frame of ``height`` by ``width``.
+    """Dec (4.2.2, Table 2): a latent code to a frame of ``height`` by ``width``.
 
-    ``tanh_scale`` is what the last layer's tanh is multiplied by. With ``linear_skip`` a small
-    picture that is a linear map of z is enlarged and added to what that is tanh of.
+    The output is ``tanh_scale`` times a tanh. With ``linear_skip`` a linear map of z gives a small
+    picture, which is upscaled and added before that tanh.
     """
 
     filters: int
@@ -256,7 +252,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z_BZ, train: bool):
-        """Decodes latents ``[B, Z]`` to frames ``[B, H, W, 3]`` within ``tanh_scale`` of 0."""
+        """Decodes codes ``[B, Z]`` to frames ``[B, H, W, 3]`` in +-``tanh_scale``."""
         sizes = layer_sizes(self.height, self.width)
         features = [3] + [self.filters * 2**layer for layer in range(LAYERS)]
         (height, width), deepest = sizes[LAYERS], features[LAYERS]
@@ -277,21 +273,20 @@ class Decoder(nn.Module):
             )(nn.relu(x_BHWC))
         x_BHWC = _at_least_float32(x_BHWC)
         if self.linear_skip:
-            rows, columns = small_size(self.height, self.width)
+            rows, columns = skip_size(self.height, self.width)
             small_BP = _dense(rows * columns * 3, None, name="linear")(z_BZ)
             small_BHWC = small_BP.reshape(-1, rows, columns, 3)
-            x_BHWC += resized(small_BHWC, (self.height, self.width))
+            x_BHWC += resize(small_BHWC, (self.height, self.width))
         x_BHWC = self.tanh_scale * nn.tanh(x_BHWC)
         chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
         return x_BHWC
 
 
 class Discriminator(nn.Module):
-    """Dis (4.2.3, Table 3): the logit that a frame is real, and its four layers' activations.
+    """Dis (4.2.3, Table 3): the logit that a frame is real, and the activations of four layers.
 
-    Batch norm keeps what a learning step does to the convolutions as small for many filters as for
-    few. The logit has none, and at the thesis's size 92,160 features: of more than
-    ``logit_fan_in`` it is scaled down to what so many would make of it.
+    Batch norm makes the size of a step independent of the number of filters. The logit has no batch
+    norm and 92,160 inputs at the thesis's size, so ``logit_fan_in`` can limit its fan-in.
     """
 
     filters: int
@@ -302,9 +297,9 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x_BHWC, train: bool):
-        """Frames in -1..1 to ``logit_B`` and the list of four activations ``[B, H_l, W_l, F_l]``.
+        """Returns ``logit_B`` and four activations ``[B, H_l, W_l, F_l]`` for frames in -1..1.
 
-        The sigmoid of eq. 4.2 is left to the objectives, which take its logarithm without loss.
+        The objectives apply the sigmoid of eq. 4.2, whose logarithm they compute exactly.
         """
         stack = ConvolutionStack(
             self.filters, self.leak, self.first_batch_norm, dtype=self.dtype, name="stack"
@@ -318,9 +313,9 @@ class Discriminator(nn.Module):
 
 
 def compute_dtype(config) -> jnp.dtype | None:
-    """What the networks compute in; parameters, statistics and objectives stay float32.
+    """The type of the networks' arithmetic; parameters, statistics and objectives stay float32.
 
-    ``None`` is the parameters' own type: float32, but float64 where a test has it so.
+    ``None`` stands for the parameters' type: float32, or float64 in some tests.
     """
     on_cpu = jax.default_backend() == "cpu"
     halved = config.precision == "bfloat16" or (config.precision == "auto" and not on_cpu)
@@ -328,7 +323,7 @@ def compute_dtype(config) -> jnp.dtype | None:
 
 
 def create(config, fused: bool = False) -> dict[str, nn.Module]:
-    """The three networks for a Config, by name; encoder and decoder ``fused`` or not."""
+    """Creates the three networks of a ``StepConfig``; ``fused``: see ``fuse_batch_norm``."""
     dtype = compute_dtype(config)
     stack = dict(
         filters=config.filters,

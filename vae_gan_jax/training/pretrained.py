@@ -1,4 +1,4 @@
-"""Beginning with the networks of another run, to tune to one film what has learnt many."""
+"""Starts a run with the networks of another run, to fine-tune them on one film."""
 
 import logging
 from pathlib import Path
@@ -13,35 +13,35 @@ from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
-# What gives parameters their shapes.
+# The settings that determine the shapes of the parameters.
 SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm", "linear_skip")
 
 logger = logging.getLogger(__name__)
 
 
 def check(config: Config) -> None:
-    """Refuses before a film is prepared what training could not begin with.
+    """Checks ``config.init_from`` before a film is prepared.
 
-    A run that has a checkpoint goes on from that, and needs the other run no more.
+    A run that already has a checkpoint resumes from it and no longer needs the other run.
 
     Raises:
-      InputError: ``config.init_from`` is no run, the run itself, of another size, or untrained.
+      InputError: ``config.init_from`` is no run, is this run, is untrained, or its networks have
+        another size.
     """
     if not checkpoint.steps(config.run_dir):
         _settings(config)
 
 
 def begin(config: Config, fresh: TrainState) -> TrainState:
-    """The state that a run begins with: the networks of ``config.init_from``, at step 0.
+    """Returns a state at step 0 with the networks of ``config.init_from``.
 
-    Of the other run's newest sound checkpoint, which stays as it is, whatever is beside it, it has
-    the parameters and running statistics, with ``config.init_optimizer`` "carried" Adam's moments
-    too, and the averaged weights where both runs keep them; where this one alone does, its average
-    begins with the parameters.
+    Parameters, running statistics and constants come from the other run's newest sound checkpoint;
+    with ``config.init_optimizer`` "carried" so do Adam's moments. If only this run averages its
+    weights, the average starts with the other run's parameters.
 
     Args:
       config: the settings of the new run.
-      fresh: its state without the other run; the arrays lie where its arrays do.
+      fresh: the new run's state from ``train_state.create``; gives each array's sharding.
 
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
@@ -51,25 +51,25 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
         like_theirs = fresh.replace(ema=weights if theirs.ema_span else {})
-        found = checkpoints.read(step, like_theirs)
-    average = found.ema or {name: found.params[name] for name in weights}
-    logger.info("beginning with the networks of %s at step %d", other, step)
+        other_state = checkpoints.read(step, like_theirs)
+    ema = other_state.ema or {name: other_state.params[name] for name in weights}
+    logger.info("starting with the networks of %s at step %d", other, step)
     return fresh.replace(
-        params=found.params,
-        batch_stats=found.batch_stats,
-        constants=found.constants,
-        opt_state=found.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
-        # A copy, since a step takes the memory of parameters and average, each for itself.
-        ema=jax.tree.map(jnp.copy, average) if config.ema_span else {},
+        params=other_state.params,
+        batch_stats=other_state.batch_stats,
+        constants=other_state.constants,
+        opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
+        # A copy, because a step donates the memory of both parameters and average.
+        ema=jax.tree.map(jnp.copy, ema) if config.ema_span else {},
     )
 
 
 def _settings(config: Config) -> Config:
-    """Those of the run to begin from; raises as ``check`` does."""
+    """The settings of the other run; raises like ``check``."""
     other = remote_run.view_run(config.init_from)
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
-            f"--init_from={other} is this run itself: give another run, or another --run_dir."
+            f"--init_from={other} is this run itself: give another run or another --run_dir."
         )
     recorded = recorded_settings(other)
     if not recorded:
@@ -88,13 +88,13 @@ def _settings(config: Config) -> Config:
 
 
 def _newest_sound(run: Path) -> int:
-    """The step of a run's newest checkpoint that agrees with its checksums; none is set aside."""
+    """The step of a run's newest sound checkpoint; damaged ones stay where they are."""
     step, damages = checkpoint.newest_sound(run)
     if step is None:
-        told = "; ".join(damages.values())
+        reasons = "; ".join(damages.values())
         raise InputError(
-            f"no checkpoint in {run} can be used: {told}: give --init_from another run."
+            f"no checkpoint in {run} can be used: {reasons}: give --init_from another run."
         )
-    for what in damages.values():
-        logger.warning("%s: an older one is looked for", what)
+    for damage in damages.values():
+        logger.warning("%s: an older checkpoint is used", damage)
     return step
