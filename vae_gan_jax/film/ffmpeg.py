@@ -25,7 +25,7 @@ class Process:
     """
 
     def __init__(self, *groups: Sequence[str], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by wait)
         command = [imageio_ffmpeg.get_ffmpeg_exe(), *itertools.chain(*groups)]
         self._process = subprocess.Popen(
             command, stdin=stdin, stdout=stdout, stderr=self._stderr, bufsize=0, pipesize=PIPE_BYTES

@@ -13,7 +13,7 @@ def passthrough(
     source: str | os.PathLike,
     output: str | os.PathLike,
     framing: Framing,
-    film_format: FilmFormat = FilmFormat(),
+    film_format: FilmFormat = FilmFormat(),  # noqa: B008
     strict: bool = False,
 ) -> int:
     """Writes exactly the frames that would be learnt as a film, with the sound of the source.

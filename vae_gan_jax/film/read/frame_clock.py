@@ -15,7 +15,7 @@ class FrameClock:
     """
 
     def __init__(self):
-        self._file = tempfile.NamedTemporaryFile("r", prefix="times-")
+        self._file = tempfile.NamedTemporaryFile("r", prefix="times-")  # noqa: SIM115  (close)
         self.arguments = [
             *("-enc_time_base", "filter", "-stats_enc_pre", ffmpeg.url(self._file.name)),
             *("-stats_enc_pre_fmt", "{pts} {tb}"),

@@ -35,7 +35,7 @@ def prepare(
     exclude: Sequence[tuple[float, float | None]] = (),
     *,
     strict: bool = False,
-    team: Team = Team(),
+    team: Team = Team(),  # noqa: B008
     exchange: Callable[[bool], None] = lambda made: None,
 ) -> FrameStore:
     """Decodes films into a store, or opens the store in ``folder`` if it holds the same frames.
