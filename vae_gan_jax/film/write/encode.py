@@ -79,7 +79,7 @@ class Encoder:
         sound_from: str | os.PathLike | None = None,
         *,
         framing: Framing | None = None,
-        film_format: FilmFormat = FilmFormat(),  # noqa: B008
+        film_format: FilmFormat = FilmFormat(),
         resume: Any = None,
         frame_range: range | None = None,
     ):
