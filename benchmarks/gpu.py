@@ -27,7 +27,7 @@ ROWS = {  # the flags that differ from the thesis's size, most wanted first
 PEERS = ["--precision=bfloat16", "--compile", "--rounds=3", "--steps=50", "--batches=200"]
 COLUMNS = {
     "training, frames/s": lambda got: f"{got['training']['frames_per_second']:,.0f}",
-    "of a matrix product's rate": lambda got: f"{got['training']['share_of_matrix_product']:.0%}",
+    "of a matrix product's rate": lambda got: _percent(got["training"]["share_of_matrix_product"]),
     "waiting for frames": lambda got: f"{got['training']['waiting_share']:.1%}",
     "memory, GB": lambda got: _gigabytes(_device_bytes(got["memory"])),
     "compiling, s": lambda got: f"{got['training']['compiling_seconds']:.0f}",
@@ -35,6 +35,10 @@ COLUMNS = {
     "film to film": lambda got: _rate(got, "film_frames_per_second"),
     "ffmpeg alone": lambda got: _rate(got, "film_frames_per_second_past_the_networks"),
 }
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.0%}"
 
 
 def _gigabytes(size: int) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import pytest
 
@@ -67,3 +68,10 @@ def test_a_film_that_is_not_there(briefly, frames_THWC):
         benchmark.measure(
             briefly, TrainingFrames(frames_THWC), "nowhere.mp4", video.Framing(width=20, height=18)
         )
+
+
+@pytest.mark.parametrize("cost", [None, {}])
+def test_a_backend_that_estimates_no_arithmetic_is_measured_without_it(cost):
+    lowered = types.SimpleNamespace(cost_analysis=lambda: cost)
+    assert benchmark._gflop_per_frame(lowered, 4) is None
+    assert "unknown" in benchmark.table({"training": {"gflop_per_frame": None}})

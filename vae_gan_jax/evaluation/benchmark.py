@@ -84,9 +84,10 @@ def measure(
             model = Trained(config, state.inference_variables, int(state.step))
             whole_film = _film(model, source, framing, rate)
     for figures in (training, networks_alone):
-        gflops = figures["gflop_per_frame"] * figures["frames_per_second"]
-        figures["gflop_per_second"] = gflops
-        figures["share_of_matrix_product"] = gflops / peak
+        gflop = figures["gflop_per_frame"]
+        rate = None if gflop is None else gflop * figures["frames_per_second"]
+        figures["gflop_per_second"] = rate
+        figures["share_of_matrix_product"] = None if rate is None else rate / peak
     device = jax.local_devices()[0]
     memory["device_peak_bytes"] = (device.memory_stats() or {}).get("peak_bytes_in_use")
     memory["host_peak_bytes"] = _host_peak_bytes()
@@ -113,6 +114,12 @@ def measure(
 
 def _dtype(config: Config) -> jnp.dtype:
     return jnp.dtype(networks.compute_dtype(config) or jnp.float32)
+
+
+def _gflop_per_frame(lowered: jax.stages.Lowered, batch_size: int) -> float | None:
+    """The estimated arithmetic of a frame; None on backends that do not estimate it."""
+    cost = lowered.cost_analysis()
+    return cost["flops"] / batch_size / 1e9 if cost and "flops" in cost else None
 
 
 def _matmul_gflops(config: Config) -> float:
@@ -143,7 +150,7 @@ def _training(config: Config, film: TrainingFrames):
     one_step = train_step.jitted_step.lower(
         state, frames_BHWC, key, dispatch.noise_std, config.step
     )
-    gflop = one_step.cost_analysis()["flops"] / config.batch_size / 1e9
+    gflop = _gflop_per_frame(one_step, config.batch_size)
 
     logger.info("compiling the training step ...")
     cached = jax.config.jax_enable_compilation_cache
@@ -200,7 +207,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     key = jax.random.key(config.seed)
     frames_BHWC = jax.device_put(np.asarray(frames_THWC[: config.batch_size]))
     arguments = config.step, variables, frames_BHWC, key, noise_std, train
-    flops = reconstruct.reconstruct_batch.lower(*arguments).cost_analysis()["flops"]
+    lowered = reconstruct.reconstruct_batch.lower(*arguments)
     jax.block_until_ready(reconstruct.reconstruct_batch(*arguments))
     done, ahead, begun = 0, deque(maxlen=AHEAD), time.perf_counter()
     while done < AT_LEAST or time.perf_counter() - begun < config.seconds:
@@ -212,7 +219,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     return {
         "frames_per_second": done * config.batch_size / seconds,
-        "gflop_per_frame": flops / config.batch_size / 1e9,
+        "gflop_per_frame": _gflop_per_frame(lowered, config.batch_size),
     }
 
 
@@ -261,7 +268,8 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
             told = f"{value:,.4g}" if isinstance(value, float) else value
             if name.endswith("_bytes"):
                 name = name.removesuffix("_bytes")
-                told = "unknown" if value is None else f"{value / 1e9:,.3f} GB"
+                told = None if value is None else f"{value / 1e9:,.3f} GB"
+            told = "unknown" if told is None else told
             lines.append(f"  {name.replace('_', ' '):42} {told}")
     return "\n".join(lines)
 
