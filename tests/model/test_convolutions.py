@@ -9,7 +9,7 @@ import pytest
 from vae_gan_jax.model import convolutions, plain_convolutions, winograd
 
 SIZES = [(8, 6), (7, 5), (1, 2), (3, 16), (9, 1), (13, 19)]
-FEW, MORE = 3, convolutions.FEW + 1  # features, on both sides of a choice of form
+FEW, MORE = 3, convolutions.MIN_PHASE_FEATURES + 1  # features, on both sides of a choice of form
 ENOUGH = winograd.ENOUGH
 FEATURES = [(FEW, 4), (MORE, 4), (ENOUGH, ENOUGH)]
 

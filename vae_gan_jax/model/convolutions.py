@@ -1,9 +1,9 @@
 """The 5x5 convolution with stride 2 and its transpose (4.2.1, 4.2.2), each with its gradients.
 
-All passes of the networks are made of three linear maps: the strided convolution, its transpose and
-the gradient of its kernel. Left to itself, jax derives them from each other by convolutions with
-dilated inputs, and on a CPU some of those forms are slower than others by a factor of up to fifty.
-So for each the form is chosen here that is fast, and gradients refer to one another.
+The networks' passes consist of three linear maps: the strided convolution, its transpose and the
+gradient of its kernel. jax would derive them from each other as convolutions with dilated inputs,
+some of which are up to fifty times slower than others on a CPU. This module chooses the fastest
+form of each map, and defines the gradients (custom VJPs) with the same three maps.
 """
 
 from functools import partial
@@ -13,23 +13,23 @@ from jax import lax
 
 from vae_gan_jax.model import plain_convolutions, winograd
 
-FEW = 8  # features: of an output with fewer, four small convolutions gain nothing
-LARGE = 2**21  # numbers: of a kernel with more, what is gained is not worth the transform's memory
+MIN_PHASE_FEATURES = 8  # output features from which four small convolutions are faster
+MAX_WINOGRAD_KERNEL = 2**21  # numbers; the transform of a larger kernel takes too much memory
 
 
 def _on_cpu(form, plain, *arrays):
-    """``form`` on a CPU, ``plain`` elsewhere, where convolutions are fast as they are."""
+    """``form`` on a CPU, ``plain`` on accelerators, whose own convolutions are fast."""
     return lax.platform_dependent(*arrays, cpu=form, default=plain)
 
 
-def _filtered(kernel) -> bool:
-    """Whether a kernel that changes with each step is brought into minimal filtering's form."""
-    return kernel.size <= LARGE and winograd.fits(kernel.shape, kernel.dtype)
+def _uses_winograd(kernel) -> bool:
+    """Whether the Winograd form pays although the kernel must be transformed at every step."""
+    return kernel.size <= MAX_WINOGRAD_KERNEL and winograd.fits(kernel.shape, kernel.dtype)
 
 
 def _strided(x_BHWF, kernel):
     plain = plain_convolutions.strided_convolution
-    if not _filtered(kernel):
+    if not _uses_winograd(kernel):
         return plain(x_BHWF, kernel)
 
     def form(x_BHWF, kernel):
@@ -40,9 +40,9 @@ def _strided(x_BHWF, kernel):
 
 def _transposed(y_BHWG, kernel, size):
     plain = partial(plain_convolutions.transposed_convolution, size=size)
-    if kernel.shape[2] < FEW:
+    if kernel.shape[2] < MIN_PHASE_FEATURES:
         return plain(y_BHWG, kernel)
-    if not _filtered(kernel):
+    if not _uses_winograd(kernel):
         form = partial(plain_convolutions.transposed_by_phases, size=size)
         return _on_cpu(form, plain, y_BHWG, kernel)
 

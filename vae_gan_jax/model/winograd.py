@@ -39,19 +39,19 @@ TO_OUTPUTS = [_evaluation(tile + TAPS - 1, tile) for tile in TILE]
 
 
 def fits(kernel_shape: tuple[int, ...], dtype=np.float32) -> bool:
-    """Whether a kernel ``[5, 5, F, G]`` has enough features, and its type enough digits."""
+    """Whether a kernel ``[5, 5, F, G]`` has enough features and at least float32 precision."""
     return min(kernel_shape[2:]) >= ENOUGH and jnp.finfo(dtype).bits >= 32
 
 
 def pays(kernel_shape: tuple[int, ...]) -> bool:
-    """Whether a trained network with such a kernel runs faster this way."""
+    """Whether a trained network with such a kernel runs faster in Winograd form."""
     return jax.default_backend() == "cpu" and fits(kernel_shape)
 
 
 def _apart(function, *arrays):
-    """A function that XLA compiles by itself.
+    """Calls a function that XLA must not fuse with its callers.
 
-    Fused with what follows, its results would be computed again for each of their uses.
+    XLA would otherwise compute its results again for each use.
     """
     with set_xla_metadata(inlineable="false"):
         return jax.jit(function)(*arrays)
