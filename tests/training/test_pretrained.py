@@ -137,9 +137,9 @@ def test_what_is_no_trained_run_is_refused(tuned, other, tmp_path):
 def test_a_run_is_held_to_what_it_began_with(tuned, tmp_path):
     recorded = {"init_from": tuned.init_from, "init_optimizer": "fresh"}
     same = {"run_dir": "run", "init_from": f"{tuned.init_from}/"}
-    assert resolve(same, recorded, learning=True).init_from == same["init_from"]
+    assert resolve(same, recorded, learns=True).init_from == same["init_from"]
     for given in ({"init_from": "elsewhere"}, {"init_optimizer": "carried"}):
         with pytest.raises(InputError, match="disagrees with the run"):
-            resolve({"run_dir": "run"} | given, recorded, learning=True)
+            resolve({"run_dir": "run"} | given, recorded, learns=True)
     with pytest.raises(InputError, match=r"--init_from=\. disagrees"):
-        resolve({"run_dir": "run", "init_from": "."}, {"init_from": ""}, learning=True)
+        resolve({"run_dir": "run", "init_from": "."}, {"init_from": ""}, learns=True)
