@@ -123,9 +123,8 @@ def prepare(config: Config, again: bool) -> None:
 
     exchange(False)
     preparation.prepare(
-        films, folder, framing, config.exclude, strict=config.strict,
-        team=processes.team(), exchange=exchange,
-    )  # fmt: skip
+        films, folder, framing, strict=config.strict, team=processes.team(), exchange=exchange
+    )
     config.steps_per_epoch(len(open_store(config).training_T))
     processes.run_on_first(run_folder.open_run, config, True)
 

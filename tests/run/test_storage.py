@@ -274,6 +274,15 @@ def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
         frame_store.open_store(copy)
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"version": 1}', b"[" * 10_000, b"\xff"])
+def test_a_foreign_manifest_in_a_bucket_is_named(content, machine):
+    machine("one")
+    url = "gs://films/foreign"
+    put(f"{url}/manifest.json", content)
+    with pytest.raises(InputError, match=f"the frames in {url} are damaged: delete them"):
+        remote_store.stage(Path(storage.local(url)))
+
+
 @pytest.fixture
 def folder(machine):
     """The local copy, on the machine "one", of a run in the bucket that has settings."""

@@ -56,9 +56,8 @@ def test_a_store_knows_its_films(tmp_path, film):
 
 
 def test_excluded_frames_are_stored_but_not_learnt(tmp_path, film):
-    store = preparation.prepare(
-        [film], tmp_path / "frames", FRAMING, exclude=((0, 0.5), (1.5, None))
-    )
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+    store = frame_store.open_store(tmp_path / "frames", exclude=((0, 0.5), (1.5, None)))
     assert len(store.frames_THWC) == 48
     assert learnt(store) == [*range(12, 36)]
     with pytest.raises(InputError, match="leaves no frame"):

@@ -106,9 +106,18 @@ def read_manifest(folder: str) -> dict[str, Any]:
       FileNotFoundError: there is none.
       OSError, ValueError: it cannot be read, is damaged, or is not a manifest of this version.
     """
-    with open(os.path.join(folder, MANIFEST), encoding="utf-8") as file:
-        manifest = json.load(file)
+    with open(os.path.join(folder, MANIFEST), "rb") as file:
+        return parse_manifest(file.read())
+
+
+def parse_manifest(content: bytes) -> dict[str, Any]:
+    """A manifest from the content of its file.
+
+    Raises:
+      ValueError: it is damaged, or is not a manifest of this version.
+    """
     try:
+        manifest = json.loads(content)
         count, *frame_shape = manifest["shape"]
         lengths = [film["count"] for film in manifest["films"]]
         blocks = [frames for frames, crc32 in manifest["checksums"]]
@@ -117,10 +126,10 @@ def read_manifest(folder: str) -> dict[str, Any]:
         sound &= len(frame_shape) == 3 and all(isinstance(n, int) and n > 0 for n in frame_shape)
         for film in manifest["films"]:
             _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
-    except (KeyError, TypeError, ValueError, ArithmeticError):
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         sound = False
     if not sound:
-        raise ValueError(f"{folder} has no manifest of version {VERSION}")
+        raise ValueError(f"this is no manifest of version {VERSION}")
     return manifest
 
 

@@ -32,7 +32,6 @@ def prepare(
     films: Sequence[str | os.PathLike],
     folder: str | os.PathLike,
     framing: Framing,
-    exclude: Sequence[tuple[float, float | None]] = (),
     *,
     strict: bool = False,
     team: Team = Team(),  # noqa: B008
@@ -51,7 +50,6 @@ def prepare(
       films: paths of the films, in order.
       folder: for the store; created if needed, replaced if it holds other frames.
       framing: which part of each film becomes frames.
-      exclude: ranges of every film to leave out of ``training_T``, see FrameStore.
       strict: refuse damaged films.
       team: the processes that share the films.
       exchange: copies the store between machines; process 0 calls it with True once the store is
@@ -64,10 +62,10 @@ def prepare(
         raise ValueError("films must be a sequence of one path or more")
     job = _Job([os.fspath(film) for film in films], os.fspath(folder), framing, strict, team)
     if team.index == 0:
-        job.make(exclude)
+        job.make()
         exchange(True)
         team.barrier("the frames are there")
-        return open_store(folder, exclude)
+        return open_store(folder)
     team.barrier("films can be decoded")
     if os.path.isdir(job.unfinished):
         for number in team.own(len(films)):
@@ -76,8 +74,8 @@ def prepare(
     team.barrier("the frames are there")
     exchange(False)
     with contextlib.suppress(InputError):
-        return open_store(folder, exclude)
-    return prepare(films, folder, framing, exclude, strict=strict)
+        return open_store(folder)
+    return prepare(films, folder, framing, strict=strict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +92,15 @@ class _Job:
     def unfinished(self) -> str:
         return self.folder.rstrip(os.sep) + ".partial"
 
-    def make(self, exclude: Sequence[tuple[float, float | None]]) -> None:
+    def make(self) -> None:
         """Process 0: decodes its own films, joins those of the others, publishes the store."""
         probes = [self._probe(number) for number in range(len(self.films))]
-        current = self._is_current(exclude, probes)  # needs no lock, nor permission to write one
+        current = self._is_current(probes)  # needs no lock, nor permission to write one
         with self._named_if_refused(), contextlib.ExitStack() as stack:
             if not current:
                 stack.enter_context(atomic_io.locked(self.folder))
             shutil.rmtree(self.unfinished, ignore_errors=True)  # left by a killed process
-            if current or self._is_current(exclude, probes):  # another process may have made it
+            if current or self._is_current(probes):  # another process may have made it
                 self.team.barrier("films can be decoded")  # none is: there is no unfinished folder
                 self.team.barrier("the films are decoded")
                 return
@@ -132,9 +130,9 @@ class _Job:
     def _folder_of(self, number: int) -> str:
         return os.path.join(self.unfinished, str(number))
 
-    def _is_current(self, exclude, probes: list[Probe]) -> bool:
+    def _is_current(self, probes: list[Probe]) -> bool:
         try:
-            manifest = open_store(self.folder, exclude).manifest
+            manifest = open_store(self.folder).manifest
         except InputError:
             return False
         settings = settings_of(self.framing)
