@@ -47,7 +47,7 @@ def config(small, source, tmp_path_factory):
     record_settings(run_dir, config)
     framing = video.Framing(width=config.width, height=config.height, crop="none")
     path = run_dir / "films" / f"{NAME}.mp4"
-    with Encoder(path, config.width, config.height, Fraction(RATE), source) as encoder:
+    with Encoder(path, framing, Fraction(RATE), source) as encoder:
         for frames_BHWC in video.decode_blocks(source, framing):
             encoder.write(255 - frames_BHWC)
     provenance.record(run_dir, f"films/{NAME}", film_record(source), [path])

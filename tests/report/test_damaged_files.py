@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from tests.report.runs_to_report import FRAMES, NAME, RATE, Reader
+from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
 from vae_gan_jax.report import player_film, report_page
 from vae_gan_jax.run import atomic_io, provenance
@@ -32,7 +33,7 @@ def test_hostile_keys_names_and_captions_are_text(small, tmp_path):
     config = dataclasses.replace(small, run_dir=str(tmp_path), film=HOSTILE)
     path = tmp_path / "films" / f"{name}.mp4"
     path.parent.mkdir()
-    with Encoder(path, 20, 18, Fraction(RATE)) as encoder:
+    with Encoder(path, Framing(20, 18), Fraction(RATE)) as encoder:
         encoder.write(np.zeros((FRAMES, 18, 20, 3), np.uint8))
     recorded = {"source": HOSTILE, "film": HOSTILE, "step": 1, "upscale": ""}
     recorded |= dict.fromkeys(("trim_start", "trim_end", "crop", "video_stream", "fps"), "")

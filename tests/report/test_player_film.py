@@ -53,7 +53,7 @@ def test_one_layout_of_a_film_is_shown(config, source, tmp_path):
     films.mkdir()
     config = dataclasses.replace(config, run_dir=str(tmp_path))
     for name, size in (("x", (20, 18)), ("x_side_by_side", (40, 18)), ("x_stacked", (20, 36))):
-        with Encoder(films / f"{name}.mp4", *size, Fraction(RATE)) as encoder:
+        with Encoder(films / f"{name}.mp4", video.Framing(*size), Fraction(RATE)) as encoder:
             encoder.write(np.zeros((2, size[1], size[0], 3), np.uint8))
 
     def recorded(*names, **changes):
@@ -78,7 +78,7 @@ def test_without_its_source_the_reconstruction_is_shown_alone(config, source, tm
     config = dataclasses.replace(config, run_dir=str(tmp_path))
     path = tmp_path / "films" / "x.mp4"
     path.parent.mkdir()
-    with Encoder(path, 20, 18, Fraction(RATE)) as encoder:
+    with Encoder(path, video.Framing(20, 18), Fraction(RATE)) as encoder:
         encoder.write(np.zeros((2, 18, 20, 3), np.uint8))
     for changes in ({"film": "another checksum"}, {"source": "gone.mp4"}):
         provenance.record(tmp_path, "films/x", film_record(source) | changes, [path])

@@ -15,6 +15,7 @@ from vae_gan_jax.explore import latent_paths
 from vae_gan_jax.figures import picture_page, run_figures, style
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
+from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
@@ -207,10 +208,10 @@ class ExploreContext:
         ``size`` is width and height if not those of the networks; such a film is not upscaled.
         """
         config = self.config
-        width, height = size or (config.width, config.height)
+        framing = Framing(*(size or (config.width, config.height)))
         film_format = FilmFormat(config.codec, config.quality, None if size else config.upscale)
         with (
-            Encoder(path, width, height, self.rate, film_format=film_format) as encoder,
+            Encoder(path, framing, self.rate, film_format=film_format) as encoder,
             tqdm(desc=path.stem, total=count, unit="frame", leave=False) as progress,
         ):
             for frames_BHWC in blocks:

@@ -21,6 +21,7 @@ import numpy as np
 
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.canvas import TAU, Canvas, keyed, linger, polar, smooth
+from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
 from vae_gan_jax.film.write.segments import finish
 from vae_gan_jax.run import atomic_io
@@ -255,7 +256,7 @@ def render(path: str | os.PathLike) -> None:
     joined = os.path.join(os.path.dirname(path), f".joined.{os.path.basename(path)}")
     with tempfile.TemporaryDirectory() as folder:
         picture, sound = os.path.join(folder, "picture.mp4"), os.path.join(folder, "sound.wav")
-        with Encoder(picture, 256, 144, Fraction(RATE)) as encoder:
+        with Encoder(picture, Framing(256, 144), Fraction(RATE)) as encoder:
             for frame_HWC in frames(256, 144):
                 encoder.write(frame_HWC[None])
         with wave.open(sound, "wb") as file:

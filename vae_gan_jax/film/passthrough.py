@@ -34,11 +34,7 @@ def passthrough(
     film = probe(source, framing.video_stream, framing.fps)
     total = expected_frames(film, framing)
     with (
-        Encoder(
-            *(output, framing.width, framing.height, film.rate, source),
-            framing=framing,
-            film_format=film_format,
-        ) as encoder,
+        Encoder(output, framing, film.rate, source, film_format=film_format) as encoder,
         tqdm.tqdm(total=total, desc="frames", unit="frame", mininterval=0.5) as progress,
     ):
         for frames_BHWC in prefetch(decode_blocks(source, framing, strict=strict)):

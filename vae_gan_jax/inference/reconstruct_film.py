@@ -187,9 +187,8 @@ class Reconstruction:
                 upscale[0] * (width // config.width), upscale[1] * (height // config.height),
             )  # fmt: skip
         return Encoder(
-            path, width, height, self._film.rate,
+            path, dataclasses.replace(self.framing, width=width, height=height), self._film.rate,
             sound_from=self._film.path,
-            framing=self.framing,
             film_format=FilmFormat(config.codec, config.quality, upscale),
             resume=self.made_from,
             frame_range=own,

@@ -182,7 +182,7 @@ def test_file_names_that_look_like_options_or_patterns(tmp_path, monkeypatch):
     films.counting_film(tmp_path / "film.mp4", count=5)
     for name in ("-y.mp4", "http:a.mp4", "100%d [a] 'b'.mp4"):
         (tmp_path / name).write_bytes((tmp_path / "film.mp4").read_bytes())
-        with Encoder(f"out {name}", 64, 48, Fraction(24), sound_from=name) as encoder:
+        with Encoder(f"out {name}", Framing(64, 48), Fraction(24), sound_from=name) as encoder:
             encoder.write(np.stack(list(decode(name, FULL))))
         assert films.numbers(decode(f"out {name}", FULL)) == list(range(5))
 
@@ -206,7 +206,7 @@ def patches_THWC(width=64, height=48, count=5) -> np.ndarray:
 
 def test_colours_survive_encoding_and_decoding(tmp_path):
     frames_THWC = patches_THWC()
-    with Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25)) as encoder:
+    with Encoder(tmp_path / "film.mp4", Framing(64, 48), Fraction(25)) as encoder:
         encoder.write(frames_THWC)
     film = probe(tmp_path / "film.mp4")
     assert (film.matrix, film.primaries, film.transfer, film.colour_range) == (
@@ -219,14 +219,14 @@ def test_colours_survive_encoding_and_decoding(tmp_path):
 
 
 def test_the_index_is_at_the_front(tmp_path):
-    with Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25)) as encoder:
+    with Encoder(tmp_path / "film.mp4", Framing(64, 48), Fraction(25)) as encoder:
         encoder.write(patches_THWC())
     content = (tmp_path / "film.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
 
 def test_an_odd_size_grows_by_a_line(tmp_path):
-    with Encoder(tmp_path / "film.mp4", 63, 47, Fraction(25)) as encoder:
+    with Encoder(tmp_path / "film.mp4", Framing(63, 47), Fraction(25)) as encoder:
         encoder.write(patches_THWC(63, 47))
     film = probe(tmp_path / "film.mp4")
     assert (film.width, film.height, film.frames) == (64, 48, 5)
@@ -236,7 +236,7 @@ def test_an_odd_size_grows_by_a_line(tmp_path):
 
 def test_a_failure_leaves_the_earlier_film(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"the earlier one")
-    encoder = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(25))
+    encoder = Encoder(tmp_path / "film.mp4", Framing(64, 48), Fraction(25))
     with contextlib.suppress(KeyboardInterrupt), encoder:
         encoder.write(patches_THWC())
         raise KeyboardInterrupt
@@ -260,7 +260,7 @@ def test_what_is_no_film_is_refused(tmp_path):
 @pytest.mark.parametrize("output", ["/dev/full", "missing/film.mp4"])
 def test_an_impossible_output_is_refused_at_once(tmp_path, output):
     with pytest.raises(InputError):
-        Encoder(tmp_path / output, 64, 48, Fraction(25))
+        Encoder(tmp_path / output, Framing(64, 48), Fraction(25))
 
 
 @pytest.mark.skipif(not films.REAL.is_dir(), reason="the real clips are not here")

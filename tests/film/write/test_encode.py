@@ -41,7 +41,9 @@ def test_codecs(tmp_path, codec, name, described, slack):
     frames_THWC = np.empty((4, 48, 64, 3), np.uint8)
     for quarter, colour in enumerate(films.COLOURS):
         frames_THWC[:, quarter // 2 * 24 :, quarter % 2 * 32 :] = colour
-    with Encoder(tmp_path / name, 64, 48, Fraction(25), film_format=FilmFormat(codec)) as encoder:
+    with Encoder(
+        tmp_path / name, Framing(64, 48), Fraction(25), film_format=FilmFormat(codec)
+    ) as encoder:
         encoder.write(frames_THWC)
     assert re.search(described.replace("(", r"\(").replace(")", r"\)"), listing(tmp_path / name))
     decoded = list(decode(tmp_path / name, Framing(64, 48, crop="none")))
@@ -62,14 +64,17 @@ def test_codecs(tmp_path, codec, name, described, slack):
 )
 def test_incompatible_settings_are_refused(tmp_path, name, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        Encoder(tmp_path / name, 64, 48, Fraction(25), film_format=FilmFormat(**options))
+        Encoder(tmp_path / name, Framing(64, 48), Fraction(25), film_format=FilmFormat(**options))
     assert not list(tmp_path.iterdir())
 
 
 def test_upscaling(tmp_path):
     frames_THWC = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None], (2, 48, 1, 3))
     with Encoder(
-        tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(upscale=(255, 191))
+        tmp_path / "out.mp4",
+        Framing(64, 48),
+        Fraction(25),
+        film_format=FilmFormat(upscale=(255, 191)),
     ) as encoder:
         encoder.write(frames_THWC)
     out = probe(tmp_path / "out.mp4")
@@ -81,7 +86,10 @@ def test_better_quality_is_larger(tmp_path):
     sizes = []
     for quality in (10, 40):
         with Encoder(
-            tmp_path / "out.mp4", 64, 48, Fraction(25), film_format=FilmFormat(quality=quality)
+            tmp_path / "out.mp4",
+            Framing(64, 48),
+            Fraction(25),
+            film_format=FilmFormat(quality=quality),
         ) as encoder:
             encoder.write(noise_THWC)
         sizes.append((tmp_path / "out.mp4").stat().st_size)
@@ -176,7 +184,7 @@ def test_a_full_disk_leaves_the_earlier_film(tmp_path):
     try:
         with (
             pytest.raises(InputError, match=r"out\.mp4 cannot be written"),
-            Encoder(tmp_path / "out.mp4", 256, 144, Fraction(25)) as encoder,
+            Encoder(tmp_path / "out.mp4", Framing(256, 144), Fraction(25)) as encoder,
         ):
             encoder.write(noise_THWC)
     finally:
@@ -189,7 +197,7 @@ def test_a_full_disk_leaves_the_earlier_film(tmp_path):
 def test_any_file_name(tmp_path, name):
     folder = tmp_path / "folder #1?"
     folder.mkdir()
-    with Encoder(folder / name, 32, 18, Fraction(24)) as encoder:
+    with Encoder(folder / name, Framing(32, 18), Fraction(24)) as encoder:
         encoder.write(np.zeros((2, 18, 32, 3), np.uint8))
     assert probe(folder / name).frames == 2
 
@@ -211,7 +219,7 @@ def test_an_interrupted_film_resumes(tmp_path, monkeypatch):
 
     def write(path, upto=None, resume="step 100"):
         """Resumes an earlier attempt; returns the number of frames it had written."""
-        encoder = Encoder(path, 64, 48, Fraction(24000, 1001), resume=resume)
+        encoder = Encoder(path, Framing(64, 48), Fraction(24000, 1001), resume=resume)
         first = encoder.frames
         with contextlib.suppress(KeyboardInterrupt), encoder:
             for start in range(first, upto or 34, 7):
@@ -235,7 +243,9 @@ def test_an_interrupted_film_resumes(tmp_path, monkeypatch):
     np.testing.assert_array_equal(film_THWC, whole_THWC)
     # Another layout may have fewer frames; segments made from something else are removed.
     assert write(tmp_path / "film.mp4", upto=23) == 0
-    beside = Encoder(tmp_path / "film.mp4", 64, 48, Fraction(24000, 1001), resume="step 100")
+    beside = Encoder(
+        tmp_path / "film.mp4", Framing(64, 48), Fraction(24000, 1001), resume="step 100"
+    )
     beside.segments.truncate(10)
     with beside:
         beside.write(noise_THWC[10:])

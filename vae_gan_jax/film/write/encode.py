@@ -55,10 +55,9 @@ class Encoder:
 
     Args:
       path: the film to write; an existing one stays until the new one is complete.
-      width, height: of the frames, pixels.
+      framing: size of the frames; time range and video stream of ``sound_from``.
       rate: frames a second, exact.
       sound_from: the film or sound file that accompanies the frames; stills have none.
-      framing: the time range and video stream of ``sound_from`` that the frames come from.
       film_format: codec, quality and size.
       resume: what the film is made from, as JSON. If given, an Encoder for the same path and the
         same value resumes after the last complete segment; ``frames`` then says how many frames are
@@ -73,23 +72,21 @@ class Encoder:
     def __init__(
         self,
         path: str | os.PathLike,
-        width: int,
-        height: int,
+        framing: Framing,
         rate: Fraction,
         sound_from: str | os.PathLike | None = None,
         *,
-        framing: Framing | None = None,
         film_format: FilmFormat = FilmFormat(),
         resume: Any = None,
         frame_range: range | None = None,
     ):
         self.path = os.fspath(path)
-        self.width, self.height, self.rate = width, height, Fraction(rate)
-        self._sound_from, self._framing = None, framing or Framing(width, height)
+        self.framing, self.rate, self._sound_from = framing, Fraction(rate), None
         if sound_from is not None and os.path.isfile(sound_from):
             self._sound_from = os.fspath(sound_from)
         self._require_writable()
         encoding = codecs.picture_arguments(self.path, film_format.codec, film_format.quality)
+        width, height = framing.width, framing.height
         filters = _filters(width, height, film_format)
         arguments = [
             *("-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
@@ -124,10 +121,10 @@ class Encoder:
         Raises:
           InputError: ffmpeg failed.
         """
-        expected = (self.height, self.width, 3)
+        expected = self.framing.height, self.framing.width, 3
         if frames_BHWC.shape[1:] != expected or frames_BHWC.dtype != np.uint8:
             raise ValueError(
-                f"frames must be uint8 [B, {self.height}, {self.width}, 3], "
+                f"frames must be uint8 [B, *{expected}], "
                 f"not {frames_BHWC.dtype} {list(frames_BHWC.shape)}"
             )
         self.segments.write(frames_BHWC)
@@ -172,7 +169,7 @@ class Encoder:
             kind: [stream for stream in streams if stream.kind == kind]
             for kind in ("Video", "Audio", "Subtitle")
         }
-        framing = self._framing
+        framing = self.framing
         start, picture = framing.trim_start or 0.0, []
         if any(not stream.is_picture for stream in by_kind["Video"]):
             film = probe(self._sound_from, framing.video_stream)
