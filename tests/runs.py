@@ -29,7 +29,7 @@ def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
     state = state.replace(step=state.step + step)
     with Checkpoints(config.run_dir) as checkpoints:
         checkpoints.save(state)
-    batch_norm_statistics.stored(config, state, lambda: TrainingFrames(frames_THWC))
+    batch_norm_statistics.load_or_estimate(config, state, lambda: TrainingFrames(frames_THWC))
 
 
 def leave() -> None:

@@ -15,13 +15,10 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
-from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference.opened_run import (
-    films_shown,
     framing_of,
-    open_model,
     open_store,
     store_folder,
 )
@@ -177,124 +174,40 @@ def use_source(config: Config, again: bool) -> Config:
 
 
 def reconstruct(config: Config, again: bool) -> None:
-    """Passes the source films through the trained model; several processes share each."""
-    from vae_gan_jax.inference import trained
-    from vae_gan_jax.inference.reconstruct_film import Reconstruction
-    from vae_gan_jax.training import devices
+    """Passes the source films through the trained model."""
+    from vae_gan_jax.inference import reconstruct_film
 
-    devices.enable_compilation_cache()
-    newest = trained.newest_step(config.run_dir)
-    sources = film_names.sources(config)
-    processes.run_on_first(run_folder.open_run, config)
-
-    def films_to_write(step: int) -> list[Reconstruction]:
-        films = [Reconstruction.of(config, film, step, processes.team()) for film in sources]
-        return [film for film in films if again or not is_current(film)]
-
-    def is_current(film: Reconstruction) -> bool:
-        current = processes.broadcast_from_first(film.is_current())
-        if current:
-            logger.info("reconstructed already: %s", film)
-        return current
-
-    if not (films := films_to_write(newest)):
-        return
-    model = open_model(config)
-    if model.step != newest:  # the newest checkpoint is damaged
-        films = films_to_write(model.step)
-    Path(config.run_dir, film_names.FILMS).mkdir(exist_ok=True)
-    for film in films:
-        count = film.write(model)
-        if processes.index() == 0:
-            film.record()
-            logger.info("%d frames in %s", count, film)
+    reconstruct_film.reconstruct_films(config, again)
 
 
-def evaluate(config: Config, again: bool) -> dict[str, dict]:
-    """Measures the reconstructions of the source films into ``RUN_DIR/measures``.
-
-    Returns:
-      The content of ``NAME.json`` for each film, by name.
-    """
+def evaluate(config: Config, again: bool) -> None:
+    """Measures the reconstructions of the source films."""
     from vae_gan_jax.evaluation import evaluate as evaluation
-    from vae_gan_jax.inference import made_from, trained
-    from vae_gan_jax.training import devices
 
-    devices.enable_compilation_cache()
-    newest = trained.newest_step(config.run_dir)
-    results, stale = {}, {}
-    for source in film_names.sources(config):
-        name, origin = film_names.name_of(source), made_from.output_frames(config, source, newest)
-        results[name] = None if again else evaluation.load(config.run_dir, name, origin)
-        if results[name] is None:
-            stale[name] = source
-        else:
-            logger.info("measured already: %s", name)
-    if stale:
-        run_folder.open_run(config)
-        evaluation.writable_folder(config.run_dir)
-        model = open_model(config)
-        for name, source in stale.items():
-            results[name] = evaluation.evaluate(model, source)
-    return results
+    evaluation.evaluate_films(config, again)
 
 
-def measure(config: Config, again: bool) -> None:
-    """Measures the reconstructions of the source films, see ``evaluate``."""
-    evaluate(config, again)
-
-
-def compare(given: dict, mode: str) -> None:
-    """The measures of several runs side by side; those that a run lacks are made.
+def compare(given: dict[str, Any], mode: str) -> None:
+    """Compares the measures of several runs; measures runs that lack them.
 
     Raises:
-      InputError: they cannot be compared, or the result not be written.
+      InputError: the runs cannot be compared, or the result cannot be written.
     """
     if mode != "evaluate":
-        raise InputError("--compare is for measures: give --mode=evaluate.")
-    Config(**given)  # refuses what is outside its limits
-    given = given | {"compare": [remote_run.open_run(run) for run in given["compare"]]}
-    from vae_gan_jax.evaluation import compare as comparison
-    from vae_gan_jax.evaluation import evaluate as evaluation
-    from vae_gan_jax.inference import made_from, trained
-
+        raise InputError("--compare needs --mode=evaluate: add it.")
+    Config(**given)  # refuses values outside their limits
     shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
-    configs, origins = [], []
-    for run in given["compare"]:
-        recorded = settings.recorded_settings(Path(run))
+    configs = []
+    for run_dir in map(remote_run.open_run, given["compare"]):
+        recorded = settings.recorded_settings(Path(run_dir))
         if not recorded:
-            raise InputError(f"there is no run in {run}: give --compare the folders of runs.")
-        configs.append(
-            settings.resolve(shared | {"run_dir": run}, recorded, False, MODES["evaluate"].own)
-        )
+            raise InputError(f"there is no run in {run_dir}: give --compare the folders of runs.")
+        own = MODES["evaluate"].own
+        configs.append(settings.resolve(shared | {"run_dir": run_dir}, recorded, False, own))
         stage_sources(configs[-1], again=True)
-        sources = film_names.sources(configs[-1])
-        if len(sources) > 1:
-            raise InputError(f"{run} is of several films: give the one to compare with --source.")
-        step = trained.newest_step(run)
-        origins.append(made_from.output_frames(configs[-1], sources[0], step))
-    comparison.require_one_film(given["compare"], origins)
-    if given.get("at"):
-        comparison.require_one_size(given["compare"], origins)
-        (film,) = films_shown(configs[0])
-    folder = Path(given.get("output") or Path(given["compare"][0]).absolute().parent / "comparison")
-    folder.mkdir(exist_ok=True)
-    results = []
-    for config, origin in zip(configs, origins, strict=True):
-        name = film_names.name_of(film_names.sources(config)[0])
-        # Measures of another reconstruction are compared as they are, unless this command says how
-        # to reconstruct.
-        ignored = [key for key in comparison.SETTINGS if key not in given]
-        result = evaluation.load(config.run_dir, name, origin, ignored)
-        results.append(result or evaluate(config, again=True)[name])
-    print(comparison.compare(given["compare"], results, folder))
-    if given.get("at"):
-        from vae_gan_jax.figures import thesis_figures as drawing
+    from vae_gan_jax.evaluation import compare as comparison
 
-        names = comparison.labels(given["compare"])
-        models = dict(zip(names, map(open_model, configs), strict=True))
-        drawing.side_by_side(models, film, folder)
-    logger.info("table and figure: %s", folder)
+    comparison.compare_runs(configs, given)
 
 
 def figures(config: Config, again: bool) -> None:
@@ -330,28 +243,20 @@ def report(config: Config, again: bool) -> None:
 
 
 def benchmark(config: Config, again: bool) -> None:
-    """How fast the run would go on this machine; of noise where no film is given.
+    """Measures the speed of the run on this machine, with noise as frames if no film is given.
 
     Raises:
-      InputError: there is a film to learn, but no folder to prepare its frames in.
+      InputError: a film is given, but no folder to prepare its frames in.
     """
-    from vae_gan_jax.evaluation import benchmark as speed
-
-    path = Path(config.output or Path(config.run_dir) / speed.FILE)
     if config.film and not config.run_dir:
         raise InputError("--run_dir is missing: the film's frames are prepared there.")
-    if config.run_dir:
-        run_folder.open_run(config)
+    film = None
     if config.film:
         prepare(config, again)
         film = frame_weights.training_frames(open_store(config), config.frame_reweighting)
-    else:
-        film = TrainingFrames(speed.generated_film(config))
-    source = film_names.sources(config)[0] if config.film or config.source else None
-    figures = speed.measure(config, film, source, framing_of(config))
-    speed.write(path, figures)
-    print(speed.table(figures))
-    logger.info("benchmark: %s", path)
+    from vae_gan_jax.evaluation import benchmark as speed
+
+    speed.benchmark_run(config, film)
 
 
 def pass_through(config: Config, again: bool) -> None:
@@ -376,7 +281,7 @@ MODES = {
     "all": Mode(
         "Everything up to the report, without what is done already.",
         (stage_learnt_films, check_output, check_devices, prepare, train, use_source, reconstruct,
-         measure, figures, report),
+         evaluate, figures, report),
         learns=True,
     ),
     "prepare": Mode("Decode the film into frames.", (stage_learnt_films, prepare), learns=True),
@@ -387,7 +292,7 @@ MODES = {
     ),
     "evaluate": Mode(
         "Measure the reconstruction against its source; --compare: measure several runs.",
-        (stage_sources, measure),
+        (stage_sources, evaluate),
         own=frozenset({"output", "compare"}),
     ),
     "figures": Mode("Draw the figures of the thesis.", (stage_sources, figures)),

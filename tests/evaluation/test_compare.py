@@ -11,7 +11,7 @@ import pytest
 from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
-from vae_gan_jax.evaluation import compare, evaluate
+from vae_gan_jax.evaluation import compare, compare_plot, evaluate
 from vae_gan_jax.figures import thesis_figures
 
 pytestmark = pytest.mark.usefixtures("log_closed")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("log_closed")
 @pytest.fixture
 def undrawn(undrawn, monkeypatch):
     """The comparison's figure neither."""
-    monkeypatch.setattr(compare, "_draw", lambda *_: None)
+    monkeypatch.setattr(compare_plot, "draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def two(small, film, frames_THWC, tmp_path_factory):
         runs.make(folder / name, small, film, frames_THWC, seed)
         for seed, name in enumerate(("first", "second"))
     ]
-    modes.evaluate(configs[0], again=True)
+    evaluate.evaluate_films(configs[0], again=True)
     runs.leave()
     return configs
 
@@ -47,12 +47,13 @@ def content_of(config):
 
 
 def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatch, capsys):
-    measured = []
-    monkeypatch.setattr(
-        modes,
-        "evaluate",
-        lambda config, again, do=modes.evaluate: measured.append(config) or do(config, again),
-    )
+    evaluate_films, measured = evaluate.evaluate_films, []
+
+    def count(config, again):
+        measured.append(config)
+        return evaluate_films(config, again)
+
+    monkeypatch.setattr(evaluate, "evaluate_films", count)
     modes.compare(given(*two), "evaluate")
     assert [config.run_dir for config in measured] == [two[1].run_dir]
     folder = Path(two[0].run_dir).parent / "comparison"
@@ -100,8 +101,8 @@ def test_other_stretches_are_refused_before_anything_is_measured(
     two, small, film, frames_THWC, tmp_path, monkeypatch
 ):
     other = runs.make(tmp_path / "other", small, film, frames_THWC, trim_end=0.5)
-    monkeypatch.setattr(modes, "evaluate", lambda config, again: pytest.fail("was measured"))
-    with pytest.raises(InputError, match=r"different films or stretches .*--source"):
+    monkeypatch.setattr(evaluate, "evaluate_films", lambda *_, **__: pytest.fail("measured"))
+    with pytest.raises(InputError, match=r"different films or parts .*--source"):
         modes.compare(given(two[0], other), "evaluate")
 
 

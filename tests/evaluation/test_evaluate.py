@@ -40,7 +40,7 @@ def run(small, film, frames_THWC, tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(run):
     """What the measures of the learnt film are."""
-    result = modes.evaluate(run, again=True)["film"]
+    result = evaluate.evaluate_films(run, again=True)["film"]
     runs.leave()
     return result
 
@@ -100,7 +100,7 @@ def test_measures_are_of_the_frames_that_reconstructing_gives(run, measured):
 @pytest.mark.usefixtures("undrawn")
 def test_noise_and_batch_statistics_are_those_of_reconstructing(settings, run, measured):
     config = dataclasses.replace(run, **settings)
-    result = modes.evaluate(config, again=True)["film"]
+    result = evaluate.evaluate_films(config, again=True)["film"]
     source_THWC, output_THWC = reconstruction(config)
     error = ((source_THWC.astype(float) - output_THWC) ** 2).mean()
     assert result["whole"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
@@ -113,7 +113,7 @@ def test_noise_and_batch_statistics_are_those_of_reconstructing(settings, run, m
 @pytest.mark.usefixtures("undrawn")
 def test_cuts_are_looked_for_once(run, measured, monkeypatch):
     monkeypatch.setattr(shots, "ShotFinder", lambda: pytest.fail("looked for again"))
-    assert modes.evaluate(run, again=True)["film"] == measured
+    assert evaluate.evaluate_films(run, again=True)["film"] == measured
 
 
 def test_films_with_nothing_to_measure(run, tmp_path):
@@ -123,7 +123,7 @@ def test_films_with_nothing_to_measure(run, tmp_path):
         picture = ("-f", "lavfi", "-i", "color=red:s=64x36:r=24", "-frames:v", count)
         run_ffmpeg(*picture, "-c:v", "ffv1", path)
         config = dataclasses.replace(run, source=str(path))
-        result = modes.evaluate(config, again=True)[name]
+        result = evaluate.evaluate_films(config, again=True)[name]
         assert result["excluded"] == {"still_shots": 1}
         whole = result["whole"]
         null = {key for key, value in whole.items() if value is None}
@@ -144,11 +144,11 @@ def test_shots_of_a_film_with_a_cut(run, tmp_path):
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x36", "-r", "12", "-i", raw),
         *("-c:v", "ffv1", "-pix_fmt", "bgr0", path),
     )
-    result = modes.evaluate(dataclasses.replace(run, source=str(path)), again=True)["two"]
+    result = evaluate.evaluate_films(dataclasses.replace(run, source=str(path)), again=True)["two"]
     spans = [(shot["first"], shot["stop"], shot["stop_seconds"]) for shot in result["shots"]]
     assert spans == [(0, 20, pytest.approx(20 / 12)), (20, 36, 3.0)]
     trimmed = dataclasses.replace(run, source=str(path), trim_start=1.0)
-    result = modes.evaluate(trimmed, again=True)["two"]
+    result = evaluate.evaluate_films(trimmed, again=True)["two"]
     spans = [(shot["first"], shot["start_seconds"]) for shot in result["shots"]]
     assert spans == [(0, 1.0), (8, pytest.approx(20 / 12))]
 
@@ -161,14 +161,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_film_is_seen(
     taken.write_text("something else")
     monkeypatch.setattr(video, "decode", lambda *_, **__: pytest.fail("the film was read"))
     with pytest.raises(InputError, match="cannot be written to"):
-        modes.evaluate(config, again=True)
+        evaluate.evaluate_films(config, again=True)
     assert taken.read_text() == "something else"
 
 
 def test_a_run_without_checkpoints_is_refused(small, film, tmp_path):
     config = dataclasses.replace(small, run_dir=str(tmp_path), film=str(film))
     with pytest.raises(InputError, match="has no checkpoint"):
-        modes.evaluate(config, again=True)
+        evaluate.evaluate_films(config, again=True)
     assert not any(tmp_path.iterdir())
 
 
@@ -200,8 +200,8 @@ def test_without_libvmaf_the_rest_is_measured(monkeypatch, caplog):
 def test_interrupted_nothing_is_lost(run, measured, monkeypatch):
     """What fails while it measures leaves the measures that there are, and no half files."""
     before = {path.name: path.read_bytes() for path in files(run).iterdir()}
-    of_batch = jax.jit(lambda: None)
-    monkeypatch.setattr(measures, "of_batch", lambda *_: of_batch("no such argument"))
+    failing = jax.jit(lambda: None)
+    monkeypatch.setattr(measures, "measure_batch", lambda *_: failing("no such argument"))
     with pytest.raises(TypeError):
-        modes.evaluate(run, again=True)
+        evaluate.evaluate_films(run, again=True)
     assert {path.name: path.read_bytes() for path in files(run).iterdir()} == before

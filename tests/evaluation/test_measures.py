@@ -34,7 +34,7 @@ def found():
 def assessed(source_THWC, output_THWC, found, mean_TZ=None, rate=RATE):
     """The JSON's whole, shots and excluded, and the measures by frame, of a film and another."""
     low = np.zeros((*(side // 4 for side in source_THWC.shape[1:3]), 3))
-    measured, _ = measures.of_pair(source_THWC, output_THWC, output_THWC, (low, low))
+    measured, _ = measures.measure_frames(source_THWC, output_THWC, output_THWC, (low, low))
     frame_T = jax.tree.map(np.asarray, measured)
     frames = len(source_THWC)
     mean_TZ = np.zeros((frames, 2)) if mean_TZ is None else mean_TZ
@@ -54,7 +54,7 @@ def shot_means(film_THWC, found) -> np.ndarray:
 def test_identity_retains_everything(film_THWC, found):
     result, frame_T = assessed(film_THWC, film_THWC, found)
     for row in (result["whole"], *result["shots"]):
-        assert row["psnr"] == pytest.approx(measures.HIGHEST_PSNR)
+        assert row["psnr"] == pytest.approx(measures.MAX_PSNR)
         for name in ("ssim", "ms_ssim", "retention", "aligned_retention", "correlation"):
             assert row[name] == pytest.approx(1, abs=1e-4), name
         assert row["freeze_fraction"] == 0
@@ -216,7 +216,7 @@ def test_what_has_no_meaning_in_a_short_film_of_one_shot_is_null(frames):
     result, _ = assessed(film_THWC, film_THWC, [shots.Shot(0, frames)])
     whole = result["whole"]
     assert whole["recognised_shot"] is whole["recognised_half_second"] is None
-    assert whole["psnr"] == pytest.approx(measures.HIGHEST_PSNR)
+    assert whole["psnr"] == pytest.approx(measures.MAX_PSNR)
     assert (whole["retention"] is None) == (frames == 1)
     assert result["excluded"]["still_shots"] == (frames == 1)
 

@@ -27,7 +27,7 @@ def drawn(monkeypatch):
         "by_epoch",
         lambda config, film, epochs, load, folder: write(folder, "epochs"),
     )
-    monkeypatch.setattr(run_figures, "described", lambda *_: "a model")
+    monkeypatch.setattr(run_figures, "model_caption", lambda *_: "a model")
     monkeypatch.setattr(run_figures, "_epochs", lambda _: {})
     return names
 

@@ -12,7 +12,13 @@ from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import evaluate as evaluation
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.inference import batch_norm_statistics, made_from, trained
+from vae_gan_jax.inference import (
+    batch_norm_statistics,
+    made_from,
+    opened_run,
+    reconstruct_film,
+    trained,
+)
 from vae_gan_jax.run import film_names, provenance
 
 pytestmark = pytest.mark.usefixtures("log_closed")
@@ -44,18 +50,18 @@ def relearn(config, frames_THWC, seed=1):
 def test_a_step_that_was_learnt_again_has_its_films_and_measures_made_again(
     run, frames_THWC, monkeypatch
 ):
-    modes.reconstruct(run, again=False)
-    before = modes.evaluate(run, again=False)["film"]
+    reconstruct_film.reconstruct_films(run, again=False)
+    before = evaluation.evaluate_films(run, again=False)["film"]
     film = Path(run.run_dir) / "films" / "film.mp4"
     content = film.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(modes, "open_model", lambda *_: pytest.fail("made again"))
-        modes.reconstruct(run, again=False)
-        assert modes.evaluate(run, again=False)["film"] == before
+        patch.setattr(opened_run, "open_model", lambda *_: pytest.fail("made again"))
+        reconstruct_film.reconstruct_films(run, again=False)
+        assert evaluation.evaluate_films(run, again=False)["film"] == before
     relearn(run, frames_THWC)
-    modes.reconstruct(run, again=False)
+    reconstruct_film.reconstruct_films(run, again=False)
     assert film.read_bytes() != content
-    after = modes.evaluate(run, again=False)["film"]
+    after = evaluation.evaluate_films(run, again=False)["film"]
     assert after["step"] == before["step"]
     assert after["whole"]["psnr"] != before["whole"]["psnr"]
 
@@ -114,8 +120,8 @@ def test_a_learnt_film_that_was_replaced_is_refused(run, film, make_film, tmp_pa
     made_from.check_learnt_films(config)
     shutil.copy(make_film("testsrc2=size=64x36:rate=24", 30).path, path)
     for command in (
-        lambda: modes.reconstruct(config, again=False),
-        lambda: modes.evaluate(config, again=True),
+        lambda: reconstruct_film.reconstruct_films(config, again=False),
+        lambda: evaluation.evaluate_films(config, again=True),
         lambda: modes.figures(config, again=False),
         lambda: modes.explore(config, again=False),
     ):
@@ -125,9 +131,31 @@ def test_a_learnt_film_that_was_replaced_is_refused(run, film, make_film, tmp_pa
 
 
 def test_a_layout_is_added_without_making_the_others_again(run, monkeypatch):
-    modes.reconstruct(run, again=False)
+    reconstruct_film.reconstruct_films(run, again=False)
     wider = dataclasses.replace(run, layout=("side_by_side",))
-    modes.reconstruct(wider, again=False)
-    monkeypatch.setattr(modes, "open_model", lambda *_: pytest.fail("made again"))
+    reconstruct_film.reconstruct_films(wider, again=False)
+    monkeypatch.setattr(opened_run, "open_model", lambda *_: pytest.fail("made again"))
     for config in (run, wider, dataclasses.replace(run, layout=("output", "side_by_side"))):
-        modes.reconstruct(config, again=False)
+        reconstruct_film.reconstruct_films(config, again=False)
+
+
+def test_a_moved_source_of_equal_content_is_current(run, film, tmp_path, monkeypatch):
+    """The report then finds the source at its new path."""
+    paths = [tmp_path / folder / "film.mp4" for folder in ("first", "second")]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copy(film, path)
+    first, second = (dataclasses.replace(run, source=str(path)) for path in paths)
+    reconstruct_film.reconstruct_films(first, again=False)
+    paths[0].unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(opened_run, "open_model", lambda *_: pytest.fail("made again"))
+        reconstruct_film.reconstruct_films(second, again=False)
+    ((made_from_film, _),) = provenance.groups(run.run_dir, film_names.FILMS).values()
+    assert made_from_film["source"] == str(paths[1])
+    paths[1].write_bytes(film.read_bytes() + b"\0")  # equal frames, other content
+    model = opened_run.open_model
+    opened = []
+    monkeypatch.setattr(opened_run, "open_model", lambda *args: opened.append(1) or model(*args))
+    reconstruct_film.reconstruct_films(second, again=False)
+    assert opened

@@ -13,7 +13,12 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import segments
-from vae_gan_jax.inference import batch_norm_statistics, reconstruct, reconstruct_film
+from vae_gan_jax.inference import (
+    batch_norm_statistics,
+    film_outputs,
+    reconstruct,
+    reconstruct_film,
+)
 from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
@@ -99,7 +104,7 @@ def frames_of(path, width, height):
 
 def film_through(config, state, statistics, film, framing):
     """Reconstructs the film; returns the paths by layout."""
-    paths = reconstruct_film.film_paths(config, "film")
+    paths = film_outputs.film_paths(config, "film")
     for path in paths.values():
         path.parent.mkdir(exist_ok=True)
     reconstruction = reconstruct_film.Reconstruction(config, str(film), framing, paths, {})

@@ -11,7 +11,7 @@ from tests.film import films
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
-from vae_gan_jax.inference import reconstruct_film
+from vae_gan_jax.inference import film_outputs
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.run.team import Team
 
@@ -25,7 +25,7 @@ def short_parts(monkeypatch):
 def make(config: Config, model, film, framing, processes: int = 1) -> int:
     """Reconstructs as so many processes, which are threads here; returns what the first does."""
     barrier = threading.Barrier(processes)
-    paths = reconstruct_film.film_paths(config, "film")
+    paths = film_outputs.film_paths(config, "film")
     Path(config.run_dir, "films").mkdir(parents=True, exist_ok=True)
     model = dataclasses.replace(model, config=config)
 

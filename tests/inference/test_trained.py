@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, read_frames, tmp_path, caplog)
 def test_latents_of_one_kind_are_normalised_by_themselves(opened, small):
     """One mini-batch of latents, all the same ones: as with the batch's own statistics."""
     z_BZ = 20 * np.random.default_rng(1).normal(size=(small.batch_size, small.z_dim)) + 5
-    by_themselves = trained.normalised_by(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
+    by_themselves = trained.with_latent_statistics(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
     own_BHWC, _ = autoencoder.decode(
         opened.config.step, opened.variables, np.float32(z_BZ), train=True
     )

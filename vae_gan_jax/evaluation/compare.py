@@ -1,46 +1,71 @@
-"""Measures of several runs of one film in one table and one figure."""
+"""Compares the measures of several runs of one film in a table and a figure."""
 
 import csv
 import io
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vae_gan_jax.config import InputError
-from vae_gan_jax.figures import style
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.evaluation import compare_plot, evaluate
+from vae_gan_jax.evaluation.compare_plot import MEASURES, format_value
+from vae_gan_jax.figures import thesis_figures
+from vae_gan_jax.inference import made_from, opened_run, trained
+from vae_gan_jax.run import atomic_io, film_names
 
 VERSION = 1
-# Key, how it is called, decimals, what is good: more, less, or 1.
-MEASURES = (
-    ("psnr", "PSNR, dB", 2, "↑"),
-    ("ssim", "SSIM", 3, "↑"),
-    ("ms_ssim", "MS-SSIM", 3, "↑"),
-    ("vmaf", "VMAF", 1, "↑"),
-    ("similarity", "L_like, own discriminator's", 4, ""),
-    ("retention", "retention R", 3, "→ 1"),
-    ("aligned_retention", "aligned retention β", 3, "→ 1"),
-    ("correlation", "correlation ρ", 3, "→ 1"),
-    ("freeze_fraction", "freeze fraction", 3, "↓"),
-    ("collapsed_share", "collapsed share", 3, "↓"),
-    ("active_units", "active units", 0, ""),
-    ("within_shot_variance_share", "within-shot variance", 3, ""),
-    ("recognised_shot", "recognised, shot", 3, "↑"),
-    ("recognised_half_second", "recognised, half second", 3, "↑"),
-    ("black_error", "error on black, 1/255", 2, "↓"),
-    ("psnr_darkest_fifth", "PSNR of the darkest fifth, dB", 2, "↑"),
-    ("sharpness", "sharpness", 3, "→ 1"),
-)
-COLUMNS, GAP = 3, 0.3  # of the figure's bars, inches between them
-# What must agree, so that runs are measured with the same frames.
-FILM = ("film", "video_stream", "fps", "trim_start", "trim_end", "crop")
-SETTINGS = ("reconstruct_noise", "batch_norm")
+FILM_KEYS = ("film", "video_stream", "fps", "trim_start", "trim_end", "crop")  # of ``made_from``
+SETTINGS = ("reconstruct_noise", "batch_norm")  # of reconstruction; may differ between runs
+
+logger = logging.getLogger(__name__)
+
+
+def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
+    """Prints the measures of runs and writes the table and the figure; measures what is missing.
+
+    The files go to ``--output``, by default to ``comparison`` beside the first run. With ``--at``
+    a second figure shows frames of all runs.
+
+    Args:
+      configs: the settings of each run for this command.
+      given: the settings that the command line gives, by name.
+
+    Raises:
+      InputError: the runs cannot be compared, or the result cannot be written.
+    """
+    runs, origins = [config.run_dir for config in configs], []
+    for config in configs:
+        sources = film_names.sources(config)
+        if len(sources) > 1:
+            raise InputError(f"{config.run_dir} learnt several films: name one with --source.")
+        step = trained.newest_step(config.run_dir)
+        origins.append(made_from.output_frames(config, sources[0], step))
+    require_one_film(runs, origins)
+    if given.get("at"):
+        require_one_size(runs, origins)
+        (film,) = opened_run.open_sources(configs[0])
+    folder = Path(given.get("output") or Path(runs[0]).absolute().parent / "comparison")
+    folder.mkdir(exist_ok=True)
+    # Measures may come from a reconstruction with other settings than the defaults, unless this
+    # command gives the settings.
+    ignored = [name for name in SETTINGS if name not in given]
+    results = []
+    for config, origin in zip(configs, origins, strict=True):
+        name = film_names.name_of(film_names.sources(config)[0])
+        result = evaluate.load(config.run_dir, name, origin, ignored)
+        results.append(result or evaluate.evaluate_films(config, again=True)[name])
+    print(write_comparison(runs, results, folder))
+    if given.get("at"):
+        models = map(opened_run.open_model, configs)
+        thesis_figures.side_by_side(dict(zip(labels(runs), models, strict=True)), film, folder)
+    logger.info("table and figure: %s", folder)
 
 
 def labels(runs: Sequence[str | os.PathLike]) -> list[str]:
-    """What runs are called: their folders, with those above where two have one name."""
+    """Labels of runs: the names of their folders, or the paths if two names are equal."""
     names = [Path(run).resolve().name for run in runs]
     if len(set(names)) == len(names):
         return names
@@ -48,183 +73,102 @@ def labels(runs: Sequence[str | os.PathLike]) -> list[str]:
 
 
 def require_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
-    """Refuses to compare what different films or stretches gave.
+    """Refuses to compare different films or different parts of a film.
 
     Args:
       runs: folders of the runs.
-      origins: of each, what ``evaluate.made_from`` gives.
+      origins: what ``made_from.output_frames`` returns for each run.
 
     Raises:
-      InputError: the films differ; the sentence names two runs.
+      InputError: the films differ.
     """
-    first = [origins[0][key] for key in FILM]
-    for run, origin in zip(runs, origins, strict=True):
-        if [origin[key] for key in FILM] != first:
+    films = [[origin[key] for key in FILM_KEYS] for origin in origins]
+    for run, film in zip(runs, films, strict=True):
+        if film != films[0]:
             raise InputError(
-                f"{runs[0]} and {run} are of different films or stretches and cannot be compared: "
-                "give --source, one film for all."
+                f"{runs[0]} and {run} show different films or parts of a film and cannot be "
+                "compared: name one film for all runs with --source."
             )
 
 
 def require_one_size(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
-    """Refuses to show frames of different sizes side by side.
-
-    Args:
-      runs, origins: as of ``require_one_film``.
+    """Refuses to show frames of different sizes side by side; arguments as ``require_one_film``.
 
     Raises:
-      InputError: the sizes differ; the sentence names two runs.
+      InputError: the sizes differ.
     """
     sizes = [(origin["width"], origin["height"]) for origin in origins]
     for run, size in zip(runs, sizes, strict=True):
         if size != sizes[0]:
             raise InputError(
-                f"{runs[0]} and {run} have frames of different sizes, which --at shows side by "
-                "side: leave it out, or compare runs of one size."
+                f"{runs[0]} and {run} have frames of different sizes, which --at cannot show side "
+                "by side: leave --at out, or compare runs of one size."
             )
 
 
-def compare(runs: Sequence[str], results: Sequence[dict[str, Any]], folder: str | Path) -> str:
-    """Writes NAME.csv, .json, .png and .pdf, NAME that of the film.
+def write_comparison(
+    runs: Sequence[str], results: Sequence[dict[str, Any]], folder: str | Path
+) -> str:
+    """Writes the comparison as CSV, JSON, PNG and PDF, named after the film.
 
     Args:
       runs: folders of the runs.
-      results: what ``evaluate.evaluate`` returned of each.
-      folder: where the files go.
+      results: what ``evaluate.evaluate`` returned for each run.
+      folder: for the files.
 
     Returns:
-      The table, to be read.
+      The table as text.
 
     Raises:
       InputError: the results are of different films.
     """
     require_one_film(runs, [result["made_from"] for result in results])
-    names = labels(runs)
-    path = Path(folder) / results[0]["name"]
     rows = [
         {
-            "run": name,
+            "run": label,
             "step": result["step"],
             **{key: result["made_from"][key] for key in SETTINGS},
             "width": result["width"],
             "height": result["height"],
             "whole": result["whole"],
         }
-        for name, result in zip(names, results, strict=True)
+        for label, result in zip(labels(runs), results, strict=True)
     ]
     content = {
         "version": VERSION,
-        "name": results[0]["name"],
-        "source": results[0]["source"],
-        "frames": results[0]["frames"],
+        **{key: results[0][key] for key in ("name", "source", "frames")},
         "runs": rows,
     }
+    path = Path(folder) / results[0]["name"]
+    atomic_io.write(path.with_name(f"{path.name}.csv"), _csv(rows))
+    compare_plot.draw(path, content)
+    text = json.dumps(content, indent=1, allow_nan=False)
+    atomic_io.write(path.with_name(f"{path.name}.json"), text + "\n")
+    return _text_table(rows)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """One line per run; measures without a value are empty."""
     table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    scalars = [key for key in rows[0] if key != "whole"]
-    writer.writerow([*scalars, *(key for key, *_ in MEASURES)])
-    for row in rows:
-        values = [row["whole"][key] for key, *_ in MEASURES]
-        writer.writerow(
-            [*(row[key] for key in scalars), *("" if value is None else value for value in values)]
-        )
-    atomic_io.write(path.with_name(f"{path.name}.csv"), table.getvalue())
-    _draw(path, content)
-    atomic_io.write(
-        path.with_name(f"{path.name}.json"), json.dumps(content, indent=1, allow_nan=False) + "\n"
-    )
-    return _readable(rows)
+    flat = [row | {measure.key: row["whole"][measure.key] for measure in MEASURES} for row in rows]
+    names = [name for name in flat[0] if name != "whole"]
+    writer = csv.DictWriter(table, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(flat)
+    return table.getvalue()
 
 
-def _readable(rows: list[dict[str, Any]]) -> str:
-    """A line for each measure, a column for each run."""
-    cells = [["", *(row["run"] for row in rows)], ["step", *(str(row["step"]) for row in rows)]]
-    cells.append(["size", *(f"{row['width']}x{row['height']}" for row in rows)])
+def _text_table(rows: list[dict[str, Any]]) -> str:
+    """One line per measure, one column per run."""
+    lines = [["", *(row["run"] for row in rows)], ["step", *(str(row["step"]) for row in rows)]]
+    lines.append(["size", *(f"{row['width']}x{row['height']}" for row in rows)])
     for key in SETTINGS:
-        cells.append([key.replace("_", " "), *(str(row[key]) for row in rows)])
-    for key, title, digits, _ in MEASURES:
-        cells.append([title, *(_text(row["whole"][key], digits) for row in rows)])
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+        lines.append([key.replace("_", " "), *(str(row[key]) for row in rows)])
+    for measure in MEASURES:
+        values = (format_value(row["whole"][measure.key], measure.digits) for row in rows)
+        lines.append([measure.title, *values])
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
+        "  ".join([title.ljust(first), *map(str.rjust, cells, widths)]).rstrip()
+        for title, *cells in lines
     )
-
-
-def _text(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _draw(path: Path, content: dict[str, Any]) -> None:
-    """Bars for each measure, and PSNR by brightness as a line for each run."""
-    runs = content["runs"]
-    shown = [row for row in MEASURES if any(run["whole"][row[0]] is not None for run in runs)]
-    rows = -(-len(shown) // COLUMNS)
-    panel, below = 0.16 + 0.13 * len(runs), 1.6 + 0.13 * (len(runs) + 1) // 2  # inches
-    bars = rows * panel + (rows - 1) * GAP
-    height = 0.75 + bars + 0.7 + below + 0.45
-    left = min(0.3, 0.03 + 0.0085 * max(len(run["run"]) for run in runs))
-    with style.figure(height=height) as figure:
-        place = {"left": left, "right": 0.97}
-        above = figure.add_gridspec(
-            rows, COLUMNS, top=1 - 0.75 / height, bottom=1 - (0.75 + bars) / height,
-            hspace=GAP / panel, wspace=0.12, **place,
-        )  # fmt: skip
-        beneath = figure.add_gridspec(
-            1, 1, top=(0.45 + below) / height, bottom=0.45 / height, **place
-        )
-        figure.text(
-            0.02, 1 - 0.24 / height,
-            f"{content['name']}, {content['frames']} frames", size=style.SIZES["title"],
-        )  # fmt: skip
-        figure.text(
-            0.02, 1 - 0.42 / height, "↑ more is better, ↓ less, → 1 as near to 1 as can be",
-            size=style.SIZES["small"],
-        )  # fmt: skip
-        for number, measure in enumerate(shown):
-            axis = figure.add_subplot(above[number // COLUMNS, number % COLUMNS])
-            _bars(axis, runs, *measure)
-            axis.tick_params(axis="y", length=0, labelleft=number % COLUMNS == 0)
-        _by_brightness(figure.add_subplot(beneath[0]), runs)
-        style.save(figure, path)
-
-
-def _look(number: int) -> dict[str, Any]:
-    """Colour of a run, and where these come round again, paler."""
-    turn, colour = divmod(number, len(style.CYCLE))
-    return {"color": style.COLOURS[style.CYCLE[colour]], "alpha": 1 / (1 + turn)}
-
-
-def _bars(axis, runs: list[dict[str, Any]], key: str, title: str, digits: int, good: str) -> None:
-    for number, run in enumerate(runs):
-        value = run["whole"][key]
-        bar = axis.barh(number, value or 0.0, height=0.72, **_look(number))
-        axis.bar_label(bar, [_text(value, digits)], size=style.SIZES["small"], padding=2)
-    axis.set_title(f"{title} {good}", size=style.SIZES["small"], pad=3)
-    axis.set_yticks(range(len(runs)), [run["run"] for run in runs])
-    axis.invert_yaxis()
-    axis.margins(x=0.28)
-    axis.set_xticks([])
-    axis.grid(visible=False)
-    axis.spines["bottom"].set_visible(False)
-
-
-def _by_brightness(axis, runs: list[dict[str, Any]]) -> None:
-    classes = runs[0]["whole"]["psnr_by_brightness"]
-    shown = [number for number, row in enumerate(classes) if row["frames"]]
-    for number, run in enumerate(runs):
-        psnr = [run["whole"]["psnr_by_brightness"][place]["psnr"] for place in shown]
-        axis.plot(
-            range(len(shown)), psnr, marker="o", markersize=3, label=run["run"], **_look(number)
-        )
-    rows = [classes[place] for place in shown]
-    ticks = [f"{row['low']:g}–{row['high']:g}\n{row['frames']} frames" for row in rows]
-    axis.set_xticks(range(len(shown)), ticks)
-    axis.set_xlim(-0.5, len(shown) - 0.5)
-    axis.set_title("PSNR, dB, by the brightness of the source's frame, 0–255")
-    low, high = axis.get_ylim()  # room for the legend below all lines
-    axis.set_ylim(low - 0.14 * (high - low) * (1 + (len(runs) - 1) // 4), high)
-    axis.legend(loc="lower center", ncols=4)

@@ -1,4 +1,4 @@
-"""Measures the reconstruction of a film and writes the measures: by frame, by shot, of the film."""
+"""Measures reconstructions and writes the measures of frames, shots and films."""
 
 import contextlib
 import csv
@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
-from vae_gan_jax.inference.trained import Trained
-from vae_gan_jax.run import atomic_io, film_names, provenance, storage
+from vae_gan_jax.inference.trained import Trained, newest_step
+from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
+from vae_gan_jax.training import devices
 
 FOLDER, VERSION = "measures", 3
 FRAME_COLUMNS = (
@@ -33,8 +34,40 @@ FRAME_COLUMNS = (
 logger = logging.getLogger(__name__)
 
 
+def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
+    """Measures the reconstructions of the source films into ``RUN_DIR/measures``.
+
+    Args:
+      config: the settings of the command.
+      again: also films whose measures are current.
+
+    Returns:
+      The content of ``NAME.json`` for each film, by name.
+
+    Raises:
+      InputError: as of ``trained.load`` and ``evaluate``.
+    """
+    devices.enable_compilation_cache()
+    newest = newest_step(config.run_dir)
+    results, stale = {}, {}
+    for source in film_names.sources(config):
+        name, origin = film_names.name_of(source), made_from.output_frames(config, source, newest)
+        results[name] = None if again else load(config.run_dir, name, origin)
+        if results[name] is None:
+            stale[name] = source
+        else:
+            logger.info("measured already: %s", name)
+    if stale:
+        run_folder.open_run(config)
+        writable_folder(config.run_dir)
+        model = opened_run.open_model(config)
+        for name, source in stale.items():
+            results[name] = evaluate(model, source)
+    return results
+
+
 def writable_folder(run_dir: str | Path) -> Path:
-    """The run's folder of measures; it is made and tried before a film is measured.
+    """Creates the run's folder of measures and checks that it is writable.
 
     Raises:
       InputError: the folder cannot be written.
@@ -55,7 +88,7 @@ def writable_folder(run_dir: str | Path) -> Path:
 def load(
     run_dir: str | Path, name: str, origin: dict[str, Any], ignored: Sequence[str] = ()
 ) -> dict[str, Any] | None:
-    """The content of ``NAME.json`` if it was made from ``origin`` and is undamaged, or None.
+    """The content of ``NAME.json``; None if it is missing, damaged or not made from ``origin``.
 
     Args:
       run_dir: the run's folder.
@@ -63,12 +96,9 @@ def load(
       origin: what ``made_from.output_frames`` returns.
       ignored: keys whose values may differ.
     """
-    recorded = provenance.recorded(run_dir, f"{FOLDER}/{name}")
-    if not isinstance(recorded, dict):
-        return None
-    wanted = origin | {"version": VERSION} | {key: recorded.get(key) for key in ignored}
     paths = _paths(run_dir, name)
-    if not provenance.is_current(run_dir, f"{FOLDER}/{name}", wanted, paths.values()):
+    record = f"{FOLDER}/{name}", origin | {"version": VERSION}, paths.values()
+    if not provenance.is_current(run_dir, *record, ignored):
         return None
     return json.loads(paths["measures"].read_text())
 
@@ -168,13 +198,13 @@ def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict
 
 
 def _measured_batches(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Batches of source frames, and what ``measures.of_batch`` returns for them."""
+    """Batches of source frames, and what ``measures.measure_batch`` returns for them."""
     size = model.config.height // measures.LOW_PASS, model.config.width // measures.LOW_PASS, 3
     before = (jnp.zeros(size), jnp.zeros(size))
 
     def measure(*arguments):
         nonlocal before
-        measured, before = measures.of_batch(*arguments, before)
+        measured, before = measures.measure_batch(*arguments, before)
         return measured
 
     return reconstruct.reconstruct_frames(model, frames, batch_function=measure)
@@ -186,7 +216,7 @@ def assess(
     """Summarises the measures of frames; adds to them the measures that depend on other frames.
 
     Args:
-      frame_T: what ``measures.of_batch`` returns for all frames, and ``vmaf``.
+      frame_T: what ``measures.measure_batch`` returns for all frames, and ``vmaf``.
       film_shots: the shots of the film.
       rate: frames a second, exact.
       start: seconds of the source at the first frame.

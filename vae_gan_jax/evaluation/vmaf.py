@@ -10,25 +10,25 @@ import numpy as np
 
 from vae_gan_jax.film import ffmpeg
 
-# VMAF's model was made for 1080 rows, which would take a hundred times as long as the networks.
-# Frames with fewer rows than this are enlarged by a whole number, bicubically.
+# Smaller frames are enlarged bicubically by a whole number. VMAF's model was trained on 1080 rows,
+# but scoring those would take a hundred times as long as the networks.
 MIN_ROWS = 288
 
 logger = logging.getLogger(__name__)
 
 
 class Vmaf:
-    """Scores frames as they come; a context manager that ends ffmpeg.
+    """Scores frames while they are reconstructed; a context manager that ends ffmpeg.
 
     Args:
-      width, height: of the frames.
+      width, height: of the frames, in pixels.
     """
 
     def __init__(self, width: int, height: int):
         scale = self.scale_for(height)
         size = f"{scale * width}:{scale * height}"
         picture = f"scale={size}:flags=bicubic:out_color_matrix=bt709,format=yuv420p"
-        # Each pair of frames comes as one picture, the source above, so that one pipe suffices.
+        # One pipe suffices: each picture holds a pair of frames, the source above the output.
         graph = (
             f"split[a][b];[a]crop={width}:{height}:0:0:exact=1,{picture}[source];"
             f"[b]crop={width}:{height}:0:{height}:exact=1,{picture}[output];"
@@ -49,7 +49,7 @@ class Vmaf:
         return max(1, -(-MIN_ROWS // height))
 
     def add(self, source_BHWC: np.ndarray, output_BHWC: np.ndarray) -> None:
-        """Takes the next frames, uint8."""
+        """Adds the next frames, uint8."""
         self._frames += len(source_BHWC)
         if self._failed:
             return
@@ -57,21 +57,21 @@ class Vmaf:
         try:
             while pairs:
                 pairs = pairs[self._process.stdin.write(pairs) :]
-        except BrokenPipeError:  # scores says why
+        except BrokenPipeError:  # scores() reports the reason
             self._failed = True
 
     def scores(self) -> np.ndarray | None:
-        """After the last frame: the score of each, 0..100, ``[T]``.
+        """The score of each frame, 0..100, ``[T]``; call it after the last frame.
 
-        Where this ffmpeg cannot do it a warning says why, and there are none.
+        If this ffmpeg cannot score frames, it logs a warning and returns None.
         """
         self._process.stdin.close()
         log = self._process.stdout.read().decode()
-        code, complaints = self._process.wait()
+        code, messages = self._process.wait()
         scores_T = np.array([float(row["vmaf"]) for row in csv.DictReader(io.StringIO(log))])
         if code or len(scores_T) != self._frames:
-            reason = ffmpeg.failure_reason(complaints)
-            logger.warning("VMAF is left out, this ffmpeg cannot score it (%s)", reason)
+            reason = ffmpeg.failure_reason(messages)
+            logger.warning("VMAF is left out, because this ffmpeg cannot score it (%s)", reason)
             return None
         return scores_T
 

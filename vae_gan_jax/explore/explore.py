@@ -19,7 +19,7 @@ from vae_gan_jax.explore.explore_context import (
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.read.reader import time_code
 from vae_gan_jax.inference import trained
-from vae_gan_jax.inference.opened_run import described, films_shown, open_model, results_folder
+from vae_gan_jax.inference.opened_run import model_caption, open_sources, open_model, results_folder
 
 SAMPLES_PER_SECOND = 2
 SECONDS_PER_HARMONIC = 4.0  # of a walk
@@ -196,10 +196,10 @@ def explore_run(config: Config) -> None:
     Raises:
       InputError: the run has no checkpoint, a film cannot be read, or see ``explore``.
     """
-    films, folder = films_shown(config), results_folder(config, FOLDER)
+    films, folder = open_sources(config), results_folder(config, FOLDER)
     model = open_model(config)
     for film in films:
-        explore(ExploreContext(config, model, film, folder, described(config, model.step)))
+        explore(ExploreContext(config, model, film, folder, model_caption(config, model.step)))
 
 
 def explore(context: ExploreContext) -> None:

@@ -162,7 +162,7 @@ class ExploreContext:
         )
 
     def _normalised(self, draws_TZ: np.ndarray) -> tuple[np.ndarray, Trained]:
-        return draws_TZ, trained.normalised_by(self.model, draws_TZ)
+        return draws_TZ, trained.with_latent_statistics(self.model, draws_TZ)
 
     @property
     def _draw_count(self) -> int:

@@ -10,8 +10,8 @@ from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, trained
 from vae_gan_jax.inference.opened_run import (
-    described,
-    films_shown,
+    model_caption,
+    open_sources,
     open_model,
     results_folder,
     steps_per_epoch,
@@ -33,7 +33,7 @@ def draw(config: Config, again: bool) -> None:
       InputError: the run has no checkpoint, or a film cannot be read.
     """
     run_dir, model = config.run_dir, None
-    films, folder = films_shown(config), results_folder(config, thesis_figures.FOLDER)
+    films, folder = open_sources(config), results_folder(config, thesis_figures.FOLDER)
     newest = trained.newest_step(run_dir)
     for index, film in enumerate(films):
         epochs = {} if config.source or index else _epochs(config)
@@ -43,7 +43,7 @@ def draw(config: Config, again: bool) -> None:
             logger.info("figures of %s are up to date: %s", film.name, folder)
             continue
         model = model or open_model(config)
-        paths = thesis_figures.make(model, film, folder, described(config, model.step))
+        paths = thesis_figures.make(model, film, folder, model_caption(config, model.step))
         if not config.source and index == 0:
             load = functools.partial(open_model, config)
             paths += thesis_figures.by_epoch(config, film, epochs, load, folder)

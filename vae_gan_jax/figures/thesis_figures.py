@@ -272,6 +272,6 @@ def _epoch_pictures(
     """Reconstructions of the frames, and as many samples of the prior."""
     codes_BZ = np.concatenate(list(trained.encode(model, source_BHWC)))
     draws_TZ = trained.prior_draws(config, STATISTICS_BATCHES * config.batch_size)
-    sampler = trained.normalised_by(model, draws_TZ)
+    sampler = trained.with_latent_statistics(model, draws_TZ)
     latents = (model, codes_BZ), (sampler, draws_TZ[: len(source_BHWC)])
     return tuple(np.concatenate(list(trained.decode(*pair))) for pair in latents)

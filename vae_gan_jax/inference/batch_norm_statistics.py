@@ -1,4 +1,4 @@
-"""Batch-norm statistics for reconstructing: of the training film, without noise."""
+"""Batch-norm statistics for reconstruction: estimated from the training film, without noise."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,24 +20,23 @@ from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
 FOLDER = "batch_norm_statistics"
-BATCHES = 100
+MAX_BATCHES = 100  # mini-batches of an estimate
 
 
 @partial(jax.jit, static_argnames="config")
-def _batch_statistics(config, variables, frames_BHWC):
-    """Means and variances of one batch in every batch norm of encoder and decoder, noise 0."""
-    zeroed = _with_zeros(variables)
-    _, moved = autoencoder.autoencode(
-        config, zeroed, frames_BHWC, jax.random.key(0), None, train=True
+def _frame_statistics(config, variables, frames_BHWC):
+    """Means and variances of one mini-batch in encoder and decoder, without noise."""
+    _, averages = autoencoder.autoencode(
+        config, _with_zeros(variables), frames_BHWC, jax.random.key(0), None, train=True
     )
-    return _undamped(moved)
+    return _without_momentum(averages)
 
 
 @partial(jax.jit, static_argnames="config")
 def _latent_statistics(config, variables, z_BZ):
-    """Means and variances of one batch of latents in every batch norm of the decoder."""
-    _, moved = autoencoder.decode(config, _with_zeros(variables), z_BZ, train=True)
-    return _undamped(moved)
+    """Means and variances of one mini-batch of latents in the decoder."""
+    _, averages = autoencoder.decode(config, _with_zeros(variables), z_BZ, train=True)
+    return _without_momentum(averages)
 
 
 def _with_zeros(variables):
@@ -48,20 +47,16 @@ def _with_zeros(variables):
     }
 
 
-def _undamped(moved):
-    """A moving average that starts from 0 holds the batch's statistics times its share."""
-    return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), moved)
+def _without_momentum(averages):
+    """The batch's statistics, from moving averages that one update moved away from 0."""
+    return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), averages)
 
 
-def estimate(
-    config: Config,
-    state: TrainState,
-    film: TrainingFrames,
-):
-    """Statistics of the training film for encoder and decoder, estimated anew with noise 0.
+def estimate(config: Config, state: TrainState, film: TrainingFrames) -> dict:
+    """Estimates the statistics of encoder and decoder over the training film, without noise.
 
-    The moving averages of training lag behind the weights and hold the noise of the schedule; these
-    do neither. Mini-batches are drawn as in training, 100 of them or as many as the film has.
+    The moving averages of training lag behind the weights and include the noise of the schedule;
+    these do neither. Mini-batches are shuffled as in training: 100, or one epoch if that is fewer.
 
     Args:
       config: the settings of the run.
@@ -73,20 +68,18 @@ def estimate(
     """
     shuffled = film.mini_batches(config.seed, config.epochs, config.batch_size)
     return _pooled(
-        _batch_statistics(config.step, state.inference_variables, frames_BHWC)
-        for frames_BHWC in islice(shuffled, BATCHES)
+        _frame_statistics(config.step, state.inference_variables, frames_BHWC)
+        for frames_BHWC in islice(shuffled, MAX_BATCHES)
     )
 
 
-def of_latents(config: Config, variables, z_TZ: np.ndarray):
-    """The decoder's statistics over latents of one kind, such as draws of the prior.
-
-    In training samples of the prior are normalised by themselves, not as the film's codes are.
+def estimate_from_latents(config: Config, variables, z_TZ: np.ndarray) -> dict:
+    """Estimates the decoder's statistics over latents of one distribution, such as the prior.
 
     Args:
       config: the settings of the run.
       variables: collections by network.
-      z_TZ: latents, a mini-batch or more.
+      z_TZ: latents, at least one mini-batch; an incomplete last mini-batch is left out.
     """
     whole = len(z_TZ) - len(z_TZ) % config.batch_size
     mini_batches = np.float32(z_TZ[:whole]).reshape(-1, config.batch_size, config.z_dim)
@@ -94,7 +87,7 @@ def of_latents(config: Config, variables, z_TZ: np.ndarray):
 
 
 def _pooled(statistics: Iterable) -> dict:
-    """Mean and variance over all mini-batches, from those of each: dicts of arrays by path."""
+    """Mean and variance over all mini-batches, from those of each mini-batch."""
     collected = [flatten_dict(jax.device_get(batch)) for batch in statistics]
     stacked = {path: np.stack([batch[path] for batch in collected]) for path in collected[0]}
     pooled = {path: values.mean(axis=0) for path, values in stacked.items()}
@@ -104,21 +97,24 @@ def _pooled(statistics: Iterable) -> dict:
     return unflatten_dict(pooled)
 
 
-def stored(config: Config, state: TrainState, read_frames: Callable[[], TrainingFrames]) -> dict:
-    """``estimate`` of a checkpoint, stored in the run's folder: later the frames are not needed.
+def load_or_estimate(
+    config: Config, state: TrainState, read_frames: Callable[[], TrainingFrames]
+) -> dict:
+    """``estimate``, cached in the run's folder, so that later commands need no frames.
 
-    Process 0 estimates and writes them; the others read the file.
+    Process 0 estimates and writes the file; the other processes read it.
 
     Args:
       config: the settings of the run.
       state: of the run's checkpoint.
-      read_frames: returns the frames that the run was trained on; called if there is no file that
-        was made from this checkpoint, or if it is damaged.
+      read_frames: returns the frames that the run was trained on; called if the cached file is
+        missing, damaged, or of another checkpoint.
     """
     run_dir, step = config.run_dir, int(state.step)
     path = Path(run_dir) / FOLDER / f"{step}.msgpack"
     if processes.index() == 0:
-        made_from = {"checkpoint": checkpoint.content_checksum(run_dir, step), "batches": BATCHES}
+        content = checkpoint.content_checksum(run_dir, step)
+        made_from = {"checkpoint": content, "batches": MAX_BATCHES}
         record = f"{FOLDER}/{step}", made_from, [path]
         if not provenance.is_current(run_dir, *record):
             statistics = estimate(config, state, read_frames())

@@ -4,7 +4,7 @@ from typing import Any
 
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.film.read import video
-from vae_gan_jax.run import film_names, provenance, storage
+from vae_gan_jax.run import film_names, provenance
 from vae_gan_jax.training import checkpoint
 
 FRAMING = ("trim_start", "trim_end", "crop", "fps", "width", "height")
@@ -15,7 +15,7 @@ def source_frames(config: Config, source: str) -> dict[str, Any]:
     """What the frames of a film depend on: the film's content and its framing.
 
     Raises:
-      InputError: the source is no film, or it is to be the learnt film and is another one.
+      InputError: the source is no film, or the run learnt a different film from this path.
     """
     film = video.probe(source, config.video_stream, config.fps)
     checksum = provenance.film_checksum(film.files, config.run_dir)
@@ -41,12 +41,8 @@ def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
 
 
 def output_film(config: Config, source: str, step: int) -> dict[str, Any]:
-    """What a reconstructed film depends on; as ``output_frames``."""
-    return {
-        "source": storage.address(source),
-        **output_frames(config, source, step),
-        **_texts(config, OUTPUT),
-    }
+    """What an encoded reconstruction depends on; arguments and errors as ``output_frames``."""
+    return output_frames(config, source, step) | _texts(config, OUTPUT)
 
 
 def networks(run_dir: str, step: int) -> str | None:

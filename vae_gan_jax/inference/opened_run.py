@@ -1,4 +1,4 @@
-"""What a command finds in a run: prepared frames, the films it names, the trained model."""
+"""What a command reads from a run: prepared frames, source films, the trained model."""
 
 import dataclasses
 import os
@@ -13,13 +13,13 @@ from vae_gan_jax.run.settings import recorded_settings
 
 
 def framing_of(config: Config) -> video.Framing:
-    """What of a film becomes frames."""
+    """Which part of a film becomes frames."""
     names = {field.name for field in dataclasses.fields(video.Framing)}
     return video.Framing(**{name: getattr(config, name) for name in names})
 
 
 def open_store(config: Config) -> frame_store.FrameStore:
-    """The run's prepared frames; of those in a bucket what this machine lacks is brought."""
+    """Opens the run's prepared frames; downloads files that this machine lacks from a bucket."""
     folder = store_folder(config)
     if storage.is_remote(config.frames_dir):
         remote_store.stage(folder)
@@ -27,7 +27,7 @@ def open_store(config: Config) -> frame_store.FrameStore:
 
 
 def store_folder(config: Config) -> Path:
-    """Where the run's frames lie on this machine: in its folder, or among those that runs share."""
+    """The local folder of the run's frames: in the run, or in ``--frames_dir``."""
     if not config.frames_dir:
         return Path(config.run_dir) / film_names.FRAMES
     films, framing = film_names.learnt_films(config), framing_of(config)
@@ -35,17 +35,18 @@ def store_folder(config: Config) -> Path:
 
 
 def training_frames(config: Config) -> TrainingFrames:
-    """The film that the run learnt, whatever film this command names, and what of it was learnt."""
+    """The frames that the run learnt, even if this command names another film."""
     recorded = Config(**recorded_settings(Path(config.run_dir)))
     store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))
     return frame_weights.training_frames(store, recorded.frame_reweighting)
 
 
-def films_shown(config: Config) -> list[reader.FilmReader]:
-    """The films that figures and explorations are made of.
+def open_sources(config: Config) -> list[reader.FilmReader]:
+    """Opens the films that figures and explorations show.
 
     Raises:
-      InputError: the run has no checkpoint, there is no film, or a time lies outside one.
+      InputError: the run has no checkpoint, a film is missing, or a time of ``--at`` lies outside
+        a film.
     """
     from vae_gan_jax.inference import made_from, trained
 
@@ -57,39 +58,43 @@ def films_shown(config: Config) -> list[reader.FilmReader]:
         for source in film_names.sources(config)
     ]
     for film in films:
-        film.start  # there is such a film  # noqa: B018
+        film.start  # raises if the film cannot be read  # noqa: B018
         for seconds in config.at:
             film.number(seconds)
     return films
 
 
 def results_folder(config: Config, name: str) -> Path:
-    """A folder of the run for results, seen to be writable before they are made."""
+    """Opens the run and returns its folder ``name`` for results.
+
+    Raises:
+      InputError: the folder is not writable.
+    """
     run_folder.open_run(config, record=False)
     folder = Path(config.run_dir) / name
     folder.mkdir(exist_ok=True)
     if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder} may not be written: give its owner's permission.")
+        raise InputError(f"{folder} is not writable: change the permissions of the folder.")
     return folder
 
 
 def open_model(config: Config, step: int | None = None):
-    """The run's networks, ``trained.Trained``: of the newest sound checkpoint, or of a step."""
+    """The run as a ``trained.Trained``; arguments and errors as ``trained.load``."""
     from vae_gan_jax.inference import trained
 
     return trained.load(config, lambda: training_frames(config), step)
 
 
 def steps_per_epoch(config: Config) -> int:
-    """Mini-batches in an epoch of the run, whose frames need not be there."""
+    """Mini-batches in an epoch of the run; needs the film records only, not the frames."""
     films = film_names.learnt_entries(Path(config.run_dir))
     manifest = {"films": films, "shape": [sum(film["count"] for film in films)]}
     learnt = frame_store.FrameStore("", manifest, config.exclude)
     return config.steps_per_epoch(len(learnt.training_T))
 
 
-def described(config: Config, step: int) -> str:
-    """The model at a step, in words for captions."""
+def model_caption(config: Config, step: int) -> str:
+    """Names the model at a step in a caption, such as "the model of blade after 3 epochs ..."."""
     learnt = [film_names.name_of(film) for film in film_names.learnt_films(config)]
     others = f" and {len(learnt) - 1} more" if len(learnt) > 1 else ""
     epochs = f"{step / steps_per_epoch(config):.3g}"

@@ -1,4 +1,4 @@
-"""A trained run, opened: its networks, ready to see frames and to paint latents."""
+"""A trained run in memory: its networks encode frames and decode latents."""
 
 import contextlib
 import dataclasses
@@ -20,13 +20,13 @@ from vae_gan_jax.training import checkpoint, train_state
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The networks of a run at one step, with the statistics that films pass through them with.
+    """The networks of a run at one step.
 
     Attributes:
       config: the settings of the run and of this command.
       variables: Flax collections of the three networks, by name. Encoder and decoder have the
-        batch-norm statistics of the training film, the discriminator the moving averages.
-      step: how many mini-batches were learnt.
+        batch-norm statistics of the training film, the discriminator its moving averages.
+      step: training steps that the networks have learnt for.
     """
 
     config: Config
@@ -35,10 +35,10 @@ class Trained:
 
 
 def newest_step(run_dir: str | Path) -> int:
-    """The step of a run's newest checkpoint; whether it is sound is not said.
+    """The step of a run's newest checkpoint, which may be damaged.
 
     Raises:
-      InputError: the run has none.
+      InputError: the run has no checkpoint.
     """
     steps = checkpoint.steps(run_dir)
     if not steps:
@@ -47,48 +47,46 @@ def newest_step(run_dir: str | Path) -> int:
 
 
 def load(
-    config: Config,
-    read_frames: Callable[[], TrainingFrames],
-    step: int | None = None,
+    config: Config, read_frames: Callable[[], TrainingFrames], step: int | None = None
 ) -> Trained:
-    """Opens a run's newest sound checkpoint, or the one of ``step``.
+    """Loads a run's checkpoint.
 
     Args:
       config: the settings of the run.
-      read_frames: called for the frames that the run was trained on, where the run folder does not
-        hold the statistics of this step yet.
-      step: which checkpoint, if not the newest that is sound.
+      read_frames: returns the frames that the run was trained on; called if the run folder does
+        not hold the batch-norm statistics of this checkpoint yet.
+      step: of the checkpoint; by default the newest undamaged one.
 
     Raises:
-      InputError: there is no such checkpoint, or none that is sound.
+      InputError: there is no such checkpoint, or all are damaged.
     """
     newest_step(config.run_dir)
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
         empty = train_state.create(config, jax.random.key(config.seed))
         state = checkpoints.restore(empty, step)
-    statistics = batch_norm_statistics.stored(config, state, read_frames)
+    statistics = batch_norm_statistics.load_or_estimate(config, state, read_frames)
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
     return Trained(config, variables, int(state.step))
 
 
 def prior_draws(config: Config, count: int) -> np.ndarray:
-    """Draws of the run's prior ``[count, Z]``, the same ones for the same seed."""
+    """Draws of the run's prior ``[count, Z]``, which depend on the seed alone."""
     random = np.random.default_rng([config.seed, config.z_dim])
     shape = (count, config.z_dim)
     return random.uniform(-1, 1, shape) if config.prior == "uniform" else random.normal(size=shape)
 
 
-def normalised_by(trained: Trained, z_TZ: np.ndarray) -> Trained:
-    """The same networks, the decoder with the statistics of latents of one kind.
+def with_latent_statistics(trained: Trained, z_TZ: np.ndarray) -> Trained:
+    """The same networks; the decoder normalises with the statistics of these latents.
 
-    As in training, where samples of the prior are normalised by themselves: with the statistics of
-    a film's codes, which fill far less than the prior, they come out glaring.
+    Training normalises samples of the prior by their own statistics. With the statistics of a
+    film's codes, which fill far less than the prior, samples look glaring.
 
     Args:
       trained: the networks.
-      z_TZ: latents, a mini-batch or more; some hundreds of draws of their distribution.
+      z_TZ: latents, at least one mini-batch; better some hundreds of draws of one distribution.
     """
-    decoder = batch_norm_statistics.of_latents(trained.config, trained.variables, z_TZ)
+    decoder = batch_norm_statistics.estimate_from_latents(trained.config, trained.variables, z_TZ)
     variables = autoencoder.with_batch_stats(trained.variables, {"decoder": decoder})
     return dataclasses.replace(trained, variables=variables)
 
@@ -106,47 +104,44 @@ def _decode(config, variables, z_BZ):
 
 
 def encode(trained: Trained, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The codes of frames: the means of their latent distributions, with the running statistics.
+    """Encodes frames as latent codes: the means of the encoder's distributions.
 
     Args:
       trained: the networks.
       frames: uint8 ``[H, W, 3]``, in order.
 
     Yields:
-      ``mean_BZ`` of the next frames, float32 in -1..1, B the batch size, at the end fewer.
+      ``mean_BZ`` of the next frames, float32 in -1..1; the last batch may be shorter.
     """
-    with contextlib.closing(batches.prefetch(_batches(trained.config, frames))) as ahead:
-        yield from _through(_encode, trained, ahead)
+    size = trained.config.batch_size
+    with contextlib.closing(batches.prefetch(batches.sequential(frames, size))) as prefetched:
+        yield from _map_batches(_encode, trained, prefetched)
 
 
 def decode(trained: Trained, z: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The frames that latents stand for, with the running statistics.
+    """Decodes latents to frames.
 
     Args:
       trained: the networks.
       z: latents ``[Z]``, in order.
 
     Yields:
-      ``frames_BHWC`` of the next latents, uint8, B the batch size, at the end fewer.
+      ``frames_BHWC`` of the next latents, uint8; the last batch may be shorter.
     """
     as_floats = (np.asarray(z_Z, np.float32) for z_Z in z)
-    yield from _through(_decode, trained, _batches(trained.config, as_floats))
+    latents = batches.sequential(as_floats, trained.config.batch_size)
+    yield from _map_batches(_decode, trained, latents)
 
 
-def _batches(config: Config, items: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    return batches.sequential(items, config.batch_size)
-
-
-def _through(function, trained: Trained, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Batches through a compiled function of fixed batch size, one ahead of what is fetched."""
-    waiting = None
+def _map_batches(function, trained: Trained, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Applies a compiled function; the device computes a batch while the last one is fetched."""
+    pending = None
     for batch in inputs:
-        # A short batch is filled up, so that the function is compiled once.
-        missing = trained.config.batch_size - len(batch)
-        filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        result = len(batch), function(trained.config.step, trained.variables, filled)
-        if waiting is not None:
-            yield np.asarray(waiting[1])[: waiting[0]]
-        waiting = result
-    if waiting is not None:
-        yield np.asarray(waiting[1])[: waiting[0]]
+        missing = trained.config.batch_size - len(batch)  # padded, so that one compilation suffices
+        padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        result = len(batch), function(trained.config.step, trained.variables, padded)
+        if pending is not None:
+            yield np.asarray(pending[1])[: pending[0]]
+        pending = result
+    if pending is not None:
+        yield np.asarray(pending[1])[: pending[0]]

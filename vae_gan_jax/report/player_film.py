@@ -125,7 +125,7 @@ def pairs(config: Config) -> list[Pair]:
     """
     best: dict[str, Pair] = {}
     for name, (made_from, paths) in provenance.groups(config.run_dir, "films").items():
-        key = json.dumps(made_from | {"layout": None}, sort_keys=True)
+        key = json.dumps(made_from | {"layout": None, "source": None}, sort_keys=True)
         for path in paths:
             if not provenance.is_current(config.run_dir, name, made_from, [path]):
                 continue

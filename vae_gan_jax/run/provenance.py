@@ -39,15 +39,22 @@ def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Ite
 
 
 def is_current(
-    run_dir: str | Path, name: str, made_from: dict[str, Any], files: Iterable | None = None
+    run_dir: str | Path,
+    name: str,
+    made_from: dict[str, Any],
+    files: Iterable | None = None,
+    ignored: Iterable[str] = (),
 ) -> bool:
     """Whether files were made from exactly this, and are still what they were then.
 
     A missing, damaged or foreign file or record makes the answer False, never an error. The
-    arguments are those of ``record``; by default ``files`` are those recorded.
+    arguments are those of ``record``; by default ``files`` are those recorded. The values of
+    ``ignored`` keys may differ.
     """
-    entry = _read(run_dir, name)
-    if entry is None or entry["made_from"] != json.loads(json.dumps(made_from)):
+    entry, wanted = _read(run_dir, name), json.loads(json.dumps(made_from))
+    if entry is None or not isinstance(entry["made_from"], dict):
+        return False
+    if _without(entry["made_from"], ignored) != _without(wanted, ignored):
         return False
     try:
         if files is None:
@@ -147,6 +154,10 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _without(values: dict[str, Any], ignored: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in ignored}
 
 
 def _relative(path: str | Path, run_dir: str | Path) -> str:

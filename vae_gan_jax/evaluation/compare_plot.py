@@ -1,0 +1,118 @@
+"""The figure that compares the measures of several runs."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vae_gan_jax.figures import style
+
+COLUMNS = 3  # of bar charts
+# Inches: between bar charts, for the heading, for the legends, and for the labels at the bottom.
+GAP, HEADING, LEGEND, LABELS = 0.3, 0.75, 0.7, 0.45
+
+
+class Measure(NamedTuple):
+    """How a measure of ``whole`` is shown; ``better`` is ↑ for more, ↓ for less, or → 1."""
+
+    key: str
+    title: str
+    digits: int  # decimals
+    better: str
+
+
+MEASURES = (
+    Measure("psnr", "PSNR, dB", 2, "↑"),
+    Measure("ssim", "SSIM", 3, "↑"),
+    Measure("ms_ssim", "MS-SSIM", 3, "↑"),
+    Measure("vmaf", "VMAF", 1, "↑"),
+    Measure("similarity", "L_like, own discriminator", 4, ""),
+    Measure("retention", "retention R", 3, "→ 1"),
+    Measure("aligned_retention", "aligned retention β", 3, "→ 1"),
+    Measure("correlation", "correlation ρ", 3, "→ 1"),
+    Measure("freeze_fraction", "freeze fraction", 3, "↓"),
+    Measure("collapsed_share", "collapsed share", 3, "↓"),
+    Measure("active_units", "active units", 0, ""),
+    Measure("within_shot_variance_share", "within-shot variance", 3, ""),
+    Measure("recognised_shot", "recognised, shot", 3, "↑"),
+    Measure("recognised_half_second", "recognised, half second", 3, "↑"),
+    Measure("black_error", "error on black, 1/255", 2, "↓"),
+    Measure("psnr_darkest_fifth", "PSNR of the darkest fifth, dB", 2, "↑"),
+    Measure("sharpness", "sharpness", 3, "→ 1"),
+)
+
+
+def format_value(value: float | None, digits: int) -> str:
+    """A measure as text; a dash if it has no value."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def draw(path: Path, content: dict[str, Any]) -> None:
+    """Draws a bar chart for each measure, and PSNR by brightness.
+
+    Args:
+      path: of the PNG and the PDF, without the extension.
+      content: of the comparison's JSON file.
+    """
+    runs = content["runs"]
+    shown = [m for m in MEASURES if any(run["whole"][m.key] is not None for run in runs)]
+    rows = -(-len(shown) // COLUMNS)
+    chart, lines = 0.16 + 0.13 * len(runs), 1.6 + 0.13 * (len(runs) + 1) // 2  # inches
+    charts = rows * chart + (rows - 1) * GAP
+    height = HEADING + charts + LEGEND + lines + LABELS
+    left = min(0.3, 0.03 + 0.0085 * max(len(run["run"]) for run in runs))
+    with style.figure(height=height) as figure:
+        bars = figure.add_gridspec(
+            rows, COLUMNS, top=1 - HEADING / height, bottom=1 - (HEADING + charts) / height,
+            left=left, right=0.97, hspace=GAP / chart, wspace=0.12,
+        )  # fmt: skip
+        brightness = figure.add_gridspec(
+            1, 1, top=(LABELS + lines) / height, bottom=LABELS / height, left=left, right=0.97
+        )
+        title = f"{content['name']}, {content['frames']} frames"
+        key = "↑ more is better, ↓ less is better, → 1 closer to 1 is better"
+        figure.text(0.02, 1 - 0.24 / height, title, size=style.SIZES["title"])
+        figure.text(0.02, 1 - 0.42 / height, key, size=style.SIZES["small"])
+        for number, measure in enumerate(shown):
+            axis = figure.add_subplot(bars[number // COLUMNS, number % COLUMNS])
+            _bars(axis, runs, measure)
+            axis.tick_params(axis="y", length=0, labelleft=number % COLUMNS == 0)
+        _by_brightness(figure.add_subplot(brightness[0]), runs)
+        style.save(figure, path)
+
+
+def _colour(number: int) -> dict[str, Any]:
+    """The colour of a run; when the colours repeat, they are paler."""
+    turn, colour = divmod(number, len(style.CYCLE))
+    return {"color": style.COLOURS[style.CYCLE[colour]], "alpha": 1 / (1 + turn)}
+
+
+def _bars(axis, runs: list[dict[str, Any]], measure: Measure) -> None:
+    for number, run in enumerate(runs):
+        value = run["whole"][measure.key]
+        bar = axis.barh(number, value or 0.0, height=0.72, **_colour(number))
+        label = format_value(value, measure.digits)
+        axis.bar_label(bar, [label], size=style.SIZES["small"], padding=2)
+    axis.set_title(f"{measure.title} {measure.better}", size=style.SIZES["small"], pad=3)
+    axis.set_yticks(range(len(runs)), [run["run"] for run in runs])
+    axis.invert_yaxis()
+    axis.margins(x=0.28)
+    axis.set_xticks([])
+    axis.grid(visible=False)
+    axis.spines["bottom"].set_visible(False)
+
+
+def _by_brightness(axis, runs: list[dict[str, Any]]) -> None:
+    bands = runs[0]["whole"]["psnr_by_brightness"]
+    shown = [number for number, band in enumerate(bands) if band["frames"]]
+    for number, run in enumerate(runs):
+        psnr = [run["whole"]["psnr_by_brightness"][band]["psnr"] for band in shown]
+        axis.plot(psnr, marker="o", markersize=3, label=run["run"], **_colour(number))
+    ticks = [
+        f"{band['low']:g}–{band['high']:g}\n{band['frames']} frames"
+        for band in (bands[number] for number in shown)
+    ]
+    axis.set_xticks(range(len(shown)), ticks)
+    axis.set_xlim(-0.5, len(shown) - 0.5)
+    axis.set_title("PSNR, dB, by the brightness of the source frame, 0–255")
+    low, high = axis.get_ylim()  # makes room for the legend below the lines
+    axis.set_ylim(low - 0.14 * (high - low) * (1 + (len(runs) - 1) // 4), high)
+    axis.legend(loc="lower center", ncols=4)
