@@ -309,6 +309,6 @@ def test_similarity_of_a_batch_is_the_objective_of_its_frames(small, frames_THWC
 
 def test_recognition_among_candidates_half_a_second_apart(monkeypatch, film_THWC, found):
     """A long film is thinned out: 72 frames, were 6 enough, have a candidate every 12."""
-    monkeypatch.setattr(summary, "CANDIDATES", 6)
+    monkeypatch.setattr(summary, "MIN_CANDIDATES", 6)
     whole = assessed(film_THWC, film_THWC, found)[0]["whole"]
     assert whole["recognised_shot"] == whole["recognised_half_second"] == 1

@@ -39,7 +39,7 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
 
     Args:
       config: the settings of the command.
-      again: also films whose measures are current.
+      again: measures even films whose measures are current.
 
     Returns:
       The content of ``NAME.json`` for each film, by name.
@@ -80,7 +80,7 @@ def writable_folder(run_dir: str | Path) -> Path:
     except OSError as error:
         raise InputError(
             f"the measures cannot be written to {folder} ({error.strerror}): free some space, or "
-            "change the folder's permissions."
+            "change the permissions of the folder."
         ) from None
     return folder
 
@@ -94,7 +94,7 @@ def load(
       run_dir: the run's folder.
       name: of the film.
       origin: what ``made_from.output_frames`` returns.
-      ignored: keys whose values may differ.
+      ignored: keys of ``origin`` whose values may differ.
     """
     paths = _paths(run_dir, name)
     record = f"{FOLDER}/{name}", origin | {"version": VERSION}, paths.values()
@@ -115,8 +115,8 @@ def _paths(run_dir: str | Path, name: str) -> dict[str, Path]:
 def evaluate(model: Trained, source: str) -> dict[str, Any]:
     """Measures the reconstruction of a film and writes ``measures/NAME...`` of the run.
 
-    Decoding, networks, VMAF and the search for cuts overlap. Of each frame only numbers, the latent
-    code and two thumbnails stay in memory.
+    Decoding, networks, VMAF and the detection of cuts overlap. Of each frame, only measures, the
+    latent code and two thumbnails stay in memory.
 
     Args:
       model: the networks of the run, and the settings of the command.
@@ -129,7 +129,7 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
       InputError: the film cannot be read, or the measures cannot be written.
     """
     config, name = model.config, film_names.name_of(source)
-    framing = opened_run.framing_of(config)
+    framing, paths = opened_run.framing_of(config), _paths(config.run_dir, name)
     writable_folder(config.run_dir)
     origin = made_from.output_frames(config, source, model.step)
     film = video.probe(source, framing.video_stream, framing.fps)
@@ -147,24 +147,19 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
         "ms_ssim_scales": measures.scales(config.height, config.width),
         "vmaf_scale": Vmaf.scale_for(config.height),
         "made_from": origin,
+        **assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0),
     }
-    result |= assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0)
-    _write(_paths(config.run_dir, name), result, frame_T)
-    provenance.record(
-        config.run_dir, f"{FOLDER}/{name}", origin | {"version": VERSION},
-        _paths(config.run_dir, name).values(),
-    )  # fmt: skip
-    _log(result, Path(config.run_dir) / FOLDER / name)
-    return result
-
-
-def _log(result: dict[str, Any], path: Path) -> None:
+    _write(paths, result, frame_T)
+    record = f"{FOLDER}/{name}", origin | {"version": VERSION}, paths.values()
+    provenance.record(config.run_dir, *record)
     rounded = [
         f"{key} {value if isinstance(value, int) else round(value, 3)}"
         for key, value in result["whole"].items()
         if isinstance(value, int | float)
     ]
+    path = paths["measures"].with_suffix("")
     logger.info("%d frames measured in %s: %s", result["frames"], path, ", ".join(rounded))
+    return result
 
 
 def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict[str, Any]]:
@@ -200,11 +195,11 @@ def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict
 def _measured_batches(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Batches of source frames, and what ``measures.measure_batch`` returns for them."""
     size = model.config.height // measures.LOW_PASS, model.config.width // measures.LOW_PASS, 3
-    before = (jnp.zeros(size), jnp.zeros(size))
+    previous = (jnp.zeros(size), jnp.zeros(size))
 
     def measure(*arguments):
-        nonlocal before
-        measured, before = measures.measure_batch(*arguments, before)
+        nonlocal previous
+        measured, previous = measures.measure_batch(*arguments, previous)
         return measured
 
     return reconstruct.reconstruct_frames(model, frames, batch_function=measure)
@@ -213,39 +208,39 @@ def _measured_batches(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict
 def assess(
     frame_T: dict[str, Any], film_shots: list[shots.Shot], rate: Fraction, start: float
 ) -> dict[str, Any]:
-    """Summarises the measures of frames; adds to them the measures that depend on other frames.
+    """Summarises the measures of frames, and adds measures that need other frames to ``frame_T``.
 
     Args:
       frame_T: what ``measures.measure_batch`` returns for all frames, and ``vmaf``.
       film_shots: the shots of the film.
-      rate: frames a second, exact.
-      start: seconds of the source at the first frame.
+      rate: frames per second, exact.
+      start: time of the first frame in the source, in seconds.
 
     Returns:
-      ``whole``, ``shots`` and ``excluded`` as in ``NAME.json``.
+      ``whole``, ``shots`` and ``excluded`` of ``NAME.json``.
     """
     change = frame_T.pop("change")
-    frame_T |= {f"{name}_change": change[name] for name in ("source", "output")}
     frame_T |= {name: change[name] for name in ("source_square", "output_square", "product")}
     first_frames = [shot.first for shot in film_shots]
     frame_T["within_shot"] = ~np.isin(np.arange(len(frame_T["ssim"])), first_frames)
-    for name in ("source_change", "output_change"):  # a change across a cut is not movement
-        frame_T[name] = np.where(frame_T["within_shot"], frame_T[name], np.nan)
+    for name in ("source", "output"):  # a change across a cut is not movement
+        frame_T[f"{name}_change"] = np.where(frame_T["within_shot"], change[name], np.nan)
     frame_T["psnr"] = measures.psnr(frame_T["squared_error"])
     thumbnails = (frame_T.pop(f"{name}_thumbnail") for name in ("source", "output"))
     recognised = summary.recognition(*thumbnails, film_shots, rate)
     frame_T |= {f"recognised_{name}": values for name, values in recognised.items()}
-    by_shot = summary.by_shot(frame_T, film_shots, rate, start)
+    shot_rows = summary.summarise_shots(frame_T, film_shots, rate, start)
     return {
-        "whole": summary.of_film(frame_T, by_shot, frame_T.pop("mean"), recognised),
-        "shots": by_shot,
-        "excluded": {"still_shots": sum(shot["still"] for shot in by_shot)},
+        "whole": summary.summarise_film(frame_T, shot_rows, frame_T.pop("mean"), recognised),
+        "shots": shot_rows,
+        "excluded": {"still_shots": sum(shot["still"] for shot in shot_rows)},
     }
 
 
 def _write(paths: dict[str, Path], result: dict[str, Any], frame_T: dict[str, Any]) -> None:
+    """Writes the two tables, the figure, and the JSON file last."""
     start = result["shots"][0]["start_seconds"]
-    lengths = [row["stop"] - row["first"] for row in result["shots"]]
+    lengths = [shot["stop"] - shot["first"] for shot in result["shots"]]
     shot_T = np.repeat(np.arange(len(lengths)), lengths)
     frame_rows = [
         [frame, f"{start + frame / result['rate']:.3f}", shot_T[frame]]
@@ -253,14 +248,10 @@ def _write(paths: dict[str, Path], result: dict[str, Any], frame_T: dict[str, An
         for frame in range(result["frames"])
     ]
     _write_table(paths["frames"], ["frame", "seconds", "shot", *FRAME_COLUMNS], frame_rows)
-    shot_rows = [
-        [number, *("" if value is None else value for value in shot.values())]
-        for number, shot in enumerate(result["shots"])
-    ]
+    shot_rows = [[number, *shot.values()] for number, shot in enumerate(result["shots"])]
     _write_table(paths["shots"], ["shot", *result["shots"][0]], shot_rows)
-    measure_plot.draw(paths["measures"].with_name(result["name"]), result, frame_T)
-    content = json.dumps(result, indent=1, allow_nan=False)
-    atomic_io.write(paths["measures"], content + "\n")
+    measure_plot.draw(paths["measures"].with_suffix(""), result, frame_T)
+    atomic_io.write(paths["measures"], json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 def _cell(value_T: np.ndarray | None, frame: int) -> str:
@@ -270,6 +261,7 @@ def _cell(value_T: np.ndarray | None, frame: int) -> str:
 
 
 def _write_table(path: Path, header: list[str], rows: list[list]) -> None:
+    """Writes a CSV file; None becomes an empty cell."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([header, *rows])
     atomic_io.write(path, table.getvalue())
