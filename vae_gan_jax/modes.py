@@ -114,9 +114,9 @@ def prepare(config: Config, again: bool) -> None:
     processes.run_on_first(_check_films, config, films, framing)
     folder = store_folder(config)
 
-    def exchange(made: bool) -> None:
+    def exchange(upload: bool) -> None:
         if storage.is_remote(config.frames_dir):
-            (remote_store.send if made else remote_store.stage)(folder)
+            (remote_store.send if upload else remote_store.stage)(folder)
 
     exchange(False)
     preparation.prepare(

@@ -233,8 +233,8 @@ def test_frames_that_the_first_process_makes_are_brought_by_the_others(
     """One after the other here, so that barriers need not wait."""
     store = "gs://films/made"
 
-    def exchange(made):
-        (remote_store.send if made else remote_store.stage)(Path(storage.local(store)))
+    def exchange(upload):
+        (remote_store.send if upload else remote_store.stage)(Path(storage.local(store)))
 
     def prepared(index):
         return preparation.prepare(

@@ -1,4 +1,4 @@
-"""Pictures reduced to a few cells."""
+"""Averages pictures over the cells of a grid."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ import numpy as np
 def area_means(pictures_BHWC: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Means over the cells of a grid that divides each picture evenly: ``[B, rows, columns, C]``.
 
-    Whole levels are summed exactly and give float64; float pictures keep their type.
+    Integer pictures are summed exactly and give float64; float pictures keep their type.
     """
     exact = np.issubdtype(pictures_BHWC.dtype, np.integer)
     batch, height, width, channels = pictures_BHWC.shape
@@ -30,8 +30,8 @@ def area_means(pictures_BHWC: np.ndarray, rows: int, columns: int) -> np.ndarray
     return np.add.reduceat(sums_BRWC, column_edges[:-1], axis=2) / area_RS[..., None]
 
 
-def grid_for(pictures_BHWC: np.ndarray, least: int) -> tuple[int, int]:
-    """Rows and columns of square cells: from ``least`` to twice as many along the shorter side."""
+def grid_for(pictures_BHWC: np.ndarray, min_cells: int) -> tuple[int, int]:
+    """Rows and columns of square cells; ``min_cells`` to twice that along the shorter side."""
     height, width = pictures_BHWC.shape[1:3]
-    side = max(1, min(height, width) // least)
+    side = max(1, min(height, width) // min_cells)
     return height // side, width // side

@@ -1,7 +1,7 @@
 """A canvas with antialiased shapes, and easing curves, for the demo film.
 
 Lengths are in picture heights, the origin is the centre of the picture, y points down. Edges are
-computed from signed distances, so that nothing is jagged or flickers.
+computed from signed distances, so that no edge is jagged or flickers.
 """
 
 from itertools import pairwise
@@ -85,7 +85,7 @@ class Canvas:
 
 
 def polar(radius, turns):
-    """(x, y) at a distance from the centre; the angle is in turns, clockwise from the right."""
+    """(x, y) of polar coordinates; the angle is in turns, clockwise from the right."""
     return radius * np.cos(TAU * turns), radius * np.sin(TAU * turns)
 
 
@@ -96,7 +96,7 @@ def smooth(time):
 
 
 def linger(time, slope=0.5):
-    """Eases from -1 to 1, with the given slope in the middle, where the figure is consonant."""
+    """Eases from -1 to 1, with the given slope in the middle."""
     s = 2 * time - 1
     return slope * s + (1 - slope) * s**3
 

@@ -1,9 +1,9 @@
 """Renders the embedded demo film: twenty seconds of harmonic motion after John Whitney.
 
-Whitney's films (*Permutations*, *Matrix III*) move every point of a figure at a whole multiple of
-one slow speed. Most of the time the points are scattered. Whenever the common phase passes a simple
-fraction they form lines, roses and rings, as partials form a chord. The shots here do the same.
-Each has its own palette, so that a viewer and a small network tell them apart at a glance.
+As in Whitney's *Permutations* and *Matrix III*, every point of a figure moves at a whole multiple
+of one slow speed. Whenever the common phase passes a simple fraction, the scattered points form
+lines, roses and rings, as partials form a chord. Each shot has its own palette, so that a small
+network can tell the shots apart.
 
 ``time`` runs from 0 at the first frame of a shot to 1 at its last.
 """
@@ -54,7 +54,7 @@ def _rose(canvas: Canvas, time: float) -> None:
 
 
 def _rings(canvas: Canvas, time: float) -> None:
-    """Teal on bone: rings swing about at multiples of one speed and close up concentric."""
+    """Teal on bone: rings swing at multiples of one speed until they are concentric."""
     canvas.wash(0xF6EFDD, 0xE3D6B8)
     sway = linger(time)
     for k in range(5, 0, -1):
@@ -64,7 +64,7 @@ def _rings(canvas: Canvas, time: float) -> None:
 
 
 def _knot(canvas: Canvas, time: float) -> None:
-    """White on crimson: a train of discs spreads along a 2:1 Lissajous figure to a loop."""
+    """White on crimson: a train of discs spreads into a loop along a 2:1 Lissajous figure."""
     canvas.wash(0xC81E3A, 0x8E0F2A)
     count, lead, spread = 26, 0.14 + 0.5 * time, 0.28 + 0.72 * smooth(time)
     for k in range(count - 1, -1, -1):
@@ -85,7 +85,7 @@ def _spiral(canvas: Canvas, time: float) -> None:
 
 
 def _face(canvas: Canvas, time: float) -> None:
-    """A face before a still sky: it blinks, looks to one side, to the other, and back."""
+    """A face before a still sky blinks, looks to one side, to the other, and back."""
     canvas.wash(0xD6EEF5, 0x9CCFE3)
     canvas.ellipse(0, 0.56, 0.4, 0.22, 0xE2725B)
     canvas.ellipse(0, 0.30, 0.085, 0.13, 0xC98A62)
@@ -96,7 +96,7 @@ def _face(canvas: Canvas, time: float) -> None:
     lift = 0.012 * np.cos(2 * yaw)
 
     def across(longitude, depth=0.2):
-        """The position of a point on the front of the turning head, and its foreshortening."""
+        """x of a point on the front of the turning head, and its foreshortening."""
         return 0.045 * yaw + depth * np.sin(longitude + yaw), np.cos(longitude + yaw)
 
     skin, hair = 0xE0A37A, 0x3A2230
@@ -128,7 +128,7 @@ def _face(canvas: Canvas, time: float) -> None:
 
 
 def _discs(canvas: Canvas, time: float) -> None:
-    """Violet and pink: large soft discs, one circling once while the next circles twice."""
+    """Violet and pink: large soft discs circle, the first once while the second circles twice."""
     canvas.wash(0x8A4FB5, 0x4A2380)
     colours = (0xFF8FC0, 0xC86BFA, 0xFFB3D1, 0xE85AA8, 0xB79CFF)
     for k, colour in enumerate(colours, start=1):
@@ -159,35 +159,30 @@ def _bands(canvas: Canvas, time: float) -> None:
 
 
 def _triangles(canvas: Canvas, time: float) -> None:
-    """Ivory, coral and lemon on turquoise: triangles fall into line as the light goes."""
+    """Ivory, coral and lemon on turquoise: triangles align while the light fades."""
     canvas.wash(0x159A9C, 0x0A5C6B)
     turn = 1 - smooth(time / 0.75)
     for k in range(6, 0, -1):
         colour = (0xFFF6E0, 0xFF9D76, 0xFFE27A)[k % 3]
         canvas.triangle(0.05 * (1 - turn) ** 3, 0.076 * k, 0.06 * k * turn - 0.25, 0.028, colour)
-    # The light fades by a constant factor per frame, so that every frame until the cut is nearer to
-    # the frame before it than to black.
+    # The light fades by a constant factor per frame, so that every frame before the cut is closer
+    # to its predecessor than to black.
     canvas.picture_HWC *= 0.81 ** (51 * max(0.0, time - 0.76))
 
 
 def _black(canvas: Canvas, time: float) -> None:
-    """Nothing."""
     canvas.picture_HWC[:] = 0
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """One shot: how to draw it, its length in frames, and its chord.
-
-    The chord consists of multiples of a root, relative to ``FUNDAMENTAL_HZ``; it fades out over
-    ``release`` seconds.
-    """
+    """How one shot is drawn, and the chord that it sustains."""
 
     draw: Callable[[Canvas, float], None]
-    length: int
-    root: Fraction = Fraction(1)
-    multiples: tuple[int, ...] = ()
-    release: float = 0.15
+    length: int  # frames
+    root: Fraction = Fraction(1)  # of the chord, in multiples of FUNDAMENTAL_HZ
+    multiples: tuple[int, ...] = ()  # of the root: the notes of the chord
+    release: float = 0.15  # seconds in which the chord fades out
 
 
 _SCENES = {
@@ -221,15 +216,15 @@ def frames(width: int = 256, height: int = 144) -> Iterator[np.ndarray]:
 def soundtrack() -> np.ndarray:
     """Synthesises the film's sound: int16 ``[N]``, mono, 48 kHz, as long as its 480 frames.
 
-    Each shot sustains a chord of its own harmonic series while its partials ring one after another,
-    like the arms of its figure. It fades in and out, so that no cut clicks.
+    Each shot sustains a chord of one harmonic series while its notes ring one after another. The
+    sound fades in and out with the shot, so that no cut clicks.
     """
     sound_N = np.concatenate([_tones(scene) for scene in _SCENES.values()])
     return np.rint(32767 * sound_N).astype(np.int16)
 
 
 def _tones(scene: _Scene) -> np.ndarray:
-    """The sound of one shot, float ``[N]`` in -1..1."""
+    """The sound of one shot: float ``[N]`` in -1..1."""
     seconds = scene.length / RATE
     time_N = np.arange(scene.length * SOUND_RATE // RATE) / SOUND_RATE
     sound_N = np.zeros_like(time_N)
@@ -247,10 +242,10 @@ def _tones(scene: _Scene) -> np.ndarray:
 
 
 def render(path: str | os.PathLike) -> None:
-    """Writes the film atomically, 256x144 with its sound, as H.264 and AAC.
+    """Writes the film atomically, 256x144, as H.264 and AAC.
 
     Raises:
-      InputError: it cannot be written there.
+      InputError: the file cannot be written.
     """
     path = os.fspath(path)
     joined = os.path.join(os.path.dirname(path), f".joined.{os.path.basename(path)}")

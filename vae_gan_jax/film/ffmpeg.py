@@ -13,15 +13,15 @@ import imageio_ffmpeg
 from vae_gan_jax.config import InputError
 
 QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error")
-PIPE_BYTES = 1 << 20  # more than the usual 64 KiB, so that a frame takes fewer system calls
+PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per frame
 
 
 class Process:
     """A running ffmpeg. Its stderr goes to a temporary file: a pipe that nobody reads would block.
 
     Args:
-      groups: its arguments, in as many lists as read well.
-      stdin, stdout: as for ``subprocess.Popen``; nothing by default.
+      groups: the arguments, as one or more lists.
+      stdin, stdout: as for ``subprocess.Popen``.
     """
 
     def __init__(self, *groups: Sequence[str], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
@@ -33,7 +33,7 @@ class Process:
         self.stdin, self.stdout = self._process.stdin, self._process.stdout
 
     def wait(self) -> tuple[int, str]:
-        """Waits for its end; returns the exit code and stderr."""
+        """Waits until ffmpeg ends; returns the exit code and stderr (only once)."""
         code = self._process.wait()
         if self.stdout is not None:
             self.stdout.close()
@@ -45,23 +45,23 @@ class Process:
         return code, stderr
 
     def kill(self) -> None:
-        """Ends it at once; harmless if it has already ended."""
+        """Ends ffmpeg at once, unless it has ended already."""
         self._process.kill()
         if self.stdin is not None:
-            with contextlib.suppress(OSError):  # flushing fails, as nobody reads any more
+            with contextlib.suppress(OSError):  # flushing fails: nobody reads any more
                 self.stdin.close()
         self.wait()
 
 
 def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
-    """Runs ffmpeg to its end; returns exit code, stdout and stderr."""
+    """Runs ffmpeg and waits; returns exit code, stdout and stderr."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), *itertools.chain(*groups)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return result.returncode, result.stdout, result.stderr.decode(errors="replace")
 
 
 def failure_reason(stderr: str) -> str:
-    """The most informative line of ffmpeg's stderr, without addresses and full stop."""
+    """The most informative line of ffmpeg's stderr, without memory addresses and full stop."""
     for reason in ("No space left on device", "Permission denied", "Input/output error"):
         if reason in stderr:
             return reason
@@ -71,7 +71,7 @@ def failure_reason(stderr: str) -> str:
 
 
 def url(path: str) -> str:
-    """A path as ffmpeg's name for a file; it may contain colons and begin with a dash."""
+    """A path as ffmpeg takes it, even if it contains colons or begins with a dash."""
     return f"file:{path}"
 
 

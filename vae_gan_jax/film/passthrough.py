@@ -1,4 +1,4 @@
-"""Writes a film as the network would see it, so that users can check the framing first."""
+"""Writes a film as the network would see it, so that users can check the framing."""
 
 import os
 
@@ -16,20 +16,14 @@ def passthrough(
     film_format: FilmFormat = FilmFormat(),  # noqa: B008
     strict: bool = False,
 ) -> int:
-    """Writes exactly the frames that would be learnt as a film, with the sound of the source.
-
-    Args:
-      source: the film to read.
-      output: the film to write.
-      framing: which part of the source becomes frames.
-      film_format: codec, quality and size of the output.
-      strict: refuse a damaged source.
+    """Writes the frames that would be learnt as a film with the sound of the source.
 
     Returns:
       The number of frames written.
 
     Raises:
-      InputError: the source cannot be read, or the output cannot be written.
+      InputError: the source cannot be read, or is damaged while ``strict``; or the output cannot be
+        written.
     """
     film = probe(source, framing.video_stream, framing.fps)
     total = expected_frames(film, framing)

@@ -1,1 +1,1 @@
-"""A run folder: settings, log, lock, atomic files, storage in a bucket."""
+"""Run folders: settings, log, lock, provenance, atomic files, storage in a bucket."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and locks between processes."""
+"""Atomic writes, and locks between processes."""
 
 import contextlib
 import io
@@ -12,11 +12,7 @@ from PIL import Image
 
 
 def write(path: str | Path, content: bytes | str) -> None:
-    """Writes a file atomically, and makes its folder; an earlier file stays until the new is whole.
-
-    Raises:
-      OSError: the file cannot be written.
-    """
+    """Writes a file atomically; creates its folder. Raises OSError if that fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -26,14 +22,14 @@ def write(path: str | Path, content: bytes | str) -> None:
         publish(partial, path)
     except OSError:
         with contextlib.suppress(OSError):
-            partial.unlink()  # a full disk needs the room
+            partial.unlink()  # frees the space on a full disk
         raise
 
 
 def publish(partial: str | Path, path: str | Path) -> None:
-    """Gives a finished file or folder its name, once its content is safe from a power cut.
+    """Flushes a finished file or folder to the disk, then renames it to ``path``.
 
-    A folder must not replace another one that is not empty.
+    A file replaces an earlier file. A folder replaces only an empty folder.
     """
     _sync(partial)
     os.replace(partial, path)
@@ -58,7 +54,7 @@ def png(picture_HWC: np.ndarray) -> bytes:
 
 @contextlib.contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Holds the lock of a file or folder; other processes that ask for it wait."""
+    """Holds the lock of a file or folder; other processes wait for it."""
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):

@@ -1,4 +1,4 @@
-"""Which films a command names, what their results are called, and which films the run learnt."""
+"""The films that a command names, the names of their results, and the films that a run learns."""
 
 import json
 import os
@@ -8,13 +8,13 @@ from typing import Any
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.run import atomic_io, storage
 
-FRAMES, FILMS = "frames", "films"  # folders of the run: prepared frames, written films
-LEARNT = "learnt_films.json"  # what the films were when training began
-DEMO, DEMO_FILM = "demo", "demo_film.mp4"  # as --film; the embedded film, rendered here
+FRAMES, FILMS = "frames", "films"  # folders of prepared frames and written films in a run
+LEARNT = "learnt_films.json"  # the entries of the learnt films in the frame store's manifest
+DEMO, DEMO_FILM = "demo", "demo_film.mp4"  # value of --film; file in the run's folder
 
 
 def split_films(films: str) -> list[str]:
-    """The films that --film or --source names: one whose name has a comma, or several."""
+    """The films of --film or --source, separated by commas; an existing file may contain commas."""
     if os.path.exists(films):
         return [films]
     return [film.strip() for film in films.split(",") if film.strip()]
@@ -31,7 +31,7 @@ def sources(config: Config) -> list[str]:
     """Local paths of the films to reconstruct.
 
     Raises:
-      InputError: there are none, or several that would be written to one file.
+      InputError: there are no films, or several would be written to one file.
     """
     films = [storage.local(film) for film in split_films(config.source)] or learnt_films(config)
     if not films:
@@ -47,7 +47,7 @@ def sources(config: Config) -> list[str]:
 
 
 def name_of(film: str) -> str:
-    """The name of a film's results: that of its file or folder; for a glob, of its folder."""
+    """The stem of a film's results: the name of its file or folder; of a glob, its folder."""
     path = Path(film)
     if any(sign in path.name for sign in "*?["):
         path = path.parent
@@ -55,10 +55,10 @@ def name_of(film: str) -> str:
 
 
 def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
-    """The frame store's entries of the films that the run learns; ``None`` before training.
+    """The frame store's entries of the films that the run learns; None before training.
 
     Raises:
-      InputError: the file that holds them is damaged.
+      InputError: their file is damaged.
     """
     path = Path(run_dir) / LEARNT
     try:
@@ -72,11 +72,7 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
 
 
 def record_learnt_films(run_dir: str | Path, entries: list[dict[str, Any]]) -> None:
-    """Records what the run learns when training begins; afterwards compares with that.
-
-    Args:
-      run_dir: the run's folder.
-      entries: the frame store's entries of its films.
+    """Records the frame store's entries when training begins; afterwards compares them.
 
     Raises:
       InputError: the frames are those of another film.
@@ -90,12 +86,12 @@ def record_learnt_films(run_dir: str | Path, entries: list[dict[str, Any]]) -> N
 
 
 def _content(entry: dict[str, Any]) -> tuple:
-    """What identifies the frames of a film."""
+    """The values that identify the frames of a film."""
     return entry["sha256"], entry["stream"], int(entry["count"])
 
 
 def film_changed(run_dir: str | Path) -> InputError:
-    """The error of a film that is no longer what the run learns."""
+    """The error for a film that differs from the one that the run learns."""
     return InputError(
         f"the film has changed since {run_dir} began to learn it: restore the film, or learn the "
         "new one in another --run_dir."
@@ -103,10 +99,7 @@ def film_changed(run_dir: str | Path) -> InputError:
 
 
 def is_empty_run(run_dir: Path) -> bool:
-    """Whether a folder holds no run and nothing else: only what precedes the first settings.
-
-    An interrupted or refused first command may have left a log, a lock and prepared frames.
-    """
-    ours = ("log.txt", FRAMES, f"{FRAMES}.partial", DEMO_FILM, "provenance")
+    """Whether a folder holds at most what an interrupted or refused first command leaves."""
+    leftovers = ("log.txt", FRAMES, f"{FRAMES}.partial", DEMO_FILM, "provenance")
     names = [path.name for path in run_dir.iterdir()] if run_dir.exists() else []
-    return all(name in ours or name.endswith(".lock") for name in names)
+    return all(name in leftovers or name.endswith(".lock") for name in names)

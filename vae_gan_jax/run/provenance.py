@@ -1,10 +1,10 @@
-"""What every derived file of a run was made from, and whether it still is.
+"""Records what the derived files of a run were made from, and decides whether they are current.
 
-Reconstructed films, measures, shots, batch-norm statistics, figures, explorations and the report
-are derived files. ``record`` writes one JSON file for each group of them into ``RUN/provenance``:
-what they were made from, and the checksum of each file. ``is_current`` is the only place that
-decides whether something is already made. What a file was made from is named by content: the
-checksum of the checkpoint, the checksum of the film, and the settings that matter.
+Derived files are films, measures, shots, batch-norm statistics, figures, explorations and reports.
+``record`` writes one JSON file per group of them into ``RUN/provenance``: what they were made from,
+and the checksum of each file. ``is_current`` alone decides whether something is already made. A
+file is made from contents: the checksums of the checkpoint and the film, and the settings that it
+depends on.
 """
 
 import functools
@@ -19,17 +19,17 @@ from vae_gan_jax.run import atomic_io
 
 FOLDER = "provenance"
 LABEL = "made_from.json"  # inside a folder of unfinished work
-CHECKSUMS = "film_checksums.json"  # cache of film checksums, by path, size and time of change
+CHECKSUMS = "film_checksums.json"  # cache, by path, size and time of change
 
 
 def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Iterable) -> None:
-    """Notes what files were made from.
+    """Records what a group of files was made from.
 
     Args:
       run_dir: the run's folder.
-      name: of the group of files, such as ``"films/mine"``.
-      made_from: JSON values; tuples and lists are the same.
-      files: paths of the finished files, inside the run's folder or elsewhere.
+      name: of the group, such as ``"films/mine"``.
+      made_from: JSON values; tuples equal lists.
+      files: paths of the finished files, inside or outside the run's folder.
     """
     entry = {
         "made_from": made_from,
@@ -45,11 +45,10 @@ def is_current(
     files: Iterable | None = None,
     ignored: Iterable[str] = (),
 ) -> bool:
-    """Whether files were made from exactly this, and are still what they were then.
+    """Whether files were made from exactly this and are unchanged since.
 
-    A missing, damaged or foreign file or record makes the answer False, never an error. The
-    arguments are those of ``record``; by default ``files`` are those recorded. The values of
-    ``ignored`` keys may differ.
+    False if a file or the record is missing, damaged or foreign. The arguments are those of
+    ``record``; ``files`` defaults to the recorded ones. The values of ``ignored`` keys may differ.
     """
     entry, wanted = _read(run_dir, name), json.loads(json.dumps(made_from))
     if entry is None or not isinstance(entry["made_from"], dict):
@@ -59,22 +58,23 @@ def is_current(
     try:
         if files is None:
             files = [Path(run_dir) / path for path in entry["files"]]
-        now = {_relative(path, run_dir): checksum([path]) for path in files}
+        return all(
+            entry["files"].get(_relative(path, run_dir)) == checksum([path]) for path in files
+        )
     except (OSError, ValueError):
         return False
-    return all(entry["files"].get(path) == found for path, found in now.items())
 
 
 def recorded(run_dir: str | Path, name: str) -> dict[str, Any] | None:
-    """What a group of files was made from; None where no readable record says it."""
+    """What a group of files was made from; None without a readable record."""
     entry = _read(run_dir, name)
     return entry and entry["made_from"]
 
 
 def groups(run_dir: str | Path, folder: str) -> dict[str, tuple[dict[str, Any], list[Path]]]:
-    """All groups recorded below a name such as ``"films"``: what they were made from, and files.
+    """What each group below a name such as ``"films"`` was made from, and its files.
 
-    Damaged and foreign records are left out.
+    Leaves out damaged and foreign records.
     """
     result = {}
     for path in sorted((Path(run_dir) / FOLDER / folder).glob("*.json")):
@@ -87,7 +87,7 @@ def groups(run_dir: str | Path, folder: str) -> dict[str, tuple[dict[str, Any], 
 
 
 def resumes(folder: str | Path, made_from: dict[str, Any]) -> bool:
-    """Whether a folder holds unfinished work made from exactly this, see ``label``."""
+    """Whether a folder holds unfinished work with this ``label``."""
     return _json(Path(folder) / LABEL) == json.loads(json.dumps(made_from))
 
 
@@ -97,7 +97,7 @@ def label(folder: str | Path, made_from: dict[str, Any]) -> None:
 
 
 def checksum(paths: Iterable[str | Path]) -> str:
-    """SHA-256 of the content of files, one after the other, as 64 hexadecimal digits.
+    """SHA-256 of the concatenated contents of files, 64 hexadecimal digits.
 
     Raises:
       OSError: a file cannot be read.
@@ -111,11 +111,9 @@ def checksum(paths: Iterable[str | Path]) -> str:
 
 
 def film_checksum(paths: Iterable[str | Path], run_dir: str | Path | None = None) -> str:
-    """``checksum`` of a film's files, computed once for each path, size and time of change.
+    """``checksum`` of a film, or of stills in order, cached by path, size and time of change.
 
-    Args:
-      paths: of the film, or of its stills in order.
-      run_dir: remembers the checksum in this run's folder; default: in this process alone.
+    ``run_dir`` also caches the checksum in the run's folder.
 
     Raises:
       OSError: a file cannot be read.
@@ -128,7 +126,7 @@ def film_checksum(paths: Iterable[str | Path], run_dir: str | Path | None = None
     ]
     key = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     cache = Path(run_dir) / FOLDER / CHECKSUMS if run_dir else None
-    known = _known_checksums(cache)
+    known = _cached_checksums(cache)
     if key not in known:
         known[key] = _once(key, tuple(paths))
         if cache and cache.parent.parent.is_dir() and os.access(cache.parent.parent, os.W_OK):
@@ -141,7 +139,7 @@ def _once(key: str, paths: tuple[str, ...]) -> str:
     return checksum(paths)
 
 
-def _known_checksums(cache: Path | None) -> dict[str, str]:
+def _cached_checksums(cache: Path | None) -> dict[str, str]:
     known = _json(cache) if cache else {}
     if not isinstance(known, dict):
         return {}
@@ -171,5 +169,5 @@ def _path(run_dir: str | Path, name: str) -> Path:
 
 def _read(run_dir: str | Path, name: str) -> dict[str, Any] | None:
     entry = _json(_path(run_dir, name))
-    sound = isinstance(entry, dict) and "made_from" in entry
-    return entry if sound and isinstance(entry.get("files"), dict) else None
+    valid = isinstance(entry, dict) and "made_from" in entry
+    return entry if valid and isinstance(entry.get("files"), dict) else None

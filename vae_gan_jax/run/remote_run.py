@@ -1,6 +1,6 @@
-"""Runs in a bucket: opened as a local copy, uploaded with each checkpoint, closed at the end.
+"""Runs in a bucket: downloaded when opened, uploaded with each checkpoint and at the end.
 
-Checkpoints lie in the bucket alone, prepared frames on each machine alone.
+Checkpoints are only in the bucket, prepared frames only on each machine.
 """
 
 import base64
@@ -15,8 +15,8 @@ from vae_gan_jax.run import atomic_io, film_names, storage
 from vae_gan_jax.run.settings import FILE as FLAGS_FILE
 from vae_gan_jax.run.team import Team
 
-# Says which process works on the run, and in which local copy. A killed process leaves it behind:
-# then its machine knows that the local copy is newer than the bucket, and the others must not go on.
+# Names the process that works on the run and its local copy. A killed process leaves this file. Its
+# machine then knows that the local copy is newer than the bucket, and other machines are refused.
 OWNER = "in_use.txt"
 NOT_COPIED = (film_names.FRAMES, "checkpoints", OWNER)
 UNFINISHED_SUFFIXES = (".partial", ".former", ".lock")
@@ -27,25 +27,24 @@ class _Run:
     url: str
     folder: Path  # the local copy
     is_owner: bool
-    uploaded: dict[str, tuple | None]  # size and time of each file when it was equal to its object
+    uploaded: dict[str, tuple | None]  # size and time of change of each file when uploaded
 
 
-_runs: list[_Run] = []  # those that this process uploads to
+_runs: list[_Run] = []  # opened by this process
 
 
-def open_run(url: str, team: Team = Team(), exclusive: bool = True) -> str:
-    """Makes the local copy of a run equal to the bucket and returns it; a local folder unchanged.
+def open_run(url: str, team: Team = Team(), exclusive: bool = True) -> str:  # noqa: B008
+    """Downloads a run and returns its local copy; returns a local folder unchanged.
 
-    After a kill the local copy stays as it is, unless another machine has worked on the run since.
+    A copy that is newer than the bucket because its process was killed is not overwritten.
 
     Args:
-      url: of the run.
-      team: process 0 downloads the run and uploads what changes; on other machines the others
-        download what lies directly in the run's folder.
-      exclusive: refuses a run that another process works on, and keeps others out.
+      url: address of the run.
+      team: process 0 downloads and uploads the run; the others view it, see ``view_run``.
+      exclusive: locks the run, and refuses one that another process has locked.
 
     Raises:
-      InputError: this is no run, another process has it, or the bucket cannot be used.
+      InputError: this is no run, it is locked, or the bucket cannot be used.
     """
     if not storage.is_remote(url):
         return url
@@ -69,7 +68,7 @@ def open_run(url: str, team: Team = Team(), exclusive: bool = True) -> str:
 
 
 def view_run(url: str) -> Path:
-    """Downloads what lies directly in a run's folder, to read only; a local folder unchanged."""
+    """Downloads the files directly in a run's folder, for reading; returns the local copy."""
     folder = Path(storage.local(url))
     if storage.is_remote(url) and not _is_newest(storage.address(url), folder):
         _download(storage.address(url), folder, depth=1)
@@ -77,7 +76,7 @@ def view_run(url: str) -> Path:
 
 
 def save_runs() -> None:
-    """Uploads what has changed in the open runs; raises ``InputError`` if that fails."""
+    """Uploads the changed files of the open runs; raises InputError if that fails."""
     for run in _runs:
         files, store = _local_files(run.folder), storage.file_system(run.url)
         if FLAGS_FILE not in files:
@@ -93,7 +92,7 @@ def save_runs() -> None:
 
 
 def close_runs() -> None:
-    """Uploads what has changed and lets others have the runs; raises as ``save_runs``."""
+    """Uploads the changed files and unlocks the runs; raises InputError if that fails."""
     try:
         save_runs()
     finally:
@@ -111,27 +110,27 @@ def _become_owner(url: str) -> None:
         host, process, _ = _owner(url)
     if host != socket.gethostname() or _is_running(process):
         raise InputError(
-            f"{url} is in use by process {process} on {host}: wait until that ends; if it was "
+            f"{url} is in use by process {process} on {host}: wait until it ends; if it was "
             f"killed, delete {url}/{OWNER}."
         )
 
 
 def _write_owner(url: str, folder: str, mode: str = "overwrite") -> None:
-    """The folder stays empty until it is a whole copy."""
+    """``folder`` is the local copy, "" until it is complete."""
     content = f"{socket.gethostname()}\n{os.getpid()}\n{folder}".encode()
     with storage.readable_errors(url):
         storage.file_system(url).pipe_file(f"{url}/{OWNER}", content, mode=mode)
 
 
 def _owner(url: str) -> list[str]:
-    """Host, process and local copy."""
+    """Host, process number and local copy of the owner."""
     text = (storage.read(f"{url}/{OWNER}") or b"").decode(errors="replace")
     return (text.split("\n") + ["unknown"] * 3)[:3]
 
 
 def _is_running(process: str) -> bool:
     if not process.isdecimal() or int(process) == os.getpid():
-        return False  # in containers every program may have the same number
+        return False  # in containers all programs may have the same number
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):
@@ -142,14 +141,13 @@ def _is_running(process: str) -> bool:
 
 
 def _is_newest(url: str, folder: Path) -> bool:
-    """Whether this local copy is the one that the run was last worked on in."""
+    """Whether the last owner of the run worked in this local copy."""
     host, _, copy = _owner(url)
-    here = (socket.gethostname(), str(folder)) == (host, copy)
-    return here and (folder / FLAGS_FILE).exists()
+    return (socket.gethostname(), str(folder)) == (host, copy) and (folder / FLAGS_FILE).exists()
 
 
 def _download(url: str, folder: Path, depth: int | None = None) -> None:
-    """Makes the local copy equal to the bucket, in files no deeper than ``depth`` levels."""
+    """Makes the local copy equal to the bucket, at most ``depth`` levels deep."""
     with atomic_io.locked(folder):
         remote = _remote_files(url, depth)
         if remote and FLAGS_FILE not in remote:
@@ -173,7 +171,7 @@ def _is_copy(path: Path, info: dict) -> bool:
 
 
 def _remote_files(url: str, depth: int | None = None) -> dict[str, dict]:
-    """What fsspec knows of each file, by its name relative to the run."""
+    """fsspec's metadata of each file, by its path relative to the run."""
     with storage.readable_errors(url):
         files = storage.file_system(url).find(url, maxdepth=depth, detail=True)
     files = {f"gs://{name}".removeprefix(f"{url}/"): info for name, info in files.items()}
@@ -184,7 +182,7 @@ def _local_files(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of change of each file, in bytes and ns."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     status = {n: path.stat() for n, path in files.items() if _is_copied(n) and path.is_file()}
-    return {name: (found.st_size, found.st_mtime_ns) for name, found in status.items()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in status.items()}
 
 
 def _is_copied(name: str) -> bool:

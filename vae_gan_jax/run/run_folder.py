@@ -1,4 +1,4 @@
-"""A run's folder: made, locked for one process, and with a log."""
+"""Creates, locks and logs into the folder of a run."""
 
 import logging
 import os
@@ -13,12 +13,12 @@ from vae_gan_jax.run.settings import record_settings
 
 LOG_FILE, LOCK_FILE = "log.txt", ".lock"
 
-logger = logging.getLogger(__name__)
-_locks: dict[str, filelock.FileLock] = {}  # by folder; held until the process ends
+logger, package_logger = logging.getLogger(__name__), logging.getLogger("vae_gan_jax")
+_locks: dict[str, filelock.FileLock] = {}  # by folder
 
 
 class LogFile(logging.FileHandler):
-    """The log of a run; a full disk stops the log, but not the program."""
+    """The log of a run; errors such as a full disk are ignored."""
 
     def format(self, record):
         return storage.show_addresses(super().format(record))
@@ -28,14 +28,14 @@ class LogFile(logging.FileHandler):
 
 
 def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
-    """Makes the run's folder, locks it and sends the log to its ``log.txt``.
+    """Creates the run's folder, locks it and logs into its ``log.txt``.
 
     The lock lasts until the process ends or opens another run.
 
     Args:
       config: the settings of the command.
-      record: record them as the settings of the run.
-      lock: without it, the folder is only looked at and may be in use by another process.
+      record: whether to record them as the settings of the run.
+      lock: False only reads a run that another process may use.
 
     Raises:
       InputError: another process uses the run.
@@ -50,11 +50,8 @@ def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
 
 
 def close_run() -> None:
-    """Closes the log and releases the lock of the run that is open."""
-    package = logging.getLogger("vae_gan_jax")
-    for handler in [handler for handler in package.handlers if isinstance(handler, LogFile)]:
-        package.removeHandler(handler)
-        handler.close()
+    """Closes the log and releases the lock of the open run."""
+    _close_logs()
     while _locks:
         _locks.popitem()[1].release()
 
@@ -79,14 +76,21 @@ def _lock(run_dir: Path) -> None:
 
 
 def _log_into(run_dir: Path) -> None:
-    package, path = logging.getLogger("vae_gan_jax"), os.path.join(run_dir, LOG_FILE)
-    logs = [handler for handler in package.handlers if isinstance(handler, LogFile)]
-    if any(handler.baseFilename == path for handler in logs):
+    path = os.path.join(run_dir, LOG_FILE)
+    if any(handler.baseFilename == path for handler in _logs()):
         return
-    for handler in logs:
-        package.removeHandler(handler)
-        handler.close()
+    _close_logs()
     handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    package.addHandler(handler)
+    package_logger.addHandler(handler)
     handler.handle(logging.makeLogRecord({"msg": " ".join(sys.argv)}))
+
+
+def _logs() -> list[LogFile]:
+    return [handler for handler in package_logger.handlers if isinstance(handler, LogFile)]
+
+
+def _close_logs() -> None:
+    for handler in _logs():
+        package_logger.removeHandler(handler)
+        handler.close()

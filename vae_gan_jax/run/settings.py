@@ -7,17 +7,17 @@ from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
 from vae_gan_jax.run import atomic_io, film_names, storage
 
 FILE = "flags.txt"
-# These describe the learnt film. For another film, only the crop is inherited.
+# Settings of the learnt film. Only the crop is inherited for another film.
 OF_THE_FILM = {"trim_start", "trim_end", "crop", "video_stream", "fps"}
-# What the first command asked for its own film; another --source has its own.
+# Settings that a command with another --source does not inherit.
 OF_THE_SOURCE = OF_THE_FILM - {"crop"} | {"output", "frames_out", "at"}
 
 
 def recorded_settings(run_dir: Path) -> dict[str, Any]:
-    """The settings that a run was made with, by name; empty for a new or empty folder.
+    """The settings that a run was made with, by name; empty for a new run.
 
     Raises:
-      InputError: the folder holds something else, or its settings cannot be read.
+      InputError: the folder is no run folder, or its settings cannot be read.
     """
     path = run_dir / FILE
     if not path.exists():
@@ -58,8 +58,8 @@ def resolve(
     Args:
       given: settings of this command.
       recorded: settings of the run; empty for a new run.
-      learns: the command prepares or trains. Otherwise ``source`` may name another film, whose
-        trims, stream and frame rate are not those of the learnt film.
+      learns: whether the command prepares or trains. Otherwise ``source`` may name another film,
+        which has its own trims, stream and frame rate.
       own: settings that this command does not inherit.
 
     Raises:
@@ -91,7 +91,7 @@ def resolve(
 
 
 def of_the_source(config: Config) -> dict[str, None]:
-    """The settings that a source other than the learnt film does not share with it, unset."""
+    """The settings that are unset for a source other than the learnt film."""
     return dict.fromkeys(OF_THE_FILM - {"crop"}) if config.source else {}
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end the program in order; a second signal ends it at once."""
+"""Ends the program cleanly on SIGTERM or SIGINT, and at once on a second signal."""
 
 import os
 import signal
@@ -8,16 +8,16 @@ import time
 from types import FrameType
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
-DUPLICATE_SECONDS = 1.0  # within which a signal sent twice, as timeout(1) does, counts once
-RETRY_SECONDS = 0.05  # after which a signal that could not end the program is sent once more
-_retries: list[int] = []  # signals that this program sent itself, which are no second ones
+DUPLICATE_SECONDS = 1.0  # signals within this time count once: timeout(1) sends them twice
+RETRY_SECONDS = 0.05  # delay before a signal without effect is sent again
+_retries: list[int] = []  # signals that this program sent itself; they do not count as second ones
 
 
 def install() -> None:
     """Makes the first signal raise ``SystemExit(128 + number)`` in the main thread.
 
-    Python runs no signal handler while compiled code runs. A thread therefore watches for a second
-    signal and ends the program.
+    Python runs no signal handler while compiled code runs, so a thread waits for a second signal
+    and ends the program.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -39,7 +39,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: a compiled one may crash when interrupted."""
+    """Whether a module is being imported; an interrupted compiled module may crash."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -48,7 +48,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _retry_swallowed_exit(unraisable) -> None:
-    """Sends the signal once more if a destructor or the garbage collector swallowed the exit."""
+    """Sends the signal again if a destructor or the garbage collector swallowed the exit."""
     error = unraisable.exc_value
     if not isinstance(error, SystemExit):
         sys.__unraisablehook__(unraisable)
@@ -78,19 +78,19 @@ def _exit_at_second(reader: int) -> None:
 
 
 def _ignore_signals() -> None:
-    """Protects the clean-up; only the thread may still end the program."""
+    """Protects the clean-up from signals; the thread can still end the program."""
     for number in NUMBERS:
         signal.signal(number, lambda *_: None)
 
 
 class Deferred:
-    """A context in which a signal is only noted in ``received``: 0, or its number."""
+    """A context that only stores a signal's number in ``received``, which is 0 before."""
 
     received = 0
 
     def __enter__(self):
         self._handlers = {}
-        if threading.current_thread() is threading.main_thread():  # Python allows no other
+        if threading.current_thread() is threading.main_thread():  # Python requires it
             for number in NUMBERS:
                 self._handlers[number] = signal.signal(number, self._note)
         return self

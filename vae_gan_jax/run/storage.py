@@ -1,7 +1,7 @@
-"""Addresses (gs://, s3://, https:// ...) and the local copies of what lies there.
+"""Addresses (gs://, s3://, https:// ...) of films and runs, and their local copies.
 
-An object store cannot append, rename or lock, so films and runs are used through local copies below
-the scratch folder. Checkpoints need none: orbax writes them to the bucket.
+An object store cannot append, rename or lock, so films and runs are used through local copies in
+the scratch folder. Checkpoints have no local copies: orbax writes them to the bucket.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from pathlib import Path
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.run import atomic_io
 
-CACHE = "remote"  # in the scratch folder: SCHEME/BUCKET/KEY is the copy of an object
-FILM_CACHE_INDEX = "cache"  # fsspec's list of downloaded films, beside them
-CONTACT_TIMEOUT_SECONDS = 15.0  # for the first answer of a server
+CACHE = "remote"  # in the scratch folder; the copy of an object is CACHE/SCHEME/BUCKET/KEY
+FILM_CACHE_INDEX = "cache"  # fsspec's index of downloaded films, in their folder
+CONTACT_TIMEOUT_SECONDS = 15.0  # of the first request to a server
 CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 10.0, 20.0  # of each later request
 
 _scratch = Path()
@@ -55,7 +55,7 @@ def show_addresses(text: str) -> str:
 
 
 def path_of(path: str | os.PathLike):
-    """The address of a local copy, or any other path as an absolute path: an ``epath.Path``."""
+    """``address`` as an ``epath.Path``."""
     from etils import epath
 
     url = address(path)
@@ -65,10 +65,10 @@ def path_of(path: str | os.PathLike):
 
 
 def check(flag: str, path: str) -> None:
-    """Refuses an address that the flag cannot have: films may lie anywhere, folders in gs://.
+    """Checks an address; films may have any scheme, folders only gs://.
 
     Raises:
-      InputError: the address is incomplete, or its scheme unknown, unsuitable or not installed.
+      InputError: the address is incomplete, or its scheme is unknown, unsuitable or not installed.
     """
     if not is_remote(path):
         return
@@ -92,7 +92,7 @@ def check(flag: str, path: str) -> None:
 
 
 def check_paths(config: Config) -> None:
-    """Raises ``InputError`` for an address that a flag cannot have."""
+    """Checks the addresses of all flags; raises InputError for an unsuitable one."""
     for name in ("output", "frames_out"):
         if is_remote(getattr(config, name)):
             raise InputError(f"--{name}={getattr(config, name)}: give a local path.")
@@ -104,7 +104,7 @@ def check_paths(config: Config) -> None:
 
 def file_system(url: str):
     """fsspec's file system for an address, with this program's timeouts."""
-    # gcsfs would ask Google's servers by gRPC whether the bucket has real folders.
+    # gcsfs would otherwise ask Google's servers by gRPC whether the bucket has real folders.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     import aiohttp
     import fsspec
@@ -123,11 +123,11 @@ def file_system(url: str):
 
 @contextlib.contextmanager
 def readable_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turns the errors of an address into an InputError; those of local paths pass unchanged."""
+    """Turns errors of an address into an InputError; errors of local paths pass unchanged."""
     url = address(path)
     try:
         yield
-    except (InputError, FileExistsError):  # remote_run asks whether an object exists by creating it
+    except (InputError, FileExistsError):  # remote_run creates objects to see if they exist
         raise
     except Exception as error:
         if not is_remote(url):
@@ -148,7 +148,7 @@ def _sentence(url: str, error: Exception) -> str:
 
 
 def contact(url: str) -> None:
-    """Raises ``InputError`` unless the server of an address answers within seconds."""
+    """Raises InputError unless the server answers in ``CONTACT_TIMEOUT_SECONDS``."""
     from fsspec import asyn
 
     store = file_system(url)
@@ -158,19 +158,19 @@ def contact(url: str) -> None:
 
 
 def read(url: str) -> bytes | None:
-    """The content of an object, ``None`` if there is none."""
+    """The content of an object; None if it does not exist."""
     with readable_errors(url), contextlib.suppress(FileNotFoundError):
         return file_system(url).cat_file(url)
     return None
 
 
 def stage(url: str) -> None:
-    """Downloads a film, or a folder or glob of stills, unless the same is here already.
+    """Downloads a film, or a folder or glob of stills, unless the local copy is current.
 
     If several processes of a machine call it, one downloads and the others wait.
 
     Raises:
-      InputError: it does not exist, or cannot be downloaded.
+      InputError: the address does not exist, or cannot be downloaded.
     """
     import fsspec
 

@@ -1,4 +1,4 @@
-"""The processes that work on one run together."""
+"""The processes that share a run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 @dataclasses.dataclass(frozen=True)
 class Team:
-    """The processes that share a job, as one of them sees it; by default it works alone.
+    """The processes that share a job, from the view of one of them; by default there is one.
 
     Attributes:
       index: number of this process, from 0.
@@ -19,6 +19,6 @@ class Team:
     barrier: Callable[[str], None] = lambda name: None
 
     def own(self, items: int) -> range:
-        """The contiguous part of ``range(items)`` that is this process's; early ones get more."""
+        """This process's contiguous part of ``range(items)``; earlier processes get more."""
         first, stop = (-(-items * index // self.count) for index in (self.index, self.index + 1))
         return range(first, stop)

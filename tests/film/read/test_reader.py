@@ -19,10 +19,10 @@ def film_reader(film):
     return reader.FilmReader(str(film), "film", FRAMING)
 
 
-@pytest.mark.parametrize("seek_from", [0.0, 10.0])
-def test_chosen_frames_come_in_the_order_asked(film_reader, whole_THWC, seek_from, monkeypatch):
+@pytest.mark.parametrize("min_seek", [0.0, 10.0])
+def test_chosen_frames_come_in_the_order_asked(film_reader, whole_THWC, min_seek, monkeypatch):
     """With a seek for each frame, and in one pass."""
-    monkeypatch.setattr(reader, "SEEK_FROM_SECONDS", seek_from)
+    monkeypatch.setattr(reader, "MIN_SEEK_SECONDS", min_seek)
     numbers = [20, 3, 3, 25, 0]
     np.testing.assert_array_equal(film_reader.at(numbers), whole_THWC[numbers])
     assert film_reader.count == len(whole_THWC)
@@ -43,7 +43,7 @@ def test_a_time_code_leads_back_to_its_frame(film_reader):
 
 @pytest.mark.parametrize("seconds", [-1.0, 1.2, 4000.0])
 def test_a_time_outside_the_film_is_refused(film_reader, seconds):
-    with pytest.raises(InputError, match=r"outside the film, .* to 0:00:01.08: give a time within"):
+    with pytest.raises(InputError, match=r"outside the film, .* to 0:00:01.08: give a time in it"):
         film_reader.number(seconds)
 
 

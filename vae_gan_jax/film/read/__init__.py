@@ -1,1 +1,1 @@
-"""Examine films, decode them, and select the part of the picture that becomes a frame."""
+"""Probes and decodes films, and selects the part of the picture that becomes a frame."""

@@ -7,16 +7,16 @@ import numpy as np
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.probe import Probe
 
-SAMPLED_FRAMES = 40  # spread over the film; one bright frame suffices to show the picture's edge
+SAMPLED_FRAMES = 40  # spread over the film; a single bright frame shows the edges of the picture
 BLACK_LEVEL = 20  # of 255; bars are at 0 except for compression noise
-PERCENTILE = 98  # of a line that must be brighter than black: a speck of noise is no picture
+PERCENTILE = 98  # of the levels in a row or column, so that specks of noise do not count as picture
 
 
 @functools.lru_cache(maxsize=16)
 def picture_inside(film: Probe, first: int, count: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the picture within its bars, in stored pixels.
+    """Left, top, right and bottom of the picture inside its bars, in stored pixels.
 
-    Samples frames ``first`` to ``first + count``. A film that is black throughout has no bars.
+    Samples the ``count`` frames from number ``first`` on. A black film has no bars.
     """
     row_level_H = np.zeros(film.stored_height)
     column_level_W = np.zeros(film.stored_width)
@@ -35,7 +35,7 @@ def picture_inside(film: Probe, first: int, count: int) -> tuple[int, int, int, 
 def _luma(film: Probe, frame: int) -> np.ndarray | None:
     """One frame's luma, uint8 ``[H, W]`` with black at 0; None if it does not decode."""
     time = film.start + frame / float(film.rate)
-    seek = ["-ss", f"{time:.6f}"] if frame else []  # some formats cannot seek to their start
+    seek = ["-ss", f"{time:.6f}"] if frame else []  # some formats cannot seek to frame 0
     _, luma, _ = ffmpeg.output_of(
         [*ffmpeg.QUIET, *seek, *film.input, "-map", f"0:v:{film.stream}", "-frames:v", "1"],
         ["-vf", "scale=out_range=pc,format=gray", "-f", "rawvideo", "pipe:1"],

@@ -1,4 +1,4 @@
-"""The presentation times of the frames that an ffmpeg process outputs."""
+"""Reads the presentation times of the frames that an ffmpeg process outputs."""
 
 import math
 import tempfile
@@ -8,10 +8,10 @@ from vae_gan_jax.film import ffmpeg
 
 
 class FrameClock:
-    """Reads the time of each frame.
+    """The time of each frame.
 
-    With ``arguments`` among those of its output, ffmpeg writes each time to a file before it
-    outputs the frame.
+    ffmpeg needs ``arguments`` among those of its output. It then writes the time of a frame to a
+    temporary file before it outputs the frame.
     """
 
     def __init__(self):
@@ -22,10 +22,10 @@ class FrameClock:
         ]
 
     def next(self, count: int) -> list[float]:
-        """Times in seconds of the next ``count`` frames, which have been read; NaN if unknown."""
+        """Times of the next ``count`` frames, seconds, after these were read; NaN if unknown."""
         lines = [self._file.readline().split() for _ in range(count)]
         return [float(int(line[0]) * Fraction(line[1])) if line[1:] else math.nan for line in lines]
 
     def close(self) -> None:
-        """Removes the file."""
+        """Removes the temporary file."""
         self._file.close()

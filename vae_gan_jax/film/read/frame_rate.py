@@ -1,4 +1,4 @@
-"""The exact frame rate that explains the timestamps of a film."""
+"""Derives the exact frame rate of a film from its timestamps."""
 
 from fractions import Fraction
 
@@ -6,20 +6,20 @@ import numpy as np
 
 NTSC = Fraction(1000, 1001)
 STANDARD_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 100, 120)
-DEFAULT_RATE = Fraction(25)  # if nothing is known
-MAX_RATE = 240  # frames a second; the ticks of a clock, mistaken for a rate, are far above
-CLOCK_TICK_SECONDS = 1.1e-3  # Matroska rounds timestamps to milliseconds
-JITTER_FRAMES = 0.3  # by which frames of a constant rate may be early or late
+DEFAULT_RATE = Fraction(25)
+MAX_RATE = 240  # frames a second; some containers claim the tick rate of their clock, far above
+ROUNDING_SECONDS = 1.1e-3  # Matroska rounds timestamps to milliseconds
+MAX_JITTER_FRAMES = 0.3  # of the frames of a constant rate
 
 
 def detect(
     times_T: np.ndarray, last_duration: float, claimed: Fraction | None
 ) -> tuple[Fraction, bool]:
-    """The rate that explains every timestamp, or one to resample to; and whether the rate varies.
+    """The constant rate that fits every timestamp and False, or a rate to resample to and True.
 
     Args:
       times_T: when each frame is shown, seconds, ascending.
-      last_duration: seconds of the last frame; 0: unknown.
+      last_duration: of the last frame, seconds; 0: unknown.
       claimed: the rate that the container claims, if any.
     """
     if claimed is not None and not 0 < claimed <= MAX_RATE:
@@ -34,27 +34,27 @@ def detect(
     candidates = [rate for rate in candidates if 0 < rate <= MAX_RATE]
     offset_T, number_T = times_T - times_T[0], np.arange(len(times_T))
     errors = [np.abs(offset_T - number_T / float(rate)).max() for rate in candidates]
-    for exact in (True, False):  # prefers a rate that fits exactly
+    for exact in (True, False):
         for rate, error in zip(candidates, errors, strict=True):
-            if error < (CLOCK_TICK_SECONDS if exact else JITTER_FRAMES / float(rate)):
+            if error < (ROUNDING_SECONDS if exact else MAX_JITTER_FRAMES / float(rate)):
                 return rate, False
     return _rate_to_resample_to(np.diff(times_T)), True
 
 
 def _rate_to_resample_to(steps: np.ndarray) -> Fraction:
-    """A rate at which a film with these steps between frames, in seconds, loses few frames."""
+    """A rate that loses few frames; ``steps`` are the seconds between frames."""
     steps = steps[steps > 1 / MAX_RATE]
     if not len(steps):
         return DEFAULT_RATE
-    usual = np.median(steps)
-    while (steps < 0.75 * usual).mean() > 0.05:  # part of the film is really faster
-        usual = np.median(steps[steps < 0.75 * usual])
-    return _nearest_standard(1 / usual, within=0.05)
+    step = np.median(steps)
+    while (steps < 0.75 * step).mean() > 0.05:  # part of the film is faster
+        step = np.median(steps[steps < 0.75 * step])
+    return _nearest_standard(1 / step, tolerance=0.05)
 
 
-def _nearest_standard(rate: float, within: float = 0.01) -> Fraction:
-    """The nearest standard rate within a relative tolerance, or else a fraction near ``rate``."""
+def _nearest_standard(rate: float, tolerance: float = 0.01) -> Fraction:
+    """The nearest standard rate within a relative tolerance, otherwise a fraction near ``rate``."""
     nearest = min(STANDARD_RATES, key=lambda standard: abs(standard / rate - 1))
-    if abs(nearest / rate - 1) < within:
+    if abs(nearest / rate - 1) < tolerance:
         return Fraction(nearest)
     return Fraction(rate).limit_denominator(1001) or Fraction(1)

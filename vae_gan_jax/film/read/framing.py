@@ -1,4 +1,4 @@
-"""From a film's picture to frames of one size, as ffmpeg filters: rectangle, scale, colours."""
+"""Converts the picture of a film to frames of one size, as ffmpeg filters."""
 
 import dataclasses
 import re
@@ -12,33 +12,28 @@ from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.trim import section
 
 SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
-# zscale is faster than scale and as exact, but only for these formats and for even sides.
-ZSCALE_FORMATS, ZSCALE_SCALING = (
-    r"yuvj?4(20|22|44)p(1[02]le)?",
-    "filter=bicubic:param_a=0:param_b=0.5",
-)
+# zscale is faster than scale and equally exact, but only for these formats and even sides.
+ZSCALE_FORMATS = r"yuvj?4(20|22|44)p(1[02]le)?"
+ZSCALE_SCALING = "filter=bicubic:param_a=0:param_b=0.5"
 HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
 RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "mono", "gray", "ya")
 TRANSPARENT = ("rgba", "bgra", "argb", "abgr", "gbrap", "ya", "pal8")
 MATRICES = ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc")
-REFERENCE_WHITE_NITS = 203.0  # of a white page in PQ and HLG (ITU-R BT.2408)
+REFERENCE_WHITE_NITS = 203.0  # diffuse white in PQ and HLG (ITU-R BT.2408)
 
 
 @dataclasses.dataclass(frozen=True)
 class Framing:
     """Which part of a film becomes frames, and the size of the frames.
 
-    ``crop`` selects a rectangle of the picture as displayed, with square pixels: ``W:H`` the
-    largest central one of that aspect ratio, ``W:H:X:Y`` exactly that one, in pixels, ``auto`` the
-    picture without its black bars. It is then cropped centrally to the aspect ratio of the frames,
-    so that nothing is ever distorted. ``none`` keeps everything and pads with black.
-
     Attributes:
       width, height: of a frame, pixels.
-      crop: see above.
+      crop: rectangle of the displayed picture, with square pixels: ``W:H`` is the largest central
+        one of that aspect ratio, ``W:H:X:Y`` is in pixels, ``auto`` removes black bars. Each is
+        then cropped centrally to the aspect ratio of the frames. ``none`` letterboxes instead.
       trim_start, trim_end: time range, seconds; None: the film's own.
       video_stream: index among the video streams; None: the largest.
-      fps: frames a second of stills.
+      fps: frames a second of stills; None: 24.
     """
 
     width: int
@@ -55,7 +50,7 @@ class Framing:
 
 @dataclasses.dataclass(frozen=True)
 class Rectangle:
-    """Part of a picture, in pixels: its size and its top left corner."""
+    """Size and top left corner of a part of a picture, pixels."""
 
     width: float
     height: float
@@ -63,7 +58,7 @@ class Rectangle:
     y: float
 
     def central(self, aspect_ratio: Fraction | float) -> "Rectangle":
-        """The largest rectangle of that aspect ratio (width over height) in its middle."""
+        """The largest central part with this aspect ratio, width over height."""
         width = min(self.width, self.height * aspect_ratio)
         height = min(self.height, self.width / aspect_ratio)
         return Rectangle(
@@ -75,7 +70,7 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
     """The part of the displayed picture that becomes a frame.
 
     Raises:
-      InputError: the rectangle given lies outside the picture.
+      InputError: the crop lies outside the picture.
     """
     picture = Rectangle(film.width, film.height, 0, 0)
     if framing.crop == "none":
@@ -106,8 +101,8 @@ def _without_bars(film: Probe, framing: Framing) -> Rectangle:
 def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     """ffmpeg's filters from the decoded picture to RGB frames of the framing's size.
 
-    The filters of ``cut`` select frames. They come after deinterlacing, which needs neighbouring
-    frames, and before all that would be wasted on dropped frames.
+    The filters of ``cut``, which select frames, come after deinterlacing, which needs neighbouring
+    frames, and before the other filters, whose work on dropped frames would be wasted.
     """
     filters = []
     if film.interlaced:
@@ -127,7 +122,7 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
 
 
 def _stored(film: Probe, area: Rectangle) -> Rectangle:
-    """A rectangle in stored pixels; its corner is even, where subsampled chroma has samples."""
+    """A rectangle in stored pixels; its corner is even, as subsampled chroma requires."""
     across, down = film.stored_width / film.width, film.stored_height / film.height
     return Rectangle(
         max(1, round(area.width * across)),
@@ -149,7 +144,7 @@ def _to_rgb(film: Probe, area: Rectangle, width: int, height: int) -> list[str]:
         return [scale, "format=yuv444p12le", *_tone_map(film, full), "format=rgb24"]
     matrix = film.matrix
     if matrix not in MATRICES:
-        # As players do: an untagged film is BT.709 above 576 lines and BT.601 otherwise.
+        # Players assume BT.709 for untagged films above 576 lines, and BT.601 otherwise.
         high = film.stored_width >= 1280 or film.stored_height > 576
         matrix = "bt709" if high else "smpte170m"
     if re.fullmatch(ZSCALE_FORMATS, film.pixel_format) and not (area.width % 2 or area.height % 2):
@@ -160,11 +155,7 @@ def _to_rgb(film: Probe, area: Rectangle, width: int, height: int) -> list[str]:
 
 
 def _tone_map(film: Probe, full: bool) -> list[str]:
-    """Maps HDR light to a BT.709 screen whose white is the reference white.
-
-    Below 0.3 of reference white, where faces and shadows are, nothing changes; above, a Moebius
-    curve maps the brightest light that the film was mastered for to 1.
-    """
+    """Maps HDR light to BT.709: linear below 0.3 of reference white, above by a Moebius curve."""
     return [
         f"zscale=tin={film.transfer}:min=bt2020nc:pin=bt2020:rin={'full' if full else 'limited'}"
         f":t=linear:npl={REFERENCE_WHITE_NITS}",

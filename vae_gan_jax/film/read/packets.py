@@ -1,4 +1,4 @@
-"""The timestamps of a film's frames, from its packets, without decoding."""
+"""Reads the timestamps of a film's frames from its packets, without decoding."""
 
 import dataclasses
 from fractions import Fraction
@@ -7,7 +7,7 @@ import numpy as np
 
 from vae_gan_jax.film import ffmpeg
 
-KEYFRAME, DISCARDED = 0x1, 0x4  # flags of a packet; an edit list discards some
+KEYFRAME, DISCARDED = 0x1, 0x4  # flags of packets; edit lists discard packets
 UNKNOWN_TIME = -(2**63)
 
 
@@ -26,8 +26,8 @@ def read_packets(
 ) -> Packets:
     """Reads when each frame of a video stream is shown, on a clock that starts at ``clock_start``.
 
-    For some frames AVI and MPEG program streams only give the time of decoding. Those frames are
-    shown in another order at the same pace, from ``first_time`` on.
+    AVI and MPEG program streams may give only the times of decoding. These, shifted to begin at
+    ``first_time``, are then used instead.
     """
     _, table, complaints = ffmpeg.output_of(
         ffmpeg.QUIET,
@@ -51,6 +51,6 @@ def read_packets(
     if shown_T[0] == UNKNOWN_TIME:
         decoded_T.sort()
         times_T = (decoded_T - decoded_T[0]) * float(tick) + first_time
-        key_T[:] = 0  # the times of keyframes are unknown: such a film is decoded from its start
+        key_T[:] = 0  # unknown: such a film is decoded from its start
     last_duration = float(duration_T[-1] * tick)
     return Packets(times_T, times_T[key_T == KEYFRAME], last_duration, complaints)

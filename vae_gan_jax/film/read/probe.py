@@ -1,4 +1,4 @@
-"""What a film is: its streams, exact rate, size, scan type and colours, as ffmpeg sees them."""
+"""Probes a film: its streams, exact rate, size, scan type and colours."""
 
 import dataclasses
 import functools
@@ -14,46 +14,46 @@ from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import frame_rate, stills
 from vae_gan_jax.film.read.packets import read_packets
 
-DEFAULT_PEAK_NITS = 1000.0  # of most HDR masters, and the nominal one of HLG
-SAMPLED_FRAMES = 12  # decoded at the start of a film, to see whether it is interlaced
+DEFAULT_PEAK_NITS = 1000.0  # of most HDR masters, and the nominal peak of HLG
+SAMPLED_FRAMES = 12  # decoded at the start of a film to detect interlacing
 
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """One line of ffmpeg's list: ``kind`` is Video, Audio or Subtitle, ``index`` counts in it."""
+    """A stream of a file, as ffmpeg lists it."""
 
-    kind: str
-    index: int
+    kind: str  # Video, Audio or Subtitle
+    index: int  # among the streams of this kind, from 0
     codec: str
     details: str
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is a cover or a thumbnail rather than a film."""
+        """Whether this is a cover or a thumbnail."""
         return any(word in self.details for word in ("(attached pic)", "(still image)"))
 
     @property
     def area(self) -> int:
-        """Pixels of a video's frame; 0 if ffmpeg does not know."""
+        """Pixels of a frame; 0 if unknown."""
         size = re.search(r",\s(\d+)x(\d+)\b", self.details)
         return int(size[1]) * int(size[2]) if size else 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The video stream of a film and its surroundings; times are seconds of the film's clock."""
+    """A film and its chosen video stream; times are seconds of the film's clock."""
 
     path: str
     files: tuple[str, ...]  # the film, or its stills
-    input: tuple[str, ...]  # ffmpeg's arguments that open it
+    input: tuple[str, ...]  # ffmpeg's arguments that open the film
     width: int  # as displayed: rotated, with square pixels
     height: int
-    rate: Fraction  # frames a second; of a variable rate, the one to resample to
+    rate: Fraction  # frames a second; for a variable rate, the rate to resample to
     variable_rate: bool = False
     start: float = 0.0  # when the first frame is shown
-    duration: float | None  # from there to the end of the last frame
-    frames: int | None  # in the file; at ``rate`` if that is variable
-    stored_width: int  # rotated, before its pixels are made square
+    duration: float | None  # from ``start`` to the end of the last frame
+    frames: int | None  # in the file; after resampling if the rate varies
+    stored_width: int  # rotated, in stored pixels
     stored_height: int
     stream: int = 0  # index among the video streams
     interlaced: bool
@@ -62,11 +62,11 @@ class Probe:
     colour_range: str
     primaries: str
     transfer: str
-    peak: float  # nits of the brightest light that an HDR film was mastered for
+    peak: float  # mastering luminance of an HDR film, nits
     audio_streams: int = 0
     complaints: str = ""  # ffmpeg's stderr about a damaged or truncated file
-    claimed_frames: int = 0  # of the whole file, by the duration in its header
-    # When each frame is shown, and the times of keyframes; ascending.
+    claimed_frames: int = 0  # by the duration in the file's header
+    # When each frame and each keyframe is shown, ascending.
     times_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
     keys_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
@@ -79,19 +79,19 @@ class Probe:
 def probe(
     path: str | os.PathLike, video_stream: int | None = None, fps: Fraction | None = None
 ) -> Probe:
-    """Examines a film: lists its streams, decodes a few frames, reads every packet's timestamp.
+    """Lists the streams of a film, decodes a few frames and reads the timestamp of every packet.
 
     Args:
-      path: anything that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
+      path: a file that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
       video_stream: index among the video streams, from 0; default: the largest that is no cover.
-      fps: frames a second of stills.
+      fps: frames a second of stills; default: 24.
 
     Raises:
-      InputError: there is no such file or stream, or no video in it.
+      InputError: there is no such file or stream, or the file has no video.
     """
     path = os.fspath(path)
     if stills.are_stills(path):
-        return _probe_stills(path, stills.find(path), fps or stills.DEFAULT_RATE)
+        return _probe_stills(path, stills.find_pictures(path), fps or stills.DEFAULT_RATE)
     ffmpeg.require_file(path)
     status = os.stat(path)
     return _probe_film(path, video_stream, status.st_size, status.st_mtime_ns)
@@ -114,22 +114,14 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
         duration = float(times_T[-1] - times_T[0]) + packets.last_duration
         frames = max(1, round(duration * rate))
     return Probe(
-        path=path,
-        files=(path,),
-        input=opened,
-        rate=rate,
-        variable_rate=variable,
-        start=float(times_T[0]) if len(times_T) else 0.0,
-        duration=duration,
-        frames=frames,
-        stream=stream,
+        path=path, files=(path,), input=opened, stream=stream,
         audio_streams=sum(stream.kind == "Audio" for stream in streams),
-        complaints=packets.complaints,
-        claimed_frames=round(claimed_seconds * rate),
-        times_T=times_T,
-        keys_T=packets.keys_T,
+        rate=rate, variable_rate=variable,
+        start=float(times_T[0]) if len(times_T) else 0.0, duration=duration, frames=frames,
+        times_T=times_T, keys_T=packets.keys_T,
+        complaints=packets.complaints, claimed_frames=round(claimed_seconds * rate),
         **sample,
-    )
+    )  # fmt: skip
 
 
 def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
@@ -138,23 +130,17 @@ def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
     del sample["claimed_rate"], sample["first_time"]
     times_T = np.arange(len(files)) / float(rate)
     return Probe(
-        path=path,
-        files=files,
-        input=opened,
-        rate=rate,
-        duration=float(len(files) / rate),
-        frames=len(files),
-        times_T=times_T,
-        keys_T=times_T,
+        path=path, files=files, input=opened, rate=rate,
+        duration=float(len(files) / rate), frames=len(files), times_T=times_T, keys_T=times_T,
         **sample,
-    )
+    )  # fmt: skip
 
 
 def list_streams(path: str) -> tuple[list[Stream], float, float]:
     """The streams of a file, the start of its clock and its claimed duration, seconds.
 
     Raises:
-      InputError: ffmpeg cannot open it.
+      InputError: ffmpeg cannot open the file.
     """
     _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", ffmpeg.url(path)])
     if "Input #0" not in text:
@@ -197,7 +183,7 @@ def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
 
 
 def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
-    """Decodes the first frames; returns what ffmpeg's showinfo says about them, for Probe."""
+    """Decodes the first frames; returns fields of Probe, ``first_time`` and ``claimed_rate``."""
     _, _, text = ffmpeg.output_of(
         ["-hide_banner", "-nostdin", "-copyts", *opened, "-map", f"0:v:{stream}"],
         ["-vf", "showinfo=checksum=0", "-frames:v", str(SAMPLED_FRAMES), "-f", "null", "-"],
@@ -233,10 +219,7 @@ def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
 
 
 def _decodable(times_T: np.ndarray, first_time: float) -> np.ndarray:
-    """The times without those before the first frame that decodes.
-
-    A recorded broadcast may begin with frames that refer to one before the recording.
-    """
+    """The times without those of leading frames that do not decode, as in broadcasts."""
     if len(times_T) < 2:
         return times_T
     earliest = first_time - 0.5 * np.diff(times_T[:SAMPLED_FRAMES]).mean()

@@ -12,7 +12,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.trim import section
 
-SEEK_FROM_SECONDS = 10.0  # between wanted frames; for less it is faster to decode what lies between
+MIN_SEEK_SECONDS = 10.0  # shorter gaps between wanted frames are decoded, which is faster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class FilmReader:
 
     Attributes:
       path: the film.
-      name: the stem of files made from it.
-      framing: which part of it becomes frames.
+      name: stem of the names of files made from the film.
+      framing: which part of the film becomes frames.
       strict: refuse a damaged film.
     """
 
@@ -47,7 +47,7 @@ class FilmReader:
 
     @functools.cached_property
     def count(self) -> int:
-        """The number of frames; the film is decoded to count them if it does not say."""
+        """The number of frames; a film without timestamps is decoded to count them."""
         expected = video.expected_frames(self._probe, self.framing)
         if expected is not None:
             return expected
@@ -59,16 +59,16 @@ class FilmReader:
         return video.decode(self.path, self.framing, skip=first, strict=self.strict)
 
     def at(self, numbers: Sequence[int]) -> np.ndarray:
-        """The frames of these numbers, in the order given: uint8 ``[len(numbers), H, W, 3]``.
+        """The frames with these numbers, in the given order: uint8 ``[len(numbers), H, W, 3]``.
 
         Raises:
-          InputError: one cannot be decoded.
+          InputError: a frame cannot be decoded.
         """
         decoded, next_number, frames = {}, 0, iter(())
-        seek_from = SEEK_FROM_SECONDS * float(self.rate)
+        min_seek = MIN_SEEK_SECONDS * float(self.rate)
         with contextlib.ExitStack() as stack:
             for wanted in sorted(set(map(int, numbers))):
-                if not decoded or wanted - next_number > seek_from:
+                if not decoded or wanted - next_number > min_seek:
                     frames = stack.enter_context(contextlib.closing(self.frames(wanted)))
                     next_number = wanted
                 for frame_HWC in frames:
@@ -79,7 +79,7 @@ class FilmReader:
                 else:
                     raise InputError(
                         f"frame {wanted} of {self.path} cannot be decoded, the film is damaged: "
-                        "mend it, or trim it before that."
+                        "repair it, or trim it before that frame."
                     )
         return np.stack([decoded[int(number)] for number in numbers])
 
@@ -88,7 +88,7 @@ class FilmReader:
         return self.start + float(number / self.rate)
 
     def number(self, seconds: float) -> int:
-        """The frame that begins nearest to a time of the film's clock.
+        """The number of the frame that begins nearest to a time of the film's clock.
 
         Raises:
           InputError: the time lies outside the film.
@@ -96,9 +96,9 @@ class FilmReader:
         position = (seconds - self.start) * float(self.rate)
         if not -0.5 <= position <= self.count:
             raise InputError(
-                f"--at={time_code(seconds)} lies outside the film, which goes from "
-                f"{time_code(self.start)} to {time_code(self.seconds(self.count))}: give a time "
-                "within."
+                f"--at={time_code(seconds)} lies outside the film, which lasts from "
+                f"{time_code(self.start)} to {time_code(self.seconds(self.count))}: "
+                "give a time in it."
             )
         return min(max(0, round(position)), self.count - 1)
 

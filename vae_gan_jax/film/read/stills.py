@@ -1,4 +1,4 @@
-"""A folder of numbered pictures as a film."""
+"""Reads a folder of numbered pictures as a film."""
 
 import atexit
 import functools
@@ -17,21 +17,21 @@ from vae_gan_jax.config import InputError
 
 KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
 DEFAULT_RATE = Fraction(24)  # frames a second
-MAX_NAMED_GAPS = 3  # in a warning
+MAX_LISTED_GAPS = 3  # in a warning
 
 logger = logging.getLogger(__name__)
 
 
 def are_stills(path: str) -> bool:
-    """Whether a path means pictures: a folder, or a pattern such as ``frames/*.png``."""
+    """Whether a path is a folder, or a pattern such as ``frames/*.png``."""
     return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
 
 
-def find(path: str) -> tuple[str, ...]:
-    """The pictures of a folder or pattern in numeric order; gaps in their numbers are logged.
+def find_pictures(path: str) -> tuple[str, ...]:
+    """The pictures of a folder or pattern in numeric order; logs gaps in their numbers.
 
     Raises:
-      InputError: there are none, they differ in kind or size, or one cannot be read.
+      InputError: there are no pictures, they differ in kind or size, or one cannot be read.
     """
     if os.path.isdir(path):
         if not os.access(path, os.R_OK | os.X_OK):
@@ -84,16 +84,16 @@ def _warn_of_gaps(path: str, files: tuple[str, ...]) -> None:
         if before and after and after[0] > before[0] + 1
     ]
     if gaps:
-        named = ", ".join(gaps[:MAX_NAMED_GAPS])
-        more = " and others" if len(gaps) > MAX_NAMED_GAPS else ""
-        logger.warning("%s lacks stills %s%s: the film goes on without them.", path, named, more)
+        listed = ", ".join(gaps[:MAX_LISTED_GAPS])
+        more = " and others" if len(gaps) > MAX_LISTED_GAPS else ""
+        logger.warning("%s lacks stills %s%s: they are skipped.", path, listed, more)
 
 
 @functools.lru_cache(maxsize=8)
 def sequence(files: tuple[str, ...]) -> str:
-    """A pattern such as ``/tmp/x/%08d.png`` under which ffmpeg finds the files, numbered from 0.
+    """A pattern such as ``/tmp/x/%08d.png`` by which ffmpeg reads the files in this order.
 
-    It names links in a temporary folder that is removed at exit: ffmpeg sorts other names
+    It matches links in a temporary folder that is removed at exit: ffmpeg would sort the files
     alphabetically.
     """
     folder = tempfile.mkdtemp(prefix="stills-")

@@ -1,4 +1,4 @@
-"""Which frames a trim keeps; picture and sound are cut by the same rule."""
+"""Which frames a trim selects; the same rule cuts picture and sound."""
 
 import dataclasses
 import math
@@ -9,24 +9,18 @@ from vae_gan_jax.film.read.probe import Probe
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A range of whole frames of a film.
+    """A range of frames of a film."""
 
-    Attributes:
-      first: number of its first frame, at the film's rate.
-      count: how many frames; None if unknown.
-      start: when the first frame is shown, seconds of the film's clock.
-    """
-
-    first: int
-    count: int | None
-    start: float
+    first: int  # number of the first frame, at the film's rate
+    count: int | None  # None: unknown
+    start: float  # when the first frame is shown, seconds of the film's clock
 
 
 def section(film: Probe, trim_start: float | None = None, trim_end: float | None = None) -> Section:
     """The frames shown from ``trim_start`` until just before ``trim_end``, seconds.
 
     Raises:
-      InputError: there are none, or the trim ends after the film.
+      InputError: there are no such frames, or the trim ends after the film.
     """
     first, stop = 0, film.frames
     if trim_start is not None:
@@ -50,5 +44,5 @@ def section(film: Probe, trim_start: float | None = None, trim_end: float | None
 
 
 def _position(film: Probe, seconds: float) -> float:
-    """A time in frames, a little early, so that a frame whose timestamp was rounded counts."""
+    """A time in frames, slightly early, so that a frame with a rounded timestamp is included."""
     return (seconds - film.start) * float(film.rate) - 0.05

@@ -24,18 +24,18 @@ class Decoder:
     """Decodes a film into blocks of frames; a context manager that ends ffmpeg.
 
     Args:
-      film: the film, probed.
+      film: the film.
       framing: which part of it becomes frames.
-      skip: frames to leave out at the start of the framing's time range.
+      skip: number of frames to leave out at the start of the framing's time range.
       count: maximum number of frames after those; default: all.
       check_numbers: whether to compare the times of the frames with their numbers.
 
     Attributes:
-      numbers_match: whether every frame so far is the one of the film that its number says, with
-        none missing in between; None without ``check_numbers``.
+      start: when the first frame is shown, seconds of the film's clock.
+      numbers_match: whether no frame has been missing so far; None without ``check_numbers``.
 
     Raises:
-      InputError: the framing keeps no frame of this film.
+      InputError: the framing selects no frame of this film.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Decoder:
         if trimmed.count is not None:
             rest = max(0, trimmed.count - skip)
             self.expected = rest if count is None else min(rest, count)
-        self.start = trimmed.start + float(skip / film.rate)  # seconds of the film's clock
+        self.start = trimmed.start + float(skip / film.rate)
         self.decoded = 0
         self._first = trimmed.first + skip
         self._seeks, self.numbers_match = False, True if check_numbers else None
@@ -66,30 +66,30 @@ class Decoder:
         )
 
     def _arguments(self, first: int) -> list[str]:
-        """ffmpeg's arguments for the frames from number ``first`` of the film on."""
+        """ffmpeg's arguments for the film's frames from number ``first`` on."""
         film, rate = self.film, float(self.film.rate)
         stop = film.frames if self.expected is None else first + self.expected
         origin = _safe_seek(film, first)
         self._seeks = origin > 0
         seek, cut = ["-ss", f"{film.start + origin / rate:.6f}"], []
-        self._origin, self._zero = origin, 0.0  # frame ``origin`` has time ``zero`` in ffmpeg
-        if not origin:  # ffmpeg's clock starts with the first frame
-            seek, cut = [], ["setpts=PTS-STARTPTS"]
+        self._origin, self._origin_time = origin, 0.0  # seconds of ffmpeg's clock
+        if not origin:
+            seek, cut = [], ["setpts=PTS-STARTPTS"]  # ffmpeg's clock starts with the first frame
         if film.variable_rate:
             start = (first - origin) / rate
             cut += [f"fps={film.rate}:start_time={start:.6f}", f"trim=end_frame={stop - first}"]
         elif first or stop != film.frames:
             start, end = (_just_before(film, frame) - origin / rate for frame in (first, stop))
-            to_end = stop == film.frames  # frames beyond the expected end count, as without a cut
+            to_end = stop == film.frames  # without a limit, unexpected frames at the end count too
             cut.append(f"trim=start={start:.6f}" + ("" if to_end else f":end={end:.6f}"))
         else:
-            cut, self._zero = [], None  # the time of the first frame
+            cut, self._origin_time = [], None  # unknown before the first frame
         filters = filter_chain(film, self.framing, cut)
         arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The frames in blocks of a few megabytes: uint8 ``[B, H, W, 3]``, each its own array."""
+        """The frames in blocks of up to 8 MiB: uint8 ``[B, H, W, 3]``, each a new array."""
         shape = self.framing.height, self.framing.width, 3
         count = max(1, BLOCK_BYTES // math.prod(shape))
         while True:
@@ -107,19 +107,20 @@ class Decoder:
                 return
 
     def _have_next_times(self, count: int) -> bool:
-        """Whether ``count`` more frames have the times of the next frames of the film."""
+        """Whether the next ``count`` frames have the times of the film's next frames."""
         times_B = np.array(self._clock.next(count))
-        if self._zero is None and count:
-            self._zero = times_B[0]
-        position_B = self._origin + (times_B - (self._zero or 0.0)) * float(self.film.rate)
+        if self._origin_time is None and count:
+            self._origin_time = times_B[0]
+        seconds_B = times_B - (self._origin_time or 0.0)
+        position_B = self._origin + seconds_B * float(self.film.rate)
         number_B = self._first + self.decoded + np.arange(count)
         return bool((np.abs(position_B - number_B) < 0.5).all())
 
     def loss(self) -> str | None:
-        """After the end: a sentence that says which frames could not be decoded, if any.
+        """After the last block: a sentence about frames that did not decode, or None.
 
         Raises:
-          InputError: no frame could be decoded.
+          InputError: no frame decoded.
         """
         code, stderr = self._process.wait()
         reason = ffmpeg.failure_reason(self.film.complaints or stderr)
@@ -128,7 +129,7 @@ class Decoder:
                 f"no frame of {self.film.path} can be decoded ({reason}): give another film."
             )
         short = self.expected is not None and self.decoded < self.expected
-        if self._seeks:  # after a seek the decoder reports references to frames before it
+        if self._seeks:  # after a seek, ffmpeg complains about earlier frames that it skipped
             stderr = ""
         if not (code or short or stderr or self.film.complaints):
             return None
@@ -149,10 +150,10 @@ class Decoder:
 
 
 def _safe_seek(film: Probe, frame: int) -> int:
-    """A frame to seek to, from which ``frame`` decodes for certain; 0: the start of the film.
+    """Number of a frame to seek to in order to decode ``frame``; 0: the start of the film.
 
-    It lies three keyframes and a second earlier: some formats seek to a keyframe too late, and
-    deinterlacing looks at earlier frames.
+    It is three keyframes and a second earlier: some formats seek to too late a keyframe, and
+    deinterlacing needs earlier frames.
     """
     time = film.start + frame / float(film.rate)
     keyframe = np.searchsorted(film.keys_T, time) - 3
@@ -163,7 +164,7 @@ def _safe_seek(film: Probe, frame: int) -> int:
 
 
 def _just_before(film: Probe, frame: int) -> float:
-    """Seconds since the first frame, far enough from ``frame`` and the one before for rounding."""
+    """A time shortly before ``frame``, seconds since the first frame, that tolerates rounding."""
     if not 0 < frame < film.frames:
         return (frame - 0.25) / float(film.rate)
     before, time = film.times_T[frame - 1 : frame + 1] - film.start
@@ -171,10 +172,7 @@ def _just_before(film: Probe, frame: int) -> float:
 
 
 def decode(path: str | os.PathLike, framing: Framing, **options) -> Iterator[np.ndarray]:
-    """The frames of a film, in order: uint8 ``[H, W, 3]``, RGB.
-
-    Arguments and errors are those of ``decode_blocks``.
-    """
+    """The frames of a film, uint8 RGB ``[H, W, 3]``; see ``decode_blocks``."""
     for frames_BHWC in decode_blocks(path, framing, **options):
         yield from frames_BHWC
 
@@ -188,23 +186,21 @@ def decode_blocks(
     strict: bool = False,
     on_missing_frames: Callable[[], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """The frames of a film in blocks of a few megabytes: uint8 ``[B, H, W, 3]``, B at least 1.
+    """The frames of a film in blocks of up to 8 MiB: uint8 RGB ``[B, H, W, 3]``, B at least 1.
 
-    A damaged film gives the frames that decode, and a logged warning. Closing the generator ends
-    ffmpeg.
+    A damaged film gives the frames that decode, and logs a warning unless ``count`` is given.
+    Closing the generator ends ffmpeg.
 
     Args:
       path: the film.
       framing: which part of it becomes frames.
-      skip: frames to leave out at the start of the framing's time range.
-      count: maximum number of frames after those, without a warning about missing ones;
-        default: all.
+      skip, count: as for ``Decoder``.
       strict: refuse a damaged film.
-      on_missing_frames: called before each block if the film lacks frames, so that the numbers of
-        later ones no longer match.
+      on_missing_frames: called before each block once the film lacks frames, so that later frames
+        have other numbers.
 
     Raises:
-      InputError: no film, no video, an empty range; damage, if ``strict``.
+      InputError: there is no film, no video or no frame; or the film is damaged, if ``strict``.
     """
     film = probe(path, framing.video_stream, framing.fps)
     check_numbers = on_missing_frames is not None
@@ -218,11 +214,7 @@ def decode_blocks(
 
 
 def report_loss(decoder: Decoder, strict: bool) -> str | None:
-    """Logs which frames a damaged film lost, if any, and returns the sentence.
-
-    Raises:
-      InputError: frames were lost, and ``strict``.
-    """
+    """Logs and returns ``decoder.loss()``; raises InputError if there is one and ``strict``."""
     loss = decoder.loss()
     if loss and strict:
         raise InputError(f"{loss} Leave --strict out to use those.")
@@ -232,9 +224,9 @@ def report_loss(decoder: Decoder, strict: bool) -> str | None:
 
 
 def expected_frames(film: Probe, framing: Framing) -> int | None:
-    """How many frames ``decode`` gives if the film is undamaged; None if the film does not say.
+    """The number of frames if the film is undamaged; None if the film has no timestamps.
 
     Raises:
-      InputError: the framing keeps no frame of this film.
+      InputError: the framing selects no frame of this film.
     """
     return section(film, framing.trim_start, framing.trim_end).count

@@ -1,1 +1,1 @@
-"""Prepared frames on disk, and the order and frequency in which training draws them."""
+"""Stores prepared frames on disk, and decides in which order and how often training draws them."""

@@ -1,4 +1,4 @@
-"""Frames as batches in film order, and read-ahead in a thread."""
+"""Batches of frames in film order, and prefetching in a thread."""
 
 import contextlib
 from collections import deque
@@ -21,9 +21,9 @@ def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.nda
 
 
 def prefetch(batches: Iterable, depth: int = 2) -> Iterator:
-    """The same batches, read ahead by a thread; at most ``depth`` wait at a time.
+    """The same batches, read by a thread, at most ``depth`` in advance.
 
-    An exception while reading is raised in place of its batch. Closing the generator ends the
+    An exception in ``batches`` is raised in place of its batch. Closing the generator ends the
     thread and closes ``batches``.
     """
     iterator, end = iter(batches), object()

@@ -1,4 +1,4 @@
-"""Prepared frames: one memory-mapped file, and which of its frames are to be learnt."""
+"""Prepared frames in a memory-mapped file, and the numbers of those to learn from."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_o
 from vae_gan_jax.film.store.training_frames import FrameRanges
 from vae_gan_jax.run import storage
 
-CHECKED_BLOCKS = 4  # compared with their checksums whenever a store is opened
+CHECKED_BLOCKS = 4  # blocks whose checksums are compared when a store is opened
 DAMAGED = "the frames in {} are damaged: delete the folder, and they will be prepared again."
 
 
@@ -28,11 +28,11 @@ class FrameStore:
     """A folder with ``frames.u8``, uint8 ``[T, H, W, C]``, and ``manifest.json``.
 
     Attributes:
-      folder: its path.
-      manifest: what its frames were made from, and their checksums. It decides whether the frames
-        are current: a general provenance record would read gigabytes at every start.
-      exclude: ranges ``(start, end)`` in seconds, with None for the end of the film, whose frames
-        are in the store but not among ``training_T``.
+      folder: path of the folder.
+      manifest: films, settings and checksums of the frames. It replaces a provenance record, which
+        would read gigabytes at every start.
+      exclude: ranges ``(start, end)`` of every film that ``training_T`` leaves out, seconds; None
+        is the end of the film.
     """
 
     folder: str
@@ -66,10 +66,10 @@ class FrameStore:
         return zlib.crc32(content.encode())
 
     def verify(self, blocks: int | None = None) -> None:
-        """Compares frames with their checksums: all, or ``blocks`` spread over the store.
+        """Compares all frames, or ``blocks`` blocks spread over the store, with their checksums.
 
         Raises:
-          InputError: they differ, or the file is too short.
+          InputError: they differ.
         """
         checksums, size = self.manifest["checksums"], int(np.prod(self.manifest["shape"][1:]))
         ends = np.cumsum([count for count, _ in checksums])
@@ -85,7 +85,7 @@ class FrameStore:
 
 
 def _frame_at(film: dict[str, Any], time: float | None) -> int:
-    """Number within its film of the first frame shown at ``time`` or later; None: the end."""
+    """Number of the film's first frame shown at ``time`` or later; None is the end."""
     if time is None:
         return film["count"]
     rate, first_time = float(Fraction(film["rate"])), film["first_time"]
@@ -118,7 +118,7 @@ def open_store(
 
 
 def name_for(films: Sequence[str | os.PathLike], framing: Framing) -> str:
-    """A folder name that is unique to these films and this framing."""
+    """A folder name unique to these films and this framing."""
     request = [[storage.address(film) for film in films], settings_of(framing)]
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     stem = os.path.splitext(os.path.basename(os.path.abspath(films[0])))[0]

@@ -1,4 +1,4 @@
-"""How often each frame is learnt, so that static scenes do not crowd out the others."""
+"""Weights frames by their rarity, so that static scenes do not dominate training."""
 
 import logging
 from pathlib import Path
@@ -10,21 +10,17 @@ from vae_gan_jax.film.store.frame_store import FrameStore
 from vae_gan_jax.film.store.training_frames import FrameRanges, TrainingFrames
 from vae_gan_jax.run import atomic_io, provenance
 
-MAX_DISTANCE_FRAMES = 240  # frames further apart in time are not compared
+MAX_DISTANCE_FRAMES = 240  # frames further apart are not compared
 SIMILARITY_STD = 20.0  # of the Gaussian over the root mean square difference, levels of 0..255
-THUMBNAIL_ROWS = 9  # at least; less than twice as many
-BLOCK_FRAMES = 1000  # read and compared at a time
+MIN_THUMBNAIL_ROWS = 9
+BLOCK_FRAMES = 1000  # frames that are read and compared at a time
 RECORD, FILE = "similar_frames", "similar_frames.f8"
 
 logger = logging.getLogger(__name__)
 
 
 def training_frames(store: FrameStore, frame_reweighting: float) -> TrainingFrames:
-    """The frames of a store that are to be learnt, with the weights of ``weights``.
-
-    The counts of similar frames are computed once and kept in the store's folder. They are
-    computed again if their file is damaged or belongs to other frames.
-    """
+    """The training frames of a store with their ``weights``; caches ``similar_frames`` in it."""
     frames_THWC, training_T = store.frames_THWC, store.training_T
     if not frame_reweighting:
         return TrainingFrames(frames_THWC, training_T)
@@ -33,13 +29,13 @@ def training_frames(store: FrameStore, frame_reweighting: float) -> TrainingFram
 
 
 def weights(similar_T: np.ndarray, frame_reweighting: float) -> np.ndarray:
-    """The fraction of an epoch that each frame gets: float64, sum 1.
+    """The fraction of an epoch in which each frame is drawn: float64, sum 1.
 
-    A picture that stands still for n frames gets n^(1 - frame_reweighting) times the fraction of a
+    A picture that is shown for n frames gets n^(1 - frame_reweighting) times the fraction of a
     picture that is shown for one frame.
 
     Args:
-      similar_T: what ``similar_frames`` gives.
+      similar_T: result of ``similar_frames``.
       frame_reweighting: 0 weights all frames equally, 1 all pictures.
     """
     weights_T = similar_T**-frame_reweighting
@@ -47,10 +43,10 @@ def weights(similar_T: np.ndarray, frame_reweighting: float) -> np.ndarray:
 
 
 def similar_frames(frames_THWC: np.ndarray, training_T: np.ndarray | FrameRanges) -> np.ndarray:
-    """How many training frames are similar to each: float64, at least 1, itself counted.
+    """The number of training frames similar to each, itself included: float64, at least 1.
 
-    Frames up to ``MAX_DISTANCE_FRAMES`` before and after are compared. Each counts between 0 and 1,
-    by a Gaussian of the difference of the thumbnails.
+    Compares frames up to ``MAX_DISTANCE_FRAMES`` apart. Each counts between 0 and 1, by a Gaussian
+    of the difference of the thumbnails.
 
     Args:
       frames_THWC: the film, uint8.
@@ -75,9 +71,9 @@ def similar_frames(frames_THWC: np.ndarray, training_T: np.ndarray | FrameRanges
 
 
 def _stored_similar_frames(store: FrameStore) -> np.ndarray:
-    """``similar_frames`` of a store, from its folder if they are there."""
+    """``similar_frames`` of a store, cached in its folder."""
     path = Path(store.folder) / FILE
-    constants = MAX_DISTANCE_FRAMES, SIMILARITY_STD, THUMBNAIL_ROWS
+    constants = MAX_DISTANCE_FRAMES, SIMILARITY_STD, MIN_THUMBNAIL_ROWS
     made_from = {"frames": store.digest, "exclude": store.exclude, "constants": constants}
     key = store.folder, RECORD, made_from, [path]
     try:
@@ -93,13 +89,13 @@ def _stored_similar_frames(store: FrameStore) -> np.ndarray:
 
 
 def _thumbnails(frames_THWC: np.ndarray) -> np.ndarray:
-    """Small pictures with whole levels, float64 ``[T, P]``."""
-    means_TYXC = area_means(frames_THWC, *grid_for(frames_THWC, THUMBNAIL_ROWS))
+    """Small pictures with integer levels, float64 ``[T, P]``."""
+    means_TYXC = area_means(frames_THWC, *grid_for(frames_THWC, MIN_THUMBNAIL_ROWS))
     return np.rint(means_TYXC).reshape(len(frames_THWC), -1)
 
 
 def _similarity(some_SP: np.ndarray, other_NP: np.ndarray) -> np.ndarray:
-    """Similarity of each pair of thumbnails, 1 for equal ones: ``[S, N]``."""
-    # Sums of whole numbers are exact, so that all machines get the same weights.
+    """The similarity of each pair of thumbnails, ``[S, N]`` in 0..1."""
+    # Sums of integers are exact, so that all machines get the same weights.
     squares_SN = (some_SP**2).sum(1)[:, None] + (other_NP**2).sum(1) - 2 * some_SP @ other_NP.T
     return np.exp(-squares_SN / (some_SP.shape[1] * 2 * SIMILARITY_STD**2))

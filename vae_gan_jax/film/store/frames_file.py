@@ -1,4 +1,4 @@
-"""The two files of a frame store: the frames of its films, and the manifest that describes them."""
+"""Writes and reads the two files of a frame store: the frames and their manifest."""
 
 import contextlib
 import json
@@ -18,18 +18,18 @@ from vae_gan_jax.film.store.batches import prefetch
 from vae_gan_jax.run import provenance, storage
 
 VERSION = 1  # of the manifest's layout
-COPY_BYTES = 8 << 20  # read at a time
+COPY_BYTES = 8 << 20  # copied at a time
 FRAMES, MANIFEST = "frames.u8", "manifest.json"
 
 
 def decode_into(
     folder: str, probes: Sequence[Probe], framing: Framing, strict: bool, show_progress: bool = True
 ) -> None:
-    """Decodes films into ``frames.u8`` and, once that is on the disk, writes the manifest.
+    """Decodes films, in order, into ``frames.u8``, then writes the manifest.
 
     Args:
       folder: for both files; created if its parent exists.
-      probes: the films, in order.
+      probes: the films.
       framing: which part of each film becomes frames.
       strict: refuse damaged films.
       show_progress: whether to draw a progress bar.
@@ -50,7 +50,7 @@ def decode_into(
         ) as progress,
     ):
         for film in probes:
-            # The prefetching thread keeps ffmpeg busy while a block goes to the disk.
+            # ffmpeg decodes in the prefetching thread while a block is written.
             with (
                 Decoder(film, framing) as decoder,
                 contextlib.closing(prefetch(decoder.blocks())) as blocks,
@@ -78,8 +78,8 @@ def decode_into(
 def join(folder: str, others: Sequence[str]) -> None:
     """Appends the frames of other folders to those of this one and removes the other folders.
 
-    Each is removed before the next is read, so that the disk holds one of them twice at most. The
-    result equals, byte for byte, what ``decode_into`` makes of all films at once.
+    Each is removed before the next is read, so that the disk holds at most one of them twice. The
+    result equals, byte for byte, that of one ``decode_into`` for all films.
 
     Raises:
       OSError: the disk is full.
@@ -87,13 +87,13 @@ def join(folder: str, others: Sequence[str]) -> None:
     manifest = read_manifest(folder)
     with open(os.path.join(folder, FRAMES), "ab") as file:
         for other in tqdm.tqdm(others, desc="joining", unit="film"):
-            more = read_manifest(other)
+            appended = read_manifest(other)
             with open(os.path.join(other, FRAMES), "rb") as frames:
                 shutil.copyfileobj(frames, file, COPY_BYTES)
             shutil.rmtree(other)
-            manifest["films"] += more["films"]
-            manifest["checksums"] += more["checksums"]
-            manifest["shape"][0] += more["shape"][0]
+            manifest["films"] += appended["films"]
+            manifest["checksums"] += appended["checksums"]
+            manifest["shape"][0] += appended["shape"][0]
         file.flush()
         os.fsync(file.fileno())
     _write_manifest(folder, manifest)
@@ -103,8 +103,7 @@ def read_manifest(folder: str) -> dict[str, Any]:
     """The manifest in a folder.
 
     Raises:
-      FileNotFoundError: there is none.
-      OSError, ValueError: it cannot be read, is damaged, or is not a manifest of this version.
+      OSError, ValueError: it is missing, damaged, or no manifest of this version.
     """
     with open(os.path.join(folder, MANIFEST), "rb") as file:
         return parse_manifest(file.read())
@@ -114,21 +113,21 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
     """A manifest from the content of its file.
 
     Raises:
-      ValueError: it is damaged, or is not a manifest of this version.
+      ValueError: it is damaged, or no manifest of this version.
     """
     try:
         manifest = json.loads(content)
         count, *frame_shape = manifest["shape"]
         lengths = [film["count"] for film in manifest["films"]]
         blocks = [frames for frames, crc32 in manifest["checksums"]]
-        sound = manifest["version"] == VERSION and isinstance(manifest["settings"], dict)
-        sound &= sum(lengths) == sum(blocks) == count > 0
-        sound &= len(frame_shape) == 3 and all(isinstance(n, int) and n > 0 for n in frame_shape)
+        valid = manifest["version"] == VERSION and isinstance(manifest["settings"], dict)
+        valid &= sum(lengths) == sum(blocks) == count > 0
+        valid &= len(frame_shape) == 3 and all(isinstance(n, int) and n > 0 for n in frame_shape)
         for film in manifest["films"]:
             _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise ValueError(f"this is no manifest of version {VERSION}")
     return manifest
 
@@ -141,7 +140,7 @@ def _write_manifest(folder: str, manifest: dict[str, Any]) -> None:
 
 
 def settings_of(framing: Framing) -> dict[str, Any]:
-    """A framing as the manifest has it."""
+    """A framing as JSON."""
     fps = None if framing.fps is None else str(framing.fps)
     return vars(framing) | {"fps": fps}
 
@@ -160,7 +159,7 @@ def _entry(film: Probe, framing: Framing, decoder: Decoder, loss: str | None) ->
 
 
 def _file_status(film: Probe) -> dict[str, Any]:
-    """Path, size in bytes and modification time; a film with the same ones is unchanged."""
+    """Path, size in bytes and modification time; a film is unchanged if these are equal."""
     status = [os.stat(name) for name in film.files]
     return {
         "path": storage.address(film.path),

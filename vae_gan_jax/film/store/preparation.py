@@ -11,15 +11,9 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.probe import Probe, probe
 from vae_gan_jax.film.read.video import expected_frames
+from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.film.store.frame_store import FrameStore, open_store
-from vae_gan_jax.film.store.frames_file import (
-    MANIFEST,
-    decode_into,
-    join,
-    read_manifest,
-    same_films,
-    settings_of,
-)
+from vae_gan_jax.film.store.frames_file import decode_into, read_manifest
 from vae_gan_jax.run import atomic_io
 from vae_gan_jax.run.team import Team
 
@@ -35,16 +29,16 @@ def prepare(
     *,
     strict: bool = False,
     team: Team = Team(),  # noqa: B008
-    exchange: Callable[[bool], None] = lambda made: None,
+    exchange: Callable[[bool], None] = lambda upload: None,
 ) -> FrameStore:
     """Decodes films into a store, or opens the store in ``folder`` if it holds the same frames.
 
-    The store appears whole or not at all; while unfinished it is called ``folder.partial``.
+    The store appears atomically; the unfinished folder is called ``folder.partial``.
 
-    Processes with a common disk share the films: each decodes its own into folders within the
-    unfinished one, and process 0 joins them to the store that it would have made alone. A process
-    that does not see the unfinished folder leaves its films to process 0 and then makes a store of
-    its own.
+    Processes with a common disk share the films: each decodes some of them into folders inside the
+    unfinished one, and process 0 joins these. The number of processes does not change the result. A
+    process that does not see the unfinished folder leaves its films to process 0 and afterwards
+    makes its own store.
 
     Args:
       films: paths of the films, in order.
@@ -52,8 +46,8 @@ def prepare(
       framing: which part of each film becomes frames.
       strict: refuse damaged films.
       team: the processes that share the films.
-      exchange: copies the store between machines; process 0 calls it with True once the store is
-        there, and then the others call it with False.
+      exchange: copies the store between machines. First process 0 uploads with ``exchange(True)``,
+        then the others download with ``exchange(False)``.
 
     Raises:
       InputError: a film cannot be used, or the disk is too small.
@@ -64,14 +58,14 @@ def prepare(
     if team.index == 0:
         job.make()
         exchange(True)
-        team.barrier("the frames are there")
+        team.barrier("the frames are prepared")
         return open_store(folder)
     team.barrier("films can be decoded")
     if os.path.isdir(job.unfinished):
         for number in team.own(len(films)):
             job.decode_alone(number)
     team.barrier("the films are decoded")
-    team.barrier("the frames are there")
+    team.barrier("the frames are prepared")
     exchange(False)
     with contextlib.suppress(InputError):
         return open_store(folder)
@@ -93,15 +87,15 @@ class _Job:
         return self.folder.rstrip(os.sep) + ".partial"
 
     def make(self) -> None:
-        """Process 0: decodes its own films, joins those of the others, publishes the store."""
+        """In process 0: decodes its films, joins those of the others, publishes the store."""
         probes = [self._probe(number) for number in range(len(self.films))]
-        current = self._is_current(probes)  # needs no lock, nor permission to write one
-        with self._named_if_refused(), contextlib.ExitStack() as stack:
+        current = self._is_current(probes)  # before the lock, for which the folder may be read-only
+        with self._readable_errors(), contextlib.ExitStack() as stack:
             if not current:
                 stack.enter_context(atomic_io.locked(self.folder))
             shutil.rmtree(self.unfinished, ignore_errors=True)  # left by a killed process
             if current or self._is_current(probes):  # another process may have made it
-                self.team.barrier("films can be decoded")  # none is: there is no unfinished folder
+                self.team.barrier("films can be decoded")  # without an unfinished folder, none is
                 self.team.barrier("the films are decoded")
                 return
             own = len(self.team.own(len(self.films)))
@@ -117,8 +111,8 @@ class _Job:
                 shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def decode_alone(self, number: int, show_progress: bool = False) -> None:
-        """Decodes one film into a folder of its own within the unfinished store."""
-        with self._named_if_refused():
+        """Decodes one film into a separate folder inside the unfinished store."""
+        with self._readable_errors():
             decode_into(
                 self._folder_of(number), [self._probe(number)], self.framing, self.strict,
                 show_progress,
@@ -135,13 +129,13 @@ class _Job:
             manifest = open_store(self.folder).manifest
         except InputError:
             return False
-        settings = settings_of(self.framing)
-        return manifest["settings"] == settings and same_films(manifest["films"], probes)
+        same_settings = manifest["settings"] == frames_file.settings_of(self.framing)
+        return same_settings and frames_file.same_films(manifest["films"], probes)
 
     def _require_room(self, probes: list[Probe], own: int) -> None:
         frame_bytes = self.framing.height * self.framing.width * 3
         sizes = [(expected_frames(film, self.framing) or 0) * frame_bytes for film in probes]
-        needed = sum(sizes) + max(sizes[own:], default=0)  # one film at a time is there twice
+        needed = sum(sizes) + max(sizes[own:], default=0)  # one film at a time is stored twice
         disk = os.path.abspath(self.folder)
         while not os.path.exists(disk):
             disk = os.path.dirname(disk)
@@ -153,19 +147,19 @@ class _Job:
             )
 
     def _join(self, own: int) -> None:
-        """Appends all films but process 0's own; decodes those that no other process decoded."""
+        """Appends the films of other processes; decodes those that they did not decode."""
         folders = [self._folder_of(number) for number in range(own, len(self.films))]
         for number, folder in enumerate(folders, own):
-            if not os.path.exists(os.path.join(folder, MANIFEST)):
+            if not os.path.exists(os.path.join(folder, frames_file.MANIFEST)):
                 self.decode_alone(number, show_progress=True)
             elif loss := read_manifest(folder)["films"][0]["loss"]:
                 logger.warning("%s", loss)  # the other processes do not log
         if folders:
-            join(self.unfinished, folders)
+            frames_file.join(self.unfinished, folders)
 
     @contextlib.contextmanager
-    def _named_if_refused(self):
-        """Turns an error of the disk into an InputError that names the frames."""
+    def _readable_errors(self):
+        """Turns disk errors into an InputError."""
         try:
             yield
         except OSError as error:

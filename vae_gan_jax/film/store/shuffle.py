@@ -1,20 +1,18 @@
-"""The shuffle of an epoch, computed for any position on its own."""
+"""A shuffle whose positions can be computed independently."""
 
 import numpy as np
 
-ROUNDS = (
-    12  # of the Feistel network; with fewer, permutations of a few items are not equally likely
-)
+# Of the Feistel network. With fewer rounds, the permutations of a few items are not equally likely.
+ROUNDS = 12
 
 
 def permuted(keys: np.ndarray, count: int, positions: np.ndarray) -> np.ndarray:
     """The items at some positions of a pseudorandom permutation of ``range(count)``.
 
-    Each position is computed on its own, so neither memory nor time grows with ``count``. The
-    permutation is a Feistel network (Luby and Rackoff 1988, How to Construct Pseudorandom
-    Permutations from Pseudorandom Functions) over all numbers with as many bits as ``count`` needs.
-    Results beyond the last item go through the network again: fewer than two passes on average
-    (Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 5).
+    Neither memory nor time grows with ``count``. The permutation is a Feistel network (Luby and
+    Rackoff 1988, How to Construct Pseudorandom Permutations from Pseudorandom Functions) over the
+    numbers with as many bits as ``count``. Results beyond the last item go through the network
+    again (Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 5).
 
     Args:
       keys: uint64 ``[ROUNDS]``; they select the permutation.
@@ -29,9 +27,8 @@ def permuted(keys: np.ndarray, count: int, positions: np.ndarray) -> np.ndarray:
     items = np.array(positions, np.uint64).ravel()
     pending = np.arange(items.size)
     while pending.size:
-        passed = _feistel(items[pending], keys, high_bits, low_bits)
-        items[pending] = passed
-        pending = pending[passed >= count]
+        items[pending] = _feistel(items[pending], keys, high_bits, low_bits)
+        pending = pending[items[pending] >= count]
     return items.astype(np.int64).reshape(np.shape(positions))
 
 

@@ -1,4 +1,4 @@
-"""The frames that training draws from, and the order in which it draws them."""
+"""The frames that training draws, and their order."""
 
 import dataclasses
 import functools
@@ -18,16 +18,16 @@ class FrameRanges:
 
     def __init__(self, bounds: Iterable[tuple[int, int]]):
         bounds = [(first, stop) for first, stop in bounds if first < stop]
-        firsts, self._stops = np.array(bounds, np.int64).reshape(-1, 2).T
-        self._counts = np.cumsum(self._stops - firsts)  # numbers up to the end of each range
+        starts, self._stops = np.array(bounds, np.int64).reshape(-1, 2).T
+        self._counts = np.cumsum(self._stops - starts)
 
     def __len__(self) -> int:
         return int(self._counts[-1]) if self._counts.size else 0
 
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
         """The int64 numbers at these indices; raises ``IndexError`` beyond the last."""
-        which = np.searchsorted(self._counts, index, side="right")
-        return index - self._counts[which] + self._stops[which]
+        range_number = np.searchsorted(self._counts, index, side="right")
+        return index - self._counts[range_number] + self._stops[range_number]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class TrainingFrames:
     Attributes:
       frames_THWC: every frame of the film, uint8.
       training_T: ascending numbers of the frames to learn from; default: all.
-      weights_T: the fraction of an epoch that each of these gets, float64, sum 1; default: uniform.
+      weights_T: the fraction of an epoch in which each is drawn, float64, sum 1; default: uniform.
     """
 
     frames_THWC: np.ndarray
@@ -49,7 +49,7 @@ class TrainingFrames:
             object.__setattr__(self, "training_T", FrameRanges([(0, len(self.frames_THWC))]))
 
     def __len__(self) -> int:
-        """How many frames an epoch draws."""
+        """The number of frames that an epoch draws."""
         return len(self.training_T)
 
     @functools.cached_property
@@ -63,8 +63,8 @@ class TrainingFrames:
         """Numbers of the frames at some positions of an epoch's shuffle F_r (4.5).
 
         A pure function of its arguments, so that a resumed run continues in the same order. With
-        weights each frame takes its fraction of the positions, rounded up or down by a random
-        offset of the epoch.
+        weights, each frame takes its fraction of the positions; an offset drawn for the epoch
+        decides which fractions are rounded up.
 
         Args:
           seed, epoch: select the permutation.

@@ -1,4 +1,4 @@
-"""Which codecs for picture, sound and subtitles each container takes."""
+"""The codecs for picture, sound and subtitles that each container supports."""
 
 import dataclasses
 import os
@@ -8,8 +8,8 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.probe import Stream
 
 MP4, MOV, MKV = ("mp4", "m4v"), ("mov",), ("mkv",)
-# Sound that each container takes unchanged; other sound is re-encoded as AAC.
-SOUNDS = {
+# Sound codecs that are copied into each container; other sound is re-encoded as AAC.
+COPIED_SOUND = {
     **dict.fromkeys(MP4, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac")),
     **dict.fromkeys(MOV, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le")),
     **dict.fromkeys(
@@ -20,18 +20,18 @@ SOUNDS = {
         ),
     ),
 }
-TEXTS = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")
-BITMAPS = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle")
-AAC_KBIT_PER_CHANNEL, AAC_MAX_KBIT = 96, 512  # a second
+TEXT_SUBTITLES = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")
+BITMAP_SUBTITLES = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle")
+AAC_KBIT_PER_CHANNEL, AAC_MAX_KBIT = 96, 512  # per second
 
 
 @dataclasses.dataclass(frozen=True)
 class Codec:
-    """How a picture is encoded, and which containers hold it."""
+    """How a picture is encoded, and which containers support that."""
 
     arguments: tuple[str, ...]
     pixel_format: str
-    extensions: tuple[str, ...]  # the first is the usual one
+    extensions: tuple[str, ...]  # the first is the default
     quality: int | None  # default constant rate factor; None: the codec has no such setting
 
 
@@ -54,7 +54,7 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     """ffmpeg's arguments for the picture of the file ``path``.
 
     Raises:
-      InputError: the codec is unknown, does not suit the container, or does not have the quality.
+      InputError: the codec is unknown, or does not suit the container or the quality.
     """
     if codec not in CODECS:
         raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}.")
@@ -71,16 +71,16 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     if chosen.quality is not None:
         arguments += ["-crf", str(chosen.quality if quality is None else quality)]
     if codec == "h265" and extension_of(path) not in MKV:
-        arguments += ["-tag:v", "hvc1"]  # the tag that Apple's players know
+        arguments += ["-tag:v", "hvc1"]  # Apple's players need this tag
     return arguments
 
 
 def sound_arguments(path: str, sounds: list[Stream]) -> list[str]:
-    """Arguments that copy each sound track of input 1, or re-encode it if necessary."""
+    """Arguments that copy or, if necessary, re-encode each sound track of input 1."""
     arguments = []
     for out, stream in enumerate(sounds):
         arguments += ["-map", f"1:a:{stream.index}"]
-        if stream.codec in SOUNDS[extension_of(path)]:
+        if stream.codec in COPIED_SOUND[extension_of(path)]:
             arguments += [f"-c:a:{out}", "copy"]
         else:
             rate = min(AAC_KBIT_PER_CHANNEL * _channels(stream.details), AAC_MAX_KBIT)
@@ -89,23 +89,23 @@ def sound_arguments(path: str, sounds: list[Stream]) -> list[str]:
 
 
 def subtitle_arguments(path: str, subtitles: list[Stream]) -> tuple[list[str], list[str]]:
-    """Arguments for the subtitles that the file takes, and the codecs of the others."""
+    """Arguments for the subtitles that the container supports, and the codecs of the others."""
     matroska = extension_of(path) in MKV
-    arguments, refused, out = [], [], 0
+    arguments, unsupported, out = [], [], 0
     for stream in subtitles:
-        if stream.codec in TEXTS:
+        if stream.codec in TEXT_SUBTITLES:
             unchanged = (stream.codec == "mov_text") != matroska
             codec = "copy" if unchanged else "srt" if matroska else "mov_text"
-        elif matroska and stream.codec in BITMAPS:
+        elif matroska and stream.codec in BITMAP_SUBTITLES:
             codec = "copy"
         else:
-            refused.append(stream.codec)
+            unsupported.append(stream.codec)
             continue
         arguments += ["-map", f"1:s:{stream.index}", f"-c:s:{out}", codec]
         out += 1
-    # Drops subtitles before the film begins: re-encoded, they would be shown at its start.
+    # Drops subtitles that end before the film begins: re-encoded, they would be shown at its start.
     early = ["-bsf:s", "noise=drop=lt(pts\\,0)"] if out else []
-    return [*arguments, *early], refused
+    return [*arguments, *early], unsupported
 
 
 def _channels(details: str) -> int:

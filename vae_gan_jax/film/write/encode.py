@@ -1,4 +1,4 @@
-"""Frames to a film: encoded as they come, then joined with the sound of their source."""
+"""Encodes frames as a film and adds the sound of their source."""
 
 import contextlib
 import dataclasses
@@ -21,10 +21,10 @@ from vae_gan_jax.run import atomic_io
 
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
 TAGS = "color_primaries=bt709:color_trc=bt709"
-# Compressed sound comes in packets of about 21 ms, and a packet that begins within the range is
-# kept whole. Cut half a packet early, sound ends within half a packet of the picture.
+# Sound is cut in whole packets of about 21 ms. With half a packet less for the start of the last
+# packet, the sound ends within half a packet of the picture.
 HALF_PACKET_SECONDS = 0.0105
-# Tags that describe the container rather than the film.
+# Metadata that describes the source's container rather than the film.
 CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class FilmFormat:
 
     Attributes:
       codec: h264, h265, ffv1 or prores.
-      quality: constant rate factor, 0 (best) to 51; default: the codec's, 18 for h264.
-      upscale: width and height of the film if not those of the frames; Lanczos.
+      quality: constant rate factor, 0 (best) to 51; default: the codec's.
+      upscale: width and height to which the frames are scaled, by Lanczos.
     """
 
     codec: str = "h264"
@@ -46,24 +46,23 @@ class FilmFormat:
 
 
 class Encoder:
-    """Writes a film; a context manager. The film appears under its name whole or not at all.
+    """Writes a film atomically; a context manager.
 
-    The picture is encoded into a temporary folder beside the film. ``close`` joins it with every
-    sound track, the chapters and the title of the source, and with the subtitles that the container
-    takes, all cut to the same time range. The picture is converted with the matrix of BT.709 and
-    tagged so. Where the codec needs even sides, an odd side grows by a repeated line.
+    The picture is encoded in segments beside the film. ``close`` adds every sound track, the
+    chapters, the title and the supported subtitles of the source, cut to the same time range. The
+    picture has the matrix and the tags of BT.709. Where the codec needs even sides, the last line
+    of an odd side is repeated.
 
     Args:
       path: the film to write; an existing one stays until the new one is complete.
       framing: size of the frames; time range and video stream of ``sound_from``.
       rate: frames a second, exact.
-      sound_from: the film or sound file that accompanies the frames; stills have none.
+      sound_from: film or sound file with the sound of the frames; a folder of stills has none.
       film_format: codec, quality and size.
-      resume: what the film is made from, as JSON. If given, an Encoder for the same path and the
-        same value resumes after the last complete segment; ``frames`` then says how many frames are
-        there. The film equals one that was never interrupted.
-      frame_range: numbers of the frames encoded here, as for ``Segments``, when several processes
-        share a film. An Encoder without a range then makes the film from all segments.
+      resume: what the film is made from, as JSON. An Encoder with the same path and value resumes
+        after the last complete segment, at frame ``frames``. None: no resuming.
+      frame_range: numbers of the frames that this process encodes, see ``Segments``. Afterwards an
+        Encoder without a range joins the segments of all processes.
 
     Raises:
       InputError: the path cannot be written, or does not suit the codec.
@@ -116,11 +115,7 @@ class Encoder:
             raise InputError(f"{self.path} is the film that is read: give another output.")
 
     def write(self, frames_BHWC: np.ndarray) -> None:
-        """Appends uint8 RGB frames ``[B, height, width, 3]``.
-
-        Raises:
-          InputError: ffmpeg failed.
-        """
+        """Appends uint8 RGB frames ``[B, H, W, 3]``; raises InputError if ffmpeg failed."""
         expected = self.framing.height, self.framing.width, 3
         if frames_BHWC.shape[1:] != expected or frames_BHWC.dtype != np.uint8:
             raise ValueError(
@@ -130,10 +125,10 @@ class Encoder:
         self.segments.write(frames_BHWC)
 
     def close(self) -> None:
-        """Joins picture and sound, and gives the film its name.
+        """Joins picture and sound, and publishes the film.
 
         Raises:
-          InputError: there were no frames, ffmpeg failed, or the file does not hold every frame.
+          InputError: there are no frames, ffmpeg failed, or the file does not hold every frame.
         """
         if not self.frames:
             raise InputError(f"{self.path} was given no frames: nothing is written.")
@@ -141,7 +136,7 @@ class Encoder:
             ffmpeg.QUIET,
             ["-y", "-f", "concat", "-safe", "0"],
             ["-i", ffmpeg.url(self.segments.concat_list(self.rate))],
-            self._accompaniment(),
+            self._sound_arguments(),
             ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
             ["-t", f"{self._sound_stop():.6f}", ffmpeg.url(self._joined)],
         )
@@ -156,12 +151,12 @@ class Encoder:
         self.segments.remove()
 
     def _sound_stop(self) -> float:
-        """When the last packet may begin, seconds; later than the start of the last frame."""
+        """Latest start of a sound packet, seconds; later than the start of the last frame."""
         early = min(HALF_PACKET_SECONDS, 0.5 / float(self.rate))
         return self.frames / float(self.rate) - early
 
-    def _accompaniment(self) -> list[str]:
-        """ffmpeg's arguments for a second input and the streams that are taken from it."""
+    def _sound_arguments(self) -> list[str]:
+        """ffmpeg's arguments that take sound, subtitles and metadata from the source, input 1."""
         if self._sound_from is None:
             return []
         streams, *_ = list_streams(self._sound_from)
@@ -174,13 +169,13 @@ class Encoder:
         if any(not stream.is_picture for stream in by_kind["Video"]):
             film = probe(self._sound_from, framing.video_stream)
             start = section(film, framing.trim_start, framing.trim_end).start
-            # The picture goes nowhere; with it a broadcast's clock starts at the first of all its
-            # streams. The limit keeps ffmpeg from reading a long source to its end.
+            # The picture is discarded, but ffmpeg must read it: a broadcast's clock starts with its
+            # earliest stream. The limit keeps ffmpeg from reading a long source to its end.
             limit = ["-t", f"{self._sound_stop():.6f}"]
             picture = ["-map", f"1:v:{film.stream}", "-c", "copy", *limit, "-f", "null", "-"]
-        subtitles, refused = codecs.subtitle_arguments(self.path, by_kind["Subtitle"])
-        if refused:
-            logger.warning("%s cannot hold %s subtitles.", self.path, ", ".join(refused))
+        subtitles, unsupported = codecs.subtitle_arguments(self.path, by_kind["Subtitle"])
+        if unsupported:
+            logger.warning("%s cannot hold %s subtitles.", self.path, ", ".join(unsupported))
         return [
             *("-itsoffset", f"{-start:.6f}", "-i", ffmpeg.url(self._sound_from), *picture),
             *codecs.sound_arguments(self.path, by_kind["Audio"]),
@@ -205,7 +200,7 @@ class Encoder:
 
 
 def _filters(width: int, height: int, film_format: FilmFormat) -> str:
-    """ffmpeg's filters from RGB frames to the picture that is encoded."""
+    """ffmpeg's filters from RGB frames to the encoder's input."""
     filters, pixel_format = [], codecs.CODECS[film_format.codec].pixel_format
     if film_format.upscale is not None:
         width, height = film_format.upscale

@@ -17,20 +17,20 @@ NAME = "{:08d}.png"
 class NumberedPngs:
     """Writes frames as PNGs numbered from 1 into a folder that appears whole; a context manager.
 
-    While unfinished it is called ``folder.partial``, and is resumed if made from the same. The
-    folder of an earlier reconstruction is replaced; a folder with anything else is refused.
+    An unfinished folder is called ``folder.partial`` and can be resumed. A folder of earlier PNGs
+    is replaced; a folder with other files is refused.
 
     Args:
-      folder: for the PNGs; with "" nothing is written.
-      made_from: what they are made from, as JSON.
-      frame_range: numbers of the frames written here, from 0, when several processes share a film;
-        the NumberedPngs without a range that comes after them publishes the folder.
+      folder: for the PNGs; "" writes nothing.
+      made_from: what the frames depend on, as JSON; work with another value is not resumed.
+      frame_range: numbers of the frames, from 0, that this process writes. Afterwards a
+        NumberedPngs without a range publishes the folder.
 
     Attributes:
       frames: number of the next frame to write.
 
     Raises:
-      InputError: the folder holds something else, or cannot be made.
+      InputError: the folder holds other files, or cannot be written.
     """
 
     def __init__(self, folder: str, made_from: Any, frame_range: range | None = None):
@@ -39,7 +39,7 @@ class NumberedPngs:
         self._folder = Path(folder) if folder else None
         if self._folder is None:
             return
-        if self._folder.exists() and not _holds_pngs_alone(self._folder):
+        if self._folder.exists() and not _holds_only_pngs(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
         self._unfinished = self._folder.with_name(self._folder.name + ".partial")
         if not provenance.resumes(self._unfinished, made_from):
@@ -72,7 +72,7 @@ class NumberedPngs:
                     path.unlink()
 
     def write(self, frames_BHWC: np.ndarray) -> None:
-        """Writes the next frames."""
+        """Writes the next frames, uint8 ``[B, H, W, 3]``."""
         for frame_HWC in frames_BHWC if self._folder else ():
             self.frames += 1
             path = self._png(self.frames)
@@ -96,7 +96,7 @@ class NumberedPngs:
         atomic_io.publish(self._unfinished, self._folder)
 
 
-def _holds_pngs_alone(folder: Path) -> bool:
+def _holds_only_pngs(folder: Path) -> bool:
     return folder.is_dir() and all(
         re.fullmatch(r"\d{8}\.png", item.name) for item in folder.iterdir()
     )

@@ -1,4 +1,4 @@
-"""The picture of a film, encoded in segments, so that it can be resumed and shared by processes."""
+"""Encodes the picture of a film in segments, which processes can resume and share."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,33 +15,29 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.run import atomic_io, provenance
 
-SEGMENT_FRAMES = 1000  # an interrupted film resumes at a multiple; processes share it by segments
+SEGMENT_FRAMES = 1000  # an interrupted film resumes at a multiple of this
 LAST = "last"  # name of the short segment at the end
-FRAMES_MISSING = "frames_missing"  # an empty file that marks the fact
+FRAMES_MISSING = "frames_missing"  # empty file: the source lacks frames
 
 
 class Segments:
     """The picture of a film in files of ``SEGMENT_FRAMES`` frames, in a hidden folder beside it.
 
-    Segment n holds the frames from ``n * SEGMENT_FRAMES`` on. They stay until ``remove``.
-
     Args:
-      path: the film that the segments are for.
+      path: the film.
       arguments: ffmpeg's arguments between raw frames on stdin and the output file.
       made_from: what the film is made from, as JSON. Segments made from something else are removed.
-        None: nothing is resumed.
-      frame_range: numbers of the frames written here, both ends multiples of ``SEGMENT_FRAMES``,
-        when several processes share a film; other segments are left alone. The process with frame 0
-        must come first: it makes the folder.
+        None: no resuming.
+      frame_range: numbers of the frames that this process writes, if processes share a film; both
+        ends are multiples of ``SEGMENT_FRAMES``. The process with frame 0 makes the folder first.
 
     Attributes:
-      frames: number of the next frame to write; complete segments hold all before it, from the
-        start of the range on.
-      frames_missing: whether the source lacks frames, so that later ones have higher numbers in the
-        source than here.
+      frames: number of the next frame to write; the frames before it are in complete segments.
+      frames_missing: whether the source lacks frames, so that later frames have higher numbers in
+        the source than here.
 
     Raises:
-      InputError: the folder cannot be made, or is not there.
+      InputError: the folder cannot be written, or another process has not made it.
     """
 
     def __init__(
@@ -82,7 +79,7 @@ class Segments:
         return os.path.join(self._folder, f"{name}{self._extension}")
 
     def truncate(self, frames: int) -> None:
-        """Before writing: removes all segments after ``frames``, a multiple of their length."""
+        """Before writing: removes the segments after ``frames``, a multiple of their length."""
         if frames % SEGMENT_FRAMES or frames > self.frames or self._process is not None:
             raise ValueError(f"cannot truncate {self.frames} frames to {frames}")
         self.frames = frames
@@ -92,18 +89,13 @@ class Segments:
                 os.remove(os.path.join(self._folder, name))
 
     def mark_frames_missing(self) -> None:
-        """Notes, for later attempts too, that the source lacks frames before the next one."""
+        """Sets ``frames_missing``, for later attempts too."""
         if not self.frames_missing:
             self.frames_missing = True
-            with open(os.path.join(self._folder, FRAMES_MISSING), "w"):
-                pass
+            Path(self._folder, FRAMES_MISSING).touch()
 
     def write(self, frames_BHWC: np.ndarray) -> None:
-        """Appends uint8 RGB frames ``[B, H, W, 3]``.
-
-        Raises:
-          InputError: ffmpeg failed.
-        """
+        """Appends uint8 RGB frames ``[B, H, W, 3]``; raises InputError if ffmpeg failed."""
         while len(frames_BHWC):
             room = SEGMENT_FRAMES - self.frames % SEGMENT_FRAMES
             self._write(frames_BHWC[:room])
@@ -128,7 +120,7 @@ class Segments:
 
     @property
     def _unfinished(self) -> str:
-        """The segment being written; the name is unique to this process."""
+        """Path of the segment being written, unique to this process."""
         return self._file(f"unfinished_from_{self._frame_range.start if self._frame_range else 0}")
 
     def _end_segment(self) -> None:
@@ -139,15 +131,12 @@ class Segments:
         atomic_io.publish(self._unfinished, self._file(self._names()[-1]))
 
     def _names(self) -> list[int | str]:
-        """The names of the segments so far; a short last one has no number."""
+        """The names of the segments so far."""
         complete, rest = divmod(self.frames, SEGMENT_FRAMES)
         return [*range(complete), *([LAST] if rest else [])]
 
     def concat_list(self, rate: Fraction) -> str:
-        """Ends the last segment and writes the list from which ffmpeg concatenates them all.
-
-        Args:
-          rate: frames a second.
+        """Ends the last segment and lists all for ffmpeg; ``rate`` is in frames a second.
 
         Returns:
           The path of the list.
@@ -157,14 +146,13 @@ class Segments:
         lines, rest = ["ffconcat version 1.0"], self.frames
         for name in self._names():
             count = rest if name == LAST else SEGMENT_FRAMES
-            # An absolute path: ffmpeg would take a # or ? in the list's own path for the end of it.
+            # The path is absolute: ffmpeg would cut the list's own path at a # or ?.
             segment = ffmpeg.url(os.path.abspath(self._file(name))).replace("'", r"'\''")
             lines += [f"file '{segment}'", f"duration {count / float(rate):.9f}"]
             rest -= count
-        path = os.path.join(self._folder, "segments.txt")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-        return path
+        path = Path(self._folder, "segments.txt")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return str(path)
 
     def stop(self) -> None:
         """Ends ffmpeg at once, and removes the folder if no segment is complete."""
@@ -179,11 +167,7 @@ class Segments:
 
 
 def finish(process: ffmpeg.Process, path: str) -> None:
-    """Waits for an ffmpeg process that writes ``path``.
-
-    Raises:
-      InputError: it failed.
-    """
+    """Waits for an ffmpeg process that writes ``path``; raises InputError if it failed."""
     try:
         code, stderr = process.wait()
     finally:
