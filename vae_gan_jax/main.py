@@ -160,7 +160,9 @@ def main(argv: list[str]) -> int:
         return _refuse(f"{where}{error.strerror or error}.")
     except SystemExit as stop:
         processes.fail("", stop.code)  # the signal's handler printed the sentence
-        raise
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(stop.code)  # compiling threads can crash the interpreter's own shutdown
     except Exception as error:
         processes.exit_if_peer_lost(error)
         if processes.count() > 1:
