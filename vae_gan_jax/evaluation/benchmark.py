@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
     source = film_names.sources(config)[0] if config.film or config.source else None
     film = film or TrainingFrames(noise_frames(config))
     figures = measure(config, film, source, opened_run.framing_of(config))
-    write(path, figures)
+    atomic_io.write(path, json.dumps(figures, indent=1) + "\n")
     print(table(figures))
     logger.info("benchmark: %s", path)
 
@@ -94,6 +93,9 @@ def measure(
     Raises:
       InputError: the film has too few frames or cannot be read, or device memory is too small.
     """
+    config.steps_per_epoch(len(film))  # refuses a film that is too short
+    if source is not None:
+        video.probe(source, framing.video_stream, framing.fps)
     with devices.explain_out_of_memory():
         peak = _matmul_gflops(config)
         training, memory, state = _training(config, film)
@@ -109,7 +111,8 @@ def measure(
         figures["share_of_matrix_product"] = None if rate is None else rate / peak
     device = jax.local_devices()[0]
     memory["device_peak_bytes"] = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    memory["host_peak_bytes"] = _host_peak_bytes()
+    rss_unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    memory["host_peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit
     return {
         "machine": {
             "device": device.device_kind,
@@ -272,23 +275,14 @@ def _film(model: Trained, source: str, framing: video.Framing, rate: float) -> d
         path = Path(folder) / f"film.{codecs.CODECS[config.codec].extensions[0]}"
         film_format = FilmFormat(config.codec, config.quality, config.upscale)
         reconstruction = Reconstruction(config, source, framing, {"output": path}, {})
-        jobs: dict[str, Callable[[], int]] = {
-            "film_frames_per_second": lambda: reconstruction.write(model),
-            "film_frames_per_second_past_the_networks": lambda: passthrough.passthrough(
-                source, path, framing, film_format
-            ),
-        }
-        for name, write_film in jobs.items():
-            start = time.perf_counter()
-            figures["film_frames"] = write_film()
-            figures[name] = figures["film_frames"] / (time.perf_counter() - start)
+        start = time.perf_counter()
+        frames = figures["film_frames"] = reconstruction.write(model)
+        figures["film_frames_per_second"] = frames / (time.perf_counter() - start)
+        start = time.perf_counter()
+        frames = passthrough.passthrough(source, path, framing, film_format)
+        seconds = time.perf_counter() - start
+        figures["film_frames_per_second_past_the_networks"] = frames / seconds
     return figures
-
-
-def _host_peak_bytes() -> int:
-    """The peak memory of this process."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
@@ -305,8 +299,3 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
             title = name.removesuffix("_bytes").replace("_", " ")
             lines.append(f"  {title:42} {text}")
     return "\n".join(lines)
-
-
-def write(path: Path, figures: dict[str, dict[str, Any]]) -> None:
-    """Writes the figures as JSON."""
-    atomic_io.write(path, json.dumps(figures, indent=1) + "\n")
