@@ -1,4 +1,4 @@
-"""The entrypoint: flags to a Config, and the Config to a row of the table of modes.
+"""The entry point: parses flags into a Config and runs the steps of the chosen mode.
 
     python -m vae_gan_jax.main --flagfile=experiments/blade.flags
 
@@ -62,7 +62,7 @@ def given_settings() -> dict[str, Any]:
     """The settings on the command line and in flagfiles, by name.
 
     Raises:
-      InputError: a text is no value of its flag.
+      InputError: a flag has an invalid value.
     """
     given = {}
     for name, field in FIELDS.items():
@@ -73,11 +73,7 @@ def given_settings() -> dict[str, Any]:
 
 
 def run() -> None:
-    """Does what the flags say.
-
-    Raises:
-      InputError: the input cannot be used.
-    """
+    """Runs the steps of the mode that the flags select; raises InputError for bad input."""
     given, mode = given_settings(), modes.MODES[MODE.value]
     storage.use_scratch(SCRATCH_DIR.value)
     _join_processes(given)
@@ -104,7 +100,7 @@ def run() -> None:
 
 
 def _join_processes(given: dict[str, Any]) -> None:
-    """Joins the other processes if there are several."""
+    """Connects to the other processes, if there are any."""
     launch = detect(
         DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
     )
@@ -116,12 +112,12 @@ def _join_processes(given: dict[str, Any]) -> None:
         if name != "frames_dir"  # each machine may have its own
     }
     processes.start(launch, texts | {"mode": MODE.value}, PROCESS_TIMEOUT.value)
-    if processes.index():  # known only now where a launcher numbers the processes
+    if processes.index():  # some launchers number the processes only at the start
         logger.setLevel(logging.ERROR)
 
 
 def _continue_alone() -> None:
-    """Ends the joint work; process 0 restarts alone, because jax keeps the other devices."""
+    """Ends all processes and restarts process 0 alone, because jax keeps the other devices."""
     first = processes.index() == 0
     processes.finish()
     if first:
@@ -139,7 +135,7 @@ class _Console(logging.Handler):
 
 
 def main(argv: list[str]) -> int:
-    """Runs the program; bad input becomes one sentence on stderr and exit code 2."""
+    """Runs the program; bad input gives one sentence on stderr and exit code 2."""
     absl_logging.set_verbosity(absl_logging.FATAL)  # orbax logs every file
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -174,7 +170,7 @@ def main(argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def _saved_to_bucket():
-    """Copies a run in a bucket to the bucket when the program ends, however it ends."""
+    """Uploads runs in a bucket when the program ends, also after an error."""
     try:
         yield
     except BaseException:
@@ -187,7 +183,7 @@ def _saved_to_bucket():
 
 
 def _refuse(sentence: str) -> int:
-    """Prints what is wrong, once for all processes; returns the exit code."""
+    """Prints the sentence once for all processes; returns the exit code."""
     sentence = storage.show_addresses(sentence)
     processes.fail(sentence, 2)
     if sentence:
@@ -196,7 +192,7 @@ def _refuse(sentence: str) -> int:
 
 
 def help_text() -> str:
-    """All modes, then all flags, grouped by what people do."""
+    """All modes, then all flags by group."""
     lines = ["usage: python -m vae_gan_jax.main [--flagfile=FILE] [--FLAG=VALUE ...]", "", "modes:"]
     lines += [_help_entry(f"--mode={name}", mode.help) for name, mode in modes.MODES.items()]
     for group in GROUPS:
@@ -217,7 +213,7 @@ def _help_entry(flag: str, text: str) -> str:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """absl's parser; a wrong flag becomes one sentence and exit code 2."""
+    """Parses flags with absl; a wrong flag gives one sentence and exit code 2."""
     if {"--help", "-help", "-h"} & set(argv):
         print(help_text())
         sys.exit(0)

@@ -30,13 +30,13 @@ def setting(
 
     Args:
       group: the heading under which ``--help`` lists the flag.
-      default: the value where none is given; ``None`` and ``()`` are the empty text.
+      default: the default value; ``None`` and ``()`` are the empty text.
       help: the help text of the flag.
-      fixed: the setting belongs to the trained model and cannot change within a run folder.
-      choices: the words that are allowed.
-      parse: makes the value from the flag's text; default: by the field's type.
+      fixed: whether the setting belongs to the trained model and cannot change within a run.
+      choices: the allowed values, or the allowed items of a tuple.
+      parse: converts the flag's text to the value; default: by the field's type.
       show: the inverse of ``parse``; default: ``str``.
-      limits: ``minimum``, ``maximum``, ``above`` or ``below`` of a number, or of each in a tuple.
+      limits: ``minimum``, ``maximum``, ``above`` or ``below`` of a number, or of a tuple's items.
     """
     metadata = {"group": group, "help": help, "fixed": fixed, "choices": choices}
     metadata |= {"parse": parse, "show": show, "limits": limits}
@@ -76,7 +76,7 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
     """The value of a setting from the text of its flag.
 
     Raises:
-      InputError: the text is no such value; the sentence names the flag.
+      InputError: the text is no value of this setting.
     """
     if text == "" and field.default in (None, ()):
         return field.default

@@ -1,6 +1,6 @@
-"""Reads the text of a flag as a value: times, numbers, schedules, sizes.
+"""Parsers for the texts of flags: times, numbers, schedules, sizes.
 
-Every parser raises ``ValueError`` with a clause that follows the flag's name and text, such as
+Every parser raises ``ValueError`` with the end of a sentence that begins with the flag, such as
 "is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)".
 """
 
@@ -14,7 +14,7 @@ WHOLE_NUMBER = r"-?[0-9]{1,18}"
 
 
 class InputError(ValueError):
-    """The user's input cannot be used; the message is one sentence: what is wrong, what to do."""
+    """The user's input cannot be used; the message is one sentence: problem, reason, remedy."""
 
 
 def parse_time(text: str) -> float:
@@ -28,7 +28,7 @@ def parse_time(text: str) -> float:
 
 
 def show_time(seconds: float) -> str:
-    """Seconds as the shortest decimal number that ``parse_time`` reads back exactly."""
+    """The inverse of ``parse_time``: the shortest exact decimal number."""
     return np.format_float_positional(seconds, trim="-")
 
 
@@ -99,7 +99,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_whole(text: str) -> int:
-    """A whole number, from its digits."""
+    """An integer, from its decimal digits."""
     if not re.fullmatch(WHOLE_NUMBER, text):
         raise ValueError("is not a whole number: give one such as 0 or 18")
     return int(text)

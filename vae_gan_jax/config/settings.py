@@ -14,7 +14,7 @@ from vae_gan_jax.config.step import StepConfig
 
 @dataclasses.dataclass(frozen=True)
 class FilmConfig:
-    """Which films a run learns, and what of them becomes frames (4.1, 5.1)."""
+    """The films of a run, and the part of them that becomes frames (4.1, 5.1)."""
 
     film: str = setting(
         "films", "",
@@ -61,7 +61,7 @@ class FilmConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How the run folder, the epochs and the hardware are used; the compiled step is the same."""
+    """Run folder, epochs and hardware: settings that do not change the compiled step."""
 
     run_dir: str = setting(
         "run", "", "Folder of the run, local or gs://BUCKET/PATH; everything it makes goes there."
@@ -78,19 +78,19 @@ class TrainingConfig:
     )  # fmt: skip
     per_device_batch_size: int | None = setting(
         "training", None,
-        "Frames of a mini-batch on each device, instead of --batch_size. The run keeps the total "
-        "of its first command.",
+        "Frames of a mini-batch on each device, instead of --batch_size. The total of the first "
+        "command stays the same for the whole run.",
         parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
     frame_reweighting: float = setting(
         "training", 0.0,
-        "How much rarer frames are drawn that resemble many frames around them: 0 draws every "
-        "frame once per epoch (4.5), 1 gives every distinct picture equal weight.",
+        "How strongly similar frames nearby make a frame less frequent: 0 draws every frame once "
+        "per epoch (4.5), 1 gives every distinct picture equal weight.",
         fixed=True, minimum=0, maximum=1,
     )  # fmt: skip
     init_from: str = setting(
         "training", "",
-        "Folder of a run from whose newest undamaged checkpoint the networks start; default: "
+        "Folder of a run whose newest undamaged checkpoint initialises the networks; default: "
         "random weights.",
         fixed=True,
     )  # fmt: skip
@@ -111,18 +111,18 @@ class TrainingConfig:
     )  # fmt: skip
     max_bad_steps: int = setting(
         "training", 50,
-        "Skipped steps in a row after which training rolls back to its newest checkpoint.",
+        "Consecutive skipped steps after which training rolls back to its newest checkpoint.",
         minimum=1,
     )  # fmt: skip
     data_placement: str = setting(
         "hardware", "auto",
-        "Where the frames are during training: in device memory, in host memory, or auto: on an "
-        "accelerator where they fit, with one process.",
+        "Where the frames are during training: device memory, host memory, or auto: on an "
+        "accelerator if they fit and there is one process.",
         choices=("auto", "device", "host"),
     )  # fmt: skip
     steps_per_dispatch: int | None = setting(
         "hardware", None,
-        "Training steps in one call of the device; default: 20 on an accelerator, 1 on a CPU.",
+        "Training steps per call of the device; default: 20 on an accelerator, 1 on a CPU.",
         parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
 
@@ -148,7 +148,7 @@ class OutputConfig:
     )  # fmt: skip
     layout: tuple[str, ...] = setting(
         "output", ("output",),
-        "What the written films show, one film for each word: output, side_by_side, stacked.",
+        "Layouts of the written films, one film for each: output, side_by_side, stacked.",
         choices=("output", "side_by_side", "stacked"), parse=flag_text.parse_words,
     )  # fmt: skip
     codec: str = setting(
@@ -181,7 +181,7 @@ class ExploreConfig:
     at: tuple[float, ...] = setting(
         "exploring", (),
         "Times of the film, such as 0:01:30,0:02:00: the shots of figures, the frames of an "
-        "interpolation, the frames of --compare; default: the longest shot before a still camera.",
+        "interpolation, the frames of --compare; default: the longest shot with a static camera.",
         parse=flag_text.parse_times, show=lambda times: ",".join(map(flag_text.show_time, times)),
     )  # fmt: skip
     explore: tuple[str, ...] = setting(
@@ -211,10 +211,10 @@ class ExploreConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig):
-    """All settings of a run. ``step`` is the part that compiled functions depend on.
+    """All settings of a run; ``step`` is the part that compiled functions depend on.
 
     Raises:
-      InputError: a value is outside its limits; the sentence names the flag.
+      InputError: a value is outside its limits, or two settings exclude each other.
     """
 
     def __post_init__(self):
@@ -222,21 +222,17 @@ class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig
             value = getattr(self, field.name)
             if isinstance(value, list):
                 object.__setattr__(self, field.name, tuple(value))
-            for one in value if isinstance(value, tuple | list) else (value,):
-                check(field, one)
+            for item in value if isinstance(value, tuple | list) else (value,):
+                check(field, item)
         _check_combinations(self)
 
     @property
     def epochs(self) -> int:
-        """How many times training goes through the film."""
+        """The number of epochs."""
         return len(self.noise_schedule)
 
     def steps_per_epoch(self, frames: int) -> int:
-        """Mini-batches in an epoch of ``frames`` frames.
-
-        Raises:
-          InputError: there are fewer frames than a mini-batch has.
-        """
+        """Mini-batches in an epoch of ``frames`` frames; InputError if there is none."""
         if frames < self.batch_size:
             raise InputError(
                 f"--batch_size={self.batch_size} is more than the film's {frames} frames: "
@@ -249,7 +245,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
 def _check_combinations(config: Config) -> None:
-    """Raises ``InputError`` if two settings exclude each other."""
+    """Raises InputError if two settings exclude each other."""
     if config.luma_pool > 1 and not config.pixel_share:
         raise InputError(
             f"--luma_pool={config.luma_pool} has no effect with --pixel_share=0: give "

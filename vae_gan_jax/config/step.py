@@ -1,4 +1,4 @@
-"""StepConfig: what the compiled step depends on, and nothing else."""
+"""StepConfig: the settings that compiled functions depend on, and no others."""
 
 import dataclasses
 
@@ -6,19 +6,15 @@ from vae_gan_jax.config import flag_text
 from vae_gan_jax.config.field import setting
 
 PAPER_BATCH = 12  # frames in a mini-batch of the thesis (4.5)
-SMALLEST_SIDE = 16  # pixels: four halvings leave one
+MIN_SIDE = 16  # pixels; the networks halve each side four times
 
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
-    """The settings that the compiled step and the compiled reconstruction depend on."""
+    """The settings that the compiled training step and reconstruction depend on."""
 
-    width: int = setting(
-        "films", 256, "Width of a frame, pixels.", fixed=True, minimum=SMALLEST_SIDE
-    )
-    height: int = setting(
-        "films", 144, "Height of a frame, pixels.", fixed=True, minimum=SMALLEST_SIDE
-    )
+    width: int = setting("films", 256, "Width of a frame, pixels.", fixed=True, minimum=MIN_SIDE)
+    height: int = setting("films", 144, "Height of a frame, pixels.", fixed=True, minimum=MIN_SIDE)
 
     # The networks (4.2)
     filters: int = setting(
@@ -31,7 +27,7 @@ class StepConfig:
     )
     first_batch_norm: bool = setting(
         "networks", False,
-        "Batch norm also on the first convolution of encoder and discriminator, as printed.",
+        "Batch norm also on the first convolution of encoder and discriminator, as in the thesis.",
         fixed=True,
     )  # fmt: skip
     tanh_scale: float = setting(
@@ -48,8 +44,8 @@ class StepConfig:
     )  # fmt: skip
     logit_fan_in: int | None = setting(
         "networks", None,
-        "With more features than this the discriminator's logit is scaled by their ratio, so that "
-        "a training step moves it equally far at every frame size; default: no scaling.",
+        "With more input features than this, the discriminator's logit is scaled by the ratio, so "
+        "that a training step changes it equally at every frame size; default: no scaling.",
         fixed=True, parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
 
@@ -91,8 +87,8 @@ class StepConfig:
     )
     learning_rate_scaling: str = setting(
         "training", "none",
-        "How the learning rate grows with the mini-batch relative to the thesis's 12 frames: not "
-        "at all, linearly, or with the square root.",
+        "How the learning rate grows with the mini-batch relative to the thesis's 12 frames: none, "
+        "linear, or sqrt.",
         fixed=True, choices=("none", "linear", "sqrt"),
     )  # fmt: skip
     adam_b1: float = setting(
