@@ -1,4 +1,4 @@
-"""Config: what is refused and in which words, and settings as flags and back."""
+"""Config refuses wrong settings in a sentence; settings survive the way through flags."""
 
 import dataclasses
 from fractions import Fraction

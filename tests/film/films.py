@@ -1,4 +1,4 @@
-"""Small films of every kind that users have, made with the bundled ffmpeg."""
+"""Renders small films of many kinds with the bundled ffmpeg."""
 
 import dataclasses
 import subprocess
@@ -24,7 +24,7 @@ def run_ffmpeg(*arguments) -> bytes:
 
 
 def entries(folder) -> list[str]:
-    """The sorted names in a folder, except lock files, which stay behind."""
+    """The sorted names in a folder, without lock files."""
     return sorted(path.name for path in Path(folder).iterdir() if path.suffix != ".lock")
 
 
@@ -73,7 +73,7 @@ def quarters(frame_HWC) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A kind of film: how to make it, and what it must be recognised as."""
+    """A kind of film: how to render it, and its expected properties."""
 
     name: str  # with extension
     rate: str = "25"
@@ -127,7 +127,7 @@ class Variant:
 
     @property
     def expected_frames(self) -> int:
-        """The number of frames that must come out."""
+        """The number of frames that decoding must give."""
         return self.frames or round(float(Fraction(self.rate)) * self.seconds)
 
 

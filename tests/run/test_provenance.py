@@ -1,4 +1,4 @@
-"""Derived files are current only where they and what they were made from are unchanged."""
+"""Derived files are current only while they and their origins are unchanged."""
 
 import pytest
 

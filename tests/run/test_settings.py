@@ -1,4 +1,4 @@
-"""Later commands inherit what a run was made with, and are refused what contradicts it."""
+"""Later commands inherit the settings of a run; contradictions are refused."""
 
 import dataclasses
 
@@ -77,7 +77,7 @@ def test_a_damaged_or_foreign_settings_file_is_named(tmp_path, content, sentence
         recorded_settings(tmp_path)
 
 
-def test_what_precedes_the_first_settings_is_no_foreign_folder(tmp_path):
+def test_leftovers_of_a_refused_first_command_are_accepted(tmp_path):
     for name in ("log.txt", ".lock", ".frames.lock"):
         (tmp_path / name).touch()
     (tmp_path / "frames").mkdir()

@@ -9,7 +9,7 @@ import time
 from vae_gan_jax.run import signals
 
 
-def test_a_deferred_signal_is_noted_and_the_handlers_come_back():
+def test_a_deferred_signal_is_stored_and_the_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
     with signals.Deferred() as deferred:
         assert deferred.received == 0
@@ -20,7 +20,7 @@ def test_a_deferred_signal_is_noted_and_the_handlers_come_back():
 
 
 def test_a_second_signal_ends_a_program_that_ignores_the_first():
-    """The first is deferred for ever; the second comes after more than a second."""
+    """The first signal is deferred for ever; the second comes more than a second later."""
     program = """
 import time
 from vae_gan_jax.run import signals
@@ -43,7 +43,7 @@ with signals.Deferred():
 
 
 def test_an_import_finishes_before_the_signal_counts(tmp_path):
-    """As a compiled module does that is interrupted, it makes another error of the exit."""
+    """An interrupted compiled module would turn the exit into another error."""
     (tmp_path / "fragile.py").write_text(
         """
 import signal, time

@@ -1,4 +1,4 @@
-"""Runs, films and frames in a storage, against an emulator of Google's store on this machine."""
+"""Runs, films and frames in a bucket, against an emulator of Google's store on this machine."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ from vae_gan_jax.training import checkpoint, checkpoint_folder, pretrained, trai
 PROJECT = Path(__file__).parents[2]
 SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
 SMALL += ["--sample_every=0", "--keep_epochs=1"]
-PATIENCE = 120.0  # seconds for what takes some
+TIMEOUT_SECONDS = 120.0
 FILM = "gs://films/film.mp4"
 
 
@@ -61,13 +61,13 @@ def objects(url: str) -> set[str]:
 
 @pytest.fixture
 def machine(tmp_path):
-    """Makes this process work in the scratch folder of a name, as on a machine of that name."""
+    """Gives this process the scratch folder of a machine with some name."""
     yield lambda name: storage.use_scratch(tmp_path / name)
     storage.use_scratch(None)
 
 
 class Program:
-    """The program, with what is in buckets worked on below a folder; a context manager."""
+    """The program in a process with its own scratch folder; a context manager."""
 
     def __init__(self, scratch: Path, *flags):
         self.process = subprocess.Popen(
@@ -86,8 +86,8 @@ class Program:
         self.process.communicate()
 
     def end(self) -> tuple[int, str]:
-        said = self.process.communicate(timeout=PATIENCE)[1].decode()
-        return self.process.returncode, said
+        stderr = self.process.communicate(timeout=TIMEOUT_SECONDS)[1].decode()
+        return self.process.returncode, stderr
 
 
 def run(scratch: Path, *flags) -> tuple[int, str]:
@@ -95,17 +95,17 @@ def run(scratch: Path, *flags) -> tuple[int, str]:
         return program.end()
 
 
-def wait_for(happened) -> None:
-    end = time.monotonic() + PATIENCE
-    while not happened():
+def wait_until(condition) -> None:
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
 def lines(run: Path) -> list[dict]:
-    """The metrics, less how long they took."""
-    told = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in told]
+    """The metrics without their times."""
+    records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in records]
 
 
 def state_of(run: str | Path) -> train_state.TrainState:
@@ -116,26 +116,26 @@ def state_of(run: str | Path) -> train_state.TrainState:
 
 @pytest.fixture(scope="module")
 def learning(tmp_path_factory):
-    """Flags of a run of five epochs of six steps, whose frames a machine has sent to the bucket."""
+    """Flags of a run of five epochs of six steps, whose frames are already in the bucket."""
     flags = [f"--film={FILM}", "--frames_dir=gs://films/frames"]
     flags += ["--noise_schedule=" + ",".join(["0.1"] * 5)]
-    code, said = run(
+    code, stderr = run(
         tmp_path_factory.mktemp("first"), *flags, "--run_dir=gs://runs/first", "--mode=prepare"
     )
-    assert code == 0, said
+    assert code == 0, stderr
     return [*flags, "--mode=train"]
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machine, tmp_path):
-    """Though its newest checkpoint is damaged, and another one unfinished."""
+def test_a_killed_run_resumes_exactly_on_another_machine(learning, machine, tmp_path):
+    """Its newest checkpoint is damaged, and another one is unfinished."""
     here, there = tmp_path / "here", "gs://runs/killed"
-    code, said = run(tmp_path / "zero", *learning, f"--run_dir={here}")
-    assert code == 0, said
+    code, stderr = run(tmp_path / "zero", *learning, f"--run_dir={here}")
+    assert code == 0, stderr
 
     machine("one")
     with Program(tmp_path / "one", *learning, f"--run_dir={there}") as program:
-        wait_for(lambda: len(checkpoint.steps(storage.local(there))) > 1)
+        wait_until(lambda: len(checkpoint.steps(storage.local(there))) > 1)
         program.process.kill()
         assert program.end()[0] == -signal.SIGKILL
     newest = checkpoint.steps(storage.local(there))[-1]
@@ -146,10 +146,10 @@ def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machi
     put(f"{folder}/{newest}/manifest.ocdbt", b"other")
 
     machine("two")
-    code, said = run(tmp_path / "two", *learning, f"--run_dir={there}")
-    assert code == 0, said
+    code, stderr = run(tmp_path / "two", *learning, f"--run_dir={there}")
+    assert code == 0, stderr
     aside = f"{folder}/{newest}.damaged"
-    assert f"{folder}/{newest}/manifest.ocdbt is damaged: set aside as {aside}" in said
+    assert f"{folder}/{newest}/manifest.ocdbt is damaged: set aside as {aside}" in stderr
     place = Path(storage.local(there))
     assert lines(place) == lines(here)
     assert len(lines(place)) > 4
@@ -163,7 +163,7 @@ def test_a_run_that_is_killed_goes_on_exactly_on_another_machine(learning, machi
 
 @pytest.mark.slow
 def test_two_processes_on_two_machines(learning, machine, tmp_path):
-    """Neither sees the other's disk; the frames come from the storage, of the run one has all."""
+    """Neither sees the other's disk. The frames come from the bucket; only process 0 has the run."""
     url = "gs://runs/shared"
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
@@ -186,7 +186,7 @@ def test_two_processes_on_two_machines(learning, machine, tmp_path):
     assert storage.read(storage.address(frames)) == frames.read_bytes()
 
 
-def test_a_film_is_brought_once_and_again_when_it_has_changed(machine):
+def test_a_film_is_downloaded_once_and_again_when_it_has_changed(machine):
     machine("one")
     url, place = "gs://films/folder/film.mp4", Path(storage.local("gs://films/folder/film.mp4"))
     with pytest.raises(InputError, match=f"{url} does not exist"):
@@ -204,7 +204,7 @@ def test_a_film_is_brought_once_and_again_when_it_has_changed(machine):
 
 
 @pytest.mark.parametrize("stills", ["gs://films/stills", "gs://films/stills/*.png"])
-def test_stills_are_those_that_are_there_now(stills, machine):
+def test_the_local_copy_of_stills_equals_the_bucket(stills, machine):
     machine("one")
     for name in ("1.png", "2.png"):
         put(f"gs://films/stills/{name}", name.encode())
@@ -215,7 +215,7 @@ def test_stills_are_those_that_are_there_now(stills, machine):
     assert {path.name: path.read_bytes() for path in folder.glob("*.png")} == {"2.png": b"2.png"}
 
 
-def test_what_a_path_is_called_does_not_depend_on_the_machine(machine):
+def test_addresses_do_not_depend_on_the_machine(machine):
     names = set()
     for scratch in ("one", "two"):
         machine(scratch)
@@ -227,11 +227,11 @@ def test_what_a_path_is_called_does_not_depend_on_the_machine(machine):
     assert storage.address("runs/mine") == os.path.abspath("runs/mine")
 
 
-def test_frames_that_the_first_process_makes_are_brought_by_the_others(
+def test_frames_that_process_0_prepares_are_downloaded_by_the_others(
     film, small, machine, monkeypatch
 ):
-    """One after the other here, so that barriers need not wait."""
-    store = "gs://films/made"
+    """The processes run one after the other, so that barriers need not wait."""
+    store = "gs://films/prepared"
 
     def exchange(upload):
         (remote_store.send if upload else remote_store.stage)(Path(storage.local(store)))
@@ -242,13 +242,13 @@ def test_frames_that_the_first_process_makes_are_brought_by_the_others(
         )
 
     machine("one")
-    made = prepared(0)
+    first = prepared(0)
     machine("two")
     monkeypatch.setattr(preparation, "decode_into", None)
-    brought = prepared(1)
-    assert brought.folder != made.folder
-    assert brought.manifest == made.manifest
-    assert np.array_equal(brought.frames_THWC, made.frames_THWC)
+    second = prepared(1)
+    assert second.folder != first.folder
+    assert second.manifest == first.manifest
+    assert np.array_equal(second.frames_THWC, first.frames_THWC)
 
 
 def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
@@ -257,9 +257,9 @@ def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
     machine("one")
     store, other = Path(storage.local(there)), "gs://films/other"
     remote_store.stage(store)
-    kept = store.stat().st_mtime_ns
+    changed_ns = store.stat().st_mtime_ns
     remote_store.stage(store)
-    assert store.stat().st_mtime_ns == kept
+    assert store.stat().st_mtime_ns == changed_ns
     copy = Path(storage.local(other))
     shutil.copytree(store, copy)
     remote_store.send(copy)
@@ -335,7 +335,7 @@ def test_after_a_kill_the_local_copy_is_the_newest_until_another_machine_has_the
     assert not (folder / "metrics.jsonl").exists()
 
 
-def test_a_run_that_was_copied_to_the_bucket_is_one_and_a_deleted_one_is_new(folder, machine):
+def test_a_run_may_be_copied_to_the_bucket_and_a_deleted_run_is_new(folder, machine):
     url = storage.address(folder)
     put(f"{url}/flags.txt", (folder / "flags.txt").read_bytes())
     put(f"{url}/checkpoints/1/x", b"x")
@@ -371,16 +371,16 @@ def test_a_second_writer_is_refused(folder, monkeypatch):
 
 
 def test_a_checkpoint_that_cannot_be_written_is_logged(folder, small, caplog, monkeypatch):
-    """The bucket does not answer when it is finished; later it does, and the rest is deleted."""
+    """The bucket does not answer at the first save; later the unfinished checkpoint is deleted."""
 
-    def silent():
+    def do_not_answer():
         raise InputError("the bucket runs does not answer")
 
     state = train_state.create(small, jax.random.key(0))
     caplog.set_level("WARNING")
     with checkpoint.Checkpoints(folder, 1, 1) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(remote_run, "save_runs", silent)
+            patch.setattr(remote_run, "save_runs", do_not_answer)
             checkpoints.save(state)
             checkpoints.wait()
         assert "step 0 cannot be written" in caplog.text
@@ -391,13 +391,13 @@ def test_a_checkpoint_that_cannot_be_written_is_logged(folder, small, caplog, mo
             checkpoints.save(state.replace(step=jnp.int32(step)))
     assert {name.split("/")[0] for name in objects(str(checkpoints.folder))} == {"2", "3"}
     with checkpoint.Checkpoints(folder, strict=True) as checkpoints:
-        monkeypatch.setattr(remote_run, "save_runs", silent)
+        monkeypatch.setattr(remote_run, "save_runs", do_not_answer)
         checkpoints.save(state.replace(step=jnp.int32(4)))
         with pytest.raises(InputError, match="step 4 cannot be written"):
             checkpoints.wait()
 
 
-def test_a_run_begins_with_the_networks_of_one_in_a_bucket(folder, small, machine):
+def test_a_run_starts_from_the_networks_of_a_run_in_a_bucket(folder, small, machine):
     url, theirs = storage.address(folder), dataclasses.replace(small, run_dir=str(folder))
     state = train_state.create(theirs, jax.random.key(0))
     record_settings(folder, theirs)
@@ -406,9 +406,9 @@ def test_a_run_begins_with_the_networks_of_one_in_a_bucket(folder, small, machin
     machine("two")
     config = dataclasses.replace(small, run_dir="runs/none", init_from=f"{url}/")
     pretrained.check(config)
-    found = pretrained.begin(config, train_state.create(config, jax.random.key(1)))
-    chex.assert_trees_all_equal(found.params, state.params)
-    assert int(found.step) == 0
+    started = pretrained.begin(config, train_state.create(config, jax.random.key(1)))
+    chex.assert_trees_all_equal(started.params, state.params)
+    assert int(started.step) == 0
     with pytest.raises(InputError, match=r"there is no run in .*runs/nowhere: give --init_from"):
         pretrained.check(dataclasses.replace(config, init_from="gs://runs/nowhere"))
 
@@ -447,10 +447,10 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch):
     ],
 )
 def test_the_program_names_what_does_not_exist(flag, sentence, tmp_path):
-    code, said = run(tmp_path, f"--run_dir={tmp_path}/run", flag)
+    code, stderr = run(tmp_path, f"--run_dir={tmp_path}/run", flag)
     assert code == 2
-    assert said.startswith(f"vae_gan_jax: {sentence}")
-    assert said.count("\n") == 1
+    assert stderr.startswith(f"vae_gan_jax: {sentence}")
+    assert stderr.count("\n") == 1
 
 
 def test_a_film_is_downloaded_from_a_web_server(film, machine):
@@ -500,14 +500,14 @@ def test_a_bucket_that_denies_access_is_named(code, monkeypatch):
 
 @contextlib.contextmanager
 def serving(handler):
-    """Within this context a web server answers at the address that it gives."""
+    """Runs a web server in this context; yields its address."""
     with http.server.ThreadingHTTPServer(("localhost", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://localhost:{server.server_port}"
         server.shutdown()
 
 
-def test_local_paths_do_without_it():
+def test_local_paths_import_no_cloud_packages():
     program = """
 import sys
 from vae_gan_jax import main

@@ -60,7 +60,7 @@ def test_a_seek_in_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "kept"),
+    ("start", "end", "selected"),
     [
         (0.5, None, range(12, 48)),
         (None, 1.0, range(24)),
@@ -69,11 +69,11 @@ def test_a_seek_in_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path)
         (1.5, 2.0, range(36, 48)),
     ],
 )
-def test_a_trim_keeps_the_frames_shown_from_start_until_end(tmp_path, start, end, kept):
+def test_a_trim_selects_the_frames_shown_from_start_until_end(tmp_path, start, end, selected):
     path = films.counting_film(tmp_path / "film.mp4")
     framing = Framing(64, 48, crop="none", trim_start=start, trim_end=end)
-    assert films.numbers(decode(path, framing)) == list(kept)
-    assert expected_frames(probe(path), framing) == len(kept)
+    assert films.numbers(decode(path, framing)) == list(selected)
+    assert expected_frames(probe(path), framing) == len(selected)
 
 
 def test_a_trim_past_the_end_is_refused(tmp_path):
@@ -244,7 +244,7 @@ def test_a_failure_leaves_the_earlier_film(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
-def test_what_is_no_film_is_refused(tmp_path):
+def test_a_file_that_is_no_film_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("not a film\n" * 100)
     films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
     with pytest.raises(InputError, match=r"there is no film .*missing\.mp4"):

@@ -1,4 +1,4 @@
-"""A store holds all frames of its films, and is made again only when something changed."""
+"""A store holds all frames of its films, and is prepared again only after a change."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_the_frames_of_the_film(tmp_path, film):
     again.verify()
 
 
-def test_a_store_knows_its_films(tmp_path, film):
+def test_the_manifest_describes_the_films(tmp_path, film):
     other = counting_film(tmp_path / "other.mkv", "25", 30)
     store = preparation.prepare([film, other], tmp_path / "frames", FRAMING)
     keys = ("path", "count", "rate", "first_time")
@@ -106,7 +106,7 @@ def test_prepared_again_for_other_settings_or_another_film(tmp_path, film, prepa
     assert len(preparations) == 3
 
 
-def test_an_interrupted_preparation_leaves_nothing_that_looks_complete(tmp_path, film, monkeypatch):
+def test_an_interrupted_preparation_leaves_no_store(tmp_path, film, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 

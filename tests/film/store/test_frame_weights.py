@@ -1,4 +1,4 @@
-"""Frame weights: by how many frames near in time are similar; computed once for a store."""
+"""Frame weights depend on the number of similar frames nearby, and are computed once per store."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vae_gan_jax.film.store import frame_store, frame_weights, preparation
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Twelve pictures that nobody would confuse, of 20x20: squares of black, white and colours."""
+    """Twelve clearly different pictures of 20x20: squares of black, white and colours."""
     squares = np.random.default_rng(0).choice(np.uint8([0, 255]), (12, 5, 5, 3))
     return squares.repeat(4, axis=1).repeat(4, axis=2)
 

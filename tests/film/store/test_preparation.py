@@ -49,11 +49,11 @@ def prepare(films, *folders, **options):
             raise
 
     with ThreadPoolExecutor(len(folders)) as pool:
-        made = [pool.submit(process, index) for index in range(len(folders))]
-    failed = [error for future in made if isinstance(error := future.exception(), InputError)]
-    if failed:
-        raise failed[0]
-    for future, folder in zip(made, folders, strict=True):
+        futures = [pool.submit(process, index) for index in range(len(folders))]
+    errors = [error for future in futures if isinstance(error := future.exception(), InputError)]
+    if errors:
+        raise errors[0]
+    for future, folder in zip(futures, folders, strict=True):
         store = future.result()
         assert store.folder == os.fspath(folder)
         store.verify()
@@ -79,7 +79,7 @@ def decoded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "processes", "shares"),
+    ("count", "processes", "calls"),
     [
         (1, 2, [["0"]]),
         (2, 2, [["0"], ["1"]]),
@@ -90,14 +90,14 @@ def decoded(monkeypatch):
     ],
 )
 def test_the_store_equals_that_of_one_process(
-    count, processes, shares, films, decoded, tmp_path, caplog
+    count, processes, calls, films, decoded, tmp_path, caplog
 ):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     prepare(films[:count], alone)
-    assert decoded.pop() == shares[0] + [film for others in shares[1:] for film in others]
-    for _ in range(2):  # made, and opened
+    assert decoded.pop() == calls[0] + [film for others in calls[1:] for film in others]
+    for _ in range(2):  # prepared, then opened
         prepare(films[:count], *[shared] * processes)
-        assert sorted(decoded) == shares
+        assert sorted(decoded) == calls
     assert contents(shared) == contents(alone)
     assert entries(tmp_path) == ["alone", "shared"]
     if count > 2:
@@ -168,19 +168,19 @@ def test_joining_needs_room_for_a_film_twice(films, tmp_path, monkeypatch):
     prepare(films[:2], tmp_path / "alone")
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_remains_of_a_killed_job_are_removed(made, films, decoded, tmp_path):
+@pytest.mark.parametrize("has_store", [False, True])
+def test_leftovers_of_a_killed_process_are_removed(has_store, films, decoded, tmp_path):
     shared = tmp_path / "shared"
     prepare(films[:2], tmp_path / "alone")
-    if made:
+    if has_store:
         prepare(films[:2], shared)
-    remains = tmp_path / "shared.partial" / "1"
-    remains.mkdir(parents=True)
-    (remains / "frames.u8").write_bytes(b"torn")
-    (remains / "manifest.json").write_text("{")
+    leftovers = tmp_path / "shared.partial" / "1"
+    leftovers.mkdir(parents=True)
+    (leftovers / "frames.u8").write_bytes(b"torn")
+    (leftovers / "manifest.json").write_text("{")
     decoded.clear()
     prepare(films[:2], shared, shared)
-    assert sorted(decoded) == ([] if made else [["0"], ["1"]])
+    assert sorted(decoded) == ([] if has_store else [["0"], ["1"]])
     assert contents(shared) == contents(tmp_path / "alone")
     assert entries(tmp_path) == ["alone", "shared"]
 
