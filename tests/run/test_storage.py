@@ -163,7 +163,7 @@ def test_a_killed_run_resumes_exactly_on_another_machine(learning, machine, tmp_
 
 @pytest.mark.slow
 def test_two_processes_on_two_machines(learning, machine, tmp_path):
-    """Neither sees the other's disk. The frames come from the bucket; only process 0 has the run."""
+    """They share no disk: the frames come from the bucket, and only process 0 has the run."""
     url = "gs://runs/shared"
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
@@ -435,7 +435,7 @@ def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(InputError, match="--film=s3://films/a.mp4 needs a Python package: pip ins"):
+    with pytest.raises(InputError, match=r"--film=s3://films/a.mp4 needs a Python package: pip ins"):
         storage.check("film", "s3://films/a.mp4")
 
 
