@@ -435,7 +435,9 @@ def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(InputError, match=r"--film=s3://films/a.mp4 needs a Python package: pip ins"):
+    with pytest.raises(
+        InputError, match=r"--film=s3://films/a.mp4 needs a Python package: pip ins"
+    ):
         storage.check("film", "s3://films/a.mp4")
 
 
