@@ -1,7 +1,6 @@
-"""The table of modes: what each mode does, step by step.
+"""The table of modes: the steps of each mode, in order.
 
-A step is a function of a ``Command``. It imports what it needs, so that bad input is refused before
-jax is loaded.
+Steps import jax and what depends on it themselves, so that bad input is refused within a second.
 """
 
 import dataclasses
@@ -15,13 +14,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
-from vae_gan_jax.film.write import codecs
-from vae_gan_jax.film.write.encode import FilmFormat
-from vae_gan_jax.inference.opened_run import (
-    framing_of,
-    open_store,
-    store_folder,
-)
+from vae_gan_jax.inference.opened_run import framing_of, open_store, store_folder
 from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
 
@@ -34,11 +27,11 @@ class Mode:
 
     Attributes:
       help: for ``--help``.
-      steps: functions of (config, again), in order; one may return a changed Config. ``again`` asks
-        for results that are current already: the user named the mode.
-      learns: the settings given belong to the learnt film, and are recorded.
+      steps: functions of (config, again), in order; a step may return a changed Config. ``again``
+        makes even results that are current: the user named this mode rather than ``all``.
+      learns: whether the given settings belong to the learnt film and are recorded.
       own: settings that the mode does not inherit from the run.
-      needs_run: there must be a run folder even if ``--output`` is given.
+      needs_run: whether the mode needs ``--run_dir`` even if ``--output`` is given.
     """
 
     help: str
@@ -49,7 +42,7 @@ class Mode:
 
 
 def resolve(given: dict[str, Any], mode: str) -> Config:
-    """All settings of a command: those given, and those inherited from its run.
+    """Opens the run; returns all settings, those given and those inherited from the run.
 
     Raises:
       InputError: the settings contradict each other or the run.
@@ -58,10 +51,10 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
     if not run_dir and (row.needs_run or not given.get("output")):
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
     if run_dir:
-        exclusive = mode != "report"  # a report may be made while the run is trained
+        exclusive = mode != "report"  # a report can be written while the run trains
         run_dir = remote_run.open_run(run_dir, processes.team(), exclusive)
         given = given | {"run_dir": run_dir}
-        recorded = settings.recorded_settings(Path(given["run_dir"]))
+        recorded = settings.recorded_settings(Path(run_dir))
     config = settings.resolve(given, recorded, row.learns, row.own)
     if config.per_device_batch_size:
         from vae_gan_jax.training.distributed import mesh
@@ -71,12 +64,12 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
 
 
 def stage_learnt_films(config: Config, again: bool) -> None:
-    """Copies the films to learn, and another source, from buckets to this machine."""
+    """Downloads the films to learn, and ``--source``, from buckets."""
     _stage(config.film, config.source)
 
 
 def stage_sources(config: Config, again: bool) -> None:
-    """Copies the films to reconstruct from buckets to this machine."""
+    """Downloads the films to reconstruct from buckets."""
     _stage(config.source or config.film)
 
 
@@ -87,7 +80,7 @@ def _stage(*films: str) -> None:
 
 
 def check_output(config: Config, again: bool) -> None:
-    """Refuses before training what could not be reconstructed after it."""
+    """Refuses an output or a source that would fail after training."""
     if config.output and not Path(config.output).absolute().parent.is_dir():
         raise InputError(f"--output={config.output} is in a folder that does not exist: make it.")
     if config.source:
@@ -96,14 +89,14 @@ def check_output(config: Config, again: bool) -> None:
 
 
 def check_devices(config: Config, again: bool) -> None:
-    """Refuses before preparing a mini-batch that the devices cannot share."""
+    """Refuses a mini-batch that cannot be divided among the devices."""
     from vae_gan_jax.training.distributed import mesh
 
     mesh.check_batch(config)
 
 
 def prepare(config: Config, again: bool) -> None:
-    """Decodes the films into the run's frame store, unless it is there.
+    """Decodes the films into the run's frame store, unless the store is complete.
 
     Several processes share the films if they share the folder. The settings are recorded last, when
     nothing can be refused any more.
@@ -127,7 +120,7 @@ def prepare(config: Config, again: bool) -> None:
 
 
 def _check_films(config: Config, films: list[str], framing: video.Framing) -> None:
-    """Opens the run's folder unless it cannot learn the films."""
+    """Checks that the run can learn the films, then opens its folder."""
     if config.init_from:
         from vae_gan_jax.training import pretrained
 
@@ -147,7 +140,7 @@ def _check_films(config: Config, films: list[str], framing: video.Framing) -> No
 
 
 def train(config: Config, again: bool) -> None:
-    """Trains the networks, from the newest checkpoint on."""
+    """Trains the networks; resumes from the newest checkpoint."""
     store = open_store(config)
     config.steps_per_epoch(len(store.training_T))
 
@@ -169,7 +162,7 @@ def train(config: Config, again: bool) -> None:
 
 
 def use_source(config: Config, again: bool) -> Config:
-    """From here on the source is shown, without the learnt film's trims."""
+    """The settings for reconstructing ``--source``, without the trims of the learnt film."""
     return dataclasses.replace(config, **settings.of_the_source(config))
 
 
@@ -211,7 +204,7 @@ def compare(given: dict[str, Any], mode: str) -> None:
 
 
 def figures(config: Config, again: bool) -> None:
-    """Draws the thesis's figures of the learnt films, or of others through the model."""
+    """Draws the thesis's figures from the source films."""
     from vae_gan_jax.figures import run_figures
 
     run_figures.draw(config, again)
@@ -225,29 +218,20 @@ def explore(config: Config, again: bool) -> None:
 
 
 def report(config: Config, again: bool) -> None:
-    """What the run holds as one page; while it trains, too.
-
-    Args:
-      config: the settings of this command.
-      again: also where nothing has changed since the last report.
-    """
-    from vae_gan_jax.report import report_page as run_report
+    """Puts the results of a run on one page, even while the run trains."""
+    from vae_gan_jax.report import report_page
 
     run_dir = Path(config.run_dir)
     recorded = settings.recorded_settings(run_dir)
     if not recorded:
         raise InputError(f"there is no run in {run_dir}: train one first, with --mode=all.")
     run_folder.open_run(config, lock=False)
-    config = dataclasses.replace(Config(**recorded), run_dir=config.run_dir)  # it may be moved
-    run_report.write(config, again)
+    moved = {"run_dir": config.run_dir}  # the run may have moved since
+    report_page.write(Config(**recorded | moved), again)
 
 
 def benchmark(config: Config, again: bool) -> None:
-    """Measures the speed of the run on this machine, with noise as frames if no film is given.
-
-    Raises:
-      InputError: a film is given, but no folder to prepare its frames in.
-    """
+    """Measures the speed of the run on this machine, with noise as frames if no film is given."""
     if config.film and not config.run_dir:
         raise InputError("--run_dir is missing: the film's frames are prepared there.")
     film = None
@@ -260,26 +244,13 @@ def benchmark(config: Config, again: bool) -> None:
 
 
 def pass_through(config: Config, again: bool) -> None:
-    """The films through everything but the networks, to see the framing before training."""
-    for source in film_names.sources(config):
-        name = (
-            f"{film_names.name_of(source)}_passthrough.{codecs.CODECS[config.codec].extensions[0]}"
-        )
-        output = Path(config.output or Path(config.run_dir) / film_names.FILMS / name)
-        if not config.output:
-            video.probe(source, config.video_stream, config.fps)
-            run_folder.open_run(config)
-            output.parent.mkdir(exist_ok=True)
-        film_format = FilmFormat(config.codec, config.quality, config.upscale)
-        count = passthrough.passthrough(
-            source, output, framing_of(config), film_format, config.strict
-        )
-        logger.info("%d frames in %s", count, output)
+    """Writes the films as the networks would see them, to check the framing before training."""
+    passthrough.write_films(config, framing_of(config))
 
 
 MODES = {
     "all": Mode(
-        "Everything up to the report, without what is done already.",
+        "Do everything up to the report; skip what is already done.",
         (stage_learnt_films, check_output, check_devices, prepare, train, use_source, reconstruct,
          evaluate, figures, report),
         learns=True,
@@ -296,7 +267,7 @@ MODES = {
         own=frozenset({"output", "compare"}),
     ),
     "figures": Mode("Draw the figures of the thesis.", (stage_sources, figures)),
-    "report": Mode("Put everything that the run holds on one page.", (report,)),
+    "report": Mode("Put the results of the run on one page.", (report,)),
     "explore": Mode("Film paths through the latent space.", (stage_sources, explore)),
     "passthrough": Mode(
         "Write the film as it would be learnt, without the networks.",
@@ -316,9 +287,9 @@ SHARED |= {prepare, train, reconstruct}
 
 
 def is_shared(step: Callable, config: Config) -> bool:
-    """Whether all processes of a run take a step; the other steps are for process 0 alone.
+    """Whether all processes of a run take a step; otherwise process 0 takes it alone.
 
-    The processes of a run in a bucket have no folder in common, so process 0 reconstructs alone.
+    The processes of a run in a bucket share no folder, so process 0 reconstructs alone.
     """
     in_bucket = storage.is_remote(storage.address(config.run_dir))
     return step in SHARED and not (step is reconstruct and in_bucket)

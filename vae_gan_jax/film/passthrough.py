@@ -1,12 +1,34 @@
 """Writes a film as the network would see it, so that users can check the framing."""
 
+import logging
 import os
+from pathlib import Path
 
 import tqdm
 
+from vae_gan_jax.config import Config
 from vae_gan_jax.film.read.video import Framing, decode_blocks, expected_frames, probe
 from vae_gan_jax.film.store.batches import prefetch
+from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
+from vae_gan_jax.run import film_names, run_folder
+
+logger = logging.getLogger(__name__)
+
+
+def write_films(config: Config, framing: Framing) -> None:
+    """Writes the source films as the networks would see them, to ``--output`` or into the run."""
+    extension = codecs.CODECS[config.codec].extensions[0]
+    film_format = FilmFormat(config.codec, config.quality, config.upscale)
+    for source in film_names.sources(config):
+        name = f"{film_names.name_of(source)}_passthrough.{extension}"
+        output = Path(config.output or Path(config.run_dir) / film_names.FILMS / name)
+        if not config.output:
+            probe(source, config.video_stream, config.fps)
+            run_folder.open_run(config)
+            output.parent.mkdir(exist_ok=True)
+        count = passthrough(source, output, framing, film_format, config.strict)
+        logger.info("%d frames in %s", count, output)
 
 
 def passthrough(
