@@ -132,7 +132,7 @@ def test_a_run_begins_with_another_s_networks(trained, film, tmp_path):
     assert not list(tmp_path.iterdir())
     code, stderr = call(film, run_dir, other, *SMALL)
     assert code == 0, stderr
-    assert f"beginning with the networks of {trained} at step 6" in stderr
+    assert f"starting with the networks of {trained} at step 6" in stderr
     assert f"--init_from={trained}\n" in (tmp_path / "run" / "flags.txt").read_text()
     assert {step.name for step in (tmp_path / "run" / "checkpoints").iterdir()} == {"0", "6"}
 

@@ -148,9 +148,7 @@ def test_rendered_film_holds_the_frames_and_their_sound(tmp_path, film_THWC):
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo.mp4"]
 
 
-def test_film_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    first_HWC = next(demo_film.frames())
-    monkeypatch.setattr(demo_film, "frames", lambda width, height: iter([first_HWC]))
-    with pytest.raises(InputError, match="cannot be written"):
+def test_film_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="cannot hold h264"):
         demo_film.render(tmp_path / "demo.nothing")
     assert not list(tmp_path.iterdir())

@@ -78,9 +78,10 @@ def test_a_damaged_or_foreign_settings_file_is_named(tmp_path, content, sentence
 
 
 def test_leftovers_of_a_refused_first_command_are_accepted(tmp_path):
-    for name in ("log.txt", ".lock", ".frames.lock"):
+    for name in ("log.txt", ".lock", ".frames.lock", "demo_film.mp4", ".demo_film.joined.mp4"):
         (tmp_path / name).touch()
-    (tmp_path / "frames").mkdir()
+    for name in ("frames", "frames.partial", ".demo_film.segments"):
+        (tmp_path / name).mkdir()
     assert recorded_settings(tmp_path) == {}
     (tmp_path / "letter.txt").touch()
     with pytest.raises(InputError, match="is no run folder"):

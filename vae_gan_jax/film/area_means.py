@@ -16,6 +16,7 @@ def area_means(pictures_BHWC: np.ndarray, rows: int, columns: int) -> np.ndarray
         np.linspace(0, side, cells + 1).astype(int)
         for side, cells in ((height, rows), (width, columns))
     )
+    # Over rows, add.reduceat would take ten times as long as these sums.
     lines_BHN = pictures_BHWC.reshape(batch, height, -1)
     sums_BRN = np.stack(
         [

@@ -8,7 +8,6 @@ network can tell the shots apart.
 ``time`` runs from 0 at the first frame of a shot to 1 at its last.
 """
 
-import contextlib
 import os
 import tempfile
 import wave
@@ -19,12 +18,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.canvas import TAU, Canvas, keyed, linger, polar, smooth
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
-from vae_gan_jax.film.write.segments import finish
-from vae_gan_jax.run import atomic_io
 
 RATE = 24  # frames a second
 SOUND_RATE = 48_000  # samples a second
@@ -247,21 +243,11 @@ def render(path: str | os.PathLike) -> None:
     Raises:
       InputError: the file cannot be written.
     """
-    path = os.fspath(path)
-    joined = os.path.join(os.path.dirname(path), f".joined.{os.path.basename(path)}")
-    with tempfile.TemporaryDirectory() as folder:
-        picture, sound = os.path.join(folder, "picture.mp4"), os.path.join(folder, "sound.wav")
-        with Encoder(picture, Framing(256, 144), Fraction(RATE)) as encoder:
-            for frame_HWC in frames(256, 144):
-                encoder.write(frame_HWC[None])
+    with tempfile.NamedTemporaryFile(suffix=".wav") as sound:
         with wave.open(sound, "wb") as file:
             file.setparams((1, 2, SOUND_RATE, 0, "NONE", "not compressed"))
             file.writeframes(soundtrack().astype("<i2").tobytes())
-        output = ("-c:v", "copy", "-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", joined)
-        try:
-            joining = ffmpeg.Process(ffmpeg.QUIET, ["-y", "-i", picture, "-i", sound, *output])
-            finish(joining, path)
-            atomic_io.publish(joined, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(joined)
+        sound.flush()
+        with Encoder(path, Framing(256, 144), Fraction(RATE), sound.name) as encoder:
+            for frame_HWC in frames(256, 144):
+                encoder.write(frame_HWC[None])

@@ -17,12 +17,7 @@ PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per f
 
 
 class Process:
-    """A running ffmpeg. Its stderr goes to a temporary file: a pipe that nobody reads would block.
-
-    Args:
-      groups: the arguments, as one or more lists.
-      stdin, stdout: as for ``subprocess.Popen``.
-    """
+    """A running ffmpeg. Its stderr goes to a file, as a pipe that nobody reads would block."""
 
     def __init__(self, *groups: Sequence[str], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by wait)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,6 @@ def film_changed(run_dir: str | Path) -> InputError:
 
 def is_empty_run(run_dir: Path) -> bool:
     """Whether a folder holds at most what an interrupted or refused first command leaves."""
-    leftovers = ("log.txt", FRAMES, f"{FRAMES}.partial", DEMO_FILM, "provenance")
+    leftovers = rf"log\.txt|{FRAMES}(\.partial)?|provenance|.*\.lock|\.?demo_film\..*"
     names = [path.name for path in run_dir.iterdir()] if run_dir.exists() else []
-    return all(name in leftovers or name.endswith(".lock") for name in names)
+    return all(re.fullmatch(leftovers, name) for name in names)

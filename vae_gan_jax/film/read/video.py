@@ -24,8 +24,7 @@ class Decoder:
     """Decodes a film into blocks of frames; a context manager that ends ffmpeg.
 
     Args:
-      film: the film.
-      framing: which part of it becomes frames.
+      film, framing: the film, and which part of it becomes frames.
       skip: number of frames to leave out at the start of the framing's time range.
       count: maximum number of frames after those; default: all.
       check_numbers: whether to compare the times of the frames with their numbers.
@@ -192,8 +191,7 @@ def decode_blocks(
     Closing the generator ends ffmpeg.
 
     Args:
-      path: the film.
-      framing: which part of it becomes frames.
+      path, framing: the film, and which part of it becomes frames.
       skip, count: as for ``Decoder``.
       strict: refuse a damaged film.
       on_missing_frames: called before each block once the film lacks frames, so that later frames

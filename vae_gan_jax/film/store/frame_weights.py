@@ -45,27 +45,19 @@ def weights(similar_T: np.ndarray, frame_reweighting: float) -> np.ndarray:
 def similar_frames(frames_THWC: np.ndarray, training_T: np.ndarray | FrameRanges) -> np.ndarray:
     """The number of training frames similar to each, itself included: float64, at least 1.
 
-    Compares frames up to ``MAX_DISTANCE_FRAMES`` apart. Each counts between 0 and 1, by a Gaussian
-    of the difference of the thumbnails.
-
-    Args:
-      frames_THWC: the film, uint8.
-      training_T: ascending numbers of the frames to learn from.
+    Compares frames, uint8, up to ``MAX_DISTANCE_FRAMES`` apart. Each counts between 0 and 1, by a
+    Gaussian of the difference of the thumbnails. ``training_T`` has ascending frame numbers.
     """
     count = len(training_T)
-    thumbnails_TP = np.concatenate(
-        [
-            _thumbnails(frames_THWC[training_T[np.arange(first, min(first + BLOCK_FRAMES, count))]])
-            for first in range(0, count, BLOCK_FRAMES)
-        ]
-    )
-    similar_T = np.empty(count)
-    for first in range(0, count, BLOCK_FRAMES):
-        block_S = np.arange(first, min(first + BLOCK_FRAMES, count))
+    starts = range(0, count, BLOCK_FRAMES)
+    blocks = [np.arange(start, min(start + BLOCK_FRAMES, count)) for start in starts]
+    thumbnails = [_thumbnails(frames_THWC[training_T[block_S]]) for block_S in blocks]
+    thumbnails_TP, similar_T = np.concatenate(thumbnails), np.empty(count)
+    for block_S in blocks:
         stop = min(block_S[-1] + 1 + MAX_DISTANCE_FRAMES, count)
-        near_N = np.arange(max(0, first - MAX_DISTANCE_FRAMES), stop)
-        similarity_SN = _similarity(thumbnails_TP[block_S], thumbnails_TP[near_N])
-        compared_SN = abs(block_S[:, None] - near_N) <= MAX_DISTANCE_FRAMES
+        other_N = np.arange(max(0, block_S[0] - MAX_DISTANCE_FRAMES), stop)
+        similarity_SN = _similarity(thumbnails_TP[block_S], thumbnails_TP[other_N])
+        compared_SN = abs(block_S[:, None] - other_N) <= MAX_DISTANCE_FRAMES
         similar_T[block_S] = (similarity_SN * compared_SN).sum(1)
     return similar_T
 

@@ -15,7 +15,7 @@ from vae_gan_jax.film.read.framing import Framing, filter_chain
 from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.video import Decoder, expected_frames, report_loss
 from vae_gan_jax.film.store.batches import prefetch
-from vae_gan_jax.run import provenance, storage
+from vae_gan_jax.run import atomic_io, provenance, storage
 
 VERSION = 1  # of the manifest's layout
 COPY_BYTES = 8 << 20  # copied at a time
@@ -27,15 +27,10 @@ def decode_into(
 ) -> None:
     """Decodes films, in order, into ``frames.u8``, then writes the manifest.
 
-    Args:
-      folder: for both files; created if its parent exists.
-      probes: the films.
-      framing: which part of each film becomes frames.
-      strict: refuse damaged films.
-      show_progress: whether to draw a progress bar.
+    The folder is created if its parent exists.
 
     Raises:
-      InputError: a film cannot be used.
+      InputError: a film cannot be used, or is damaged while ``strict``.
       OSError: a file cannot be written.
     """
     expected = [expected_frames(film, framing) for film in probes]
@@ -72,7 +67,7 @@ def decode_into(
         "films": films,
         "checksums": checksums,  # [frames, crc32] of each block, in order
     }
-    _write_manifest(folder, manifest)
+    atomic_io.write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1))
 
 
 def join(folder: str, others: Sequence[str]) -> None:
@@ -96,7 +91,7 @@ def join(folder: str, others: Sequence[str]) -> None:
             manifest["shape"][0] += appended["shape"][0]
         file.flush()
         os.fsync(file.fileno())
-    _write_manifest(folder, manifest)
+    atomic_io.write(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1))
 
 
 def read_manifest(folder: str) -> dict[str, Any]:
@@ -130,13 +125,6 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
     if not valid:
         raise ValueError(f"this is no manifest of version {VERSION}")
     return manifest
-
-
-def _write_manifest(folder: str, manifest: dict[str, Any]) -> None:
-    with open(os.path.join(folder, MANIFEST), "w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def settings_of(framing: Framing) -> dict[str, Any]:

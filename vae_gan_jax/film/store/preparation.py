@@ -43,8 +43,7 @@ def prepare(
     Args:
       films: paths of the films, in order.
       folder: for the store; created if needed, replaced if it holds other frames.
-      framing: which part of each film becomes frames.
-      strict: refuse damaged films.
+      framing, strict: as for ``decode_blocks``.
       team: the processes that share the films.
       exchange: copies the store between machines. First process 0 uploads with ``exchange(True)``,
         then the others download with ``exchange(False)``.

@@ -10,11 +10,7 @@ from vae_gan_jax.film.store import shuffle
 
 
 class FrameRanges:
-    """Ascending frame numbers, stored as ranges and indexed like an array.
-
-    Args:
-      bounds: ``(first, stop)`` of each range, ascending; empty ranges are ignored.
-    """
+    """Ascending frame numbers, stored as ranges ``(first, stop)`` and indexed like an array."""
 
     def __init__(self, bounds: Iterable[tuple[int, int]]):
         bounds = [(first, stop) for first, stop in bounds if first < stop]
@@ -64,11 +60,8 @@ class TrainingFrames:
 
         A pure function of its arguments, so that a resumed run continues in the same order. With
         weights, each frame takes its fraction of the positions; an offset drawn for the epoch
-        decides which fractions are rounded up.
-
-        Args:
-          seed, epoch: select the permutation.
-          positions: integers below ``len(self)``, any shape.
+        decides which fractions are rounded up. ``positions`` are integers below ``len(self)``, of
+        any shape.
         """
         random = np.random.SeedSequence([seed, epoch])
         *keys, offset = random.generate_state(shuffle.ROUNDS + 1, np.uint64)
