@@ -1,4 +1,4 @@
-"""Run folders with networks that never learnt, to be measured."""
+"""Creates run folders with untrained networks."""
 
 import dataclasses
 import logging
@@ -16,7 +16,7 @@ from vae_gan_jax.training.checkpoint import Checkpoints
 
 
 def make(run_dir: Path, small: Config, film, frames_THWC, seed: int = 0, **settings) -> Config:
-    """A run folder of ``film`` with a checkpoint at step 6 and its statistics."""
+    """Creates a run of ``film`` with a checkpoint at step 6 and its batch-norm statistics."""
     config = dataclasses.replace(small, run_dir=str(run_dir), film=str(film), **settings)
     record_settings(run_dir, config)
     add_checkpoint(config, frames_THWC, seed, 6)
@@ -24,7 +24,7 @@ def make(run_dir: Path, small: Config, film, frames_THWC, seed: int = 0, **setti
 
 
 def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
-    """Another checkpoint, of networks of another seed."""
+    """Adds a checkpoint of networks that are initialised from ``seed``."""
     state = train_state.create(config, jax.random.key(seed))
     state = state.replace(step=state.step + step)
     with Checkpoints(config.run_dir) as checkpoints:
@@ -32,8 +32,8 @@ def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
     batch_norm_statistics.load_or_estimate(config, state, lambda: TrainingFrames(frames_THWC))
 
 
-def leave() -> None:
-    """Closes the log of the run that was open last."""
+def close_log() -> None:
+    """Closes the log file of the run that was opened last."""
     package = logging.getLogger("vae_gan_jax")
     for handler in package.handlers[:]:
         if isinstance(handler, run_folder.LogFile):

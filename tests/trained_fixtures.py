@@ -1,4 +1,4 @@
-"""What the tests of figures and explorations share: a small model, and films in a reader."""
+"""Fixtures of several rooms: a small model, and films in a reader."""
 
 import subprocess
 
@@ -18,20 +18,20 @@ from vae_gan_jax.training import train_state
 
 @pytest.fixture
 def log_closed():
-    """After the test the run folder that it opened last is let go."""
+    """Closes the log file of the run after the test."""
     yield
-    runs.leave()
+    runs.close_log()
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """For tests that look at other things: figures take longest."""
+def without_figures(monkeypatch):
+    """Draws no figure of measures, which takes longest."""
     monkeypatch.setattr(measure_plot, "draw", lambda *_: None)
 
 
 @pytest.fixture(scope="session")
 def model(small, frames_THWC) -> Trained:
-    """Networks as they are initialised."""
+    """Untrained networks."""
     state = train_state.create(small, jax.random.key(0))
     statistics = batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
@@ -51,7 +51,7 @@ def shown(film, framing) -> FilmReader:
 
 @pytest.fixture(scope="session")
 def make_film(tmp_path_factory, framing):
-    """Renders a source of ffmpeg's, so many frames of it, as a film in a reader."""
+    """A function that renders frames of an ffmpeg source and opens them in a reader."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     def make(source: str, frames: int) -> FilmReader:

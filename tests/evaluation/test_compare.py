@@ -1,4 +1,4 @@
-"""Runs side by side: one table and one figure, whatever they lack made; other films refused."""
+"""Comparison of runs: one table and one figure, missing measures, and refusals."""
 
 import csv
 import json
@@ -18,21 +18,21 @@ pytestmark = pytest.mark.usefixtures("log_closed")
 
 
 @pytest.fixture
-def undrawn(undrawn, monkeypatch):
-    """The comparison's figure neither."""
+def without_figures(without_figures, monkeypatch):
+    """Draws no figure of the comparison either."""
     monkeypatch.setattr(compare_plot, "draw", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
-def two(small, film, frames_THWC, tmp_path_factory):
-    """Two runs of one film, of which the first is measured."""
+def two_runs(small, film, frames_THWC, tmp_path_factory):
+    """Two runs of one film; only the first has measures."""
     folder = tmp_path_factory.mktemp("runs")
     configs = [
         runs.make(folder / name, small, film, frames_THWC, seed)
         for seed, name in enumerate(("first", "second"))
     ]
     evaluate.evaluate_films(configs[0], again=True)
-    runs.leave()
+    runs.close_log()
     return configs
 
 
@@ -46,7 +46,7 @@ def content_of(config):
     return json.loads(path.read_text())
 
 
-def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatch, capsys):
+def test_missing_measures_are_made_and_the_files_agree_with_them(two_runs, monkeypatch, capsys):
     evaluate_films, measured = evaluate.evaluate_films, []
 
     def count(config, again):
@@ -54,9 +54,9 @@ def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatc
         return evaluate_films(config, again)
 
     monkeypatch.setattr(evaluate, "evaluate_films", count)
-    modes.compare(given(*two), "evaluate")
-    assert [config.run_dir for config in measured] == [two[1].run_dir]
-    folder = Path(two[0].run_dir).parent / "comparison"
+    modes.compare(given(*two_runs), "evaluate")
+    assert [config.run_dir for config in measured] == [two_runs[1].run_dir]
+    folder = Path(two_runs[0].run_dir).parent / "comparison"
     assert {path.name for path in folder.iterdir()} == {
         "film.csv", "film.json", "film.png", "film.pdf"
     }  # fmt: skip
@@ -65,78 +65,78 @@ def test_runs_stand_side_by_side_and_what_is_missing_is_measured(two, monkeypatc
     with (folder / "film.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     printed = capsys.readouterr().out
-    for row, run, config in zip(rows, content["runs"], two, strict=True):
+    for row, run, config in zip(rows, content["runs"], two_runs, strict=True):
         whole = content_of(config)["whole"]
         assert run["whole"] == whole
         assert row["run"] == Path(config.run_dir).name
         assert float(row["psnr"]) == whole["psnr"]
         assert f"{whole['psnr']:.2f}" in printed
     assert rows[0]["psnr"] != rows[1]["psnr"]
-    modes.compare(given(*two), "evaluate")
+    modes.compare(given(*two_runs), "evaluate")
     assert len(measured) == 1
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_that_learnt_on_is_measured_anew(two, frames_THWC):
-    runs.add_checkpoint(two[1], frames_THWC, 2, 12)
-    modes.compare(given(*two), "evaluate")
-    assert [content_of(config)["step"] for config in two] == [6, 12]
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_with_a_newer_checkpoint_is_measured_again(two_runs, frames_THWC):
+    runs.add_checkpoint(two_runs[1], frames_THWC, 2, 12)
+    modes.compare(given(*two_runs), "evaluate")
+    assert [content_of(config)["step"] for config in two_runs] == [6, 12]
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_how_it_is_reconstructed_belongs_to_what_is_compared(two, tmp_path):
-    """Measures with noise are kept as they are, unless the command says how."""
+@pytest.mark.usefixtures("without_figures")
+def test_settings_of_reconstruction_are_compared_as_measured_unless_given(two_runs, tmp_path):
+    """Measures with noise stay, unless the command gives the noise."""
     output = str(tmp_path / "out")
     for settings, noise in (
         ({"reconstruct_noise": 1.0}, 1),
         ({}, 1),
         ({"reconstruct_noise": 0.0}, 0),
     ):
-        modes.compare(given(two[0], **settings, output=output), "evaluate")
+        modes.compare(given(two_runs[0], **settings, output=output), "evaluate")
         content = json.loads((tmp_path / "out" / "film.json").read_text())
         assert [float(run["reconstruct_noise"]) for run in content["runs"]] == [noise]
 
 
-def test_other_stretches_are_refused_before_anything_is_measured(
-    two, small, film, frames_THWC, tmp_path, monkeypatch
+def test_other_parts_of_a_film_are_refused_before_measuring(
+    two_runs, small, film, frames_THWC, tmp_path, monkeypatch
 ):
     other = runs.make(tmp_path / "other", small, film, frames_THWC, trim_end=0.5)
     monkeypatch.setattr(evaluate, "evaluate_films", lambda *_, **__: pytest.fail("measured"))
     with pytest.raises(InputError, match=r"different films or parts .*--source"):
-        modes.compare(given(two[0], other), "evaluate")
+        modes.compare(given(two_runs[0], other), "evaluate")
 
 
-def test_a_folder_that_is_no_run_is_refused(two, tmp_path):
+def test_a_folder_that_is_no_run_is_refused(two_runs, tmp_path):
     with pytest.raises(InputError, match="there is no run in"):
-        modes.compare({"compare": (two[0].run_dir, str(tmp_path / "nowhere"))}, "evaluate")
+        modes.compare({"compare": (two_runs[0].run_dir, str(tmp_path / "nowhere"))}, "evaluate")
     with pytest.raises(InputError, match="is no run folder"):
-        modes.compare({"compare": (two[0].run_dir, str(Path(__file__).parent))}, "evaluate")
+        modes.compare({"compare": (two_runs[0].run_dir, str(Path(__file__).parent))}, "evaluate")
 
 
-def test_runs_of_one_name_are_told_apart():
+def test_labels_of_equal_folder_names_are_paths():
     assert compare.labels(["a/run", "b/other"]) == ["run", "other"]
     assert compare.labels(["a/run", "b/run"]) == ["a/run", "b/run"]
 
 
 @pytest.mark.parametrize("arguments", [["--mode=train"], ["--mode=evaluate", "--seed=-1"]])
-def test_from_the_command_line_bad_input_is_one_sentence(arguments, two):
-    done = subprocess.run(
-        [sys.executable, "-m", "vae_gan_jax.main", *arguments, f"--compare={two[0].run_dir}"],
+def test_bad_input_on_the_command_line_is_one_sentence(arguments, two_runs):
+    result = subprocess.run(
+        [sys.executable, "-m", "vae_gan_jax.main", *arguments, f"--compare={two_runs[0].run_dir}"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    (sentence,) = done.stderr.splitlines()
+    assert result.returncode == 2
+    (sentence,) = result.stderr.splitlines()
     assert sentence.startswith("vae_gan_jax: --")
 
 
-def test_frames_of_all_runs_stand_below_each_other(two, undrawn, tmp_path, monkeypatch):
-    """A row of the film and one of each run, at the times that are asked for."""
+def test_at_shows_frames_of_all_runs(two_runs, without_figures, tmp_path, monkeypatch):
+    """One row of the film and one of each run, at the given times."""
     pages = []
     monkeypatch.setattr(thesis_figures, "write", lambda *page: pages.append(page))
-    modes.compare(given(*two, at=(0.0, 0.5), output=str(tmp_path / "side")), "evaluate")
+    modes.compare(given(*two_runs, at=(0.0, 0.5), output=str(tmp_path / "side")), "evaluate")
     ((path, rows, _, _, labels),) = pages
     assert path == tmp_path / "side" / "film_frames"
     assert labels.rows == ["film", "first", "second"]

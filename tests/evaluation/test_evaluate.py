@@ -1,4 +1,4 @@
-"""A run's reconstruction measured: the files and what is in them, and films that are hardly any."""
+"""Measures of a run's reconstruction: their files, their values, and films of few frames."""
 
 import csv
 import dataclasses
@@ -39,9 +39,9 @@ def run(small, film, frames_THWC, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(run):
-    """What the measures of the learnt film are."""
+    """The measures of the learnt film."""
     result = evaluate.evaluate_films(run, again=True)["film"]
-    runs.leave()
+    runs.close_log()
     return result
 
 
@@ -55,14 +55,14 @@ def table(path):
 
 
 def reconstruction(config):
-    """Source and reconstruction of the learnt film as the mode reconstruct makes it."""
-    model = trained.load(config, lambda: pytest.fail("the statistics are kept"))
+    """Frames of the learnt film and of its reconstruction, as in the mode reconstruct."""
+    model = trained.load(config, lambda: pytest.fail("estimated again"))
     frames = video.decode(config.film, modes.framing_of(config))
     pairs = reconstruct.reconstruct_frames(model, frames)
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
 
 
-def test_the_files_hold_the_measures(run, measured):
+def test_the_files_contain_the_measures(run, measured):
     names = {path.name for path in files(run).iterdir()}
     assert names == {"film.json", "film_frames.csv", "film_shots.csv", "film.png", "film.pdf"}
     assert json.loads((files(run) / "film.json").read_text()) == measured
@@ -79,7 +79,7 @@ def test_the_files_hold_the_measures(run, measured):
     assert len(table(files(run) / "film_shots.csv")) == 1
 
 
-def test_measures_are_of_the_frames_that_reconstructing_gives(run, measured):
+def test_the_reconstructed_frames_are_measured(run, measured):
     source_THWC, output_THWC = reconstruction(run)
     error_T = ((source_THWC.astype(float) - output_THWC) ** 2).mean((1, 2, 3))
     assert measured["whole"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error_T.mean()))
@@ -93,32 +93,32 @@ def test_measures_are_of_the_frames_that_reconstructing_gives(run, measured):
     changes = measures.changes(*low)
     beta = float(changes["product"].sum() / changes["source_square"].sum())
     assert measured["whole"]["aligned_retention"] == pytest.approx(beta, abs=1e-3)
-    assert rows[0]["source_change"] == ""  # there is none before
+    assert rows[0]["source_change"] == ""  # the first frame has no predecessor
 
 
 @pytest.mark.parametrize("settings", [{"reconstruct_noise": 2.0}, {"batch_norm": "batch"}])
-@pytest.mark.usefixtures("undrawn")
-def test_noise_and_batch_statistics_are_those_of_reconstructing(settings, run, measured):
+@pytest.mark.usefixtures("without_figures")
+def test_noise_and_batch_statistics_are_those_of_the_mode_reconstruct(settings, run, measured):
     config = dataclasses.replace(run, **settings)
     result = evaluate.evaluate_films(config, again=True)["film"]
     source_THWC, output_THWC = reconstruction(config)
     error = ((source_THWC.astype(float) - output_THWC) ** 2).mean()
     assert result["whole"]["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
     assert result["whole"]["psnr"] != pytest.approx(measured["whole"]["psnr"], abs=1e-6)
-    if "reconstruct_noise" in settings:  # collapse is of what the codes alone decode to
+    if "reconstruct_noise" in settings:  # movement is measured without noise
         for name in ("retention", "aligned_retention", "correlation"):
             assert result["whole"][name] == pytest.approx(measured["whole"][name])
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_cuts_are_looked_for_once(run, measured, monkeypatch):
-    monkeypatch.setattr(shots, "ShotFinder", lambda: pytest.fail("looked for again"))
+@pytest.mark.usefixtures("without_figures")
+def test_cuts_are_detected_once(run, measured, monkeypatch):
+    monkeypatch.setattr(shots, "ShotFinder", lambda: pytest.fail("detected again"))
     assert evaluate.evaluate_films(run, again=True)["film"] == measured
 
 
-def test_films_with_nothing_to_measure(run, tmp_path):
-    """One frame; nine of a held picture."""
-    for name, count in {"one": 1, "held": 9}.items():
+def test_films_without_movement(run, tmp_path):
+    """A single frame, and nine equal frames."""
+    for name, count in {"single": 1, "still": 9}.items():
         path = tmp_path / f"{name}.mkv"
         picture = ("-f", "lavfi", "-i", "color=red:s=64x36:r=24", "-frames:v", count)
         run_ffmpeg(*picture, "-c:v", "ffv1", path)
@@ -134,7 +134,7 @@ def test_films_with_nothing_to_measure(run, tmp_path):
         assert (files(run) / f"{name}.png").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_figures")
 def test_shots_of_a_film_with_a_cut(run, tmp_path):
     frames_THWC = np.concatenate([scene(0, 20), scene(1, 16)])
     raw = tmp_path / "film.raw"
@@ -153,16 +153,16 @@ def test_shots_of_a_film_with_a_cut(run, tmp_path):
     assert spans == [(0, 1.0), (8, pytest.approx(20 / 12))]
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_the_film_is_seen(
+def test_a_folder_that_cannot_be_written_is_refused_before_the_film_is_read(
     small, film, frames_THWC, tmp_path, monkeypatch
 ):
     config = runs.make(tmp_path / "run", small, film, frames_THWC)
-    taken = tmp_path / "run" / "measures"
-    taken.write_text("something else")
+    file = tmp_path / "run" / "measures"
+    file.write_text("something else")
     monkeypatch.setattr(video, "decode", lambda *_, **__: pytest.fail("the film was read"))
     with pytest.raises(InputError, match="cannot be written to"):
         evaluate.evaluate_films(config, again=True)
-    assert taken.read_text() == "something else"
+    assert file.read_text() == "something else"
 
 
 def test_a_run_without_checkpoints_is_refused(small, film, tmp_path):
@@ -172,7 +172,7 @@ def test_a_run_without_checkpoints_is_refused(small, film, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_vmaf_tells_likeness():
+def test_vmaf_is_high_for_equal_frames_and_low_for_noise():
     source_THWC = scene(0, 12, speed=2, height=37, width=65)  # odd on both sides
     noise_THWC = np.random.default_rng(0).normal(0, 40, source_THWC.shape)
     noisy_THWC = np.clip(source_THWC + noise_THWC, 0, 255).astype(np.uint8)
@@ -187,7 +187,7 @@ def test_vmaf_tells_likeness():
     assert scores[1].max() < 60
 
 
-def test_without_libvmaf_the_rest_is_measured(monkeypatch, caplog):
+def test_without_libvmaf_a_warning_replaces_the_scores(monkeypatch, caplog):
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: "/bin/false")
     frames_THWC = scene(0, 200)
     with vmaf.Vmaf(64, 36) as scorer, caplog.at_level(logging.WARNING):
@@ -197,8 +197,7 @@ def test_without_libvmaf_the_rest_is_measured(monkeypatch, caplog):
     assert "VMAF is left out" in caplog.text
 
 
-def test_interrupted_nothing_is_lost(run, measured, monkeypatch):
-    """What fails while it measures leaves the measures that there are, and no half files."""
+def test_a_failure_leaves_the_earlier_measures_and_no_partial_files(run, measured, monkeypatch):
     before = {path.name: path.read_bytes() for path in files(run).iterdir()}
     failing = jax.jit(lambda: None)
     monkeypatch.setattr(measures, "measure_batch", lambda *_: failing("no such argument"))

@@ -1,4 +1,4 @@
-"""Derived files are named by content: other weights and other films make them again."""
+"""Provenance: derived files are made again for other weights or other films."""
 
 import dataclasses
 import shutil
@@ -36,20 +36,18 @@ def read_frames(frames_THWC):
     return lambda: TrainingFrames(frames_THWC)
 
 
-def unread():
-    pytest.fail("the frames were read again")
+def read_no_frames():
+    pytest.fail("the training frames were read")
 
 
-def relearn(config, frames_THWC, seed=1):
+def replace_checkpoint(config, frames_THWC, seed=1):
     """Replaces the checkpoint of step 6 by one with other weights."""
     shutil.rmtree(Path(config.run_dir) / "checkpoints")
     runs.add_checkpoint(config, frames_THWC, seed, 6)
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_a_step_that_was_learnt_again_has_its_films_and_measures_made_again(
-    run, frames_THWC, monkeypatch
-):
+@pytest.mark.usefixtures("without_figures")
+def test_films_and_measures_of_a_replaced_checkpoint_are_made_again(run, frames_THWC, monkeypatch):
     reconstruct_film.reconstruct_films(run, again=False)
     before = evaluation.evaluate_films(run, again=False)["film"]
     film = Path(run.run_dir) / "films" / "film.mp4"
@@ -58,7 +56,7 @@ def test_a_step_that_was_learnt_again_has_its_films_and_measures_made_again(
         patch.setattr(opened_run, "open_model", lambda *_: pytest.fail("made again"))
         reconstruct_film.reconstruct_films(run, again=False)
         assert evaluation.evaluate_films(run, again=False)["film"] == before
-    relearn(run, frames_THWC)
+    replace_checkpoint(run, frames_THWC)
     reconstruct_film.reconstruct_films(run, again=False)
     assert film.read_bytes() != content
     after = evaluation.evaluate_films(run, again=False)["film"]
@@ -66,10 +64,10 @@ def test_a_step_that_was_learnt_again_has_its_films_and_measures_made_again(
     assert after["whole"]["psnr"] != before["whole"]["psnr"]
 
 
-def test_statistics_are_stored_for_the_content_of_a_checkpoint(run, frames_THWC, read_frames):
-    first = trained.load(run, unread)
-    relearn(run, frames_THWC)
-    second = trained.load(run, unread)
+def test_statistics_follow_the_content_of_a_checkpoint(run, frames_THWC, read_frames):
+    first = trained.load(run, read_no_frames)
+    replace_checkpoint(run, frames_THWC)
+    second = trained.load(run, read_no_frames)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_close(
             first.variables["decoder"]["batch_stats"], second.variables["decoder"]["batch_stats"]
@@ -81,7 +79,7 @@ def test_statistics_are_stored_for_the_content_of_a_checkpoint(run, frames_THWC,
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 def test_damaged_statistics_are_estimated_again(damage, run, read_frames):
-    expected = trained.load(run, unread).variables
+    expected = trained.load(run, read_no_frames).variables
     path = Path(run.run_dir) / batch_norm_statistics.FOLDER / "6.msgpack"
     path.write_bytes(damage)
     chex.assert_trees_all_close(trained.load(run, read_frames).variables, expected)

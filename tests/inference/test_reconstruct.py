@@ -1,4 +1,4 @@
-"""Reconstruction: every frame once and in order, independent of its neighbours, at its own rate."""
+"""Reconstruction: every frame once and in order, at the source's rate, also after interruptions."""
 
 import dataclasses
 from fractions import Fraction
@@ -39,8 +39,8 @@ def trained_model(config, state, statistics) -> Trained:
     return Trained(config, variables, 4)
 
 
-def through(config, state, statistics, frames):
-    """All pairs of frames, joined: source and output, ``[T, H, W, 3]``."""
+def reconstruct_all(config, state, statistics, frames):
+    """Source and output of all frames, ``[T, H, W, 3]`` each."""
     model = trained_model(config, state, statistics)
     pairs = list(reconstruct.reconstruct_frames(model, iter(frames)))
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
@@ -48,27 +48,29 @@ def through(config, state, statistics, frames):
 
 def test_every_frame_comes_out_in_order(small, state, statistics, frames_THWC):
     """Ten frames in batches of four: the last batch is short."""
-    source_THWC, output_THWC = through(small, state, statistics, frames_THWC)
+    source_THWC, output_THWC = reconstruct_all(small, state, statistics, frames_THWC)
     np.testing.assert_array_equal(source_THWC, frames_THWC)
-    alone = [through(small, state, statistics, frames_THWC[t : t + 1])[1] for t in range(10)]
+    alone = [
+        reconstruct_all(small, state, statistics, frames_THWC[t : t + 1])[1] for t in range(10)
+    ]
     difference = output_THWC.astype(int) - np.concatenate(alone)
-    assert np.abs(difference).max() <= 1  # other batch sizes round otherwise, no more
+    assert np.abs(difference).max() <= 1  # batch sizes differ by rounding
 
 
-def test_with_the_batch_s_own_statistics_neighbours_matter(small, state, statistics, frames_THWC):
+def test_with_batch_statistics_frames_depend_on_their_batch(small, state, statistics, frames_THWC):
     config = dataclasses.replace(small, batch_norm="batch")
-    _, in_order = through(config, state, statistics, frames_THWC)
-    _, shuffled = through(config, state, statistics, frames_THWC[::-1])
+    _, in_order = reconstruct_all(config, state, statistics, frames_THWC)
+    _, shuffled = reconstruct_all(config, state, statistics, frames_THWC[::-1])
     assert np.abs(in_order.astype(int) - shuffled[::-1]).max() > 1
 
 
 def test_running_statistics_are_those_of_the_training_frames(small, state, statistics):
-    """With frames that are all one batch over again, they are that batch's own."""
+    """If all training frames are one batch, they equal that batch's own statistics."""
     random = np.random.default_rng(3)
     batch_BHWC = random.integers(0, 256, (4, small.height, small.width, 3), dtype=np.uint8)
     own = batch_norm_statistics.estimate(small, state, TrainingFrames(batch_BHWC))
-    _, running = through(small, state, own, batch_BHWC)
-    _, batch = through(
+    _, running = reconstruct_all(small, state, own, batch_BHWC)
+    _, batch = reconstruct_all(
         dataclasses.replace(small, batch_norm="batch"), state, statistics, batch_BHWC
     )
     assert np.abs(running.astype(int) - batch).max() <= 1
@@ -76,20 +78,20 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
     assert max(jax.tree.leaves(other)) > 1e-3
 
 
-def test_statistics_are_of_frames_as_often_as_they_were_learnt(small, state, frames_THWC):
-    """Reweighted by 1 a picture held for nine frames counts as three others of one frame do."""
-    pictures_THWC = 255 * (frames_THWC[:4] > 127).astype(np.uint8)  # so that none is like another
-    held_THWC = np.repeat(pictures_THWC, (9, 1, 1, 1), axis=0)
+def test_statistics_weight_frames_as_in_training(small, state, frames_THWC):
+    """With inverse weights, a picture of nine equal frames counts like a picture of one frame."""
+    pictures_THWC = 255 * (frames_THWC[:4] > 127).astype(np.uint8)  # very different pictures
+    repeated_THWC = np.repeat(pictures_THWC, (9, 1, 1, 1), axis=0)
 
-    def first(film):  # the first batch norm, which batches do not change
-        found = batch_norm_statistics.estimate(small, state, film)
-        return found["encoder"]["stack"]["batch_norm_2"]
+    def first(film):  # the first batch norm; its input does not depend on the batch
+        statistics = batch_norm_statistics.estimate(small, state, film)
+        return statistics["encoder"]["stack"]["batch_norm_2"]
 
     weights_T = 1 / np.repeat([9 * 4, 4, 4, 4], (9, 1, 1, 1))
     even = first(TrainingFrames(np.repeat(pictures_THWC, 3, axis=0)))
-    weighted = first(TrainingFrames(held_THWC, weights_T=weights_T))
+    weighted = first(TrainingFrames(repeated_THWC, weights_T=weights_T))
     chex.assert_trees_all_close(weighted, even, rtol=1e-3, atol=1e-6)
-    assert np.abs(first(TrainingFrames(held_THWC))["mean"] - even["mean"]).max() > 1e-3
+    assert np.abs(first(TrainingFrames(repeated_THWC))["mean"] - even["mean"]).max() > 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def frames_of(path, width, height):
     return np.stack(list(video.decode(path, framing)))
 
 
-def film_through(config, state, statistics, film, framing):
+def reconstruct_to_files(config, state, statistics, film, framing):
     """Reconstructs the film; returns the paths by layout."""
     paths = film_outputs.film_paths(config, "film")
     for path in paths.values():
@@ -121,7 +123,7 @@ def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, fram
         layout=("output", "side_by_side"),
         upscale=(40, 36),
     )
-    paths = film_through(config, state, statistics, film, framing)
+    paths = reconstruct_to_files(config, state, statistics, film, framing)
     assert [path.name for path in paths.values()] == ["film.mp4", "film_side_by_side.mp4"]
     for path, width in zip(paths.values(), (40, 80), strict=True):
         probe = video.probe(path)
@@ -129,62 +131,60 @@ def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, fram
         assert len(frames_of(path, width, 36)) == 26
     stills = sorted((tmp_path / "stills").iterdir())
     assert [still.name for still in stills] == [f"{n:08d}.png" for n in range(1, 27)]
-    _, expected = through(config, state, statistics, video.decode(film, framing))
+    _, expected = reconstruct_all(config, state, statistics, video.decode(film, framing))
     for still, frame_HWC in zip(stills, expected, strict=True):
         with Image.open(still) as picture:
             np.testing.assert_array_equal(np.asarray(picture), frame_HWC)
 
 
 @pytest.mark.parametrize("batch_norm", ["running", "batch"])
-def test_interrupted_it_goes_on_to_the_same_film(
+def test_an_interrupted_reconstruction_resumes_to_the_same_film(
     batch_norm, small, state, statistics, film, framing, tmp_path, monkeypatch
 ):
-    """Torn after 17 of 26 frames with parts of 6: 12 are kept; noise and batches are as before."""
+    """It fails after 20 decoded frames; two whole segments of 6 frames remain."""
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
     config = dataclasses.replace(small, batch_norm=batch_norm, reconstruct_noise=0.5)
     whole = dataclasses.replace(
         config, run_dir=str(tmp_path / "whole"), frames_out=str(tmp_path / "whole" / "stills")
     )
-    torn = dataclasses.replace(
-        config, run_dir=str(tmp_path / "torn"), frames_out=str(tmp_path / "torn" / "stills")
+    resumed = dataclasses.replace(
+        config, run_dir=str(tmp_path / "resumed"), frames_out=str(tmp_path / "resumed" / "stills")
     )
-    for folder in ("whole", "torn"):
+    for folder in ("whole", "resumed"):
         (tmp_path / folder).mkdir()
-    expected = film_through(whole, state, statistics, film, framing)["output"]
+    expected = reconstruct_to_files(whole, state, statistics, film, framing)["output"]
 
-    decode, read = video.decode, []
+    decode, skips = video.decode, []
 
-    def tearing(*arguments, **options):
+    def failing(*arguments, **options):
         for number, frame_HWC in enumerate(decode(*arguments, **options)):
             if number == 20:
-                raise InputError("torn.")
+                raise InputError("failed.")
             yield frame_HWC
 
     def counting(*arguments, **options):
-        read.append(options["skip"])
+        skips.append(options["skip"])
         return decode(*arguments, **options)
 
-    monkeypatch.setattr(video, "decode", tearing)
-    with pytest.raises(InputError, match="torn"):
-        film_through(torn, state, statistics, film, framing)
+    monkeypatch.setattr(video, "decode", failing)
+    with pytest.raises(InputError, match="failed"):
+        reconstruct_to_files(resumed, state, statistics, film, framing)
     monkeypatch.setattr(video, "decode", counting)
-    path = film_through(torn, state, statistics, film, framing)["output"]
-    assert read == [8]  # the batch before the one that holds frame 12
+    path = reconstruct_to_files(resumed, state, statistics, film, framing)["output"]
+    assert skips == [8]  # the batch before the one that holds frame 12
     monkeypatch.setattr(video, "decode", decode)
     np.testing.assert_array_equal(frames_of(path, 20, 18), frames_of(expected, 20, 18))
     for still in (tmp_path / "whole" / "stills").iterdir():
-        assert (tmp_path / "torn" / "stills" / still.name).read_bytes() == still.read_bytes()
-    assert len(list((tmp_path / "torn" / "stills").iterdir())) == 26
+        assert (tmp_path / "resumed" / "stills" / still.name).read_bytes() == still.read_bytes()
+    assert len(list((tmp_path / "resumed" / "stills").iterdir())) == 26
 
 
-def test_a_folder_of_something_else_is_not_overwritten(
-    small, state, statistics, film, framing, tmp_path
-):
+def test_a_folder_with_other_files_is_refused(small, state, statistics, film, framing, tmp_path):
     (tmp_path / "stills").mkdir()
     (tmp_path / "stills" / "diary.txt").write_text("dear")
     config = dataclasses.replace(small, run_dir=str(tmp_path), frames_out=str(tmp_path / "stills"))
     with pytest.raises(InputError, match="holds other files"):
-        film_through(config, state, statistics, film, framing)
+        reconstruct_to_files(config, state, statistics, film, framing)
     assert (tmp_path / "stills" / "diary.txt").read_text() == "dear"
     assert not list((tmp_path / "films").iterdir())
 
@@ -195,12 +195,12 @@ def test_a_failure_leaves_the_earlier_film(
     config = dataclasses.replace(small, run_dir=str(tmp_path), output=str(tmp_path / "out.mp4"))
     (tmp_path / "out.mp4").write_bytes(b"earlier")
 
-    def torn(*_, **__):
+    def failing(*_, **__):
         yield np.zeros((18, 20, 3), np.uint8)
-        raise InputError("torn.")
+        raise InputError("failed.")
 
-    monkeypatch.setattr(video, "decode", torn)
-    with pytest.raises(InputError, match="torn"):
-        film_through(config, state, statistics, film, framing)
+    monkeypatch.setattr(video, "decode", failing)
+    with pytest.raises(InputError, match="failed"):
+        reconstruct_to_files(config, state, statistics, film, framing)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"earlier"

@@ -1,4 +1,4 @@
-"""A film reconstructed by several processes is the one that a single process makes, to the byte."""
+"""Several processes reconstruct the same film as one process, byte for byte."""
 
 import dataclasses
 import threading
@@ -17,13 +17,13 @@ from vae_gan_jax.run.team import Team
 
 
 @pytest.fixture(autouse=True)
-def short_parts(monkeypatch):
-    """The film of 26 frames, in mini-batches of 4, has 8 that whole batches cover."""
+def short_segments(monkeypatch):
+    """Whole mini-batches of 4 cover 8 segments of the film of 26 frames."""
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 3)
 
 
 def make(config: Config, model, film, framing, processes: int = 1) -> int:
-    """Reconstructs as so many processes, which are threads here; returns what the first does."""
+    """Reconstructs with several threads as processes; returns the result of process 0."""
     barrier = threading.Barrier(processes)
     paths = film_outputs.film_paths(config, "film")
     Path(config.run_dir, "films").mkdir(parents=True, exist_ok=True)
@@ -35,20 +35,20 @@ def make(config: Config, model, film, framing, processes: int = 1) -> int:
         try:
             return Reconstruction(config, str(film), framing, paths, origin, team).write(model)
         except InputError:
-            barrier.abort()  # a process that ends ends the others
+            barrier.abort()  # as the end of a process ends the others
             raise
 
     with ThreadPoolExecutor(processes) as pool:
-        made = [pool.submit(process, index) for index in range(processes)]
-    failed = [error for future in made if isinstance(error := future.exception(), InputError)]
-    if failed:
-        raise failed[0]
-    assert [future.result() for future in made[1:]] == [None] * (processes - 1)
-    return made[0].result()
+        futures = [pool.submit(process, index) for index in range(processes)]
+    errors = [error for future in futures if isinstance(error := future.exception(), InputError)]
+    if errors:
+        raise errors[0]
+    assert [future.result() for future in futures[1:]] == [None] * (processes - 1)
+    return futures[0].result()
 
 
 def contents(run_dir: str) -> dict[str, bytes]:
-    """Every file of a run, hidden ones too."""
+    """The content of every file of a run, including hidden files."""
     files = (path for path in Path(run_dir).rglob("*") if path.is_file())
     return {str(path.relative_to(run_dir)): path.read_bytes() for path in files}
 
@@ -57,30 +57,30 @@ def at(config: Config, folder: Path) -> Config:
     return dataclasses.replace(config, run_dir=str(folder), frames_out=str(folder / "stills"))
 
 
-def tear(monkeypatch, first: int, frames: int):
-    """Decoding ends with an error after so many frames, where it starts with the ``first``."""
+def fail_decoding(monkeypatch, first: int, frames: int):
+    """Decoding that starts at frame ``first`` fails after ``frames`` frames."""
     decode = video.decode
 
-    def torn(*arguments, **options):
+    def failing(*arguments, **options):
         for number, frame_HWC in enumerate(decode(*arguments, **options)):
             if number == frames and options.get("skip", 0) == first:
-                raise InputError("torn.")
+                raise InputError("failed.")
             yield frame_HWC
 
-    monkeypatch.setattr(video, "decode", torn)
+    monkeypatch.setattr(video, "decode", failing)
 
 
 SETTINGS = {
     "layouts": {"layout": ("output", "side_by_side"), "upscale": (40, 36)},
-    "the batch's own statistics, noise": {"batch_norm": "batch", "reconstruct_noise": 0.5},
+    "batch statistics, noise": {"batch_norm": "batch", "reconstruct_noise": 0.5},
     "another codec": {"codec": "prores"},
     "another container": {"codec": "ffv1"},
-    "one decoder must see all of it": {"strict": True},
+    "strict": {"strict": True},
 }
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_it_is_the_film_of_one_process(settings, model, film, framing, tmp_path):
+def test_the_film_equals_that_of_one_process(settings, model, film, framing, tmp_path):
     config = dataclasses.replace(model.config, **settings)
     alone, shared = at(config, tmp_path / "alone"), at(config, tmp_path / "shared")
     assert make(alone, model, film, framing) == 26
@@ -90,7 +90,7 @@ def test_it_is_the_film_of_one_process(settings, model, film, framing, tmp_path)
 
 
 @pytest.mark.parametrize(("trim_end", "frames"), [(0.2, 5), (0.34, 9), (0.5, 12), (1.0, 24)])
-def test_any_length_and_more_processes_than_parts(trim_end, frames, model, film, tmp_path):
+def test_any_length_and_more_processes_than_segments(trim_end, frames, model, film, tmp_path):
     config = model.config
     framing = video.Framing(config.width, config.height, crop="none", trim_end=trim_end)
     alone, shared = at(config, tmp_path / "alone"), at(config, tmp_path / "shared")
@@ -100,39 +100,39 @@ def test_any_length_and_more_processes_than_parts(trim_end, frames, model, film,
 
 
 @pytest.mark.parametrize(
-    ("first", "frames", "kept"),
+    ("first", "frames", "segments_left"),
     [
         (0, 8, {"0.mp4"}),
-        (8, 12, {"4.mp4"}),  # the second process's, from the batch before frame 12
-        (20, 5, {"0.mp4", "7.mp4"}),  # the first's end of the film
+        (8, 12, {"4.mp4"}),  # range of process 1, from the batch before frame 12
+        (20, 5, {"0.mp4", "7.mp4"}),  # process 0, the end of the film
     ],
 )
-def test_interrupted_it_goes_on(first, frames, kept, model, film, framing, tmp_path, monkeypatch):
-    """As two processes, of which one is torn, then as three, or as one."""
+def test_an_interrupted_film_resumes(
+    first, frames, segments_left, model, film, framing, tmp_path, monkeypatch
+):
+    """One of two processes fails; then three processes, or one, resume."""
     config = dataclasses.replace(model.config, batch_norm="batch", reconstruct_noise=0.5)
     alone = at(config, tmp_path / "alone")
     make(alone, model, film, framing)
     for again in (3, 1):
         shared = at(config, tmp_path / str(again))
         with monkeypatch.context() as patch:
-            tear(patch, first, frames)
-            with pytest.raises(InputError, match="torn"):
+            fail_decoding(patch, first, frames)
+            with pytest.raises(InputError, match="failed"):
                 make(shared, model, film, framing, processes=2)
-        assert kept <= {path.name for path in (tmp_path / str(again)).rglob("*.mp4")}
+        assert segments_left <= {path.name for path in (tmp_path / str(again)).rglob("*.mp4")}
         assert make(shared, model, film, framing, processes=again) == 26
         assert contents(shared.run_dir) == contents(alone.run_dir)
 
 
-def test_what_one_process_began_alone_goes_on_where_it_stopped(
-    model, film, framing, tmp_path, monkeypatch
-):
-    """Strictly, so that the others have nothing to do."""
+def test_several_processes_resume_the_work_of_one(model, film, framing, tmp_path, monkeypatch):
+    """With ``strict``, process 0 writes all frames."""
     config = dataclasses.replace(model.config, strict=True)
     alone, shared = at(config, tmp_path / "alone"), at(config, tmp_path / "shared")
     make(alone, model, film, framing)
     with monkeypatch.context() as patch:
-        tear(patch, 0, 16)
-        with pytest.raises(InputError, match="torn"):
+        fail_decoding(patch, 0, 16)
+        with pytest.raises(InputError, match="failed"):
             make(shared, model, film, framing)
     assert make(shared, model, film, framing, processes=2) == 26
     assert contents(shared.run_dir) == contents(alone.run_dir)
@@ -140,7 +140,7 @@ def test_what_one_process_began_alone_goes_on_where_it_stopped(
 
 @pytest.fixture
 def damaged(tmp_path):
-    """A film of 30 frames, of which numbers 4 to 8 cannot be decoded."""
+    """A film of 30 frames; five of them cannot be decoded."""
     whole, path = tmp_path / "whole.mov", tmp_path / "film.mov"
     picture = ("-f", "lavfi", "-i", "testsrc2=size=64x36:rate=24", "-frames:v", 30)
     films.run_ffmpeg(*picture, "-c:v", "png", whole)
@@ -154,10 +154,8 @@ def damaged(tmp_path):
     return path
 
 
-def test_frames_that_are_missing_move_no_others(
-    damaged, model, framing, tmp_path, monkeypatch, caplog
-):
-    """They are told, and the rest comes once and in order, shared, interrupted or neither."""
+def test_missing_frames_are_left_out(damaged, model, framing, tmp_path, monkeypatch, caplog):
+    """A warning names them; the other frames come once and in order, also after interruptions."""
     assert video.probe(damaged).frames == 30
     alone = at(model.config, tmp_path / "alone")
     assert make(alone, model, damaged, framing) == 25
@@ -167,11 +165,11 @@ def test_frames_that_are_missing_move_no_others(
         shared = at(model.config, tmp_path / str(processes))
         assert make(shared, model, damaged, framing, processes) == 25
         assert contents(shared.run_dir) == expected
-        torn = dataclasses.replace(model.config, run_dir=str(tmp_path / f"{processes} torn"))
+        resumed = dataclasses.replace(model.config, run_dir=str(tmp_path / f"{processes} resumed"))
         with monkeypatch.context() as patch:
-            tear(patch, 0, 24)  # past them, just before the part that the third process made
-            with pytest.raises(InputError, match="torn"):
-                make(torn, model, damaged, framing, processes)
-        assert make(torn, model, damaged, framing, processes) == 25
-        assert contents(torn.run_dir)["films/film.mp4"] == expected["films/film.mp4"]
+            fail_decoding(patch, 0, 24)  # after them, just before the range of the third process
+            with pytest.raises(InputError, match="failed"):
+                make(resumed, model, damaged, framing, processes)
+        assert make(resumed, model, damaged, framing, processes) == 25
+        assert contents(resumed.run_dir)["films/film.mp4"] == expected["films/film.mp4"]
     assert "lacks frames after number 0: process 0 continues" in caplog.text

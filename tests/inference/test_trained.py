@@ -1,4 +1,4 @@
-"""A trained run, opened: the newest sound checkpoint, its statistics, codes and frames of codes."""
+"""A trained run in memory: its checkpoint, its statistics, encoding and decoding."""
 
 import dataclasses
 import logging
@@ -18,7 +18,7 @@ from vae_gan_jax.training.checkpoint import Checkpoints
 
 @pytest.fixture(scope="module")
 def run(small, frames_THWC, tmp_path_factory):
-    """A run folder with two checkpoints, of steps 2 and 4, and the states in them by step."""
+    """A run with checkpoints at steps 2 and 4, and their states by step."""
     run_dir = tmp_path_factory.mktemp("run")
     states = {}
     with Checkpoints(run_dir) as checkpoints:
@@ -40,7 +40,7 @@ def opened(run, frames_THWC):
     return trained.load(config, lambda: TrainingFrames(frames_THWC))
 
 
-def test_the_newest_checkpoint_is_opened_with_statistics_of_its_own(run, opened, frames_THWC):
+def test_the_newest_checkpoint_is_loaded_with_estimated_statistics(run, opened, frames_THWC):
     config, states = run
     assert opened.step == trained.newest_step(config.run_dir) == 4
     expected = batch_norm_statistics.estimate(config, states[4], TrainingFrames(frames_THWC))
@@ -50,7 +50,7 @@ def test_the_newest_checkpoint_is_opened_with_statistics_of_its_own(run, opened,
         chex.assert_trees_all_close(network["batch_stats"], expected[name])
 
 
-def test_averaged_weights_are_those_that_films_pass_through(small, read_frames, tmp_path):
+def test_averaged_weights_are_used(small, read_frames, tmp_path):
     config = dataclasses.replace(small, run_dir=str(tmp_path), ema_span=0.1)
     state = train_state.create(config, jax.random.key(0))
     average = jax.tree.map(lambda leaf: 1.5 * leaf, state.ema)
@@ -62,14 +62,14 @@ def test_averaged_weights_are_those_that_films_pass_through(small, read_frames, 
     assert set(average) == {"encoder", "decoder"}
 
 
-def test_an_earlier_step_can_be_opened(run, read_frames):
+def test_an_earlier_step_can_be_loaded(run, read_frames):
     config, states = run
     encoder = trained.load(config, read_frames, step=2).variables["encoder"]
     chex.assert_trees_all_equal(encoder["params"], states[2].params["encoder"])
 
 
 def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
-    """Ten frames in batches of four: the last one is short, and comes out as if it were not."""
+    """Ten frames in batches of four; the last batch is shorter."""
     z_TZ = np.concatenate(list(trained.encode(opened, frames_THWC)))
     assert z_TZ.shape == (10, opened.config.z_dim)
     assert np.abs(z_TZ).max() < 1
@@ -85,14 +85,14 @@ def test_no_frames_have_no_codes(opened):
     assert not list(trained.decode(opened, []))
 
 
-def test_a_run_without_checkpoints_is_refused_in_a_sentence(small, tmp_path, read_frames):
+def test_a_run_without_checkpoints_is_refused(small, tmp_path, read_frames):
     config = dataclasses.replace(small, run_dir=str(tmp_path))
     with pytest.raises(InputError, match=r"has no checkpoint: train it first.*\.$"):
         trained.load(config, read_frames)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_checkpoint_is_passed_over(run, read_frames, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_skipped(run, read_frames, tmp_path, caplog):
     config, states = run
     config = dataclasses.replace(config, run_dir=str(tmp_path))
     with Checkpoints(tmp_path) as checkpoints:
@@ -104,16 +104,16 @@ def test_a_damaged_checkpoint_is_passed_over(run, read_frames, tmp_path, caplog)
     assert "step 2 is used" in caplog.text
 
 
-def test_latents_of_one_kind_are_normalised_by_themselves(opened, small):
-    """One mini-batch of latents, all the same ones: as with the batch's own statistics."""
+def test_latents_are_normalised_with_their_own_statistics(opened, small):
+    """The same mini-batch twice gives the batch's own statistics."""
     z_BZ = 20 * np.random.default_rng(1).normal(size=(small.batch_size, small.z_dim)) + 5
-    by_themselves = trained.with_latent_statistics(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
+    normalised = trained.with_latent_statistics(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
     own_BHWC, _ = autoencoder.decode(
         opened.config.step, opened.variables, np.float32(z_BZ), train=True
     )
-    (output_BHWC,) = trained.decode(by_themselves, z_BZ)
+    (output_BHWC,) = trained.decode(normalised, z_BZ)
     expected_BHWC = np.asarray(autoencoder.to_frames(own_BHWC)).astype(int)
     assert np.abs(output_BHWC - expected_BHWC).max() <= 1
     (films_own_BHWC,) = trained.decode(opened, z_BZ)
     assert np.abs(films_own_BHWC - expected_BHWC).max() > 1
-    assert by_themselves.variables["encoder"] is opened.variables["encoder"]
+    assert normalised.variables["encoder"] is opened.variables["encoder"]
