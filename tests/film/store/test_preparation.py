@@ -92,14 +92,14 @@ def decoded(monkeypatch):
 def test_the_store_equals_that_of_one_process(
     count, processes, calls, films, decoded, tmp_path, caplog
 ):
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    prepare(films[:count], alone)
+    single, shared = tmp_path / "single", tmp_path / "shared"
+    prepare(films[:count], single)
     assert decoded.pop() == calls[0] + [film for others in calls[1:] for film in others]
     for _ in range(2):  # prepared, then opened
         prepare(films[:count], *[shared] * processes)
         assert sorted(decoded) == calls
-    assert contents(shared) == contents(alone)
-    assert entries(tmp_path) == ["alone", "shared"]
+    assert contents(shared) == contents(single)
+    assert entries(tmp_path) == ["shared", "single"]
     if count > 2:
         assert b"2.mkv is damaged" in contents(shared)["manifest.json"]
         assert f"{films[2]} is damaged" in caplog.text
@@ -112,8 +112,8 @@ def test_process_0_logs_what_others_could_not_decode(films, tmp_path, caplog):
 
 
 def test_joining_keeps_one_film_at_a_time_twice(films, tmp_path, monkeypatch):
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    prepare(films, alone)
+    single, shared = tmp_path / "single", tmp_path / "shared"
+    prepare(films, single)
     copy, sizes = shutil.copyfileobj, []
 
     def measure(*arguments):
@@ -122,19 +122,19 @@ def test_joining_keeps_one_film_at_a_time_twice(films, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shutil, "copyfileobj", measure)
     prepare(films, *[shared] * 3)
-    assert contents(shared) == contents(alone)
-    assert sizes == [len(contents(alone)["frames.u8"])] * 3
+    assert contents(shared) == contents(single)
+    assert sizes == [len(contents(single)["frames.u8"])] * 3
 
 
 def test_a_machine_with_a_disk_of_its_own_prepares_all(films, tmp_path):
     """Process 0 also decodes the films of processes whose folders it does not see."""
-    prepare(films, tmp_path / "alone")
+    prepare(films, tmp_path / "single")
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     prepare(films, here / "frames", there / "frames", here / "frames", there / "frames")
     assert contents(here) == contents(there)
-    assert contents(here / "frames") == contents(tmp_path / "alone")
+    assert contents(here / "frames") == contents(tmp_path / "single")
     assert entries(here) == entries(there) == ["frames"]
 
 
@@ -165,13 +165,13 @@ def test_joining_needs_room_for_a_film_twice(films, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: Usage)
     with pytest.raises(InputError, match=r"need 0\.7 MB"):
         prepare(films[:2], *[tmp_path / "shared"] * 2)
-    prepare(films[:2], tmp_path / "alone")
+    prepare(films[:2], tmp_path / "single")
 
 
 @pytest.mark.parametrize("has_store", [False, True])
 def test_leftovers_of_a_killed_process_are_removed(has_store, films, decoded, tmp_path):
     shared = tmp_path / "shared"
-    prepare(films[:2], tmp_path / "alone")
+    prepare(films[:2], tmp_path / "single")
     if has_store:
         prepare(films[:2], shared)
     leftovers = tmp_path / "shared.partial" / "1"
@@ -181,8 +181,8 @@ def test_leftovers_of_a_killed_process_are_removed(has_store, films, decoded, tm
     decoded.clear()
     prepare(films[:2], shared, shared)
     assert sorted(decoded) == ([] if has_store else [["0"], ["1"]])
-    assert contents(shared) == contents(tmp_path / "alone")
-    assert entries(tmp_path) == ["alone", "shared"]
+    assert contents(shared) == contents(tmp_path / "single")
+    assert entries(tmp_path) == ["shared", "single"]
 
 
 def test_a_read_only_folder_serves_a_store_but_takes_none(films, tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def prepare(
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """The films, the store, and the processes that make it."""
+    """The preparation of one store."""
 
     films: list[str]
     folder: str
@@ -86,9 +86,9 @@ class _Job:
         return self.folder.rstrip(os.sep) + ".partial"
 
     def make(self) -> None:
-        """In process 0: decodes its films, joins those of the others, publishes the store."""
+        """In process 0: decodes its own films, joins those of the others, publishes the store."""
         probes = [self._probe(number) for number in range(len(self.films))]
-        current = self._is_current(probes)  # before the lock, for which the folder may be read-only
+        current = self._is_current(probes)  # before the lock, which a read-only folder refuses
         with self._readable_errors(), contextlib.ExitStack() as stack:
             if not current:
                 stack.enter_context(atomic_io.locked(self.folder))

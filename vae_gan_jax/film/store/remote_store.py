@@ -9,7 +9,7 @@ from vae_gan_jax.run import atomic_io, storage
 
 
 def stage(folder: Path) -> None:
-    """Downloads the frame store of which ``folder`` is the local copy, unless both are equal.
+    """Downloads a frame store into its local copy ``folder``, unless both are equal.
 
     Does nothing if the bucket has no such store. If several processes of a machine call it, one
     downloads and the others wait.

@@ -21,7 +21,7 @@ FRAMES_MISSING = "frames_missing"  # empty file: the source lacks frames
 
 
 class Segments:
-    """The picture of a film in files of ``SEGMENT_FRAMES`` frames, in a hidden folder beside it.
+    """The picture of a film in files of ``SEGMENT_FRAMES`` frames, in a hidden folder next to it.
 
     Args:
       path: the film.
