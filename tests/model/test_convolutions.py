@@ -10,8 +10,8 @@ from vae_gan_jax.model import convolutions, plain_convolutions, winograd
 
 SIZES = [(8, 6), (7, 5), (1, 2), (3, 16), (9, 1), (13, 19)]
 FEW, MORE = 3, convolutions.MIN_PHASE_FEATURES + 1  # features, on both sides of a choice of form
-ENOUGH = winograd.ENOUGH
-FEATURES = [(FEW, 4), (MORE, 4), (ENOUGH, ENOUGH)]
+MANY = winograd.MIN_FEATURES
+FEATURES = [(FEW, 4), (MORE, 4), (MANY, MANY)]
 
 
 @pytest.fixture(params=[(size, count) for size in SIZES for count in FEATURES], ids=str)

@@ -20,7 +20,7 @@ def test_fused_networks_equal_the_networks(
 
     With kernels for minimal filtering and without.
     """
-    monkeypatch.setattr(winograd, "ENOUGH", min_features)
+    monkeypatch.setattr(winograd, "MIN_FEATURES", min_features)
     jax.clear_caches()  # the number is no argument of what is compiled
     config = Config(
         width=19,

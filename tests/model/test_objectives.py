@@ -110,10 +110,10 @@ def test_the_floor_leaves_the_gradient_of_other_answers_as_it_is():
     ],
 )
 def test_clipping_ranges(network, objective, clipped_to):
-    value, clipped = objectives.clip_objective(network, jnp.asarray(objective))
+    value, clipped = objectives.clip_loss(network, jnp.asarray(objective))
     np.testing.assert_allclose(value, clipped_to)
     assert bool(clipped) is (objective != clipped_to)
 
 
 def test_what_is_no_number_counts_as_clipped():
-    assert bool(objectives.clip_objective("decoder", jnp.asarray(jnp.nan))[1])
+    assert bool(objectives.clip_loss("decoder", jnp.asarray(jnp.nan))[1])

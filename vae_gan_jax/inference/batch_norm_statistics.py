@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.model import autoencoder, networks
+from vae_gan_jax.model import autoencoder, layers
 from vae_gan_jax.run import atomic_io, provenance
 from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
@@ -49,7 +49,7 @@ def _with_zeros(variables):
 
 def _without_momentum(averages):
     """The batch's statistics, from moving averages that one update moved away from 0."""
-    return jax.tree.map(lambda average: average / (1 - networks.BATCH_NORM_MOMENTUM), averages)
+    return jax.tree.map(lambda average: average / (1 - layers.BATCH_NORM_MOMENTUM), averages)
 
 
 def estimate(config: Config, state: TrainState, film: TrainingFrames) -> dict:

@@ -16,7 +16,7 @@ def from_frames(frames_BHWC):
 
 
 def to_frames(x_BHWC):
-    """Converts floats in -1..1 to uint8 frames; rounds to the nearest and clips the rest."""
+    """Converts floats to uint8 frames: rounds, and clips values outside -1..1."""
     return jnp.clip(jnp.round((x_BHWC + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
 
@@ -26,7 +26,7 @@ def noise(key, shape: tuple[int, int], noise_std):
 
 
 def reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ):
-    """z = mean + sigma * epsilon (4.2.1)."""
+    """Reparameterises: z = mean + sigma * epsilon (4.2.1)."""
     return mean_BZ + jnp.exp(0.5 * log_variance_BZ) * epsilon_BZ
 
 
@@ -44,7 +44,7 @@ def with_batch_stats(variables: dict, batch_stats: dict) -> dict:
 
 
 def _apply(config, name: str, variables: dict, inputs, train: bool):
-    fused = "batch_stats" not in variables[name]  # by fuse_batch_norm
+    fused = "batch_stats" not in variables[name]
     outputs, updated = networks.create(config, fused)[name].apply(
         variables[name], inputs, train, mutable=["batch_stats"]
     )
@@ -61,7 +61,7 @@ def encode(config, variables: dict, frames_BHWC, train: bool):
       train: normalise with the batch's own statistics instead of the running ones.
 
     Returns:
-      ``(mean_BZ, log_variance_BZ)`` and the encoder's batch statistics, updated if ``train``.
+      ``(mean_BZ, log_variance_BZ)``, and the encoder's batch statistics, updated if ``train``.
     """
     return _apply(config, "encoder", variables, from_frames(frames_BHWC), train)
 
@@ -86,7 +86,8 @@ def autoencode(config, variables: dict, frames_BHWC, key, noise_std, train: bool
       variables: collections by network.
       frames_BHWC: uint8 frames.
       key: for the noise.
-      noise_std: standard deviation of the noise; ``None``: the decoder gets the mean.
+      noise_std: standard deviation of the noise; ``None`` decodes the mean, which saves computing
+        the variance.
       train: normalise with the batch's own statistics instead of the running ones.
 
     Returns:
@@ -94,7 +95,7 @@ def autoencode(config, variables: dict, frames_BHWC, key, noise_std, train: bool
     """
     (mean_BZ, log_variance_BZ), encoder_stats = encode(config, variables, frames_BHWC, train)
     z_BZ = mean_BZ
-    if noise_std is not None:  # otherwise XLA drops the computation of the variance
+    if noise_std is not None:
         z_BZ = reparameterise(mean_BZ, log_variance_BZ, noise(key, mean_BZ.shape, noise_std))
     x_BHWC, decoder_stats = decode(config, variables, z_BZ, train)
     return x_BHWC, {"encoder": encoder_stats, "decoder": decoder_stats}

@@ -1,9 +1,9 @@
-"""The 5x5 convolution with stride 2 and its transpose (4.2.1, 4.2.2), each with its gradients.
+"""The 5x5 convolution with stride 2 and its transpose (4.2.1, 4.2.2), with fast gradients.
 
-The networks' passes consist of three linear maps: the strided convolution, its transpose and the
-gradient of its kernel. jax would derive them from each other as convolutions with dilated inputs,
-some of which are up to fifty times slower than others on a CPU. This module chooses the fastest
-form of each map, and defines the gradients (custom VJPs) with the same three maps.
+Forward and backward passes need three linear maps: the strided convolution, its transpose and the
+gradient of its kernel. The forms that jax derives use dilated inputs and are up to fifty times
+slower on a CPU. This module chooses the fastest form of each map and defines the gradients (custom
+VJPs) with the same three maps.
 """
 
 from functools import partial
@@ -13,18 +13,18 @@ from jax import lax
 
 from vae_gan_jax.model import plain_convolutions, winograd
 
-MIN_PHASE_FEATURES = 8  # output features from which four small convolutions are faster
-MAX_WINOGRAD_KERNEL = 2**21  # numbers; the transform of a larger kernel takes too much memory
+MIN_PHASE_FEATURES = 8  # outputs; with fewer, four small convolutions are slower than one
+MAX_WINOGRAD_WEIGHTS = 2**21  # of a kernel; a larger one's transform takes too much memory
 
 
 def _on_cpu(form, plain, *arrays):
-    """``form`` on a CPU, ``plain`` on accelerators, whose own convolutions are fast."""
+    """``form`` on a CPU; ``plain`` on accelerators, where XLA's convolutions are fast."""
     return lax.platform_dependent(*arrays, cpu=form, default=plain)
 
 
 def _uses_winograd(kernel) -> bool:
-    """Whether the Winograd form pays although the kernel must be transformed at every step."""
-    return kernel.size <= MAX_WINOGRAD_KERNEL and winograd.fits(kernel.shape, kernel.dtype)
+    """Whether the Winograd form is faster although every step transforms the kernel."""
+    return kernel.size <= MAX_WINOGRAD_WEIGHTS and winograd.fits(kernel.shape, kernel.dtype)
 
 
 def _strided(x_BHWF, kernel):
@@ -95,10 +95,10 @@ strided_convolution.defvjp(_strided_forward, _strided_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def transposed_convolution(y_BHWG, kernel, size: tuple[int, int]):
-    """The transpose of ``strided_convolution`` from pictures of ``size`` (4.2.2, footnote 2).
+    """The transpose of ``strided_convolution`` (4.2.2, footnote 2).
 
     Args:
-      y_BHWG: the smaller picture, ``[B, ceil(H/2), ceil(W/2), G]``.
+      y_BHWG: ``[B, ceil(H/2), ceil(W/2), G]``.
       kernel: the strided convolution's kernel, ``[5, 5, F, G]``.
       size: ``(H, W)`` of the result.
 

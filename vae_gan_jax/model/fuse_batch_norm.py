@@ -1,23 +1,23 @@
-"""Encoder and decoder with batch norm fused into the layers before it, for faster reconstruction.
+"""Fuses batch norm into the layers before it, for faster reconstruction.
 
-With running statistics batch norm is x * scale + shift for each feature. A linear layer before it
-absorbs both: its kernel is multiplied by the scale, and the shift becomes its bias. The fused
-kernels do not change any more, so they are stored in Winograd form where that form is faster.
+With running statistics, batch norm multiplies each feature by a scale and adds a shift. The linear
+layer before it can do both: its kernel is multiplied by the scale, and the shift becomes its bias.
+Fused kernels no longer change, so they are stored in Winograd form where that is faster.
 """
 
 import jax
 import jax.numpy as jnp
 
-from vae_gan_jax.model import networks, winograd
+from vae_gan_jax.model import layers, networks, winograd
 
 
 def _scale_and_shift(norm: dict, statistics: dict):
-    scale_F = norm["scale"] * jax.lax.rsqrt(statistics["var"] + networks.BATCH_NORM_EPSILON)
+    scale_F = norm["scale"] * jax.lax.rsqrt(statistics["var"] + layers.BATCH_NORM_EPSILON)
     return scale_F, norm["bias"] - statistics["mean"] * scale_F
 
 
 def _fuse_convolution(layer: dict, norm: dict | None, statistics: dict | None, axis: int) -> dict:
-    """A convolution and the batch norm after it, if any; ``axis``: the kernel's output features."""
+    """Fuses a convolution with the batch norm after it, if any; ``axis`` holds its outputs."""
     if norm is not None:
         scale_F, shift_F = _scale_and_shift(norm, statistics)
         shape = [1, 1, 1, 1]
@@ -55,14 +55,14 @@ def _fuse_decoder(params: dict, batch_stats: dict) -> dict:
 
 @jax.jit
 def fuse(variables: dict) -> dict:
-    """Fuses the running batch-norm statistics of encoder and decoder into their other layers.
+    """Fuses the batch norms of encoder and decoder, for use with ``train=False``.
 
     Args:
-      variables: collections by network, of encoder and decoder at least.
+      variables: collections by network; encoder and decoder must be among them.
 
     Returns:
-      The same with encoder and decoder fused, for use with ``train=False``. Fused networks have no
-      collection ``batch_stats``, by which ``autoencoder`` recognises them.
+      The collections by network. Those of fused networks lack ``batch_stats``; ``autoencoder``
+      recognises them by that.
     """
     encoder, decoder = dict(variables["encoder"]), dict(variables["decoder"])
     stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])

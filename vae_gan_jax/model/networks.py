@@ -1,162 +1,62 @@
 """The three networks of Tables 1 to 3: encoder, decoder and discriminator."""
 
-from functools import partial
-
 import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vae_gan_jax.model import winograd
-from vae_gan_jax.model.convolutions import strided_convolution, transposed_convolution
-from vae_gan_jax.model.plain_convolutions import KERNEL, halved
+from vae_gan_jax.model.layers import (
+    StridedConvolution,
+    TransposedConvolution,
+    at_least_float32,
+    batch_norm,
+    dense,
+    weights,
+)
+from vae_gan_jax.model.plain_convolutions import output_side
 
 LAYERS = 4  # convolutions of each network
-BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5
-SKIP_PIXELS = 18  # shorter side of the downscaled picture that the linear skip works on
-# The encoder's linear skip divides pixels by this, so its weights are larger by this factor. Adam's
-# steps have the same size for all weights and would otherwise be too large for these.
+SKIP_PIXELS = 18  # shorter side of the linear skip's downscaled picture
+# The encoder's linear skip divides pixels by this, so its weights are larger by this factor. Adam
+# moves all weights equally far, which would be too far for smaller ones.
 SKIP_DIVISOR = 16
-# max_fan_in of the encoder's mean beside the linear skip: a step must not move z further in larger
-# frames, or the decoder loses what it has learnt.
+# max_fan_in of the encoder's mean beside the linear skip. Without it one step would move z further
+# in larger frames, and the decoder would have to learn its codes again.
 SKIP_MAX_FAN_IN = 512
-
-weights = nn.initializers.normal(0.02)
 
 
 def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Height and width of the input and after each strided convolution: five pairs.
+    """Height and width of the input and after each convolution: five pairs.
 
-    SAME padding rounds up, so 135 becomes 68. The decoder uses the same sizes in reverse order.
+    SAME padding rounds up, so 135 becomes 68. The decoder uses the sizes in reverse order.
     """
     sizes = [(height, width)]
     for _ in range(LAYERS):
-        height, width = halved(height), halved(width)
+        height, width = output_side(height), output_side(width)
         sizes.append((height, width))
     return sizes
 
 
 def skip_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the linear skip's picture, whose aspect ratio is the frame's."""
+    """Height and width of the linear skip's picture; the aspect ratio is the frame's."""
     pixel = max(1.0, min(height, width) / SKIP_PIXELS)
     return round(height / pixel), round(width / pixel)
 
 
 def resize(x_BHWC, size: tuple[int, int]):
-    """Resizes pictures with a linear map: bilinear, antialiased where they shrink."""
+    """Resizes pictures: bilinear, with antialiasing if they shrink; a linear map."""
     batch, *_, channels = x_BHWC.shape
     return jax.image.resize(x_BHWC, (batch, *size, channels), "linear")
-
-
-def _add_bias(module: nn.Module, x_BHWF):
-    bias_F = module.param("bias", nn.initializers.zeros, (x_BHWF.shape[-1],)).astype(x_BHWF.dtype)
-    return x_BHWF + jnp.broadcast_to(bias_F, x_BHWF.shape)
-
-
-def _winograd(module: nn.Module, convolution, x, shape: tuple[int, ...]):
-    """Applies a fused layer's Winograd convolution in its kernel's type, at least float32."""
-    kernel = module.param(
-        "kernel", lambda key: winograd.transform(weights(key, shape, jnp.float32))
-    )
-    return convolution(x.astype(kernel[0].dtype), kernel).astype(module.dtype or kernel[0].dtype)
-
-
-class StridedConvolution(nn.Module):
-    """A 5x5 convolution with stride 2; it needs no ``bias`` before a batch norm."""
-
-    features: int
-    bias: bool
-    fused: bool = False
-    dtype: jnp.dtype | None = None
-
-    @nn.compact
-    def __call__(self, x_BHWF):
-        shape = (*KERNEL, x_BHWF.shape[-1], self.features)
-        if self.fused and winograd.pays(shape):
-            y_BHWG = _winograd(self, winograd.strided_convolution, x_BHWF, shape)
-        else:
-            kernel = self.param("kernel", weights, shape)
-            y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
-        if self.bias:
-            y_BHWG = _add_bias(self, y_BHWG)
-        return y_BHWG
-
-
-class TransposedConvolution(nn.Module):
-    """The transpose of a 5x5 convolution with stride 2, with outputs of ``size``."""
-
-    features: int
-    size: tuple[int, int]
-    bias: bool
-    fused: bool = False
-    dtype: jnp.dtype | None = None
-
-    @nn.compact
-    def __call__(self, y_BHWG):
-        shape = (*KERNEL, self.features, y_BHWG.shape[-1])
-        if self.fused and winograd.pays(shape):
-            convolution = partial(winograd.transposed_convolution, size=self.size)
-            x_BHWF = _winograd(self, convolution, y_BHWG, shape)
-        else:
-            kernel = self.param("kernel", weights, shape)
-            y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
-            x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
-        if self.bias:
-            x_BHWF = _add_bias(self, x_BHWF)
-        return x_BHWF
-
-
-def _batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
-    """Batch norm with the batch's statistics in training and the running statistics otherwise.
-
-    Statistics are float32 whatever the type. Inside ``shard_map`` they cover all devices' shards.
-    """
-    return nn.BatchNorm(
-        axis_name=jax.sharding.get_abstract_mesh().manual_axes or None,
-        use_running_average=not train,
-        dtype=dtype,
-        momentum=BATCH_NORM_MOMENTUM,
-        epsilon=BATCH_NORM_EPSILON,
-        name=name,
-    )
-
-
-def _at_least_float32(x):
-    """Converts a network's outputs, so that objectives are computed in float32."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _dense(
-    features: int,
-    dtype: jnp.dtype | None,
-    name: str,
-    bias: bool = True,
-    max_fan_in: int | None = None,
-):
-    """A dense layer with few outputs.
-
-    With more than ``max_fan_in`` inputs the output is scaled by ``max_fan_in / inputs``, so that
-    one Adam step moves it equally far at every frame size.
-    """
-    layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
-
-    def apply(x):
-        outputs = _at_least_float32(layer(x))
-        if max_fan_in and max_fan_in < x.shape[-1]:
-            outputs *= max_fan_in / x.shape[-1]
-        return outputs
-
-    return apply
 
 
 class ConvolutionStack(nn.Module):
     """The four convolutions of encoder and discriminator (Tables 1 and 3).
 
     Attributes:
-      filters: filters of the first convolution; each further one has twice as many.
+      filters: filters of the first convolution; each further convolution doubles them.
       leak: slope of LeakyReLU below 0 (eq. 4.5).
-      first_batch_norm: batch norm after the first convolution too, as printed. DCGAN omits it,
-        because it hides each picture's brightness and contrast from all later layers.
+      first_batch_norm: batch norm after the first convolution too, as the tables print. DCGAN omits
+        it, because it hides the brightness and contrast of a picture from all later layers.
       fused: biases replace batch norms, kernels may be in Winograd form (``fuse_batch_norm``).
       dtype: type of the arithmetic; default: the parameters' type.
     """
@@ -181,17 +81,17 @@ class ConvolutionStack(nn.Module):
                 name=f"convolution_{layer + 1}",
             )(x_BHWC)
             if normalised:
-                x_BHWC = _batch_norm(train, self.dtype, name=f"batch_norm_{layer + 1}")(x_BHWC)
+                x_BHWC = batch_norm(train, self.dtype, name=f"batch_norm_{layer + 1}")(x_BHWC)
             x_BHWC = nn.leaky_relu(x_BHWC, self.leak)
             activations.append(x_BHWC)
         return activations
 
 
 class Encoder(nn.Module):
-    """Enc (4.2.1, Table 1): a frame to the mean and log variance of its latent distribution.
+    """Enc (4.2.1, Table 1): maps frames to the mean and log variance of their latent codes.
 
-    With ``linear_skip`` a linear map of the downscaled frame is added to the mean before tanh. The
-    mean picture that is subtracted first is data: ``centre`` in the collection ``pca``.
+    With ``linear_skip``, a linear map of the downscaled frame is added to the mean before tanh. It
+    first subtracts the film's mean picture, ``centre`` in the collection ``pca``.
     """
 
     filters: int
@@ -219,27 +119,27 @@ class Encoder(nn.Module):
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
         max_fan_in = SKIP_MAX_FAN_IN if self.linear_skip else None
-        mean_BZ = _dense(self.z_dim, self.dtype, name="mean", max_fan_in=max_fan_in)(features_BF)
+        mean_BZ = dense(self.z_dim, self.dtype, name="mean", max_fan_in=max_fan_in)(features_BF)
         if self.linear_skip:
             small_BHWC = resize(x_BHWC, skip_size(*x_BHWC.shape[1:3]))
             centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
             difference_BHWC = small_BHWC - centre_HWC[None]
             difference_BHWC /= SKIP_DIVISOR
-            linear = _dense(self.z_dim, None, name="linear", bias=False)
+            linear = dense(self.z_dim, None, name="linear", bias=False)
             mean_BZ += linear(difference_BHWC.reshape(x_BHWC.shape[0], -1))
         mean_BZ = nn.tanh(mean_BZ)
         log_variance_BZ = 0.5 * nn.tanh(
-            _dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
+            dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
         )
         chex.assert_shape([mean_BZ, log_variance_BZ], (x_BHWC.shape[0], self.z_dim))
         return mean_BZ, log_variance_BZ
 
 
 class Decoder(nn.Module):
-    """Dec (4.2.2, Table 2): a latent code to a frame of ``height`` by ``width``.
+    """Dec (4.2.2, Table 2): maps latent codes to frames.
 
-    The output is ``tanh_scale`` times a tanh. With ``linear_skip`` a linear map of z gives a small
-    picture, which is upscaled and added before that tanh.
+    The output is ``tanh_scale`` times a tanh. With ``linear_skip``, a linear map of z gives a small
+    picture, which is upscaled and added before this tanh.
     """
 
     filters: int
@@ -252,7 +152,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z_BZ, train: bool):
-        """Decodes codes ``[B, Z]`` to frames ``[B, H, W, 3]`` in +-``tanh_scale``."""
+        """Decodes codes ``[B, Z]`` to frames ``[B, H, W, 3]`` in -tanh_scale..tanh_scale."""
         sizes = layer_sizes(self.height, self.width)
         features = [3] + [self.filters * 2**layer for layer in range(LAYERS)]
         (height, width), deepest = sizes[LAYERS], features[LAYERS]
@@ -262,7 +162,7 @@ class Decoder(nn.Module):
         x_BHWC = projection(z_BZ).reshape(-1, height, width, deepest)
         for layer in reversed(range(LAYERS)):
             if not self.fused:
-                x_BHWC = _batch_norm(train, self.dtype, name=f"batch_norm_{LAYERS - layer}")(x_BHWC)
+                x_BHWC = batch_norm(train, self.dtype, name=f"batch_norm_{LAYERS - layer}")(x_BHWC)
             x_BHWC = TransposedConvolution(
                 features[layer],
                 sizes[layer],
@@ -271,10 +171,10 @@ class Decoder(nn.Module):
                 dtype=self.dtype,
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
-        x_BHWC = _at_least_float32(x_BHWC)
+        x_BHWC = at_least_float32(x_BHWC)
         if self.linear_skip:
             rows, columns = skip_size(self.height, self.width)
-            small_BP = _dense(rows * columns * 3, None, name="linear")(z_BZ)
+            small_BP = dense(rows * columns * 3, None, name="linear")(z_BZ)
             small_BHWC = small_BP.reshape(-1, rows, columns, 3)
             x_BHWC += resize(small_BHWC, (self.height, self.width))
         x_BHWC = self.tanh_scale * nn.tanh(x_BHWC)
@@ -283,10 +183,10 @@ class Decoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Dis (4.2.3, Table 3): the logit that a frame is real, and the activations of four layers.
+    """Dis (4.2.3, Table 3): maps frames to the logit that they are real, and to activations.
 
-    Batch norm makes the size of a step independent of the number of filters. The logit has no batch
-    norm and 92,160 inputs at the thesis's size, so ``logit_fan_in`` can limit its fan-in.
+    The logit has 92,160 inputs at the thesis's size and no batch norm, so one Adam step moves it
+    far; ``logit_fan_in`` limits that.
     """
 
     filters: int
@@ -299,27 +199,27 @@ class Discriminator(nn.Module):
     def __call__(self, x_BHWC, train: bool):
         """Returns ``logit_B`` and four activations ``[B, H_l, W_l, F_l]`` for frames in -1..1.
 
-        The objectives apply the sigmoid of eq. 4.2, whose logarithm they compute exactly.
+        The objectives apply the sigmoid of eq. 4.2, so that they can compute its logarithm exactly.
         """
         stack = ConvolutionStack(
             self.filters, self.leak, self.first_batch_norm, dtype=self.dtype, name="stack"
         )
         activations = stack(x_BHWC, train)
         features_BF = activations[-1].reshape(x_BHWC.shape[0], -1)
-        logit = _dense(1, self.dtype, name="logit", max_fan_in=self.logit_fan_in)
+        logit = dense(1, self.dtype, name="logit", max_fan_in=self.logit_fan_in)
         logit_B = logit(features_BF)[:, 0]
         chex.assert_shape(logit_B, (x_BHWC.shape[0],))
         return logit_B, activations
 
 
 def compute_dtype(config) -> jnp.dtype | None:
-    """The type of the networks' arithmetic; parameters, statistics and objectives stay float32.
+    """The networks' arithmetic; parameters, statistics and objectives stay float32.
 
-    ``None`` stands for the parameters' type: float32, or float64 in some tests.
+    ``None`` is the type of the parameters: float32, or float64 in some tests.
     """
     on_cpu = jax.default_backend() == "cpu"
-    halved = config.precision == "bfloat16" or (config.precision == "auto" and not on_cpu)
-    return jnp.bfloat16 if halved else None
+    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and not on_cpu)
+    return jnp.bfloat16 if bfloat16 else None
 
 
 def create(config, fused: bool = False) -> dict[str, nn.Module]:

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from vae_gan_jax.model.layers import at_least_float32
+
 LOG_FLOOR = -18.420680743952367  # log 1e-8: footnote 3 of chapter 6
 
-# Section 6.2: an objective outside its network's range gives no gradient. The decoder's is signed:
-# its objective is a difference, and stops learning where only positive values may pass.
+# Section 6.2: a loss outside its network's range gives no gradient. The decoder's loss is a
+# difference and can be negative; a range of positive values would stop its learning.
 CLIPPING_RANGE = {
     "encoder": (1e-8, 100.0),
     "decoder": (-100.0, 100.0),
@@ -15,30 +17,31 @@ CLIPPING_RANGE = {
 
 
 def kl_divergence(mean_BZ, log_variance_BZ):
-    """L_KL of N(mean, variance) from N(0, I), eq. 4.8, averaged over dimensions and batch.
+    """L_KL, eq. 4.8: the divergence of N(mean, variance) from N(0, I), averaged.
 
-    Eq. 4.8 prints no minus and a sum; a sum over 200 dimensions drowns the similarity, a mean.
+    Eq. 4.8 lacks the minus sign. It prints a sum over the dimensions; a sum over 200 dimensions
+    would outweigh the similarity, which is a mean.
     """
     return -0.5 * jnp.mean(1 + log_variance_BZ - jnp.square(mean_BZ) - jnp.exp(log_variance_BZ))
 
 
-def _at_least_float32(array):
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
-
-
 def squared_error(real_BHWF, reconstructed_BHWF):
-    """The mean over all elements, in float32 at least."""
-    difference_BHWF = _at_least_float32(real_BHWF) - _at_least_float32(reconstructed_BHWF)
+    """The mean squared error over all elements, computed in float32 or better."""
+    difference_BHWF = at_least_float32(real_BHWF) - at_least_float32(reconstructed_BHWF)
     return jnp.mean(jnp.square(difference_BHWF))
 
 
 def pixel_error(x_BHWC, reconstructed_BHWC, square: int):
-    """The squared error of pixels, but of brightness as means over squares of so many a side.
+    """The squared error of colour at every pixel, plus that of brightness averaged over squares.
 
-    Brightness is the mean of the three channels, colour what each has beside it. So what brightness
-    does within a square, the detail, is left to the other objectives, and colour is not. With
-    squares of 1 this is the mean squared error of the channels. Where a last square reaches over
-    the frame's edge, the last row or column counts for what is missing.
+    Brightness is the mean of the three channels, and colour is each channel minus brightness. The
+    averaging leaves the detail of brightness to the other objectives.
+
+    Args:
+      x_BHWC: frames in -1..1.
+      reconstructed_BHWC: their reconstructions.
+      square: side of the squares in pixels; with 1 this is the mean squared error. At the right and
+        lower edge, incomplete squares are filled by repeating the last column and row.
     """
     difference_BHWC = x_BHWC - reconstructed_BHWC
     brightness_BHW1 = difference_BHWC.mean(-1, keepdims=True)
@@ -53,11 +56,11 @@ def pixel_error(x_BHWC, reconstructed_BHWC, square: int):
 
 
 def learned_similarity(real_activations, reconstructed_activations):
-    """L_like of eq. 4.11: squared error of the discriminator's activations, the layers' mean.
+    """L_like, eq. 4.11: mean squared error of each discriminator layer, averaged over layers.
 
     Args:
-      real_activations: the discriminator's layers for x, arrays ``[B, H_l, W_l, F_l]``.
-      reconstructed_activations: the same for the reconstruction.
+      real_activations: the activations of each layer for the frames, ``[B, H_l, W_l, F_l]``.
+      reconstructed_activations: the same for the reconstructions.
     """
     errors = [
         squared_error(real_BHWF, reconstructed_BHWF)
@@ -69,21 +72,21 @@ def learned_similarity(real_activations, reconstructed_activations):
 
 
 def cross_entropy(logit_B, real: bool):
-    """Mean of -log(probability of the right answer), the logarithm floored at log 1e-8.
+    """Mean of -log(probability of the correct answer), with the logarithm floored at log 1e-8.
 
-    The gradient is that of the logarithm without its floor: were there none below, a discriminator
-    that is surer than that of a wrong answer for every frame would never learn again.
+    The gradient ignores the floor. Otherwise a discriminator that is confidently wrong about every
+    frame would get no gradient and never recover.
     """
     log_probability_B = jax.nn.log_sigmoid(logit_B if real else -logit_B)
     floored_B = jnp.maximum(log_probability_B, LOG_FLOOR)
-    gradient_alone_B = log_probability_B - jax.lax.stop_gradient(log_probability_B)
-    return -jnp.mean(jax.lax.stop_gradient(floored_B) + gradient_alone_B)
+    zero_with_gradient_B = log_probability_B - jax.lax.stop_gradient(log_probability_B)
+    return -jnp.mean(jax.lax.stop_gradient(floored_B) + zero_with_gradient_B)
 
 
 def adversarial(real_logit_B, reconstructed_logit_B, sampled_logit_B, weight: float):
-    """L_GAN of eq. 4.9 as the discriminator's loss: ``weight`` times three cross-entropies.
+    """L_GAN, eq. 4.9, as the discriminator's loss: ``weight`` times three cross-entropies.
 
-    Larsen et al., Algorithm 1: the discriminator minimises it, the decoder maximises it.
+    The discriminator minimises it and the decoder maximises it (Larsen et al., Algorithm 1).
     """
     return weight * (
         cross_entropy(real_logit_B, real=True)
@@ -93,10 +96,7 @@ def adversarial(real_logit_B, reconstructed_logit_B, sampled_logit_B, weight: fl
 
 
 def loss_weights(gamma: float, kl_weight: float) -> dict[str, dict[str, float]]:
-    """Which objectives train which network, and their weights: eqs. 4.13, 4.14 and 4.12.
-
-    What a network minimises is the weighted sum of its row; no other objective reaches it.
-    """
+    """The weights of the objectives in each network's loss: eqs. 4.13, 4.14 and 4.12."""
     return {
         "encoder": {"kl": kl_weight, "similarity": 1.0},
         "decoder": {"similarity": gamma, "adversarial": -1.0},
@@ -104,8 +104,8 @@ def loss_weights(gamma: float, kl_weight: float) -> dict[str, dict[str, float]]:
     }
 
 
-def clip_objective(network: str, objective):
-    """The objective clipped to its network's range, and whether it lay outside or was no number."""
+def clip_loss(network: str, loss):
+    """Clips a loss to its network's range; also returns whether it was outside, or NaN."""
     low, high = CLIPPING_RANGE[network]
-    clipped = ~((objective >= low) & (objective <= high))
-    return jnp.clip(objective, low, high), clipped
+    clipped = ~((loss >= low) & (loss <= high))
+    return jnp.clip(loss, low, high), clipped

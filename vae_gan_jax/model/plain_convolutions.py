@@ -1,4 +1,4 @@
-"""The strided convolution, its transpose and its kernel's gradient, as XLA's convolutions."""
+"""The strided convolution, its transpose and its kernel's gradient as convolutions of XLA."""
 
 from functools import partial
 
@@ -9,14 +9,14 @@ from jax import lax
 KERNEL, STRIDE = (5, 5), (2, 2)  # 4.2.1
 
 
-def halved(side: int) -> int:
-    """Height or width after a strided convolution: SAME padding rounds a half up."""
+def output_side(side: int) -> int:
+    """Height or width after a strided convolution: half of ``side``, rounded up (SAME padding)."""
     return -(-side // 2)
 
 
 def padding_before(side: int) -> int:
-    """Rows or columns that SAME padding puts before the first: 1 if there is an even number, 2."""
-    return max(2 * (halved(side) - 1) + KERNEL[0] - side, 0) // 2
+    """Rows or columns of SAME padding before the first: 1 if ``side`` is even, otherwise 2."""
+    return max(2 * (output_side(side) - 1) + KERNEL[0] - side, 0) // 2
 
 
 def strided_convolution(x_BHWF, kernel):
@@ -27,7 +27,7 @@ def strided_convolution(x_BHWF, kernel):
 
 
 def transposed_convolution(y_BHWG, kernel, size: tuple[int, int]):
-    """``convolutions.transposed_convolution`` as what it is: the other's linear transpose."""
+    """``convolutions.transposed_convolution``, derived by jax as the linear transpose."""
     x_BHWF = jax.ShapeDtypeStruct((y_BHWG.shape[0], *size, kernel.shape[2]), y_BHWG.dtype)
     (x_BHWF,) = jax.linear_transpose(lambda x: strided_convolution(x, kernel), x_BHWF)(y_BHWG)
     return x_BHWF
@@ -40,10 +40,10 @@ def kernel_gradient(x_BHWF, y_BHWG, kernel):
 
 
 def _taps(parity: int, side: int) -> tuple[slice, tuple[int, int]]:
-    """Which rows of the kernel reach the output rows 2q + parity, and the input's padding there.
+    """The kernel rows that contribute to output rows 2q + parity, and the padding of the input.
 
-    Output row o and kernel row i meet in the input row (o + padding_before - i) / 2, where that is
-    whole: every second i, in descending order.
+    Kernel row i contributes input row (o + padding_before - i) / 2 to output row o if that is an
+    integer: every second i, in descending order.
     """
     before = padding_before(side)
     taps = range((parity + before) % 2, KERNEL[0], 2)
@@ -53,10 +53,10 @@ def _taps(parity: int, side: int) -> tuple[slice, tuple[int, int]]:
 
 
 def transposed_by_phases(y_BHWG, kernel, size: tuple[int, int]):
-    """``transposed_convolution`` as four convolutions with stride 1, one for each parity of output.
+    """``transposed_convolution`` as four convolutions with stride 1.
 
-    Of the 25 taps 9, 6, 6 and 4 meet an input at (odd, odd) rows and columns and so on: the same
-    arithmetic, none of it with the zeros that a dilated input has.
+    Each computes the outputs of one parity of row and column, with 9, 6, 6 or 4 of the 25 taps. So
+    none multiplies the zeros of a dilated input.
     """
     phases = []
     for row_parity in range(2):

@@ -79,7 +79,7 @@ def _clip(by_network: dict, values: dict, config) -> tuple[dict, dict[str, jax.A
     kept = {}
     for name, gradient in by_network.items():
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
-        metrics[f"loss/{name}"], clipped = objectives.clip_objective(name, loss)
+        metrics[f"loss/{name}"], clipped = objectives.clip_loss(name, loss)
         metrics[f"clipped/{name}"] = clipped.astype(jnp.float32)
         metrics[f"gradient_norm/{name}"] = optax.tree.norm(gradient)
         kept[name] = jax.tree.map(lambda g, clipped=clipped: jnp.where(clipped, 0, g), gradient)

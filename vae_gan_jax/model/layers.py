@@ -1,0 +1,116 @@
+"""The layers of the networks: convolutions, batch norm and dense layers."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from vae_gan_jax.model import winograd
+from vae_gan_jax.model.convolutions import strided_convolution, transposed_convolution
+from vae_gan_jax.model.plain_convolutions import KERNEL
+
+BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.9, 1e-5
+
+weights = nn.initializers.normal(0.02)
+
+
+def _add_bias(module: nn.Module, x_BHWF):
+    bias_F = module.param("bias", nn.initializers.zeros, (x_BHWF.shape[-1],)).astype(x_BHWF.dtype)
+    return x_BHWF + jnp.broadcast_to(bias_F, x_BHWF.shape)
+
+
+def _winograd(module: nn.Module, convolution, x, shape: tuple[int, ...]):
+    """Applies a Winograd convolution to a fused layer's kernel, in that kernel's precision."""
+    kernel = module.param(
+        "kernel", lambda key: winograd.transform(weights(key, shape, jnp.float32))
+    )
+    return convolution(x.astype(kernel[0].dtype), kernel).astype(module.dtype or kernel[0].dtype)
+
+
+class StridedConvolution(nn.Module):
+    """A 5x5 convolution with stride 2; before a batch norm it needs no bias."""
+
+    features: int
+    bias: bool
+    fused: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x_BHWF):
+        shape = (*KERNEL, x_BHWF.shape[-1], self.features)
+        if self.fused and winograd.pays(shape):
+            y_BHWG = _winograd(self, winograd.strided_convolution, x_BHWF, shape)
+        else:
+            kernel = self.param("kernel", weights, shape)
+            y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
+        if self.bias:
+            y_BHWG = _add_bias(self, y_BHWG)
+        return y_BHWG
+
+
+class TransposedConvolution(nn.Module):
+    """The transpose of a 5x5 convolution with stride 2; ``size`` is the output's."""
+
+    features: int
+    size: tuple[int, int]
+    bias: bool
+    fused: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, y_BHWG):
+        shape = (*KERNEL, self.features, y_BHWG.shape[-1])
+        if self.fused and winograd.pays(shape):
+            convolution = partial(winograd.transposed_convolution, size=self.size)
+            x_BHWF = _winograd(self, convolution, y_BHWG, shape)
+        else:
+            kernel = self.param("kernel", weights, shape)
+            y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
+            x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
+        if self.bias:
+            x_BHWF = _add_bias(self, x_BHWF)
+        return x_BHWF
+
+
+def batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
+    """Batch norm with the batch's statistics in training, otherwise with the running ones.
+
+    Statistics are always float32. Inside ``shard_map`` they cover the shards of all devices.
+    """
+    return nn.BatchNorm(
+        axis_name=jax.sharding.get_abstract_mesh().manual_axes or None,
+        use_running_average=not train,
+        dtype=dtype,
+        momentum=BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        name=name,
+    )
+
+
+def at_least_float32(x):
+    """Converts to float32, but leaves float64."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def dense(
+    features: int,
+    dtype: jnp.dtype | None,
+    name: str,
+    bias: bool = True,
+    max_fan_in: int | None = None,
+):
+    """A dense layer with few outputs.
+
+    With more than ``max_fan_in`` inputs the output is scaled by ``max_fan_in / inputs``, so that
+    one Adam step moves it equally far at every frame size.
+    """
+    layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
+
+    def apply(x):
+        outputs = at_least_float32(layer(x))
+        if max_fan_in and max_fan_in < x.shape[-1]:
+            outputs *= max_fan_in / x.shape[-1]
+        return outputs
+
+    return apply
