@@ -1,12 +1,12 @@
-"""Training steps and reconstruction against the PyTorch port, in turns, in one run.
+"""Compares the speed of training and reconstruction with the PyTorch port.
 
     python3 -m venv /tmp/torch && /tmp/torch/bin/pip install -r benchmarks/requirements-pytorch.txt
     python -m benchmarks.compare --torch_python=/tmp/torch/bin/python [--rounds=5] [--compile]
         [--precision=bfloat16] [--width=256 --height=144 --filters=80 --batch_size=12]
 
-Each side is a process of its own that waits while the other works, so that whatever else the
-machine is busy with slows both. What is printed: the median of each side over the rounds, and of
-the rounds' ratios the median, the lowest and the highest; below 1 this project takes less time.
+The two sides are processes that work in turns, so that other load on the machine slows both. It
+prints the median time of each side over the rounds, and the median, lowest and highest ratio of a
+round. A ratio below 1 means that this project takes less time.
 """
 
 import argparse
@@ -23,10 +23,10 @@ SIZES = dict(width=256, height=144, filters=80, z_dim=200, batch_size=12)
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch_python", help="the Python that has torch")
+    parser.add_argument("--torch_python", help="a Python with torch")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2, help="of training in a round")
-    parser.add_argument("--batches", type=int, default=8, help="to reconstruct in a round")
+    parser.add_argument("--steps", type=int, default=2, help="training steps per round")
+    parser.add_argument("--batches", type=int, default=8, help="batches to reconstruct per round")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
 
 
 def serve(given) -> None:
-    """This project's side: answers "JOB N" on stdin with seconds, as pytorch_port.py does."""
+    """This project's side: answers "JOB N" on stdin with times, as pytorch_port.py does."""
     import jax
     import numpy as np
 
@@ -75,7 +75,7 @@ def serve(given) -> None:
 
 
 class Side:
-    """A process that does jobs and tells how long they took."""
+    """A process that times jobs."""
 
     def __init__(self, *command: str):
         self._process = subprocess.Popen(
@@ -84,7 +84,7 @@ class Side:
         self.versions = json.loads(self._process.stdout.readline())
 
     def seconds(self, job: str, count: int) -> tuple[float, float]:
-        """Wall clock, and processor time over all cores."""
+        """Wall clock time, and processor time of all cores."""
         self._process.stdin.write(f"{job} {count}\n")
         self._process.stdin.flush()
         return tuple(json.loads(self._process.stdout.readline()))

@@ -1,12 +1,12 @@
-"""What an accelerator makes of the thesis's size, in one table, in less than ten minutes.
+"""Benchmarks an accelerator at the thesis's size; prints one table within ten minutes.
 
     python -m benchmarks.gpu --results=FOLDER [--film=FILM] [--torch_python=PYTHON] [--minutes=9]
         [any flag of vae_gan_jax.main, for every row]
 
-Each row is ``--mode=benchmark`` in a process of its own; what it wrote lies in the folder, so that
-the same command goes on where it was stopped. With a film, frames come from it, and it is
-reconstructed from file to file, with and without the networks in between. With a Python that has
-torch, the port is compared with at the end (see compare.py). What there is no time for is named.
+Each row is a process with ``--mode=benchmark`` that writes its result into the folder, so that the
+same command resumes after an interruption. With ``--film``, frames come from the film, and it is
+also reconstructed from file to file, with and without the networks. With ``--torch_python``, the
+PyTorch port is compared last (see compare.py). Rows without a result are listed at the end.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-ROWS = {  # the flags that differ from the thesis's size, most wanted first
-    "as it is": [],
+ROWS = {  # flags that differ from the thesis's size; the most important row first
+    "thesis": [],
     "float32": ["--precision=float32"],
     "frames sent by the host": ["--data_placement=host"],
     "mini-batches of 96": ["--batch_size=96"],
@@ -46,9 +46,9 @@ def _gigabytes(size: int) -> str:
 
 
 def _device_bytes(memory: dict) -> int:
-    """The most that the device held or, where it does not tell, what must be there at once."""
-    at_once = memory["state_bytes"] + (memory["temporary_bytes"] or 0)
-    return memory["device_peak_bytes"] or at_once
+    """Peak device memory; an estimate on devices that do not report it."""
+    estimate = memory["state_bytes"] + (memory["temporary_bytes"] or 0)
+    return memory["device_peak_bytes"] or estimate
 
 
 def _rate(got: dict, name: str) -> str:
@@ -57,9 +57,9 @@ def _rate(got: dict, name: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, required=True, help="folder for what is measured")
+    parser.add_argument("--results", type=Path, required=True, help="folder for the results")
     parser.add_argument("--film")
-    parser.add_argument("--torch_python", help="the Python that has torch")
+    parser.add_argument("--torch_python", help="a Python with torch")
     parser.add_argument("--minutes", type=float, default=9.0)
     given, flags = parser.parse_known_args()
     end = time.monotonic() + 60 * given.minutes
@@ -87,12 +87,12 @@ def main() -> int:
 
 
 def _run(command: list[str], end: float) -> bool:
-    """Whether it was done in time and did not fail."""
+    """Whether the command succeeded in time."""
     try:
-        done = subprocess.run(command, check=False, timeout=max(0.1, end - time.monotonic()))
+        result = subprocess.run(command, check=False, timeout=max(0.1, end - time.monotonic()))
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0
+    return result.returncode == 0
 
 
 def _table(rows: dict[str, dict]) -> str:
@@ -105,8 +105,8 @@ def _table(rows: dict[str, dict]) -> str:
         machine += f": a matrix product in {got['settings']['precision']} runs at"
         rate = got["machine"]["matrix_product_gflop_per_second"] / 1000
         rates[machine] = max(rate, rates.get(machine, 0.0))
-    told = [f"{machine} {rate:,.3g} TFLOP/s" for machine, rate in rates.items()]
-    return "\n".join([*lines, "", *told])
+    speeds = [f"{machine} {rate:,.3g} TFLOP/s" for machine, rate in rates.items()]
+    return "\n".join([*lines, "", *speeds])
 
 
 if __name__ == "__main__":

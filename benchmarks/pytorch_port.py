@@ -1,14 +1,14 @@
-"""The same training step and reconstruction in PyTorch: the peer that compare.py measures against.
+"""Training step and reconstruction in PyTorch, with which compare.py compares this project.
 
     python benchmarks/pytorch_port.py [--width=256 --height=144 --filters=80 --batch_size=12]
         [--device=cuda] [--precision=bfloat16] [--compile]
 
-It imports nothing of the project. What makes it a fair peer: the same networks and objectives, the
-same sharing of one forward pass between three pull-backs, channels_last throughout, fused Adam,
-batch norm folded into the layers before when reconstructing. Where it differs, it has less to do:
-SAME padding has its odd row on the other side, which saves a copy, and it does not look for steps
-that are not finite. It answers lines "training N" and "reconstruction N" on stdin with the seconds
-that N steps or batches took, in all and of processor time.
+It imports nothing of the project. The comparison is fair: it has the same networks and objectives,
+shares one forward pass between three gradients, uses channels_last and fused Adam, and folds batch
+norm into the layers before it for reconstruction. Its differences favour PyTorch: SAME padding puts
+the odd row on the other side, which saves a copy, and it does not check steps for finite values. It
+answers "training N" and "reconstruction N" on stdin with the wall clock and processor seconds of N
+steps or batches.
 """
 
 import argparse
@@ -26,7 +26,7 @@ GAMMA, ADVERSARIAL_WEIGHT, LEAK = 2.5, 1 / 72, 0.01
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that moves its running statistics only when asked to."""
+    """Batch norm that updates its running statistics only if ``track`` is set."""
 
     def __init__(self, features):
         super().__init__(features, eps=1e-5, momentum=0.1)
@@ -107,12 +107,12 @@ class Discriminator(nn.Module):
 
 
 def folded(convolution, norm, transpose=False):
-    """The convolution followed by batch norm with running statistics, as one convolution."""
+    """Folds a batch norm with running statistics into the convolution before it."""
     return torch.nn.utils.fusion.fuse_conv_bn_eval(convolution.eval(), norm.eval(), transpose)
 
 
 def fold(encoder, decoder):
-    """Encoder and decoder for reconstructing: every batch norm within the layer before it."""
+    """Folds every batch norm of encoder and decoder into the layer before it."""
     stack = encoder.stack
     for layer in range(1, 4):
         stack.convolutions[layer] = folded(stack.convolutions[layer], stack.norms[layer - 1])
@@ -120,10 +120,10 @@ def fold(encoder, decoder):
     norm, projection = decoder.norms[0], decoder.projection
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     with torch.no_grad():
-        places = decoder.shape[0] * decoder.shape[1]
+        positions = decoder.shape[0] * decoder.shape[1]
         shift = norm.bias - norm.running_mean * scale
-        projection.weight *= scale.repeat(places)[:, None]
-        projection.bias.mul_(scale.repeat(places)).add_(shift.repeat(places))
+        projection.weight *= scale.repeat(positions)[:, None]
+        projection.bias.mul_(scale.repeat(positions)).add_(shift.repeat(positions))
     for layer in range(3):
         convolution, norm = decoder.convolutions[layer], decoder.norms[layer + 1]
         decoder.convolutions[layer] = folded(convolution, norm, transpose=True)
@@ -131,12 +131,12 @@ def fold(encoder, decoder):
 
 
 def cross_entropy(logit):
-    """-log of the sigmoid, floored, averaged."""
+    """Mean of -log sigmoid, with a floor under the logarithm."""
     return -F.logsigmoid(logit).clamp_min(LOG_FLOOR).mean()
 
 
 def clip(objective, low, gradients):
-    """No gradients where the objective lies outside low..100."""
+    """Zeroes the gradients if the objective lies outside low..100."""
     inside = (objective >= low) & (objective <= 100)
     return [torch.where(inside, gradient, 0) for gradient in gradients]
 
@@ -180,7 +180,7 @@ class Port:
         return torch.autocast(self.device.type, self.type, enabled=self.type is not torch.float32)
 
     def step(self):
-        """One step of Algorithm 1 with three pull-backs of shared forward passes."""
+        """One step of Algorithm 1; the three gradients share forward passes."""
         encode, decode, discriminate = self.calls.values()
         with self.amp():
             x = self.x()
@@ -248,7 +248,7 @@ class Port:
             torch.cuda.synchronize()
 
     def seconds(self, job, count):
-        """What so many calls took: seconds, and seconds of all processors together."""
+        """Wall clock seconds of ``count`` calls, and processor seconds of all cores."""
         self.synchronise()
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(count):
@@ -267,7 +267,7 @@ def serve(given):
         if job == "training":
             times = port.seconds(port.step, int(count))
         else:
-            if reconstructing is None:  # a second set of networks: these are folded
+            if reconstructing is None:  # other networks, because they are folded
                 reconstructing = Port(argparse.Namespace(**vars(given) | {"compile": False}))
                 for network in reconstructing.networks.values():
                     network.eval()
