@@ -8,7 +8,6 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import benchmark
-from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 
 
@@ -18,9 +17,9 @@ def config(small):
 
 
 @pytest.fixture(scope="module")
-def figures(config, film, framing):
+def figures(config, film):
     frames_THWC = benchmark.noise_frames(config)
-    return benchmark.measure(config, TrainingFrames(frames_THWC), str(film), framing)
+    return benchmark.measure(config, TrainingFrames(frames_THWC), str(film))
 
 
 @pytest.mark.slow
@@ -47,10 +46,10 @@ def test_a_short_film_is_reconstructed_whole(figures):
     assert figures["reconstruction"]["film_frames_per_second_past_the_networks"] > 0
 
 
-def test_the_start_of_a_long_film_is_reconstructed(config, make_film, framing, model):
+def test_the_start_of_a_long_film_is_reconstructed(config, make_film, model):
     film = make_film("testsrc2=size=20x18:rate=8", 60)
     model = dataclasses.replace(model, config=config)
-    result = benchmark._film(model, film.path, framing, rate=80.0)
+    result = benchmark._film(model, film.path, rate=80.0)
     assert result["film_frames"] == 8 * benchmark.MIN_FILM_SECONDS
 
 
@@ -90,9 +89,8 @@ def test_a_film_that_is_too_short_is_refused(config, frames_THWC):
 
 def test_a_missing_film_is_refused_at_once(config, frames_THWC, monkeypatch):
     monkeypatch.setattr(benchmark, "_training", lambda *_: pytest.fail("trained first"))
-    framing = video.Framing(width=20, height=18)
     with pytest.raises(InputError):
-        benchmark.measure(config, TrainingFrames(frames_THWC), "nowhere.mp4", framing)
+        benchmark.measure(config, TrainingFrames(frames_THWC), "nowhere.mp4")
 
 
 @pytest.mark.parametrize("cost", [None, {}])

@@ -35,6 +35,7 @@ from vae_gan_jax.training.loop import LOG_EVERY_STEPS
 FILE = "benchmark.json"  # in the run folder
 NOISE_FRAMES = 1200  # frames of noise to learn, if no film is given
 MIN_DISPATCHES = 3  # timed on slow devices, even if they take longer than --seconds
+SIZES = ("width", "height", "filters", "z_dim", "batch_size")  # settings that are reported
 MAX_QUEUED_BATCHES = 4  # that the device may have to do
 MATMUL_TRIES = 5  # the fastest counts
 MIN_FILM_SECONDS = 2.0  # of the source that are reconstructed
@@ -56,8 +57,9 @@ def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
     if config.run_dir:
         run_folder.open_run(config)
     source = film_names.sources(config)[0] if config.film or config.source else None
-    film = film or TrainingFrames(noise_frames(config))
-    figures = measure(config, film, source, opened_run.framing_of(config))
+    if film is None:
+        film = TrainingFrames(noise_frames(config))
+    figures = measure(config, film, source)
     atomic_io.write(path, json.dumps(figures, indent=1) + "\n")
     print(table(figures))
     logger.info("benchmark: %s", path)
@@ -65,16 +67,13 @@ def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
 
 def noise_frames(config: Config) -> np.ndarray:
     """Noise as frames, uint8 ``[T, height, width, 3]``."""
-    count = max(NOISE_FRAMES, LOG_EVERY_STEPS * config.batch_size)
-    shape = count, config.height, config.width, 3
+    frames = max(NOISE_FRAMES, LOG_EVERY_STEPS * config.batch_size)
+    shape = frames, config.height, config.width, 3
     return np.random.default_rng(config.seed).integers(0, 256, shape, np.uint8)
 
 
 def measure(
-    config: Config,
-    film: TrainingFrames,
-    source: str | None = None,
-    framing: video.Framing | None = None,
+    config: Config, film: TrainingFrames, source: str | None = None
 ) -> dict[str, dict[str, Any]]:
     """Measures training and reconstruction for about ``config.seconds`` each.
 
@@ -85,7 +84,6 @@ def measure(
       config: the settings of the run.
       film: the frames to learn.
       source: a film to reconstruct from file to file; None measures the networks alone.
-      framing: which part of the source becomes frames.
 
     Returns:
       Figures by group and name, with units in the names; ``None`` where this machine gives none.
@@ -95,7 +93,7 @@ def measure(
     """
     config.steps_per_epoch(len(film))  # refuses a film that is too short
     if source is not None:
-        video.probe(source, framing.video_stream, framing.fps)
+        video.probe(source, config.video_stream, config.fps)
     with devices.explain_out_of_memory():
         peak = _matmul_gflops(config)
         training, memory, state = _training(config, film)
@@ -103,34 +101,42 @@ def measure(
         whole_film = {}
         if source is not None:
             model = Trained(config, state.inference_variables, int(state.step))
-            whole_film = _film(model, source, framing, networks_alone["frames_per_second"])
+            whole_film = _film(model, source, networks_alone["frames_per_second"])
     for figures in (training, networks_alone):
         gflop = figures["gflop_per_frame"]
         rate = None if gflop is None else gflop * figures["frames_per_second"]
-        figures["gflop_per_second"] = rate
-        figures["share_of_matrix_product"] = None if rate is None else rate / peak
-    device = jax.local_devices()[0]
-    memory["device_peak_bytes"] = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    rss_unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    memory["host_peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit
+        share = None if rate is None else rate / peak
+        figures |= {"gflop_per_second": rate, "share_of_matrix_product": share}
     return {
-        "machine": {
-            "device": device.device_kind,
-            "platform": device.platform,
-            "devices": jax.local_device_count(),
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-            "matrix_product_gflop_per_second": peak,
-        },
+        "machine": _machine() | {"matrix_product_gflop_per_second": peak},
         "settings": {
-            **{name: getattr(config, name) for name in ("width", "height", "filters", "z_dim")},
-            "batch_size": config.batch_size,
+            **{name: getattr(config, name) for name in SIZES},
             "precision": _dtype(config).name,
             "frames": len(film.frames_THWC),
         },
         "training": training,
-        "memory": memory,
+        "memory": memory | _peak_memory(),
         "reconstruction": networks_alone | whole_film,
+    }
+
+
+def _machine() -> dict[str, Any]:
+    device = jax.local_devices()[0]
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "devices": jax.local_device_count(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _peak_memory() -> dict[str, int | None]:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    device = jax.local_devices()[0].memory_stats() or {}
+    return {
+        "device_peak_bytes": device.get("peak_bytes_in_use"),
+        "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
     }
 
 
@@ -161,9 +167,8 @@ def _matmul_gflops(config: Config) -> float:
 def _training(config: Config, film: TrainingFrames):
     """The figures of training, those of memory, and the trained state."""
     schedule = config.noise_schedule * 10_000  # the benchmark stops by time, not by epochs
-    feed = feeding.Feed(
-        dataclasses.replace(config, noise_schedule=schedule), film, (LOG_EVERY_STEPS,)
-    )
+    endless = dataclasses.replace(config, noise_schedule=schedule)
+    feed = feeding.Feed(endless, film, (LOG_EVERY_STEPS,))
     init_key, key = jax.random.split(jax.random.key(config.seed))
     state = mesh.place_state(config, train_state.create(config, init_key))
     key = mesh.to_mesh(key)
@@ -255,16 +260,12 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     }
 
 
-def _film(model: Trained, source: str, framing: video.Framing, rate: float) -> dict[str, Any]:
+def _film(model: Trained, source: str, rate: float) -> dict[str, Any]:
     """The speed from file to file, with and without the networks.
 
-    Args:
-      model: the networks.
-      source: path of the film; a part of it is used that takes about ``config.seconds``.
-      framing: which part of the film becomes frames.
-      rate: frames that the networks reconstruct in a second.
+    The networks reconstruct ``rate`` frames per second; it uses ``config.seconds`` of their work.
     """
-    config = model.config
+    config, framing = model.config, opened_run.framing_of(model.config)
     film = video.probe(source, framing.video_stream, framing.fps)
     seconds = max(MIN_FILM_SECONDS, rate * config.seconds / float(film.rate))
     end = (framing.trim_start or 0.0) + seconds
@@ -280,8 +281,7 @@ def _film(model: Trained, source: str, framing: video.Framing, rate: float) -> d
         figures["film_frames_per_second"] = frames / (time.perf_counter() - start)
         start = time.perf_counter()
         frames = passthrough.passthrough(source, path, framing, film_format)
-        seconds = time.perf_counter() - start
-        figures["film_frames_per_second_past_the_networks"] = frames / seconds
+        figures["film_frames_per_second_past_the_networks"] = frames / (time.perf_counter() - start)
     return figures
 
 
@@ -296,6 +296,5 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
                 text = "unknown"
             elif name.endswith("_bytes"):
                 text = f"{value / 1e9:,.3f} GB"
-            title = name.removesuffix("_bytes").replace("_", " ")
-            lines.append(f"  {title:42} {text}")
+            lines.append(f"  {name.removesuffix('_bytes').replace('_', ' '):42} {text}")
     return "\n".join(lines)
