@@ -69,3 +69,9 @@ def test_unfinished_work_is_resumed_only_from_the_same(tmp_path):
     assert not provenance.resumes(tmp_path, MADE_FROM | {"film": "other"})
     (tmp_path / provenance.LABEL).write_bytes(b"\xff")
     assert not provenance.resumes(tmp_path, MADE_FROM)
+
+
+def test_ignored_keys_may_differ(tmp_path, films):
+    moved = MADE_FROM | {"film": "other"}
+    assert provenance.is_current(tmp_path, "films/a", moved, films, ignored=("film",))
+    assert not provenance.is_current(tmp_path, "films/a", moved, films, ignored=("checkpoint",))
