@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from vae_gan_jax.figures import style
 
 COLUMNS = 3  # of bar charts
-# Inches: between bar charts, for the heading, for the legends, and for the labels at the bottom.
-GAP, HEADING, LEGEND, LABELS = 0.3, 0.75, 0.7, 0.45
+# Inches: between bar charts, for the heading, above the curves, and for the labels below them.
+GAP, HEADING, CURVES_GAP, LABELS = 0.3, 0.75, 0.7, 0.45
 
 
 class Measure(NamedTuple):
@@ -57,7 +57,7 @@ def draw(path: Path, content: dict[str, Any]) -> None:
     rows = -(-len(shown) // COLUMNS)
     chart, lines = 0.16 + 0.13 * len(runs), 1.6 + 0.13 * (len(runs) + 1) // 2  # inches
     charts = rows * chart + (rows - 1) * GAP
-    height = HEADING + charts + LEGEND + lines + LABELS
+    height = HEADING + charts + CURVES_GAP + lines + LABELS
     left = min(0.3, 0.03 + 0.0085 * max(len(run["run"]) for run in runs))
     with style.figure(height=height) as figure:
         bars = figure.add_gridspec(
@@ -95,6 +95,8 @@ def _bars(axis, runs: list[dict[str, Any]], measure: Measure) -> None:
     axis.set_yticks(range(len(runs)), [run["run"] for run in runs])
     axis.invert_yaxis()
     axis.margins(x=0.28)
+    if not any(run["whole"][measure.key] for run in runs):
+        axis.set_xlim(0, 1)  # otherwise bars of zero start in the middle
     axis.set_xticks([])
     axis.grid(visible=False)
     axis.spines["bottom"].set_visible(False)
