@@ -149,7 +149,7 @@ def test_a_killed_run_resumes_exactly_on_another_machine(learning, machine, tmp_
     code, stderr = run(tmp_path / "two", *learning, f"--run_dir={there}")
     assert code == 0, stderr
     aside = f"{folder}/{newest}.damaged"
-    assert f"{folder}/{newest}/manifest.ocdbt is damaged: set aside as {aside}" in stderr
+    assert f"{folder}/{newest}/manifest.ocdbt is damaged: renamed to {aside}" in stderr
     place = Path(storage.local(there))
     assert lines(place) == lines(here)
     assert len(lines(place)) > 4
@@ -384,7 +384,7 @@ def test_a_checkpoint_that_cannot_be_written_is_logged(folder, small, caplog, mo
             checkpoints.save(state)
             checkpoints.wait()
         assert "step 0 cannot be written" in caplog.text
-        assert "does not answer): training goes on" in caplog.text
+        assert "does not answer): training continues" in caplog.text
         assert checkpoints.steps == []
         assert {name.split("/")[0] for name in objects(str(checkpoints.folder))} == {"0"}
         for step in (0, 1, 2, 3):

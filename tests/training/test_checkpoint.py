@@ -1,4 +1,4 @@
-"""Checkpoints: whole, checked, the newest sound one; whatever happens to their files."""
+"""Checkpoints are restored exactly, or from an older one if files are damaged."""
 
 import logging
 import shutil
@@ -23,7 +23,7 @@ def state(small):
 
 
 def at(state, step):
-    """The state, told from others by its step and its parameters."""
+    """The state with another step and other parameters."""
     params = jax.tree.map(lambda leaf: leaf + step, state.params)
     return state.replace(step=jnp.int32(step), params=params)
 
@@ -58,27 +58,27 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def test_the_newest_comes_back_or_the_one_that_is_asked_for(run_dir, state):
+def test_restores_the_newest_checkpoint_or_the_given_one(run_dir, state):
     assert checkpoint.steps(run_dir) == [1, 2, 3]
     chex.assert_trees_all_equal(restored(run_dir, state), at(state, 3))
     chex.assert_trees_all_equal(restored(run_dir, state, 1), at(state, 1))
 
 
-def test_a_checkpoint_is_named_by_its_content(run_dir, state):
-    names = [checkpoint.content_checksum(run_dir, step) for step in (1, 2, 3)]
-    assert len(set(names)) == 3
+def test_the_content_checksum_follows_the_content(run_dir, state):
+    checksums = [checkpoint.content_checksum(run_dir, step) for step in (1, 2, 3)]
+    assert len(set(checksums)) == 3
     with Checkpoints(run_dir) as checkpoints:
         shutil.rmtree(checkpoints.folder / "3")
         checkpoints.save(at(state, 4).replace(step=jnp.int32(3)))
-    assert checkpoint.content_checksum(run_dir, 2) == names[1]
-    assert checkpoint.content_checksum(run_dir, 3) != names[2]
-    with pytest.raises(InputError, match="9/checksums.json cannot be read"):
+    assert checkpoint.content_checksum(run_dir, 2) == checksums[1]
+    assert checkpoint.content_checksum(run_dir, 3) != checksums[2]
+    with pytest.raises(InputError, match=r"9/checksums\.json cannot be read"):
         checkpoint.content_checksum(run_dir, 9)
 
 
-def test_an_average_is_part_of_it(state, tmp_path):
-    average = {"encoder": jax.tree.map(lambda leaf: leaf + 1, state.params["encoder"])}
-    averaging = state.replace(ema=average)
+def test_averaged_weights_are_saved(state, tmp_path):
+    ema = {"encoder": jax.tree.map(lambda leaf: leaf + 1, state.params["encoder"])}
+    averaging = state.replace(ema=ema)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(at(averaging, 1))
     empty = jax.tree.map(jnp.zeros_like, averaging)
@@ -88,7 +88,7 @@ def test_an_average_is_part_of_it(state, tmp_path):
 
 
 @pytest.mark.parametrize("fault", [flip, truncate, lambda path: path.unlink()])
-def test_whatever_happens_to_a_file_is_seen_or_does_no_harm(fault, saved, state, tmp_path, caplog):
+def test_damage_to_any_file_is_detected_or_harmless(fault, saved, state, tmp_path, caplog):
     folder = saved / "checkpoints" / "3"
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.stat().st_size]
     files = [file for file in files if (folder / file).is_file()]
@@ -97,21 +97,21 @@ def test_whatever_happens_to_a_file_is_seen_or_does_no_harm(fault, saved, state,
         run_dir = shutil.copytree(saved, tmp_path / str(number))
         fault(run_dir / "checkpoints" / "3" / file)
         caplog.clear()
-        found = restored(run_dir, state)
-        told = [record.getMessage() for record in caplog.records if record.name == NAME]
-        if told:
-            assert str(file) in told[0]
-            assert "set aside" in told[0]
+        result = restored(run_dir, state)
+        warnings = [record.getMessage() for record in caplog.records if record.name == NAME]
+        if warnings:
+            assert str(file) in warnings[0]
+            assert "renamed to" in warnings[0]
             assert (run_dir / "checkpoints" / "3.damaged").is_dir()
-            chex.assert_trees_all_equal(found, at(state, 2))
+            chex.assert_trees_all_equal(result, at(state, 2))
         else:
-            chex.assert_trees_all_equal(found, at(state, 3))
-        assert (file.name in checkpoint_folder.UNCHECKED) == (not told)
+            chex.assert_trees_all_equal(result, at(state, 3))
+        assert (file.name in checkpoint_folder.FILES_WITHOUT_CHECKSUM) == (not warnings)
 
 
-def test_older_ones_are_used_in_turn_and_what_is_damaged_keeps_its_files(run_dir, state, caplog):
+def test_damaged_checkpoints_are_renamed_with_their_files(run_dir, state, caplog):
     folder = run_dir / "checkpoints"
-    (folder / "3.damaged").mkdir()  # an earlier one of that name stays as well
+    (folder / "3.damaged").mkdir()  # must not be overwritten
     for step in "32":
         (folder / step / checkpoint.CHECKSUMS).unlink()
     chex.assert_trees_all_equal(restored(run_dir, state), at(state, 1))
@@ -120,7 +120,7 @@ def test_older_ones_are_used_in_turn_and_what_is_damaged_keeps_its_files(run_dir
     assert any((folder / "3.damaged_2").iterdir())
 
 
-def test_none_that_is_sound_is_refused_and_none_is_touched(run_dir, state):
+def test_without_a_sound_checkpoint_it_fails_and_renames_nothing(run_dir, state):
     folder = run_dir / "checkpoints"
     for step in "123":
         (folder / step / checkpoint.CHECKSUMS).write_text("")
@@ -130,7 +130,7 @@ def test_none_that_is_sound_is_refused_and_none_is_touched(run_dir, state):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"letter.txt": [1, 2]}', "0\n{}", "ffffffff\nno"])
-def test_a_foreign_list_of_checksums_counts_as_damage(content, run_dir, state):
+def test_an_invalid_list_of_checksums_counts_as_damage(content, run_dir, state):
     (run_dir / "checkpoints" / "3" / checkpoint.CHECKSUMS).write_text(content)
     (run_dir / "checkpoints" / "2" / checkpoint.CHECKSUMS).write_bytes(b"\xff" * 100)
     assert int(restored(run_dir, state).step) == 1
@@ -138,7 +138,7 @@ def test_a_foreign_list_of_checksums_counts_as_damage(content, run_dir, state):
 
 
 def test_foreign_files_are_left_alone(run_dir, state, caplog):
-    """A folder whose name is a number but that is no checkpoint is told of and set aside."""
+    """Only a folder whose name looks like a step is renamed, with a warning."""
     folder = run_dir / "checkpoints"
     (folder / "notes.txt").write_text("mine")
     (folder / "mine").mkdir()
@@ -150,7 +150,7 @@ def test_foreign_files_are_left_alone(run_dir, state, caplog):
     assert (folder / "7.damaged" / "letter.txt").read_text() == "dear"
 
 
-def test_half_written_ones_do_not_count_and_go_with_the_next_save(run_dir, state):
+def test_incomplete_checkpoints_do_not_count_and_the_next_save_removes_them(run_dir, state):
     folder = run_dir / "checkpoints"
     shutil.copytree(folder / "3", folder / "4.orbax-checkpoint-tmp-0")
     shutil.copytree(folder / "3", folder / "0.deleted")
@@ -160,10 +160,8 @@ def test_half_written_ones_do_not_count_and_go_with_the_next_save(run_dir, state
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3", "5"]
 
 
-def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
-    run_dir, state, caplog, monkeypatch
-):
-    """The disk is full as the checksums are written; later it is not."""
+def test_a_checkpoint_that_cannot_be_written_leaves_the_others(run_dir, state, caplog, monkeypatch):
+    """The disk is full for a while, when the checksums are written."""
 
     def full(folder):
         raise OSError(28, "No space left on device")
@@ -175,7 +173,7 @@ def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
             checkpoints.wait()
         assert "step 4 cannot be written" in caplog.text
         assert "No space left on device" in caplog.text
-        assert "training goes on, earlier checkpoints stay" in caplog.text
+        assert "training continues, earlier checkpoints stay" in caplog.text
         assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["1", "2", "3"]
         checkpoints.save(at(state, 5))
     chex.assert_trees_all_equal(restored(run_dir, state), at(state, 5))
@@ -186,16 +184,16 @@ def test_one_that_cannot_be_written_is_told_of_and_the_others_stay(
             checkpoints.wait()
 
 
-def test_a_run_folder_that_is_gone_ends_training(run_dir, state):
+def test_a_deleted_run_folder_ends_training(run_dir, state):
     with Checkpoints(run_dir) as checkpoints:
         shutil.rmtree(run_dir)
         run_dir.write_text("in its place")
-        with pytest.raises(InputError, match="is gone"):
+        with pytest.raises(InputError, match="was moved or deleted"):
             checkpoints.save(at(state, 4))
 
 
-def test_it_is_restored_on_another_number_of_devices(saved, state, small):
-    """Saved on one device, restored where there are two."""
+def test_restores_on_another_number_of_devices(saved, state, small):
+    """Saved on one device, restored on two."""
     total = sum(float(leaf.sum()) for leaf in jax.tree.leaves(at(state, 3).params))
     program = f"""
 import jax, sys
@@ -214,6 +212,6 @@ print(sum(float(jax.device_get(leaf).sum()) for leaf in jax.tree.leaves(params))
 
 
 @pytest.fixture(autouse=True)
-def warnings_are_heard(caplog):
-    """The package's messages reach the test, whatever other tests made of its loggers."""
+def capture_warnings(caplog):
+    """Captures warnings, whatever level other tests have set."""
     caplog.set_level(logging.WARNING)

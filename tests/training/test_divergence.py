@@ -1,4 +1,4 @@
-"""What counts as divergence and collapse, on made-up lines of metrics."""
+"""Divergence and collapse are detected in synthetic lines of metrics."""
 
 import math
 

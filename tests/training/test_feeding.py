@@ -1,4 +1,4 @@
-"""Dispatches: their order, and that neither their length nor the placement of frames matters."""
+"""Dispatches: their order, and results that depend neither on their length nor on placement."""
 
 import dataclasses
 import json
@@ -52,12 +52,12 @@ def test_every_length_gives_the_shuffled_epochs(small, frames_THWC, placement, s
     chex.assert_trees_all_equal(fed, expected)
 
 
-def test_with_weights_a_held_picture_counts_as_one_frame(small, frames_THWC):
-    frames_THWC = 255 * (frames_THWC[:6] > 127).astype(np.uint8)  # all of them differ
-    held_THWC = np.concatenate([np.repeat(frames_THWC[:1], 15, axis=0), frames_THWC[1:]])
+def test_with_weights_a_repeated_picture_counts_as_one_frame(small, frames_THWC):
+    frames_THWC = 255 * (frames_THWC[:6] > 127).astype(np.uint8)  # all different
+    repeated_THWC = np.concatenate([np.repeat(frames_THWC[:1], 15, axis=0), frames_THWC[1:]])
     similar_T = np.repeat([15, 1, 1, 1, 1, 1], [15, 1, 1, 1, 1, 1])
-    held = TrainingFrames(held_THWC, weights_T=1 / (6 * similar_T))
-    dispatches = feeding.Feed(small, held, ()).dispatches(0)
+    film = TrainingFrames(repeated_THWC, weights_T=1 / (6 * similar_T))
+    dispatches = feeding.Feed(small, film, ()).dispatches(0)
     drawn = [
         frame_HWC.tobytes()
         for *_, frames_BHWC in steps_of(dispatches, small)
@@ -134,8 +134,8 @@ def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
     assert [line["step"] for line in stopped] == [5, 10]
 
 
-def test_single_steps_differ_by_rounding_alone(many, small, twenty_THWC):
-    """They are another compiled function; metrics and batch statistics of one step."""
+def test_single_steps_differ_from_loops_only_by_rounding(many, small, twenty_THWC):
+    """The metrics and batch statistics of one step; single steps are another function."""
     key = jax.random.key(0)
     (dispatch, *_) = feed(many, twenty_THWC, 1).dispatches(0)
     state, metrics = dispatch.run(train_state.create(many, key), key, many)
@@ -147,7 +147,7 @@ def test_single_steps_differ_by_rounding_alone(many, small, twenty_THWC):
 
 
 class Device:
-    """A device with this much memory, bytes."""
+    """A device with ``limit`` bytes of memory, ``used`` of them in use."""
 
     def __init__(self, limit, used):
         self._statistics = {"bytes_limit": limit, "bytes_in_use": used}
@@ -156,7 +156,7 @@ class Device:
         return self._statistics
 
 
-def test_the_device_holds_the_frames_where_they_fit(small, monkeypatch):
+def test_the_device_stores_the_frames_if_they_fit(small, monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: [Device(10e9, 2e9)])
     assert devices.frames_on_device(small, 4e9)
     assert not devices.frames_on_device(small, 6e9)
@@ -169,7 +169,7 @@ def test_the_device_holds_the_frames_where_they_fit(small, monkeypatch):
 
 
 @pytest.mark.parametrize("words", ["while trying to allocate", "allocating"])
-def test_too_little_memory_is_one_sentence(words):
+def test_running_out_of_memory_is_one_sentence(words):
     with (
         pytest.raises(InputError, match=r"4294967296 bytes more are needed.*--batch_size"),
         devices.explain_out_of_memory(),
@@ -179,6 +179,6 @@ def test_too_little_memory_is_one_sentence(words):
         )
 
 
-def test_other_errors_of_the_runtime_pass():
+def test_other_runtime_errors_pass_through():
     with pytest.raises(jax.errors.JaxRuntimeError), devices.explain_out_of_memory():
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")

@@ -1,4 +1,4 @@
-"""The linear path begins as the film's principal components."""
+"""PCA initialisation: the linear skip starts as the film's principal components."""
 
 import dataclasses
 
@@ -16,14 +16,14 @@ def pictures(count, pixels, rank):
     return 0.1 + 0.05 * mixed
 
 
-def test_pictures_of_few_components_come_back():
+def test_pictures_of_few_components_are_restored():
     small_NP = pictures(50, 30, 4)
     centre_P, encoding_PZ, decoding_ZP, offset_P = pca_init.components(small_NP, 6, 1.25)
     codes_NZ = np.tanh((small_NP - centre_P) @ encoding_PZ)
     back_NP = 1.25 * np.tanh(codes_NZ @ decoding_ZP + offset_P)
-    # But for what the tanh of the codes bends; a component that is missing would be more.
+    # The tanh of the codes distorts less than a missing component would.
     assert ((back_NP - small_NP) ** 2).mean() < 0.05 * small_NP.var(0).mean()
-    assert np.abs(codes_NZ[:, :4].std(0) - 0.55).max() < 0.1  # alike, though deviations are not
+    assert np.abs(codes_NZ[:, :4].std(0) - 0.55).max() < 0.1  # whitened
     assert np.abs(codes_NZ[:, 4:]).max() < 1e-3
 
 
@@ -36,16 +36,16 @@ def test_a_film_of_one_picture_gives_that_picture():
     assert np.allclose(np.tanh(offset_P), 0.3)
 
 
-def test_a_run_begins_nearer_to_its_film_than_without(small):
-    """Frames between two colours, which the first component tells from each other."""
+def test_initialised_reconstructions_are_closer_to_the_film(small):
+    """Frames of one varying grey level, which the first component represents."""
     between = np.linspace(40, 200, 10)[:, None, None, None]
     frames_THWC = np.broadcast_to(between, (10, small.height, small.width, 3)).astype(np.uint8)
     config = dataclasses.replace(small, linear_skip=True)
     fresh = train_state.create(config, jax.random.key(0))
-    begun = pca_init.begin(config, fresh, TrainingFrames(frames_THWC))
-    assert jax.tree.structure(begun) == jax.tree.structure(fresh)
+    initialised = pca_init.begin(config, fresh, TrainingFrames(frames_THWC))
+    assert jax.tree.structure(initialised) == jax.tree.structure(fresh)
     errors = []
-    for state in (fresh, begun):
+    for state in (fresh, initialised):
         x_BHWC, _ = autoencoder.autoencode(
             config.step,
             state.inference_variables,
@@ -59,8 +59,8 @@ def test_a_run_begins_nearer_to_its_film_than_without(small):
     assert errors[1] < 0.02 * errors[0]
 
 
-def test_training_leaves_the_centre_alone(small, frames_THWC):
-    """The centre is data: Adam has no moments of it, averaging no copy, steps do not change it."""
+def test_training_does_not_change_the_centre(small, frames_THWC):
+    """The centre is data: it has no moments of Adam and no averaged copy."""
     config = dataclasses.replace(small, linear_skip=True, ema_span=0.5)
     state = pca_init.begin(
         config, train_state.create(config, jax.random.key(0)), TrainingFrames(frames_THWC)

@@ -1,4 +1,4 @@
-"""bfloat16 against the step as it is."""
+"""A training step in bfloat16 against the same step in float32."""
 
 import dataclasses
 
@@ -30,15 +30,15 @@ def plain(step):
     return step()
 
 
-def test_bfloat16_is_float32_but_for_rounding(step, plain):
-    """Objectives and gradient norms; all that is kept is float32."""
-    halved = step(precision="bfloat16")
-    for tree in (halved.updates, halved.batch_stats, halved.metrics):
+def test_bfloat16_differs_from_float32_only_by_rounding(step, plain):
+    """Updates, statistics and metrics stay float32."""
+    bfloat16 = step(precision="bfloat16")
+    for tree in (bfloat16.updates, bfloat16.batch_stats, bfloat16.metrics):
         assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype(np.float32)}
     for name, value in plain.metrics.items():
-        np.testing.assert_allclose(halved.metrics[name], value, rtol=0.1, atol=1e-3, err_msg=name)
-    assert halved.metrics["objective/similarity"] != plain.metrics["objective/similarity"]
-    chex.assert_trees_all_close(halved.batch_stats, plain.batch_stats, rtol=0.1, atol=5e-3)
+        np.testing.assert_allclose(bfloat16.metrics[name], value, rtol=0.1, atol=1e-3, err_msg=name)
+    assert bfloat16.metrics["objective/similarity"] != plain.metrics["objective/similarity"]
+    chex.assert_trees_all_close(bfloat16.batch_stats, plain.batch_stats, rtol=0.1, atol=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,19 @@ def test_bfloat16_is_float32_but_for_rounding(step, plain):
         ("gpu", "float32", None),
     ],
 )
-def test_what_is_computed_in(small, monkeypatch, backend, precision, expected):
+def test_the_type_depends_on_backend_and_precision(
+    small, monkeypatch, backend, precision, expected
+):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     config = dataclasses.replace(small, precision=precision)
     assert networks.compute_dtype(config) == expected
 
 
 @pytest.mark.parametrize(
-    ("backend", "precision", "told"),
+    ("backend", "precision", "warns"),
     [("cpu", "bfloat16", True), ("cpu", "auto", False), ("gpu", "bfloat16", False)],
 )
-def test_bfloat16_on_a_cpu_is_told_of(small, monkeypatch, caplog, backend, precision, told):
+def test_bfloat16_on_a_cpu_warns(small, monkeypatch, caplog, backend, precision, warns):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     devices.warn_if_slow_precision(dataclasses.replace(small, precision=precision))
-    assert ("slower than float32" in caplog.text) is told
+    assert ("slower than float32" in caplog.text) is warns

@@ -1,1 +1,1 @@
-"""State, step, schedule, checkpoints and the loop that joins them."""
+"""Training: state, step, loop, checkpoints, recovery from divergence."""

@@ -17,13 +17,13 @@ from vae_gan_jax.training import checkpoint_folder, train_state
 from vae_gan_jax.training.checkpoint_folder import CHECKSUMS, CheckpointFolder
 from vae_gan_jax.training.distributed import processes
 
-LATEST_CHECKPOINTS = 2  # how many are kept besides those of whole epochs
+MAX_LATEST_CHECKPOINTS = 2  # not deleted, besides those after whole epochs
 
 logger = logging.getLogger(__name__)
 
 
 class _Handler(ocp.StandardCheckpointHandler):
-    """Orbax's handler, with checksums of all files before the checkpoint is complete."""
+    """Orbax's handler; it also writes the checksums, before the checkpoint counts as complete."""
 
     def finalize(self, directory):
         super().finalize(directory)
@@ -41,17 +41,17 @@ class _Restore(ocp.args.StandardRestore):
 
 
 class Checkpoints:
-    """The checkpoints of a run, each named by its step; a context manager.
+    """Saves and restores the checkpoints of a run by step; a context manager.
 
-    Checkpoints are saved in the background; leaving the context waits for that. Several processes
-    save and restore together; process 0 chooses the step. The latest two checkpoints are kept, and
-    the latest ``keep_epochs`` of those after whole epochs.
+    It saves in the background; leaving the context waits for that. Several processes must call its
+    methods together. It deletes old checkpoints, but not the latest two, nor the latest
+    ``keep_epochs`` of those after whole epochs.
 
     Args:
       run_dir: the run's folder.
       steps_per_epoch: mini-batches in an epoch; not needed for reading.
-      keep_epochs: default: nothing is deleted.
-      strict: raise if a checkpoint cannot be written, instead of a warning.
+      keep_epochs: ``None``: delete nothing.
+      strict: if a checkpoint cannot be written, raise instead of logging a warning.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Checkpoints:
         self.folder = self._files.path
         self._steps_per_epoch, self._keep_epochs = steps_per_epoch, keep_epochs
         self._strict = strict
-        # If orbax made folders in the background and failed, it would wait for minutes.
+        # If orbax fails to create a folder in the background, it waits for minutes.
         options = ocp.AsyncOptions(create_directories_asynchronously=False)
         self._checkpointer = ocp.AsyncCheckpointer(_Handler(), async_options=options)
         self._saving_step: int | None = None
@@ -83,14 +83,13 @@ class Checkpoints:
         return self._files.steps()
 
     def save(self, state: train_state.TrainState) -> None:
-        """Saves the state under its step, unless there is a checkpoint of that step.
+        """Saves the state, unless its step already has a checkpoint.
 
-        If a checkpoint cannot be written, the next call of this or ``wait`` logs a warning, and the
-        earlier ones stay.
+        If it cannot be written, this or the next call logs a warning; earlier checkpoints stay.
 
         Raises:
-          InputError: the previous one could not be written, and ``strict`` is set or the run's
-            folder is gone.
+          InputError: a checkpoint could not be written, and ``strict`` is set or the run's folder
+            was deleted.
         """
         self.wait()
         self._saving_step = step = int(jax.device_get(state.step))
@@ -101,16 +100,16 @@ class Checkpoints:
                 return
             if processes.broadcast_from_first(obstacle is not None):
                 raise obstacle or OSError("process 0 cannot write it")
-            self._checkpointer.save(self.folder / str(step), args=_Save(_parts(state)))
+            self._checkpointer.save(self.folder / str(step), args=_Save(_fields(state)))
         except Exception as error:
             self._handle_failure(error)
 
     def _prepare(self, step: int, size: int) -> tuple[bool, Exception | None]:
-        """Whether the checkpoint exists; if not, makes room for it or returns the obstacle."""
+        """Whether the checkpoint exists, and the error that prevents writing it, if any."""
         try:
             if step in self.steps:
                 return True, None
-            self._files.make_ready(size)
+            self._files.prepare(size)
         except (OSError, InputError) as error:
             return False, error
         return False, None
@@ -126,7 +125,7 @@ class Checkpoints:
             self._delete_old()
 
     def delete(self, steps: set[int]) -> None:
-        """Deletes the checkpoints of these steps, where they exist; process 0 does it for all."""
+        """Deletes those of these checkpoints that exist; only process 0 does it."""
         if steps and processes.index() == 0:
             for step in steps & set(self.steps):
                 self._files.delete(step)
@@ -136,17 +135,20 @@ class Checkpoints:
         sentence = f"the checkpoint at step {step} cannot be written in {self.folder}"
         reason = os.strerror(errno.ENOSPC)
         if reason not in str(error):
-            reason = textwrap.shorten(str(error) or repr(error), 200)  # orbax's can fill pages
+            reason = textwrap.shorten(str(error) or repr(error), 200)  # orbax's can be very long
         if not self._files.is_remote:
             if not Path(self.folder).parent.is_dir():
-                raise InputError(f"{self.folder.parent} is gone, the run cannot go on.") from error
+                raise InputError(
+                    f"{self.folder.parent} was moved or deleted during training: put it back, then "
+                    "give the same command again."
+                ) from error
             if processes.index() == 0:
-                self._files.remove_unfinished()  # a full disk needs the room
+                self._files.remove_incomplete()  # makes room on a full disk
         if self._strict:
             raise InputError(
-                f"{sentence} ({reason}): make room or check it, then go on."
+                f"{sentence} ({reason}): make room, then give the same command again."
             ) from error
-        logger.warning("%s (%s): training goes on, earlier checkpoints stay", sentence, reason)
+        logger.warning("%s (%s): training continues, earlier checkpoints stay", sentence, reason)
 
     def _delete_old(self) -> None:
         if self._keep_epochs is None or processes.index() > 0:
@@ -154,29 +156,29 @@ class Checkpoints:
         with contextlib.suppress(InputError, OSError):  # the next call tries again
             steps = self.steps
             epochs = [step for step in steps if step % self._steps_per_epoch == 0]
-            kept = steps[-LATEST_CHECKPOINTS:] + epochs[-self._keep_epochs :]
-            self.delete(set(steps) - set(kept))
+            keep = steps[-MAX_LATEST_CHECKPOINTS:] + epochs[-self._keep_epochs :]
+            self.delete(set(steps) - set(keep))
 
     def restore(
         self, state: train_state.TrainState, step: int | None = None
     ) -> train_state.TrainState:
-        """Restores the newest sound checkpoint, or the one of ``step``.
+        """Restores the newest sound checkpoint, or the one at ``step``.
 
-        Newer damaged ones are logged and set aside under names that end in ``.damaged``.
+        Newer checkpoints that are damaged are logged and renamed, with the suffix ``.damaged``.
 
         Args:
-          state: one of the same configuration; gives shapes and devices, its values are not used.
+          state: a state of the same configuration, for its shapes and shardings.
           step: which checkpoint.
 
         Raises:
-          InputError: none is sound, or it holds networks of another configuration.
+          InputError: no checkpoint is sound, or its networks do not fit ``state``.
         """
         candidate, damages = (0, {}) if processes.index() else self._newest_sound(step)
         candidate = processes.broadcast_from_first(candidate)
         restored = self.read(candidate, state)
         for damaged, problem in damages.items():
-            aside = self._files.set_aside(damaged)
-            logger.warning("%s: set aside as %s, step %d is used", problem, aside, candidate)
+            new_path = self._files.rename_damaged(damaged)
+            logger.warning("%s: renamed to %s, step %d is used", problem, new_path, candidate)
         return restored
 
     def _newest_sound(self, step: int | None) -> tuple[int, dict[int, str]]:
@@ -184,31 +186,31 @@ class Checkpoints:
         if sound is None:
             problems = "; ".join(damages.values()) or "there is none"
             raise InputError(
-                f"no checkpoint in {self.folder} can be used: {problems}: put a sound copy there, "
-                "or delete the folder to train from the start."
+                f"no checkpoint in {self.folder} can be used: {problems}: copy a sound checkpoint "
+                "there, or delete the folder to train from the start."
             )
         return sound, damages
 
     def read(self, step: int, state: train_state.TrainState) -> train_state.TrainState:
-        """Restores the checkpoint of a step that is known to be sound; arguments as ``restore``."""
+        """Restores the checkpoint at ``step`` without a check of its files; see ``restore``."""
         folder = self.folder / str(step)
         saved = self._checkpointer.metadata(folder).item_metadata.tree
         if _shapes(saved) != _shapes(state):
             raise InputError(
                 f"the checkpoint {folder} does not fit the networks that the flags describe: give "
-                "those in the run's flags.txt."
+                "the flags in the run's flags.txt."
             )
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _parts(state))
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _fields(state))
         return state.replace(**self._checkpointer.restore(folder, args=_Restore(abstract)))
 
 
-def _parts(state: train_state.TrainState) -> dict:
-    """The parts of a state by name, without empty ones."""
-    return {name: part for name, part in vars(state).items() if jax.tree.leaves(part)}
+def _fields(state: train_state.TrainState) -> dict:
+    """The fields of a state by name, without empty ones, which orbax cannot save."""
+    return {name: field for name, field in vars(state).items() if jax.tree.leaves(field)}
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
-    """Shape of each array by its path; equal for a state and for orbax's description of it."""
+    """The shape of each array by its path, for a state or for orbax's metadata of one."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
@@ -222,10 +224,10 @@ def steps(run_dir: str | Path) -> list[int]:
 
 
 def newest_sound(run_dir: str | Path) -> tuple[int | None, dict[int, str]]:
-    """The step of a run's newest checkpoint that agrees with its checksums; nothing is set aside.
+    """Finds a run's newest checkpoint whose files match their checksums; changes no file.
 
     Returns:
-      The step, None if no checkpoint is sound, and what is wrong with each newer one.
+      Its step, or ``None``; and the damage of each newer checkpoint, by step.
     """
     files = CheckpointFolder(run_dir)
     return _newest_sound(files, files.steps())
@@ -242,10 +244,10 @@ def _newest_sound(files: CheckpointFolder, steps: list[int]) -> tuple[int | None
 
 
 def content_checksum(run_dir: str | Path, step: int) -> str:
-    """Names a checkpoint by its content: SHA-256 of the list of its files' checksums, as hex digits.
+    """The SHA-256 of a checkpoint's list of checksums, in hexadecimal digits.
 
     Raises:
-      InputError: there is no such checkpoint, or it has no list of checksums.
+      InputError: the checkpoint or its list of checksums is missing.
     """
     path = CheckpointFolder(run_dir).path / str(step) / CHECKSUMS
     try:

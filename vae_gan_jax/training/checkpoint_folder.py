@@ -11,18 +11,18 @@ from vae_gan_jax.run import remote_run, storage
 
 FOLDER = "checkpoints"
 CHECKSUMS = "checksums.json"
-COMMIT = "commit_success.txt"  # orbax's last file in a bucket: it makes the checkpoint complete
-# Orbax writes these after the checksums; no array is read from them.
-UNCHECKED = ("_CHECKPOINT_METADATA", COMMIT)
-DAMAGED_SUFFIX, DELETED_SUFFIX, UNFINISHED_SUFFIX = ".damaged", ".deleted", ".orbax-checkpoint-tmp"
+COMMIT = "commit_success.txt"  # orbax writes it last in a bucket; the checkpoint is then complete
+# Orbax writes these after the checksums. They hold no arrays.
+FILES_WITHOUT_CHECKSUM = ("_CHECKPOINT_METADATA", COMMIT)
+DAMAGED_SUFFIX, DELETED_SUFFIX, INCOMPLETE_SUFFIX = ".damaged", ".deleted", ".orbax-checkpoint-tmp"
 BLOCK_BYTES = 8 << 20
 
 
 class CheckpointFolder:
-    """The checkpoints of a run as files; each is a folder named by its step.
+    """The checkpoints of a run as folders, each named by its step.
 
-    A checkpoint appears on disk when orbax renames its folder, and in a bucket with its last file.
-    Errors are OSErrors of the disk, or InputErrors that describe the bucket's.
+    On disk a checkpoint is complete once orbax has renamed its folder, in a bucket once it has the
+    file ``COMMIT``. All methods raise ``OSError`` for the disk and ``InputError`` for a bucket.
     """
 
     def __init__(self, run_dir: str | Path):
@@ -38,26 +38,26 @@ class CheckpointFolder:
                 folders = [path for path in self._children() if path.is_dir()]
             return sorted(int(path.name) for path in folders if path.name.isdecimal())
 
-    def make_ready(self, size: int) -> None:
-        """Removes what an interruption left, and checks that the disk has room for ``size`` bytes."""
+    def prepare(self, size: int) -> None:
+        """Removes incomplete checkpoints and checks that the disk has ``size`` bytes free."""
         if not self.is_remote:
             self.path.mkdir(exist_ok=True)
-        self.remove_unfinished()
+        self.remove_incomplete()
         if not self.is_remote and size > shutil.disk_usage(self.path).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def remove_unfinished(self) -> None:
-        """Removes checkpoints that were not saved or deleted completely."""
+    def remove_incomplete(self) -> None:
+        """Removes checkpoints whose saving or deletion was interrupted."""
         steps = self.steps() if self.is_remote else []
         with storage.readable_errors(self.path):
             for path in self._children():
                 incomplete = path.name.isdecimal() and int(path.name) not in steps
-                temporary = UNFINISHED_SUFFIX in path.name or path.name.endswith(DELETED_SUFFIX)
+                temporary = INCOMPLETE_SUFFIX in path.name or path.name.endswith(DELETED_SUFFIX)
                 if incomplete if self.is_remote else temporary:
                     path.rmtree()
 
     def delete(self, step: int) -> None:
-        """Deletes a checkpoint; a kill leaves nothing that looks like a complete one."""
+        """Deletes a checkpoint; if interrupted, the rest does not count as a checkpoint."""
         path = self.path / str(step)
         with storage.readable_errors(self.path):
             if self.is_remote:
@@ -66,35 +66,35 @@ class CheckpointFolder:
                 path = path.rename(path.with_name(f"{step}{DELETED_SUFFIX}"))
             path.rmtree()
 
-    def set_aside(self, step: int):
+    def rename_damaged(self, step: int):
         """Renames a checkpoint so that it no longer counts, and returns its new path."""
-        path = aside = self.path / f"{step}{DAMAGED_SUFFIX}"
+        path = new_path = self.path / f"{step}{DAMAGED_SUFFIX}"
         with storage.readable_errors(self.path):
             number = 1
-            while aside.exists():
+            while new_path.exists():
                 number += 1
-                aside = path.with_name(f"{path.name}_{number}")
-            return (self.path / str(step)).rename(aside)
+                new_path = path.with_name(f"{path.name}_{number}")
+            return (self.path / str(step)).rename(new_path)
 
     def damage(self, step: int) -> str | None:
-        """Describes what is wrong with a checkpoint's files and names the file; None if nothing."""
+        """A clause that names a damaged file of a checkpoint; ``None`` if all files are sound."""
         folder = self.path / str(step)
         with storage.readable_errors(folder):
             try:
-                listed = _read_checksums(folder)
-                found = _checksums(folder)
+                expected = _read_checksums(folder)
+                actual = _checksums(folder)
             except FileNotFoundError:
                 return f"{folder} is damaged, it has no {CHECKSUMS}"
             except ValueError:
                 return f"{folder / CHECKSUMS} is damaged"
             except OSError as error:
                 if self.is_remote:
-                    raise  # an object is either whole or missing: the bucket does not answer
+                    raise  # not damage: the bucket does not answer
                 return f"{error.filename or folder} is damaged ({error.strerror})"
-            for name, checksum in listed.items():
-                if name not in found:
+            for name, checksum in expected.items():
+                if name not in actual:
                     return f"{folder / name} is missing"
-                if found[name] != checksum:
+                if actual[name] != checksum:
                     return f"{folder / name} is damaged"
         return None
 
@@ -103,10 +103,10 @@ class CheckpointFolder:
 
 
 def seal(folder) -> None:
-    """Adds the checksums to a checkpoint that orbax has written but for its last file.
+    """Adds the checksums to a checkpoint, before orbax marks it as complete.
 
-    In a bucket the run's other files are uploaded first: whoever resumes from this checkpoint needs
-    the metrics up to its step.
+    In a bucket the run's other files are uploaded first, because a run that resumes from this
+    checkpoint needs the metrics up to its step.
     """
     with storage.readable_errors(folder):
         content = json.dumps(_checksums(folder), indent=0)
@@ -116,28 +116,28 @@ def seal(folder) -> None:
 
 
 def _read_checksums(folder) -> dict[str, list[int]]:
-    """Raises ``ValueError`` if the file was changed."""
+    """Reads the file that ``seal`` writes; raises ``ValueError`` if it is damaged."""
     checksum, _, content = (folder / CHECKSUMS).read_bytes().partition(b"\n")
-    listed = json.loads(content)
-    if int(checksum, 16) != zlib.crc32(content) or not isinstance(listed, dict):
+    checksums = json.loads(content)
+    if int(checksum, 16) != zlib.crc32(content) or not isinstance(checksums, dict):
         raise ValueError
-    return listed
+    return checksums
 
 
 def _checksums(folder) -> dict[str, list[int]]:
-    """Size in bytes and CRC-32 of each file that arrays are read from, by name."""
+    """Size in bytes and CRC-32 of each file that arrays are read from."""
     import fsspec
 
     store, root = fsspec.core.url_to_fs(str(folder))
-    found = {}
+    checksums = {}
     for path in sorted(store.find(root)):
         name = path.removeprefix(f"{root}/")
-        if name in (CHECKSUMS, *UNCHECKED):
+        if name in (CHECKSUMS, *FILES_WITHOUT_CHECKSUM):
             continue
         size = checksum = 0
         with (folder / name).open("rb") as file:
             while block := file.read(BLOCK_BYTES):
                 size += len(block)
                 checksum = zlib.crc32(block, checksum)
-        found[name] = [size, checksum]
-    return found
+        checksums[name] = [size, checksum]
+    return checksums

@@ -1,4 +1,4 @@
-"""What the accelerator can hold and how to use it: frames, memory, dispatches, compiled code."""
+"""Decisions that depend on the device: precision, dispatches, memory, cache of compiled code."""
 
 import contextlib
 import hashlib
@@ -30,7 +30,7 @@ def warn_if_slow_precision(config: Config) -> None:
 
 
 def steps_per_dispatch(config: Config) -> int:
-    """How many training steps the device gets at once.
+    """The number of training steps in one dispatch.
 
     The default on a CPU is one, because XLA does not spread operations inside a loop over cores.
     """
@@ -47,7 +47,7 @@ def frames_on_device(config: Config, film_bytes: int) -> bool:
         return False
     free = _free_bytes()
     if config.data_placement == "auto":
-        # With several processes, each one reads only its own share of every mini-batch.
+        # With several processes, each one reads only its own shard of every mini-batch.
         fits = free is not None and film_bytes <= MAX_FRAMES_FRACTION * free
         return fits and jax.process_count() == 1
     if free is not None and film_bytes > free:

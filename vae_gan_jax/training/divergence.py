@@ -1,7 +1,7 @@
-"""Detects training that goes wrong: non-finite steps, a runaway similarity, collapse.
+"""Detects divergence and collapse in the metrics of a run.
 
-Section 6.2 reports runs lost to exploding gradients. Here the logged metrics of a run are watched,
-so that it can roll back to a sound checkpoint.
+Section 6.2 reports runs lost to exploding gradients. Early detection allows a roll-back to a sound
+checkpoint.
 """
 
 import math
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 MEDIAN_LINES = 250  # lines of metrics that the running median of the similarity covers
 MIN_MEDIAN_LINES = 25  # lines before a similarity is compared with the median
-MAX_SIMILARITY_RATIO = 5.0  # of a similarity to its running median
+MAX_SIMILARITY_RATIO = 5.0  # to its running median
 MAX_HIGH_LINES = 50  # lines in a row above this ratio
 COLLAPSE_LINES = 100  # lines in a row that show a collapse
 
@@ -35,7 +35,7 @@ COLLAPSES = {  # each with the open intervals that these metrics then lie in
 
 
 class DivergedError(Exception):
-    """Training went wrong: the message is the diagnosis, ``step`` the step that it was noticed at."""
+    """Training diverged; the message is the diagnosis, ``step`` is where it was detected."""
 
     def __init__(self, diagnosis: str, step: int):
         super().__init__(diagnosis)
@@ -63,12 +63,12 @@ class DivergenceMonitor:
     """Judges the metrics of a run as they are logged.
 
     Args:
-      max_bad_steps: how many skipped steps in a row are too many.
-      lines: the lines of metrics so far, so that a resumed run judges like an uninterrupted one.
-      bad_steps: see the attribute.
+      max_bad_steps: this many skipped steps in a row are a divergence.
+      lines: the lines of metrics so far; with them a resumed run judges like an uninterrupted one.
+      bad_steps: initial value of the attribute.
 
     Attributes:
-      bad_steps: metrics of the latest steps if they were skipped, in a row.
+      bad_steps: metrics of the latest steps, as far back as all were skipped.
     """
 
     def __init__(self, max_bad_steps: int, lines=(), bad_steps=()):
@@ -83,21 +83,21 @@ class DivergenceMonitor:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is wrong at present, so that a roll-back may return to this state."""
+        """Whether a roll-back may return to the present state."""
         return not self.bad_steps and not self._high_steps
 
     def update(self, steps: list[dict], line: dict) -> list[str]:
         """Judges a line of metrics.
 
         Args:
-          steps: the metrics of each step of the line, with its number under "step".
-          line: their mean, as it is logged.
+          steps: the metrics of each step that the line covers, with its number under "step".
+          line: the logged mean of these metrics.
 
         Returns:
           New warnings.
 
         Raises:
-          DivergedError: training has gone wrong.
+          DivergedError: training has diverged.
         """
         warnings = []
         for step in steps:
@@ -141,7 +141,7 @@ class DivergenceMonitor:
             self._similarities.append(similarity)
 
     def _current_collapses(self) -> list[str]:
-        """Which collapses all of the last lines show."""
+        """The collapses that all of the last lines show."""
         if len(self._lines) < COLLAPSE_LINES:
             return []
         return [

@@ -1,4 +1,4 @@
-"""Feeds frames to training steps: sent ahead by the host, or taken from the device's memory."""
+"""Feeds frames to training steps, from the host's memory or from the device's."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -57,8 +57,8 @@ class Dispatch:
 class Feed:
     """Divides the training of a run into dispatches.
 
-    The length of dispatches changes speed but not results. Only single steps are another compiled
-    function than loops of several, so that their results may differ by rounding.
+    The length of dispatches changes the speed but not the results. One exception: single steps and
+    loops are different compiled functions, so their results may differ by rounding.
 
     Args:
       config: the settings of the run.
@@ -105,7 +105,7 @@ class Feed:
             if film is None:
                 return {"frames": mesh.to_mesh(self._on_host(numbers), mesh.DATA)}
             return {"frames": _take(film, mesh.to_mesh(numbers.astype(np.int32), mesh.DATA))}
-        # Padded to the longest dispatch, so that all lengths share one compiled function.
+        # Padded to the longest dispatch, so that one compiled function runs all lengths.
         index_SB = np.resize(numbers, (self._max_steps, self._config.batch_size))
         fields = {"count_on_device": mesh.to_mesh(np.int32(count))}
         if film is None:

@@ -1,8 +1,8 @@
 """The gradients of one mini-batch (Algorithm 1): forward passes, objectives, pull-backs.
 
-Every network passes once over each of its inputs. The pull-backs of these passes (``jax.vjp``)
-then carry the gradients of the objectives down to the parameters, one equation per function.
-A pull-back computes cotangents of all inputs; XLA drops those that nobody uses.
+Each network is applied once to each of its inputs. The pull-backs (``jax.vjp``) of these passes
+then carry the gradients of the objectives to the parameters, with one function per equation. A
+pull-back computes the cotangents of all inputs; XLA removes the unused ones.
 """
 
 from collections.abc import Callable
@@ -64,9 +64,9 @@ def gradients(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config) -> 
 def _forward(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config) -> _Passes:
     """x -> z -> reconstruction, z_p -> sample, and all three pictures -> discriminator.
 
-    x, reconstructions and samples pass the discriminator separately, and z and z_p the decoder, so
-    that batch norm normalises each with its own statistics. Statistics of a merged batch would
-    tell the discriminator which frames are real. The running statistics are those of the
+    x, reconstructions and samples pass through the discriminator separately, and z and z_p through
+    the decoder. So batch norm normalises each with its own statistics; statistics of a merged batch
+    would reveal to the discriminator which frames are real. The running statistics come from the
     reconstruction pass.
     """
     modules = networks.create(config)

@@ -1,4 +1,4 @@
-"""The training loop: epochs of shuffled mini-batches under the noise schedule (4.5)."""
+"""The training loop: epochs of shuffled mini-batches with a noise schedule (4.5)."""
 
 import contextlib
 import logging
@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_state.TrainState:
-    """Trains the networks on a film, from the newest sound checkpoint of the run if it has one.
+    """Trains the networks on a film; resumes from the run's newest sound checkpoint, if any.
 
     Writes into ``run_dir``: a checkpoint after each epoch and every
     ``config.checkpoint_every_minutes``, ``metrics.jsonl``, grids of samples, TensorBoard events.
     With several processes all take part in the checkpoints and process 0 writes the rest.
 
-    SIGTERM or SIGINT to any process saves the state at once and exits with 128 + signal; the
-    resumed run logs and learns exactly what an uninterrupted one does. Training that diverges (6.2,
-    see ``divergence``) rolls back to its newest healthy checkpoint and continues with other noise.
+    SIGTERM or SIGINT to any process saves the state at once and exits with 128 + signal. The
+    resumed run equals an uninterrupted one, bit for bit. Training that diverges (6.2, see
+    ``divergence``) rolls back to its newest healthy checkpoint and continues with other noise.
 
     Args:
       config: the settings of the run.
@@ -49,7 +49,7 @@ def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_st
 
     Raises:
       InputError: the film has fewer frames than a mini-batch, the checkpoint does not fit the
-        networks, training diverges again and again, or its result cannot be written.
+        networks, training still diverges after ``MAX_ROLL_BACKS``, or its result cannot be written.
     """
     steps_per_epoch = config.steps_per_epoch(len(film))
     mesh.check_batch(config)
@@ -195,7 +195,7 @@ class _Attempt:
         return self.state
 
     def _train(self, dispatch: feeding.Dispatch) -> None:
-        # The host may be one dispatch ahead of the device, so that neither waits, but no more.
+        # The host stays one dispatch ahead of the device, so that neither waits.
         self.line.wait()
         with jax.set_mesh(mesh.device_mesh()), jax.transfer_guard("disallow"):
             self.state, metrics = dispatch.run(self.state, self.step_key, self.config)
@@ -258,8 +258,8 @@ class _Attempt:
     def _save(self, at_stop: bool = False) -> bool:
         """Saves a checkpoint if the state is finite, and healthy enough to roll back to.
 
-        At a stop and at the end of training, an unhealthy state is saved too, but marked so. No
-        metrics and grids may wait for room on the disk, because a resumed run skips their steps.
+        At a stop and at the end of training an unhealthy state is saved too, and marked as such.
+        Nothing is saved while metrics or grids wait for room on the disk: they would be lost.
 
         Returns:
           Whether it saved.
@@ -276,7 +276,7 @@ class _Attempt:
             return False
         self.save_time = time.perf_counter()
         if not healthy:
-            # Few checkpoints are kept: unhealthy ones must not push out those to roll back to.
+            # Otherwise unhealthy checkpoints would displace those that a roll-back needs.
             checkpoints.delete(stops.unhealthy())
         if self.line.steps or not healthy:
             stops.add(self.step, Stop(healthy, self.monitor.bad_steps, self.line.steps))

@@ -25,19 +25,19 @@ def check(config: Config) -> None:
     A run that already has a checkpoint resumes from it and no longer needs the other run.
 
     Raises:
-      InputError: ``config.init_from`` is no run, is this run, is untrained, or its networks have
-        another size.
+      InputError: ``config.init_from`` is not a run, is this run, has no checkpoint, or its networks
+        have another size.
     """
     if not checkpoint.steps(config.run_dir):
         _settings(config)
 
 
 def begin(config: Config, fresh: TrainState) -> TrainState:
-    """Returns a state at step 0 with the networks of ``config.init_from``.
+    """Creates a state at step 0 with the networks of ``config.init_from``.
 
     Parameters, running statistics and constants come from the other run's newest sound checkpoint;
     with ``config.init_optimizer`` "carried" so do Adam's moments. If only this run averages its
-    weights, the average starts with the other run's parameters.
+    weights, the averages start with the other run's parameters.
 
     Args:
       config: the settings of the new run.
@@ -46,12 +46,12 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
-    theirs, other = _settings(config), Path(storage.local(config.init_from))
+    other_config, other = _settings(config), Path(storage.local(config.init_from))
     step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
     weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
-        like_theirs = fresh.replace(ema=weights if theirs.ema_span else {})
-        other_state = checkpoints.read(step, like_theirs)
+        template = fresh.replace(ema=weights if other_config.ema_span else {})
+        other_state = checkpoints.read(step, template)
     ema = other_state.ema or {name: other_state.params[name] for name in weights}
     logger.info("starting with the networks of %s at step %d", other, step)
     return fresh.replace(
@@ -59,7 +59,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
         batch_stats=other_state.batch_stats,
         constants=other_state.constants,
         opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
-        # A copy, because a step donates the memory of both parameters and average.
+        # A copy, because a step donates the memory of both parameters and averages.
         ema=jax.tree.map(jnp.copy, ema) if config.ema_span else {},
     )
 
@@ -74,17 +74,19 @@ def _settings(config: Config) -> Config:
     recorded = recorded_settings(other)
     if not recorded:
         raise InputError(f"there is no run in {other}: give --init_from the folder of a run.")
-    theirs = Config(**recorded)
+    other_config = Config(**recorded)
     for name in SIZES:
-        expected, given = (to_text(FIELDS[name], getattr(of, name)) for of in (theirs, config))
+        expected, given = (
+            to_text(FIELDS[name], getattr(settings, name)) for settings in (other_config, config)
+        )
         if given != expected:
             raise InputError(
-                f"--{name}={given} does not fit the networks in {other}, made with "
+                f"--{name}={given} does not fit the networks in {other}, which have "
                 f"--{name}={expected}: give that, or another --init_from."
             )
     if not checkpoint.steps(other):
         raise InputError(f"{other} has no checkpoint: train it first, with --mode=all or train.")
-    return theirs
+    return other_config
 
 
 def _newest_sound(run: Path) -> int:

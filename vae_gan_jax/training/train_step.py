@@ -73,17 +73,19 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
 
 
 def _clip(by_network: dict, values: dict, config) -> tuple[dict, dict[str, jax.Array]]:
-    """Section 6.2: a network whose objective leaves its range gets no gradient; and the metrics."""
+    """Section 6.2: zeroes the gradient of a network whose loss is out of range; adds metrics."""
     weights = objectives.loss_weights(config.gamma, config.kl_weight)
     metrics = {f"objective/{name}": value for name, value in values.items()}
-    kept = {}
+    clipped_gradients = {}
     for name, gradient in by_network.items():
         loss = sum(weight * values[objective] for objective, weight in weights[name].items())
         metrics[f"loss/{name}"], clipped = objectives.clip_loss(name, loss)
         metrics[f"clipped/{name}"] = clipped.astype(jnp.float32)
         metrics[f"gradient_norm/{name}"] = optax.tree.norm(gradient)
-        kept[name] = jax.tree.map(lambda g, clipped=clipped: jnp.where(clipped, 0, g), gradient)
-    return kept, metrics
+        clipped_gradients[name] = jax.tree.map(
+            lambda leaf, clipped=clipped: jnp.where(clipped, 0, leaf), gradient
+        )
+    return clipped_gradients, metrics
 
 
 def _spread(reconstructed_BHWC, x_BHWC):
@@ -114,8 +116,7 @@ def train_step(state, frames_uint8, key, noise_std, config):
 def train_steps(state, frames, index_SB, count, key, noise_std, config):
     """Runs several steps in one dispatch.
 
-    ``count`` is traced. So one compiled function runs any number of steps, and the lengths of the
-    dispatches do not change the result.
+    ``count`` is traced, so one compiled function runs any number of steps with the same results.
 
     Args:
       state, key, noise_std, config: as in ``train_step``.
@@ -124,7 +125,7 @@ def train_steps(state, frames, index_SB, count, key, noise_std, config):
       count: int32 scalar up to S: how many steps to run.
 
     Returns:
-      The state after these steps, and the metrics, ``[S]`` each, 0 from ``count`` on.
+      The state after these steps, and the metrics, ``[S]`` each; entries from ``count`` on are 0.
     """
     return jitted_steps(state, frames, index_SB, count, key, noise_std, config.step)
 

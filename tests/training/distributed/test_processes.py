@@ -131,7 +131,9 @@ def test_open_mpi_processes_of_a_machine_share_its_gpus(environment):
 
 def test_more_tasks_than_gpus_are_refused(environment):
     environment(**SLURM | {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_STEP_TASKS_PER_NODE": "3(x4)"})
-    with pytest.raises(InputError, match=r"3 processes on this machine cannot share its 2 GPUs"):
+    with pytest.raises(
+        InputError, match=r"3 processes on this machine are too many for its 2 GPUs"
+    ):
         launch.local_gpus()
 
 

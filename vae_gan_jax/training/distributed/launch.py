@@ -78,8 +78,8 @@ def local_gpus() -> list[int] | None:
         return list(range(visible)) or None
     if tasks > visible:
         raise InputError(
-            f"{tasks} processes on this machine cannot share its {visible} GPUs: start one process "
-            "per machine or per GPU."
+            f"{tasks} processes on this machine are too many for its {visible} GPUs: start one "
+            "process per machine or per GPU."
         )
     per_task = visible // tasks
     return list(range(local * per_task, (local + 1) * per_task))

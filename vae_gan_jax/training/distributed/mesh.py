@@ -109,8 +109,8 @@ def data_parallel(function, replicated: tuple, batch: tuple) -> tuple:
     device, or outside ``jax.set_mesh``, the function gets the whole mini-batch.
 
     Args:
-      function: returns three trees: means over its items; values that it has already made equal on
-        all devices, by collectives over ``DATA``; arrays with one entry for each item.
+      function: returns three trees: means over its items; values that are equal on all devices,
+        after its own collectives over ``DATA``; arrays with one entry for each item.
       replicated: trees of replicated arrays.
       batch: trees of arrays that are sharded over their first axis, the items of the mini-batch.
 

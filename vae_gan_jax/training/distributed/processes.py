@@ -35,7 +35,7 @@ _filter: runtime_messages.Filter | None = None  # from ``start`` to ``finish``
 
 
 def team() -> Team:
-    """The processes that work on this run, as this one sees them."""
+    """This process's number and the number of processes that work on this run."""
     return _team
 
 
@@ -191,7 +191,7 @@ def run_on_first(function: Callable, *args) -> None:
 
 
 def barrier(name: str) -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes have called it."""
     if count() > 1:
         _multihost_utils().sync_global_devices(name)
 
@@ -213,7 +213,7 @@ def check_folder_is_shared(folder: Path) -> None:
     if blind:
         refuse_together(
             f"process {', '.join(blind)} does not see the {folder} of process 0: give a folder on "
-            "a file system that all share."
+            "a shared file system."
         )
 
 

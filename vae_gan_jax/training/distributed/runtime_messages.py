@@ -66,7 +66,7 @@ class Filter:
 
 
 def _copy_messages() -> None:
-    """The filter: copies stdin to stderr up to the runtime's last message, then says it in brief."""
+    """The filter: copies stdin to stderr; replaces the last message by one sentence."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     for line in sys.stdin.buffer:

@@ -1,4 +1,4 @@
-"""One line of metrics: the mean over the steps since the line before."""
+"""One line of metrics: the mean over the steps since the previous line."""
 
 import time
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class MetricsLine:
             metrics["step"] = number
 
     def mean(self) -> dict[str, float | None]:
-        """The mean of each metric over the steps where it is finite; of "skipped" the sum."""
+        """The mean of each metric over the steps where it is finite; "skipped" is a sum."""
         line = {}
         for name in sorted(self.steps[0].keys() - {"step"}):
             values = np.array([step[name] for step in self.steps], np.float32)

@@ -1,6 +1,6 @@
-"""What a stop leaves beside its checkpoint, so that a resumed run equals an uninterrupted one.
+"""Records of stops. With them a resumed run equals an uninterrupted one.
 
-A stop saves at once, also in the middle of a line of metrics and also while training goes wrong.
+A stop saves at once, even in the middle of a line of metrics or while training diverges.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """What training knew besides its state.
+    """What a resumed run needs besides the training state.
 
     Attributes:
       healthy: whether a roll-back may return to the checkpoint.
-      bad_steps: metrics of the steps before the last line that were skipped in a row up to there.
+      bad_steps: see ``DivergenceMonitor``, at the last line of metrics.
       unfinished: metrics of each step after the last line.
     """
 
@@ -59,7 +59,7 @@ class Stops:
         return self._stops.get(step, Stop())
 
     def add(self, step: int, stop: Stop) -> None:
-        """Notes a stop; written before its checkpoint."""
+        """Writes a stop; must precede its checkpoint."""
         self._stops[step] = stop
         self._stops = dict(sorted(self._stops.items())[-MAX_STOPS:])
         self._write()
