@@ -250,33 +250,35 @@ def pass_through(config: Config, again: bool) -> None:
 
 MODES = {
     "all": Mode(
-        "Do everything up to the report; skip what is already done.",
+        "Do everything up to the report; skip what is already done. Flags: all groups below.",
         (stage_learnt_films, check_output, check_devices, prepare, train, use_source, reconstruct,
          evaluate, figures, report),
         learns=True,
     ),
-    "prepare": Mode("Decode the film into frames.", (stage_learnt_films, prepare), learns=True),
-    "train": Mode("Train on prepared frames.", (check_devices, train), learns=True),
+    "prepare": Mode("Decode the film into frames. Flags: films.", (stage_learnt_films, prepare), learns=True),
+    "train": Mode("Train on prepared frames. Flags: networks, objectives, training, hardware.", (check_devices, train), learns=True),
     "reconstruct": Mode(
-        "Pass the film, or --source, through the networks and write it.",
+        "Pass the film, or --source, through the networks and write it. Flags: films, output.",
         (stage_sources, check_output, reconstruct),
     ),
     "evaluate": Mode(
-        "Measure the reconstruction against its source; --compare: measure several runs.",
+        "Measure the reconstruction against its source, or compare runs. Flags: --source, --compare, "
+        "--at, --reconstruct_noise, --batch_norm.",
         (stage_sources, evaluate),
         own=frozenset({"output", "compare"}),
     ),
-    "figures": Mode("Draw the figures of the thesis.", (stage_sources, figures)),
+    "figures": Mode("Draw the figures of the thesis. Flags: --source, --every, --at.", (stage_sources, figures)),
     "report": Mode("Put the results of the run on one page.", (report,)),
-    "explore": Mode("Film paths through the latent space.", (stage_sources, explore)),
+    "explore": Mode("Film paths through the latent space. Flags: exploring, --source, --codec.", (stage_sources, explore)),
     "passthrough": Mode(
-        "Write the film as it would be learnt, without the networks.",
+        "Write the film as it would be learnt, without the networks. Flags: films, output.",
         (stage_sources, pass_through),
         own=frozenset({"output"}),
         needs_run=False,
     ),
     "benchmark": Mode(
-        "Measure how fast this machine trains and reconstructs.",
+        "Measure how fast this machine trains and reconstructs. Flags: --seconds, --output and "
+        "those of training.",
         (stage_sources, benchmark),
         own=frozenset({"output"}),
         needs_run=False,

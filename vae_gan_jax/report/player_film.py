@@ -123,9 +123,9 @@ def pairs(config: Config) -> list[Pair]:
 
     Damaged records are named and left out.
     """
-    best: dict[str, Pair] = {}
+    best: dict[tuple[str, str], Pair] = {}
     for name, (made_from, paths) in provenance.groups(config.run_dir, "films").items():
-        key = json.dumps(made_from | {"layout": None, "source": None}, sort_keys=True)
+        content = json.dumps(made_from | {"layout": None, "source": None}, sort_keys=True)
         for path in paths:
             if not provenance.is_current(config.run_dir, name, made_from, [path]):
                 continue
@@ -134,6 +134,7 @@ def pairs(config: Config) -> list[Pair]:
             except (ArithmeticError, AttributeError, InputError, KeyError, TypeError, ValueError):
                 logger.warning("%s is left out of the report: its record is damaged.", path)
                 continue
+            key = pair.name, content  # two films may have the same content
             if key not in best or LAYOUTS.index(pair.layout) < LAYOUTS.index(best[key].layout):
                 best[key] = pair
     return list(best.values())
