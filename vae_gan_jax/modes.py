@@ -251,12 +251,28 @@ def pass_through(config: Config, again: bool) -> None:
 MODES = {
     "all": Mode(
         "Do everything up to the report; skip what is already done. Flags: all groups below.",
-        (stage_learnt_films, check_output, check_devices, prepare, train, use_source, reconstruct,
-         evaluate, figures, report),
+        (
+            stage_learnt_films,
+            check_output,
+            check_devices,
+            prepare,
+            train,
+            use_source,
+            reconstruct,
+            evaluate,
+            figures,
+            report,
+        ),
         learns=True,
     ),
-    "prepare": Mode("Decode the film into frames. Flags: films.", (stage_learnt_films, prepare), learns=True),
-    "train": Mode("Train on prepared frames. Flags: networks, objectives, training, hardware.", (check_devices, train), learns=True),
+    "prepare": Mode(
+        "Decode the film into frames. Flags: films.", (stage_learnt_films, prepare), learns=True
+    ),
+    "train": Mode(
+        "Train on prepared frames. Flags: networks, objectives, training, hardware.",
+        (check_devices, train),
+        learns=True,
+    ),
     "reconstruct": Mode(
         "Pass the film, or --source, through the networks and write it. Flags: films, output.",
         (stage_sources, check_output, reconstruct),
@@ -267,9 +283,14 @@ MODES = {
         (stage_sources, evaluate),
         own=frozenset({"output", "compare"}),
     ),
-    "figures": Mode("Draw the figures of the thesis. Flags: --source, --every, --at.", (stage_sources, figures)),
+    "figures": Mode(
+        "Draw the figures of the thesis. Flags: --source, --every, --at.", (stage_sources, figures)
+    ),
     "report": Mode("Put the results of the run on one page.", (report,)),
-    "explore": Mode("Film paths through the latent space. Flags: exploring, --source, --codec.", (stage_sources, explore)),
+    "explore": Mode(
+        "Film paths through the latent space. Flags: exploring, --source, --codec.",
+        (stage_sources, explore),
+    ),
     "passthrough": Mode(
         "Write the film as it would be learnt, without the networks. Flags: films, output.",
         (stage_sources, pass_through),
@@ -283,7 +304,7 @@ MODES = {
         own=frozenset({"output"}),
         needs_run=False,
     ),
-}  # fmt: skip
+}
 SHARED = {stage_learnt_films, stage_sources, check_output, check_devices, use_source}
 SHARED |= {prepare, train, reconstruct}
 
