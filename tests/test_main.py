@@ -66,7 +66,8 @@ def test_the_whole_path(trained, film):
     visible = {path.name for path in trained.iterdir() if path.name[0] != "."}
     assert visible == {
         "checkpoints", "figures", "films", "flags.txt", "frames", "learnt_films.json", "log.txt",
-        "batch_norm_statistics", "measures", "metrics.jsonl", "provenance", "report.html", "samples",
+        "batch_norm_statistics", "measures", "metrics.jsonl", "provenance", "report.html",
+        "samples",
         "shots",
         "tensorboard",
     }  # fmt: skip

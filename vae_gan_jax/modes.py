@@ -278,7 +278,7 @@ MODES = {
         (stage_sources, check_output, reconstruct),
     ),
     "evaluate": Mode(
-        "Measure the reconstruction against its source, or compare runs. Flags: --source, --compare, "
+        "Measure the reconstruction, or compare runs. Flags: --source, --compare, "
         "--at, --reconstruct_noise, --batch_norm.",
         (stage_sources, evaluate),
         own=frozenset({"output", "compare"}),

@@ -49,7 +49,8 @@ def test_single_skipped_steps_warn_and_too_many_in_a_row_diverge():
     resumed = DivergenceMonitor(3, [line_of(3), line_of(4), line_of(6)], monitor.bad_steps)
     for either in (monitor, resumed):
         with pytest.raises(
-            DivergedError, match="3 steps in a row were skipped: at step 5 .*/encoder is not finite"
+            DivergedError,
+            match=r"3 steps in a row were skipped: at step 5 .*/encoder is not finite",
         ) as error:
             either.update([bad_step(7)], line_of(7))
         assert error.value.step == 7

@@ -83,7 +83,7 @@ def poisoned(step, times=1, network="encoder", value=np.nan):
 
 
 def skipping_after(step):
-    """A training step whose metrics report skipped steps after ``step`` others, until a roll-back."""
+    """A training step whose metrics report skipped steps after ``step``, until a roll-back."""
 
     def skip(state, *arguments):
         bad = int(state.step) >= step and not int(state.noise_stream)

@@ -19,7 +19,7 @@ from vae_gan_jax.explore.explore_context import (
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.read.reader import time_code
 from vae_gan_jax.inference import trained
-from vae_gan_jax.inference.opened_run import model_caption, open_sources, open_model, results_folder
+from vae_gan_jax.inference.opened_run import model_caption, open_model, open_sources, results_folder
 
 SAMPLES_PER_SECOND = 2
 SECONDS_PER_HARMONIC = 4.0  # of a walk

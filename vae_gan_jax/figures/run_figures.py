@@ -11,8 +11,8 @@ from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, trained
 from vae_gan_jax.inference.opened_run import (
     model_caption,
-    open_sources,
     open_model,
+    open_sources,
     results_folder,
     steps_per_epoch,
 )

@@ -25,7 +25,7 @@ from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths
 from vae_gan_jax.inference.reconstruct import reconstruct_frames
 from vae_gan_jax.inference.trained import Trained, newest_step
 from vae_gan_jax.run import film_names, provenance, run_folder, storage
-from vae_gan_jax.run.team import Team
+from vae_gan_jax.run.team import ALONE, Team
 from vae_gan_jax.training import devices
 from vae_gan_jax.training.distributed import processes
 
@@ -89,10 +89,10 @@ class Reconstruction:
     framing: video.Framing
     paths: dict[str, Path]
     made_from: dict[str, Any]
-    team: Team = Team()
+    team: Team = ALONE
 
     @classmethod
-    def of(cls, config: Config, source: str, step: int, team: Team = Team()):
+    def of(cls, config: Config, source: str, step: int, team: Team = ALONE):
         """The reconstruction of a film by the run's checkpoint of ``step``.
 
         Raises:

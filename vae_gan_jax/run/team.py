@@ -22,3 +22,6 @@ class Team:
         """This process's contiguous part of ``range(items)``; earlier processes get more."""
         first, stop = (-(-items * index // self.count) for index in (self.index, self.index + 1))
         return range(first, stop)
+
+
+ALONE = Team()  # one process

@@ -188,7 +188,7 @@ def endless(film, frames):
 
 
 def train_until(run, count, devices, flags, end):
-    """Trains past the next checkpoint, calls ``end(processes)``, and returns what ``Job.end`` does."""
+    """Trains past the next checkpoint, calls ``end(processes)``; returns what ``Job.end`` does."""
     before = newest_checkpoint(run)
     with Job(count, devices, *flags, f"--run_dir={run}") as job:
         wait_until(lambda: newest_checkpoint(run) > before)

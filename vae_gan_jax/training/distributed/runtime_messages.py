@@ -43,7 +43,9 @@ class Filter:
         )
         os.dup2(self._process.stdin.fileno(), 2)
         self._process.stdin.close()
-        sys.stderr = open(self._terminal, "w", buffering=1, closefd=False, errors="replace")
+        sys.stderr = open(  # noqa: SIM115
+            self._terminal, "w", buffering=1, closefd=False, errors="replace"
+        )
         self._on_lost_peer = on_lost_peer
         threading.Thread(target=self._wait, name="runtime messages", daemon=True).start()
 
