@@ -258,6 +258,7 @@ def test_passthrough_shows_what_would_be_learnt(film, tmp_path):
     assert (probe.width, probe.height, probe.frames, probe.audio_streams) == (64, 36, 26, 1)
 
 
+@pytest.mark.slow
 def test_a_benchmark_needs_neither_film_nor_run_folder(tmp_path):
     output = tmp_path / "speed.json"
     code, stderr = call("--mode=benchmark", f"--output={output}", "--seconds=0.1", *SMALL)

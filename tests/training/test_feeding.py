@@ -105,6 +105,7 @@ def test_neither_length_nor_placement_changes_a_bit(many, whole, twenty_THWC, pl
     chex.assert_trees_all_equal(train(many, twenty_THWC, placement, (3, 4)), whole)
 
 
+@pytest.mark.slow
 def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
     many, whole, twenty_THWC, tmp_path, monkeypatch
 ):
@@ -134,6 +135,7 @@ def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
     assert [line["step"] for line in stopped] == [5, 10]
 
 
+@pytest.mark.slow
 def test_single_steps_differ_from_loops_only_by_rounding(many, small, twenty_THWC):
     """The metrics and batch statistics of one step; single steps are another function."""
     key = jax.random.key(0)

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.model import autoencoder
@@ -59,6 +60,7 @@ def test_initialised_reconstructions_are_closer_to_the_film(small):
     assert errors[1] < 0.02 * errors[0]
 
 
+@pytest.mark.slow
 def test_training_does_not_change_the_centre(small, frames_THWC):
     """The centre is data: it has no moments of Adam and no averaged copy."""
     config = dataclasses.replace(small, linear_skip=True, ema_span=0.5)

@@ -215,6 +215,7 @@ def check_lost_peer(code: int, stderr: str) -> None:
     assert is_readable(stderr), stderr
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_other_numbers_of_processes_after_any_end(endless, tmp_path):
     """Two processes, until one is killed; then one; then two, until one receives SIGTERM."""
     seconds = []
