@@ -1,4 +1,4 @@
-"""The convolutions' fast forms against the plain ones, in float64: values and all gradients."""
+"""The fast forms of the convolutions equal the plain ones in float64, as do all gradients."""
 
 import chex
 import jax
@@ -9,14 +9,14 @@ import pytest
 from vae_gan_jax.model import convolutions, plain_convolutions, winograd
 
 SIZES = [(8, 6), (7, 5), (1, 2), (3, 16), (9, 1), (13, 19)]
-FEW, MORE = 3, convolutions.MIN_PHASE_FEATURES + 1  # features, on both sides of a choice of form
+FEW, MORE = 3, convolutions.MIN_PHASE_FEATURES + 1  # features, below and above a threshold
 MANY = winograd.MIN_FEATURES
 FEATURES = [(FEW, 4), (MORE, 4), (MANY, MANY)]
 
 
 @pytest.fixture(params=[(size, count) for size in SIZES for count in FEATURES], ids=str)
 def arrays(request):
-    """A larger picture, a smaller one, a kernel: float64."""
+    """An input, an array like the output, and a kernel, in float64."""
     with jax.enable_x64(True):
         random = np.random.default_rng(1)
         size, features = request.param
@@ -28,30 +28,30 @@ def arrays(request):
 
 def test_strided_convolution_and_its_gradients(arrays):
     x_BHWF, y_BHWG, kernel = arrays
-    ours, pullback = jax.vjp(jax.jit(convolutions.strided_convolution), x_BHWF, kernel)
-    theirs, expected = jax.vjp(plain_convolutions.strided_convolution, x_BHWF, kernel)
-    chex.assert_trees_all_close(ours, theirs, rtol=1e-9, atol=1e-11)
-    chex.assert_trees_all_close(pullback(y_BHWG), expected(y_BHWG), rtol=1e-9, atol=1e-11)
+    result, pullback = jax.vjp(jax.jit(convolutions.strided_convolution), x_BHWF, kernel)
+    expected, expected_pullback = jax.vjp(plain_convolutions.strided_convolution, x_BHWF, kernel)
+    chex.assert_trees_all_close(result, expected, rtol=1e-9, atol=1e-11)
+    chex.assert_trees_all_close(pullback(y_BHWG), expected_pullback(y_BHWG), rtol=1e-9, atol=1e-11)
 
 
 def test_transposed_convolution_and_its_gradients(arrays):
     x_BHWF, y_BHWG, kernel = arrays
     size = x_BHWF.shape[1:3]
 
-    def ours(y_BHWG, kernel):
+    def fast(y_BHWG, kernel):
         return convolutions.transposed_convolution(y_BHWG, kernel, size)
 
-    def theirs(y_BHWG, kernel):
+    def plain(y_BHWG, kernel):
         return plain_convolutions.transposed_convolution(y_BHWG, kernel, size)
 
-    result, pullback = jax.vjp(jax.jit(ours), y_BHWG, kernel)
-    expected, expected_pullback = jax.vjp(theirs, y_BHWG, kernel)
+    result, pullback = jax.vjp(jax.jit(fast), y_BHWG, kernel)
+    expected, expected_pullback = jax.vjp(plain, y_BHWG, kernel)
     chex.assert_trees_all_close(result, expected, rtol=1e-9, atol=1e-11)
     chex.assert_trees_all_close(pullback(x_BHWF), expected_pullback(x_BHWF), rtol=1e-9, atol=1e-11)
 
 
-def test_the_transpose_is_the_transpose(arrays):
-    """<x, T(y, k)> = <conv(x, k), y>, of either form."""
+def test_every_form_is_the_transpose(arrays):
+    """<x, T(y, k)> = <conv(x, k), y>."""
     x_BHWF, y_BHWG, kernel = arrays
     expected = np.vdot(convolutions.strided_convolution(x_BHWF, kernel), y_BHWG)
     for form in (

@@ -1,4 +1,4 @@
-"""Fused networks against batch norm with running statistics, in float64."""
+"""Fused networks equal batch norm with running statistics, in float64."""
 
 import chex
 import jax
@@ -16,12 +16,9 @@ from vae_gan_jax.training import train_state
 def test_fused_networks_equal_the_networks(
     first_batch_norm, linear_skip, min_features, monkeypatch
 ):
-    """At an odd size, with scales, biases and statistics far from where they start.
-
-    With kernels for minimal filtering and without.
-    """
+    """At an odd size, with random parameters and statistics, with and without Winograd kernels."""
     monkeypatch.setattr(winograd, "MIN_FEATURES", min_features)
-    jax.clear_caches()  # the number is no argument of what is compiled
+    jax.clear_caches()  # compiled functions depend on MIN_FEATURES without an argument
     config = Config(
         width=19,
         height=17,
@@ -63,7 +60,7 @@ def test_fused_networks_equal_the_networks(
         assert statistics == {"encoder": {}, "decoder": {}}
 
 
-def test_a_bias_takes_the_place_of_each_norm():
+def test_a_bias_replaces_each_batch_norm():
     config = Config(width=16, height=16, filters=2, z_dim=3)
     state = jax.eval_shape(lambda key: train_state.create(config, key), jax.random.key(0))
     fused = jax.eval_shape(fuse_batch_norm.fuse, state.inference_variables)

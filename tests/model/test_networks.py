@@ -1,4 +1,4 @@
-"""The networks against Tables 1 to 3."""
+"""The networks have the shapes of Tables 1 to 3; linear skip and scaled outputs."""
 
 import dataclasses
 from functools import partial
@@ -13,7 +13,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.model import networks
 from vae_gan_jax.training import train_state
 
-# Tables 1 to 3 with the misprints mended: height, width, features of each layer.
+# Tables 1 to 3 with misprints corrected: height, width, features of each layer.
 CONVOLUTIONS = [(72, 128, 80), (36, 64, 160), (18, 32, 320), (9, 16, 640)]
 
 
@@ -60,7 +60,7 @@ def test_discriminator_has_the_layers_of_table_3():
 
 
 def test_parameter_counts():
-    """By hand: 5x5 kernels, batch norms of two a feature, one bias where none follows."""
+    """5x5 kernels, two numbers per feature of a batch norm, biases elsewhere."""
     kernels = 25 * (3 * 80 + 80 * 160 + 160 * 320 + 320 * 640)
     norms = 2 * (160 + 320 + 640)
     flat = 16 * 9 * 640
@@ -79,7 +79,7 @@ def test_parameter_counts():
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), (72, 128), (135, 240)])
-def test_any_size_comes_back(height, width):
+def test_any_size_is_restored(height, width):
     config = Config(width=width, height=height, filters=2, z_dim=3)
     x_BHWC, _ = shapes_of(config, "decoder", jnp.zeros((2, 3)))
     chex.assert_shape(x_BHWC, (2, height, width, 3))
@@ -88,7 +88,7 @@ def test_any_size_comes_back(height, width):
 
 
 @pytest.mark.parametrize("printed", [False, True])
-def test_batch_norm_spares_the_first_convolution_unless_as_printed(printed):
+def test_batch_norm_after_the_first_convolution_is_optional(printed):
     config = Config(width=16, height=16, filters=2, z_dim=3, first_batch_norm=printed)
     state = jax.eval_shape(lambda key: train_state.create(config, key), jax.random.key(0))
     for name in ("encoder", "discriminator"):
@@ -114,38 +114,38 @@ def test_encoder_outputs_are_bounded():
     assert 0.495 < float(jnp.abs(log_variance_BZ).max()) <= 0.5
 
 
-def test_the_output_range_stretches_what_the_decoder_paints(small):
+def test_tanh_scale_multiplies_the_output(small):
     z_BZ = jnp.linspace(-1, 1, 4 * small.z_dim).reshape(4, small.z_dim)
     params = {"params": train_state.create(small, jax.random.key(0)).params["decoder"]}
-    painted = []
+    outputs = []
     for tanh_scale in (1.0, 1.25):
         config = dataclasses.replace(small, tanh_scale=tanh_scale)
         decoder = networks.create(config)["decoder"]
-        painted.append(decoder.apply(params, z_BZ, train=True, mutable=["batch_stats"])[0])
-    assert float(jnp.abs(painted[0]).max()) > 0
-    chex.assert_trees_all_close(painted[1], 1.25 * painted[0], rtol=1e-6)
+        outputs.append(decoder.apply(params, z_BZ, train=True, mutable=["batch_stats"])[0])
+    assert float(jnp.abs(outputs[0]).max()) > 0
+    chex.assert_trees_all_close(outputs[1], 1.25 * outputs[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
     [(144, 256, (18, 32)), (576, 1024, (18, 32)), (256, 144, (32, 18)), (16, 20, (16, 20))],
 )
-def test_the_small_picture_is_as_small_for_every_size(height, width, size):
+def test_skip_size_is_similar_for_all_sizes(height, width, size):
     assert networks.skip_size(height, width) == size
 
 
-def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
+def test_the_linear_skip_limits_the_fan_in_of_the_mean(small):
     sized = dataclasses.replace(small, filters=8, height=64, width=64)
-    with_path = dataclasses.replace(sized, linear_skip=True)
-    variables = networks.create(with_path)["encoder"].init(
+    with_skip = dataclasses.replace(sized, linear_skip=True)
+    variables = networks.create(with_skip)["encoder"].init(
         jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
     )
     variables["params"]["linear"]["kernel"] *= 0
-    variables["params"]["mean"]["kernel"] *= 100  # so that they are no matter of rounding
+    variables["params"]["mean"]["kernel"] *= 100  # far above rounding errors
     x_BHWC = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3), minval=-1)
     means = [
         networks.create(config)["encoder"].apply(variables, x_BHWC, train=False)[0]
-        for config in (sized, with_path)
+        for config in (sized, with_skip)
     ]
     assert float(jnp.abs(means[0]).max()) > 0.01
     features = 4 * 4 * 64
@@ -154,7 +154,7 @@ def test_beside_the_linear_path_many_features_add_no_more_than_few(small):
 
 
 @pytest.mark.parametrize(("logit_fan_in", "scale"), [(None, 1), (64, 1 / 16), (10_000, 1)])
-def test_the_logit_of_many_features_is_that_of_few(small, logit_fan_in, scale):
+def test_logit_fan_in_scales_the_logit(small, logit_fan_in, scale):
     sized = dataclasses.replace(small, filters=8, height=64, width=64)  # 4 * 4 * 64 features
     scaled = dataclasses.replace(sized, logit_fan_in=logit_fan_in)
     variables = networks.create(sized)["discriminator"].init(
@@ -170,12 +170,14 @@ def test_the_logit_of_many_features_is_that_of_few(small, logit_fan_in, scale):
     chex.assert_trees_all_equal(same, activations)
 
 
-def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
-    """Without the last kernels of the convolutional layers it is all there is."""
-    without_path = dataclasses.replace(small, height=36, width=40)  # its small picture is halved
-    with_path = dataclasses.replace(without_path, linear_skip=True)
+def test_the_linear_skip_adds_linear_maps_of_the_frame_and_of_z(small):
+    """If the last convolutional kernels are 0, only the linear skip is left."""
+    without_skip = dataclasses.replace(
+        small, height=36, width=40
+    )  # the skip's picture has half this size
+    with_skip = dataclasses.replace(without_skip, linear_skip=True)
     plain, state = (
-        train_state.create(config, jax.random.key(0)) for config in (without_path, with_path)
+        train_state.create(config, jax.random.key(0)) for config in (without_skip, with_skip)
     )
     random = np.random.default_rng(3)
     centre_HWC = random.normal(size=(18, 20, 3)) / 9
@@ -192,7 +194,7 @@ def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     colour_BC, z_BZ = random.uniform(-1, 1, (2, 3)), random.normal(size=(2, small.z_dim))
 
     def apply(name, inputs):
-        network = networks.create(with_path)[name]
+        network = networks.create(with_skip)[name]
         return jax.jit(partial(network.apply, train=False))(variables[name], jnp.float32(inputs))
 
     plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, 36, 40, 3))
@@ -202,8 +204,8 @@ def test_the_linear_path_adds_linear_maps_of_the_frame_and_of_z(small):
     expected_BZ = np.tanh(difference_BP @ linear["encoder"]["linear"]["kernel"])
     chex.assert_trees_all_close(mean_BZ, np.float32(expected_BZ), rtol=1e-4)
     layer = linear["decoder"]["linear"]
-    painted_BHWC = np.tanh(z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 18, 20, 3)
-    corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which enlarging leaves as they are
+    outputs_BHWC = np.tanh(z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 18, 20, 3)
+    corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which upscaling does not change
     chex.assert_trees_all_close(
-        apply("decoder", z_BZ)[corners], np.float32(painted_BHWC[corners]), rtol=1e-4
+        apply("decoder", z_BZ)[corners], np.float32(outputs_BHWC[corners]), rtol=1e-4
     )

@@ -1,4 +1,4 @@
-"""The objectives against numerical integrals and plain numpy, and the clipping rule."""
+"""The objectives equal numerical integrals and plain numpy; the clipping rule."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_kl_divergence_equals_its_integral():
     )
 
 
-def test_learned_similarity_is_the_mean_of_the_layers_mean_squared_errors():
+def test_learned_similarity_averages_the_mean_squared_errors_of_layers():
     random = np.random.default_rng(1)
     shapes = [(2, 4, 4, 3), (2, 2, 2, 6), (2, 1, 1, 12), (2, 1, 1, 24)]
     real, reconstructed = ([random.normal(size=shape) for shape in shapes] for _ in range(2))
@@ -39,14 +39,14 @@ def test_learned_similarity_is_the_mean_of_the_layers_mean_squared_errors():
     np.testing.assert_allclose(objectives.learned_similarity(*as_jax), expected, rtol=1e-6)
 
 
-def test_pixels_each_by_itself_are_compared_by_the_mean_squared_error():
+def test_pixel_error_with_squares_of_1_is_the_mean_squared_error():
     x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
-    found = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), 1)
-    np.testing.assert_allclose(found, np.square(x_BHWC - y_BHWC).mean(), rtol=1e-5)
+    result = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), 1)
+    np.testing.assert_allclose(result, np.square(x_BHWC - y_BHWC).mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("square", [1, 2, 4])
-def test_brightness_is_compared_by_means_of_squares_and_colour_by_pixels(square):
+def test_pixel_error_averages_brightness_over_squares_but_not_colour(square):
     x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
     difference_BHWC = x_BHWC - y_BHWC
     colour_BHWC = difference_BHWC - difference_BHWC.mean(-1, keepdims=True)
@@ -57,8 +57,8 @@ def test_brightness_is_compared_by_means_of_squares_and_colour_by_pixels(square)
         for column in range(0, 8, square)
     ]
     expected = np.square(means).mean() + np.square(colour_BHWC).mean()
-    found = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), square)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    result = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), square)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_adversarial_is_the_sum_of_three_floored_cross_entropies():
@@ -83,37 +83,37 @@ def test_adversarial_is_the_sum_of_three_floored_cross_entropies():
 
 
 def test_the_logarithm_is_floored():
-    """Even the surest wrong answer costs no more than -log 1e-8, and is still unlearnt."""
+    """A confident wrong answer costs at most -log 1e-8, but still has a gradient."""
     logit_B = jnp.asarray([-1e4, -1e4])
     value, gradient = jax.value_and_grad(objectives.cross_entropy)(logit_B, real=True)
     np.testing.assert_allclose(value, -np.log(1e-8), rtol=1e-6)
     np.testing.assert_allclose(gradient, [-0.5, -0.5])
 
 
-def test_the_floor_leaves_the_gradient_of_other_answers_as_it_is():
+def test_the_floor_does_not_change_gradients():
     logit_B = jnp.asarray([-30.0, -1.0, 2.0])
     gradient = jax.grad(objectives.cross_entropy)(logit_B, real=True)
     np.testing.assert_allclose(gradient, (jax.nn.sigmoid(logit_B) - 1) / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("network", "objective", "clipped_to"),
+    ("network", "loss", "clipped_to"),
     [
         ("encoder", -3.0, 1e-8),
         ("encoder", 3.0, 3.0),
         ("encoder", 300.0, 100.0),
         ("discriminator", -3.0, 1e-8),
         ("discriminator", 300.0, 100.0),
-        ("decoder", -3.0, -3.0),  # the decoder alone accepts a negative objective
+        ("decoder", -3.0, -3.0),  # the decoder alone accepts a negative loss
         ("decoder", -300.0, -100.0),
         ("decoder", 300.0, 100.0),
     ],
 )
-def test_clipping_ranges(network, objective, clipped_to):
-    value, clipped = objectives.clip_loss(network, jnp.asarray(objective))
+def test_clipping_ranges(network, loss, clipped_to):
+    value, clipped = objectives.clip_loss(network, jnp.asarray(loss))
     np.testing.assert_allclose(value, clipped_to)
-    assert bool(clipped) is (objective != clipped_to)
+    assert bool(clipped) is (loss != clipped_to)
 
 
-def test_what_is_no_number_counts_as_clipped():
+def test_nan_counts_as_clipped():
     assert bool(objectives.clip_loss("decoder", jnp.asarray(jnp.nan))[1])

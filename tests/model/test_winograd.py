@@ -1,6 +1,6 @@
-"""Convolutions with fewer multiplications against the plain forms: rounding, and what is compiled.
+"""The Winograd forms' rounding errors and number of operations.
 
-That they are the same but for rounding is held by ``test_convolutions``.
+``test_convolutions`` compares them with the plain forms in float64.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ SIZE, FEATURES = (36, 32), (64, 64)
 
 
 def results(forms, dtype):
-    """A convolution, its transpose and its kernel's gradient, of arrays of a type."""
+    """A convolution, its transpose and its kernel's gradient for random arrays of a type."""
     random = np.random.default_rng(1)
     x_BHWF, y_BHWG, kernel = (
         random.normal(size=shape).astype(dtype)
@@ -30,9 +30,9 @@ def results(forms, dtype):
     ]
 
 
-def test_float32_rounds_to_a_ten_thousandth():
-    """Against float64, in standard deviations of the result: the bound that the module states."""
-    ours = (
+def test_float32_errors_stay_below_a_ten_thousandth():
+    """Relative to the standard deviation of the float64 result, as the module states."""
+    fast = (
         convolutions._strided,
         convolutions._transposed,
         partial(convolutions._kernel_gradient, residual="x"),
@@ -44,16 +44,16 @@ def test_float32_rounds_to_a_ten_thousandth():
     )
     with jax.enable_x64(True):
         exact = [np.asarray(result) for result in results(plain, np.float64)]
-    for result, expected in zip(results(ours, np.float32), exact, strict=True):
+    for result, expected in zip(results(fast, np.float32), exact, strict=True):
         assert result.dtype == np.float32
         assert np.abs(np.asarray(result, np.float64) - expected).max() < 1e-4 * expected.std()
 
 
 @pytest.mark.parametrize(("dtype", "fits"), [(jnp.float32, True), (jnp.bfloat16, False)])
-def test_arithmetic_falls_by_half_where_it_fits(dtype, fits):
-    """What XLA counts of a convolution and both its gradients, at whole tiles."""
+def test_operations_fall_by_half_in_float32(dtype, fits):
+    """XLA's count for a convolution and both gradients, with whole tiles."""
 
-    def everything(form):
+    def operations(form):
         def run(x_BHWF, kernel, y_BHWG):
             y, pullback = jax.vjp(form, x_BHWF, kernel)
             return y, pullback(y_BHWG)
@@ -64,7 +64,7 @@ def test_arithmetic_falls_by_half_where_it_fits(dtype, fits):
         )
         return jax.jit(run).lower(*arrays).compile().cost_analysis()["flops"]
 
-    ratio = everything(convolutions.strided_convolution) / everything(
+    ratio = operations(convolutions.strided_convolution) / operations(
         plain_convolutions.strided_convolution
     )
     assert (ratio < 0.5) is fits

@@ -37,6 +37,27 @@ def other_value(field):
     return OTHER_VALUES.get(field.type, 3)
 
 
+def changed_configs(config):
+    """For each setting outside StepConfig its name, and settings with another value of it."""
+    for field in OTHER_FIELDS:
+        if field.name != "batch_norm":  # selects another function to reconstruct with
+            changed = dataclasses.replace(config, **{field.name: other_value(field)})
+            if field.name != "init_optimizer":
+                assert getattr(changed, field.name) != getattr(config, field.name), field.name
+            yield field.name, changed
+
+
+def test_the_step_gets_only_its_step_config(small, monkeypatch):
+    static_arguments = []
+    monkeypatch.setattr(
+        train_step, "jitted_step", lambda *arguments: static_arguments.append(arguments[-1])
+    )
+    for name, config in changed_configs(small):
+        train_step.train_step(None, None, None, None, config)
+        assert static_arguments[-1] == small.step, name
+        assert hash(static_arguments[-1]) == hash(small.step), name
+
+
 @pytest.fixture
 def compilations(monkeypatch):
     """Counts the functions that XLA compiles, by jax's own events."""
@@ -52,9 +73,10 @@ def compilations(monkeypatch):
     jax.monitoring.clear_event_listeners()
 
 
+@pytest.mark.slow
 def test_settings_outside_step_config_compile_nothing(small, frames_THWC, compilations):
     frames_BHWC, key = frames_THWC[: small.batch_size], jax.random.key(1)
-    # With the batch's own statistics reconstruction has no fused networks: another function.
+    # Without noise, reconstruction is another function.
     small = dataclasses.replace(small, reconstruct_noise=0.1)
 
     def run(config):
@@ -66,13 +88,6 @@ def test_settings_outside_step_config_compile_nothing(small, frames_THWC, compil
     run(small)
     assert compilations
     before = len(compilations)
-    for field in OTHER_FIELDS:
-        if field.name == "batch_norm":
-            continue
-        changed = dataclasses.replace(small, **{field.name: other_value(field)})
-        if field.name != "init_optimizer":
-            assert getattr(changed, field.name) != getattr(small, field.name), field.name
-        assert changed.step == small.step
-        assert hash(changed.step) == hash(small.step)
-        run(changed)
-        assert len(compilations) == before, field.name
+    for name, config in changed_configs(small):
+        run(config)
+        assert len(compilations) == before, name

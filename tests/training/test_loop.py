@@ -1,4 +1,4 @@
-"""The training loop: resuming, stopping, rolling back, a full disk, and what it writes."""
+"""The training loop: resume, stop, roll back, full disk, and the files of a run."""
 
 import dataclasses
 import json
@@ -51,13 +51,13 @@ def metrics_of(run_dir):
 
 
 def assert_same_run(state, run_dir, expected_state, expected_dir):
-    """Both runs learnt and logged the same, bit for bit."""
+    """Both runs have equal states and metrics, bit for bit."""
     chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(expected_state))
     assert metrics_of(run_dir) == metrics_of(expected_dir)
 
 
 def stopping_at(step, number=signal.SIGTERM, train=STEP):
-    """A training step during which a signal arrives, in the mini-batch after ``step`` others."""
+    """A training step that raises a signal after ``step`` steps."""
 
     def stopping(state, *arguments):
         if int(state.step) == step:
@@ -68,7 +68,7 @@ def stopping_at(step, number=signal.SIGTERM, train=STEP):
 
 
 def poisoned(step, times=1, network="encoder", value=np.nan):
-    """A training step that finds parameters of no finite number after ``step`` others."""
+    """A training step that makes a network's parameters non-finite after ``step`` steps."""
     count = [0]
 
     def poison(state, *arguments):
@@ -83,7 +83,7 @@ def poisoned(step, times=1, network="encoder", value=np.nan):
 
 
 def skipping_after(step):
-    """A training step whose metrics report skipped steps after ``step``, until a roll-back."""
+    """A training step that reports skipped steps after ``step`` steps, until a roll-back."""
 
     def skip(state, *arguments):
         bad = int(state.step) >= step and not int(state.noise_stream)
@@ -100,7 +100,7 @@ def checkpoints_of(run_dir):
 
 
 def test_two_epochs_equal_one_epoch_a_restore_and_one_more(small, film, whole, tmp_path):
-    """Also where an interrupted run logged more than its checkpoint holds."""
+    """Also if an interrupted run logged steps after its checkpoint."""
     first = dataclasses.replace(small, noise_schedule=small.noise_schedule[:1])
     assert int(loop.train(first, film, tmp_path).step) == 2
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -174,7 +174,7 @@ def test_the_latest_two_checkpoints_and_the_latest_epochs_are_kept(small, film, 
 
 
 def test_non_finite_parameters_are_rolled_back(long_run, film, tmp_path, monkeypatch, caplog):
-    """The result is that of a run which uses the other noise from there on, bit for bit."""
+    """The result equals a run that uses the other noise from step 6 on, bit for bit."""
     config, whole, _ = long_run
     monkeypatch.setattr(train_step, "train_step", poisoned(6))
     state = loop.train(config, film, tmp_path)
@@ -193,8 +193,8 @@ def test_non_finite_parameters_are_rolled_back(long_run, film, tmp_path, monkeyp
     begin = loop._Training.begin
 
     def begin_with_other_noise(training):
-        found = begin(training)
-        return found.replace(noise_stream=found.noise_stream + 1)
+        state = begin(training)
+        return state.replace(noise_stream=state.noise_stream + 1)
 
     monkeypatch.setattr(loop._Training, "begin", begin_with_other_noise)
     chex.assert_trees_all_equal(loop.train(config, film, other_noise), state)
@@ -265,7 +265,7 @@ def test_a_signal_while_training_diverges_is_not_lost(
 
 
 class Processes:
-    """The functions of ``processes`` in one of several, with the answers of process 0."""
+    """The functions of ``processes`` in one of two processes, with the answers of process 0."""
 
     def __init__(self, index, answers):
         self._index, self.answers = index, answers
@@ -281,7 +281,7 @@ class Processes:
 
 
 def test_process_0_alone_decides_when_all_save_and_roll_back(small, film, tmp_path, monkeypatch):
-    """Another process, which neither logs nor reads metrics, makes the same of its answers."""
+    """Process 1, which neither logs nor reads metrics, follows its answers."""
     config = dataclasses.replace(small, noise_schedule=LONG[:4], max_bad_steps=3)
     monkeypatch.setattr(train_step, "train_step", skipping_after(4))
     states, answers = [], []
@@ -333,14 +333,14 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(
         loop.train(dataclasses.replace(config, strict=True), film, tmp_path / "strict")
 
 
-def test_a_folder_that_vanishes_ends_the_run_and_is_not_made_again(
+def test_a_moved_folder_ends_the_run_and_is_not_created_again(
     small, film, whole, tmp_path, monkeypatch
 ):
     run_dir, away = tmp_path / "run", tmp_path / "away"
 
     def moved(state, *arguments):
         if int(state.step) == 3:
-            while 2 not in checkpoint.steps(run_dir):  # nothing is being written there
+            while 2 not in checkpoint.steps(run_dir):  # until nothing is written there
                 time.sleep(0.01)
             run_dir.rename(away)
         return STEP(state, *arguments)

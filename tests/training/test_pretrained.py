@@ -1,4 +1,4 @@
-"""Beginning with another run's networks: what is carried, what is left alone, what is refused."""
+"""Runs that start with the networks of another run."""
 
 import dataclasses
 import logging
@@ -18,7 +18,7 @@ from vae_gan_jax.training.distributed import mesh
 
 @pytest.fixture(scope="module")
 def other(small, frames_THWC, tmp_path_factory):
-    """A run of two epochs that keeps an average: its folder, its state."""
+    """The folder and the state of a run of two epochs with averaged weights."""
     run_dir = tmp_path_factory.mktemp("other")
     config = dataclasses.replace(small, run_dir=str(run_dir), ema_span=0.5)
     record_settings(run_dir, config)
@@ -27,20 +27,20 @@ def other(small, frames_THWC, tmp_path_factory):
 
 @pytest.fixture
 def tuned(small, other, tmp_path):
-    """The settings of a run that begins with that."""
+    """The settings of a run that starts with the networks of ``other``."""
     (tmp_path / "tuned").mkdir()
     return dataclasses.replace(
         small, run_dir=str(tmp_path / "tuned"), init_from=str(other[0]), noise_schedule=(0.1,)
     )
 
 
-def begun(config):
+def initialise(config):
     fresh = mesh.place_state(config, train_state.create(config, jax.random.key(5)))
     return jax.device_get(fresh), jax.device_get(pretrained.begin(config, fresh))
 
 
-def test_networks_are_carried_and_the_count_of_steps_is_not(tuned, other):
-    fresh, state = begun(tuned)
+def test_networks_are_taken_over_but_not_the_step(tuned, other):
+    fresh, state = initialise(tuned)
     assert int(other[1].step) == 4
     assert int(state.step) == int(state.noise_stream) == 0
     chex.assert_trees_all_equal(state.params, other[1].params)
@@ -48,16 +48,16 @@ def test_networks_are_carried_and_the_count_of_steps_is_not(tuned, other):
     chex.assert_trees_all_equal(state.opt_state, fresh.opt_state)
 
 
-def test_adam_s_moments_are_carried_if_asked(tuned, other):
-    _, state = begun(dataclasses.replace(tuned, init_optimizer="carried"))
+def test_carried_moments_of_adam(tuned, other):
+    _, state = initialise(dataclasses.replace(tuned, init_optimizer="carried"))
     chex.assert_trees_all_equal(state.opt_state, other[1].opt_state)
 
 
-def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
-    _, none = begun(tuned)
+def test_averages_are_taken_over_if_both_runs_have_them(tuned, other, tmp_path):
+    _, none = initialise(tuned)
     assert not none.ema
     averaging = dataclasses.replace(tuned, ema_span=0.1)
-    _, both = begun(averaging)
+    _, both = initialise(averaging)
     chex.assert_trees_all_equal(both.ema, other[1].ema)
     plain = tmp_path / "plain"
     shutil.copytree(other[0], plain)
@@ -65,15 +65,15 @@ def test_the_average_is_carried_where_both_keep_one(tuned, other, tmp_path):
     record_settings(plain, dataclasses.replace(tuned, init_from=""))
     with checkpoint.Checkpoints(plain) as checkpoints:
         checkpoints.save(other[1].replace(ema={}))
-    _, ours_alone = begun(dataclasses.replace(averaging, init_from=str(plain)))
+    _, only_this_run = initialise(dataclasses.replace(averaging, init_from=str(plain)))
     weights = {name: other[1].params[name] for name in ("encoder", "decoder")}
-    chex.assert_trees_all_equal(ours_alone.ema, weights)
+    chex.assert_trees_all_equal(only_this_run.ema, weights)
 
 
-def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(
+def test_the_run_does_not_need_the_other_one_after_its_first_checkpoint(
     tuned, other, frames_THWC, tmp_path
 ):
-    """Another film, an average that begins here; then another epoch, the other run being gone."""
+    """With another film and new averages; the other run is deleted before the second epoch."""
     gone = shutil.copytree(other[0], tmp_path / "gone")
     config = dataclasses.replace(tuned, init_from=str(gone), ema_span=0.1)
     film_THWC = np.random.default_rng(1).integers(0, 256, frames_THWC.shape, dtype=np.uint8)
@@ -88,21 +88,21 @@ def test_it_is_saved_before_the_first_step_and_needs_the_other_no_more(
     assert int(loop.train(longer, TrainingFrames(film_THWC), config.run_dir).step) == 4
 
 
-def test_the_newest_sound_checkpoint_is_taken_and_none_set_aside(tuned, other, tmp_path, caplog):
+def test_uses_the_newest_sound_checkpoint_and_renames_none(tuned, other, tmp_path, caplog):
     run_dir = shutil.copytree(other[0], tmp_path / "other")
     config = dataclasses.replace(tuned, init_from=str(run_dir))
     (run_dir / "checkpoints" / "4" / checkpoint.CHECKSUMS).write_text("")
     with caplog.at_level(logging.WARNING):
-        _, state = begun(config)
+        _, state = initialise(config)
     assert "damaged: an older checkpoint is used" in caplog.text
     with checkpoint.Checkpoints(run_dir) as checkpoints:
-        theirs = dataclasses.replace(tuned, ema_span=0.5)
-        second = checkpoints.restore(train_state.create(theirs, jax.random.key(0)), 2)
+        other_config = dataclasses.replace(tuned, ema_span=0.5)
+        second = checkpoints.restore(train_state.create(other_config, jax.random.key(0)), 2)
     chex.assert_trees_all_equal(state.params, second.params)
     assert checkpoint.steps(run_dir) == [2, 4]
     (run_dir / "checkpoints" / "2" / checkpoint.CHECKSUMS).unlink()
     with pytest.raises(InputError, match=r"no checkpoint in .* can be used: .*give --init_from"):
-        begun(config)
+        initialise(config)
     assert checkpoint.steps(run_dir) == [2, 4]
 
 
@@ -110,13 +110,13 @@ def test_the_newest_sound_checkpoint_is_taken_and_none_set_aside(tuned, other, t
     ("name", "value"),
     [("width", 24), ("height", 20), ("filters", 3), ("z_dim", 4), ("first_batch_norm", True)],
 )
-def test_networks_of_another_size_are_refused_by_the_flag(name, value, tuned):
+def test_networks_of_another_size_are_refused(name, value, tuned):
     config = dataclasses.replace(tuned, **{name: value})
     with pytest.raises(InputError, match=f"--{name}={str(value).lower()} does not fit"):
         pretrained.check(config)
 
 
-def test_what_is_no_trained_run_is_refused(tuned, other, tmp_path):
+def test_a_folder_without_a_trained_run_is_refused(tuned, other, tmp_path):
     def refused(folder):
         with pytest.raises(InputError) as error:
             pretrained.check(dataclasses.replace(tuned, init_from=str(folder)))
@@ -134,7 +134,7 @@ def test_what_is_no_trained_run_is_refused(tuned, other, tmp_path):
     assert "is this run itself" in refused(tmp_path / "link")
 
 
-def test_a_run_is_held_to_what_it_began_with(tuned, tmp_path):
+def test_init_from_of_a_run_cannot_change(tuned, tmp_path):
     recorded = {"init_from": tuned.init_from, "init_optimizer": "fresh"}
     same = {"run_dir": "run", "init_from": f"{tuned.init_from}/"}
     assert resolve(same, recorded, learns=True).init_from == same["init_from"]

@@ -1,4 +1,4 @@
-"""The step's gradients, routing, clipping, statistics and compilation, on a small configuration."""
+"""The step's gradients, clipping, statistics, averages and compilation."""
 
 import dataclasses
 from functools import partial
@@ -15,8 +15,8 @@ from vae_gan_jax.training import train_state, train_step
 
 NOISE_STD = 0.3
 
-# Who is trained by what, written down here once more (eqs. 4.12 to 4.14): the objective of each
-# network as a function of the three values. The released code got two of these rows exchanged.
+# The loss of each network as a function of the three objectives (eqs. 4.12 to 4.14), independent of
+# the package. The released code exchanges two of these rows.
 TABLE = {
     "encoder": lambda kl, similarity, adversarial: kl + similarity,
     "decoder": lambda kl, similarity, adversarial: 2.5 * similarity - adversarial,
@@ -25,7 +25,7 @@ TABLE = {
 
 
 def three_objectives(config, params, batch_stats, frames_BHWC, key):
-    """The three objectives, straight from Algorithm 1: no sharing, no pull-backs."""
+    """The three objectives, directly from Algorithm 1."""
     modules = networks.create(config)
     stats = {name: {"batch_stats": batch_stats[name]} for name in modules}
 
@@ -63,7 +63,7 @@ def state(small):
 
 @pytest.fixture(scope="module")
 def gradients_of(small, batch_BHWC):
-    """Gradients that the step's updates hold, for a state: by plain descent of rate 1."""
+    """The step's gradients and metrics, from the updates of gradient descent with rate 1."""
     import optax
 
     def gradients(state, config=small):
@@ -88,7 +88,7 @@ def gradients_of(small, batch_BHWC):
 def test_each_network_follows_its_own_objective(
     network, pixel_share, small, state, batch_BHWC, gradients_of
 ):
-    """Three independent gradients, each of one network's objective in its own parameters alone."""
+    """Each gradient equals that of the network's own loss by its own parameters."""
     small = dataclasses.replace(small, pixel_share=pixel_share)
 
     def objective(params):
@@ -128,8 +128,8 @@ def test_the_metrics_are_the_objectives(small, state, batch_BHWC, gradients_of):
         assert 0 < metrics[f"discriminator/{name}"] < 1
 
 
-def test_outside_its_range_an_objective_gives_no_gradient(small, state, gradients_of):
-    """An enormous gamma throws the decoder's objective over 100; the other two are not touched."""
+def test_a_loss_outside_its_range_gives_no_gradient(small, state, gradients_of):
+    """A huge gamma lifts the decoder's loss over 100; the other networks are not affected."""
     config = dataclasses.replace(small, gamma=1e6)
     gradients, metrics = gradients_of(state, config)
     assert metrics["clipped/decoder"] == 1
@@ -140,8 +140,8 @@ def test_outside_its_range_an_objective_gives_no_gradient(small, state, gradient
         assert any(leaf.any() for leaf in jax.tree.leaves(gradients[name]))
 
 
-def test_the_decoder_learns_from_a_negative_objective(small, state, gradients_of):
-    """With gamma 0 the decoder's objective is -L_GAN, below 0, and still it has a gradient."""
+def test_the_decoder_learns_from_a_negative_loss(small, state, gradients_of):
+    """With gamma 0 the decoder's loss is -L_GAN, and it still has a gradient."""
     config = dataclasses.replace(small, gamma=0.0)
     gradients, metrics = gradients_of(state, config)
     assert metrics["loss/decoder"] < 0
@@ -150,7 +150,7 @@ def test_the_decoder_learns_from_a_negative_objective(small, state, gradients_of
 
 
 def test_running_statistics_come_from_the_reconstruction_pass(small, state, batch_BHWC):
-    """Enc(x), Dec(z), Dis of the reconstruction: neither prior samples nor x leave a trace."""
+    """Samples of the prior, and x in the discriminator, do not change them."""
 
     @jax.jit
     def expected(state, frames_BHWC, key):
@@ -180,8 +180,8 @@ def test_one_compilation_serves_the_whole_schedule(small, batch_BHWC):
         step(state, batch_BHWC, jax.random.key(0), noise_std)
 
 
-def test_the_noise_is_what_the_schedule_says(small):
-    """z - mean has standard deviation sigma * noise_std, and is nothing at 0."""
+def test_noise_has_the_given_standard_deviation(small):
+    """z - mean has the standard deviation sigma * noise_std."""
     mean_BZ = jnp.zeros((200, 300))
     log_variance_BZ = jnp.full((200, 300), 0.4)
     epsilon_BZ = autoencoder.noise(jax.random.key(0), mean_BZ.shape, 0.25)
@@ -200,7 +200,7 @@ def test_priors(prior, std):
     assert (float(jnp.abs(z_BZ).max()) <= 1) is (prior == "uniform")
 
 
-def test_frames_survive_the_way_to_pixels_and_back():
+def test_frames_to_floats_and_back_is_exact():
     frames_BHWC = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     x_BHWC = autoencoder.from_frames(jnp.asarray(frames_BHWC))
     assert (x_BHWC.min(), x_BHWC.max()) == (-1, 1)
@@ -208,12 +208,12 @@ def test_frames_survive_the_way_to_pixels_and_back():
 
 
 @pytest.mark.parametrize("poison", ["encoder", "decoder", "discriminator", "gradient"])
-def test_a_step_that_is_not_finite_changes_nothing_but_the_count(
+def test_a_non_finite_step_changes_only_the_step_number(
     small, state, batch_BHWC, poison, monkeypatch
 ):
-    """Whichever network's parameters are no numbers, or its gradient alone."""
+    """The parameters of one network are NaN, or only the gradient is."""
     config = small
-    if poison == "gradient":  # that of a root at 0, whose value is a number
+    if poison == "gradient":  # of a square root at 0, whose value is finite
         config = dataclasses.replace(small, kl_weight=1.5)  # traced again, with the poison
         monkeypatch.setattr(
             objectives, "learned_similarity", lambda _, layers: jnp.sqrt(0 * jnp.sum(layers[0]))
@@ -233,41 +233,45 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(
     chex.assert_trees_all_equal(jax.device_get(after.replace(step=0)), before.replace(step=0))
 
 
-def test_the_average_spans_its_part_of_the_training():
-    """Weights of step t count by t^(1/part) - (t - 1)^(1/part), those of the start not at all."""
+def test_the_average_covers_a_fraction_of_the_training():
+    """Step t has the weight t^(1/span) - (t - 1)^(1/span); the first weights have none."""
     config = Config(ema_span=0.25)
     steps = np.arange(1, 41)
     values = np.random.default_rng(0).normal(size=40)
-    average = {"encoder": 7.0, "decoder": -7.0}
+    ema = {"encoder": 7.0, "decoder": -7.0}
     for step, value in zip(steps, values, strict=True):
         params = {"encoder": value, "decoder": 2 * value, "discriminator": 9.0}
-        average = train_state.update_ema(config, average, params, step)
-    share_T = np.diff(np.arange(41) ** 4) / 40**4
+        ema = train_state.update_ema(config, ema, params, step)
+    weight_T = np.diff(np.arange(41) ** 4) / 40**4
     chex.assert_trees_all_close(
-        average, {"encoder": values @ share_T, "decoder": 2 * values @ share_T}
+        ema, {"encoder": values @ weight_T, "decoder": 2 * values @ weight_T}
     )
 
 
-def shown(state):
+def inference_params(state):
     return {name: network["params"] for name, network in state.inference_variables.items()}
 
 
-def test_a_step_keeps_the_average_where_it_is_asked_for(small, batch_BHWC):
-    """After the first step it is that one's weights; then it lags behind them."""
+def test_a_step_updates_the_average(small, batch_BHWC):
+    """After the first step it equals the weights, then it lags behind them."""
     averaging = dataclasses.replace(small, ema_span=0.5)
     arguments = batch_BHWC, jax.random.key(2), np.float32(NOISE_STD), averaging
     state, _ = train_step.train_step(train_state.create(averaging, jax.random.key(1)), *arguments)
     first = jax.device_get(state.params)
-    chex.assert_trees_all_close(shown(state), first, rtol=1e-6)
+    chex.assert_trees_all_close(inference_params(state), first, rtol=1e-6)
     state, _ = train_step.train_step(state, *arguments)
     expected = jax.tree.map(lambda old, new: 0.25 * old + 0.75 * new, first, state.params)
     for name in ("encoder", "decoder"):
-        chex.assert_trees_all_close(shown(state)[name], expected[name], rtol=1e-5, atol=1e-7)
-    chex.assert_trees_all_equal(shown(state)["discriminator"], state.params["discriminator"])
+        chex.assert_trees_all_close(
+            inference_params(state)[name], expected[name], rtol=1e-5, atol=1e-7
+        )
+    chex.assert_trees_all_equal(
+        inference_params(state)["discriminator"], state.params["discriminator"]
+    )
     assert train_state.create(small, jax.random.key(1)).ema == {}
 
 
-def test_a_sound_step_is_not_skipped(small, state, batch_BHWC):
+def test_a_finite_step_is_not_skipped(small, state, batch_BHWC):
     _, metrics = train_step.train_step(
         jax.tree.map(jnp.copy, state), batch_BHWC, jax.random.key(2), NOISE_STD, small
     )
@@ -275,7 +279,7 @@ def test_a_sound_step_is_not_skipped(small, state, batch_BHWC):
     assert all(metrics[f"gradient_norm/{name}"] > 0 for name in TABLE)
 
 
-def test_reconstructions_that_are_one_picture_have_no_spread():
+def test_equal_reconstructions_have_no_spread():
     x_BHWC = np.random.default_rng(0).uniform(-1, 1, (4, 6, 6, 3)).astype(np.float32)
     assert train_step._spread(x_BHWC, x_BHWC) == 1.0
     assert train_step._spread(np.repeat(x_BHWC[:1], 4, axis=0), x_BHWC) < 0.05
