@@ -267,6 +267,7 @@ def test_a_benchmark_needs_neither_film_nor_run_folder(tmp_path):
     assert json.loads(output.read_text())["settings"]["batch_size"] == 4
 
 
+@pytest.mark.slow
 def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
     """One of them is excluded but for its last frames, and both come out whole."""
     other = tmp_path / "other.mp4"

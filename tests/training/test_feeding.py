@@ -100,6 +100,7 @@ def whole(many, twenty_THWC):
     return train(many, twenty_THWC, "host", (50,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_neither_length_nor_placement_changes_a_bit(many, whole, twenty_THWC, placement):
     chex.assert_trees_all_equal(train(many, twenty_THWC, placement, (3, 4)), whole)

@@ -86,12 +86,14 @@ def four(wide, frames_THWC):
     return pickle.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["step by step", "loop", "resident"])
 def test_four_devices_equal_one(name, four):
     """Two epochs in float64, where the order of a sum hardly matters."""
     chex.assert_trees_all_close(four[0][name][0], four[0]["one"][0], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_shard_optimizer_shards_adams_moments(four):
     fractions = {name: fraction for name, (_, fraction) in four[0].items()}
     assert fractions == {"step by step": 1, "loop": 0.25, "resident": 1, "one": 1}
@@ -110,6 +112,7 @@ def all_reduces(text: str) -> list[Counter]:
     ]
 
 
+@pytest.mark.slow
 def test_each_gradient_is_exchanged_once(four, wide):
     """In few all-reduces. The test accounts for all else that is exchanged, which is little."""
     reduces = all_reduces(four[1])
@@ -135,6 +138,7 @@ def test_each_gradient_is_exchanged_once(four, wide):
     assert rest[wide.height, wide.width, 3] <= 4
 
 
+@pytest.mark.slow
 def test_a_device_computes_its_own_shard_only(four, wide, frames_THWC):
     """A quarter of the mini-batch costs one of four devices as much as it costs one alone."""
     quarter = dataclasses.replace(wide, batch_size=wide.batch_size // 4)
