@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import latent_paths
-from vae_gan_jax.figures import picture_page, run_figures, style
+from vae_gan_jax.figures import picture_page, style
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
-from vae_gan_jax.inference import trained
+from vae_gan_jax.inference import made_from, trained
 from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.run import provenance
 
@@ -218,6 +218,6 @@ class ExploreContext:
                 encoder.write(frames_BHWC)
                 progress.update(len(frames_BHWC))
         sheet = path.with_suffix(".png")
-        made_from = run_figures.picture_origin(config, self.film, self.model.step, SETTINGS)
-        provenance.record(config.run_dir, f"{FOLDER}/{path.stem}", made_from, [path, sheet])
+        origin = made_from.pictures(config, self.film.path, self.model.step, SETTINGS)
+        provenance.record(config.run_dir, f"{FOLDER}/{path.stem}", origin, [path, sheet])
         logger.info("exploration: %d frames in %s, and %s", encoder.frames, path, sheet)

@@ -2,10 +2,9 @@
 
 import functools
 import logging
-from collections.abc import Sequence
 from typing import Any
 
-from vae_gan_jax.config import FIELDS, Config, to_text
+from vae_gan_jax.config import Config
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, trained
@@ -57,16 +56,8 @@ def _made_from(
     checksums = {
         str(epoch): made_from.networks(config.run_dir, step) for epoch, step in epochs.items()
     }
-    settings = ("every", "at")
-    return picture_origin(config, film, step, settings) | {"epochs": checksums}
-
-
-def picture_origin(
-    config: Config, film: FilmReader, step: int, settings: Sequence[str]
-) -> dict[str, Any]:
-    """What pictures of a film depend on: its content, the checkpoint's, and the named settings."""
-    texts = {name: to_text(FIELDS[name], getattr(config, name)) for name in settings}
-    return made_from.output_frames(config, film.path, step) | texts
+    origin = made_from.pictures(config, film.path, step, ("every", "at"))
+    return origin | {"epochs": checksums}
 
 
 def _epochs(config: Config) -> dict[int, int]:

@@ -45,6 +45,11 @@ def output_film(config: Config, source: str, step: int) -> dict[str, Any]:
     return output_frames(config, source, step) | _texts(config, OUTPUT)
 
 
+def pictures(config: Config, source: str, step: int, settings: tuple[str, ...]) -> dict[str, Any]:
+    """What pictures of a film depend on: its reconstruction, and the named settings."""
+    return output_frames(config, source, step) | _texts(config, settings)
+
+
 def networks(run_dir: str, step: int) -> str | None:
     """The content checksum of a checkpoint; None for a damaged one, which is never loaded."""
     try:
