@@ -67,9 +67,8 @@ def to_text(field: dataclasses.Field, value: Any) -> str:
         return ""
     if field.metadata["show"]:
         return field.metadata["show"](value)
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return flag_text.quote(text.lower() if isinstance(value, bool) else text)
 
 
 def from_text(field: dataclasses.Field, text: str) -> Any:
@@ -82,6 +81,6 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
         return field.default
     parse = field.metadata["parse"] or PARSERS[field.type]
     try:
-        return parse(text)
+        return parse(flag_text.unquote(text))
     except ValueError as error:
         raise InputError(f"--{field.name}={text} {error}.") from None

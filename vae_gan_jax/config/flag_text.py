@@ -1,9 +1,10 @@
-"""Parsers for the texts of flags: times, numbers, schedules, sizes.
+"""Parsers for the texts of flags: times, numbers, schedules, sizes; and texts that fit into a line.
 
 Every parser raises ``ValueError`` with the end of a sentence that begins with the flag, such as
 "is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)".
 """
 
+import json
 import math
 import re
 from fractions import Fraction
@@ -11,19 +12,49 @@ from fractions import Fraction
 import numpy as np
 
 WHOLE_NUMBER = r"-?[0-9]{1,18}"
+MAX_SECONDS = 1e12  # of a time
+# Characters that no line of UTF-8 text can hold: controls, line breaks, bytes that are no UTF-8.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence: problem, reason, remedy."""
 
 
+def quote(text: str) -> str:
+    """A text that fits into a line of a flagfile: itself, or as a JSON string if it does not fit.
+
+    ``unquote`` is the inverse for every text that the operating system can pass to a program.
+    """
+    fits = not UNPRINTABLE.search(text) and text == text.strip() and unquote(text) == text
+    return text if fits else json.dumps(text)
+
+
+def unquote(text: str) -> str:
+    """The text that ``quote`` made this from; any other text unchanged."""
+    if not text.startswith('"'):
+        return text
+    try:
+        original = json.loads(text)
+    except ValueError:
+        return text
+    return original if quote(original) == text else text
+
+
+def printable(text: str) -> str:
+    """A text for people: escapes every character that does not fit into a line."""
+    return UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
 def parse_time(text: str) -> float:
     """Seconds, from ``"90.5"``, ``"1:30"`` or ``"0:01:30"``."""
-    if not re.fullmatch(r"([0-9]{1,9}:){0,2}[0-9]{1,12}(\.[0-9]*)?", text):
+    if not re.fullmatch(r"([0-9]{1,9}:){0,2}[0-9]{1,13}(\.[0-9]*)?", text):
         raise ValueError("is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)")
     seconds = 0.0
     for part in text.split(":"):
         seconds = 60 * seconds + float(part)
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"is too late: give at most {MAX_SECONDS:.0f} seconds")
     return seconds
 
 
@@ -83,9 +114,8 @@ def parse_numbers(text: str) -> tuple[float, ...]:
 
 def parse_rate(text: str) -> Fraction:
     """Frames per second, exact, from ``"24"``, ``"23.976"`` or ``"24000/1001"``."""
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}|/0*[1-9][0-9]{0,8})?", text) or not Fraction(
-        text
-    ):
+    decimal, ratio = r"[0-9]{1,9}(\.[0-9]{1,9})?", r"[0-9]{1,18}/0*[1-9][0-9]{0,17}"
+    if not re.fullmatch(f"{decimal}|{ratio}", text) or not Fraction(text):
         raise ValueError("is not a frame rate: give one such as 24 or 24000/1001")
     return Fraction(text)
 

@@ -1,9 +1,11 @@
 """The settings that a run was made with, and how later commands inherit them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
+from vae_gan_jax.config.flag_text import quote, unquote
 from vae_gan_jax.run import atomic_io, film_names, storage
 
 FILE = "flags.txt"
@@ -25,15 +27,16 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
             raise InputError(f"{run_dir} is no run folder, it has no {FILE}: give another.")
         return {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = filter(str.strip, path.read_text(encoding="utf-8").split("\n"))
+        pairs = [line.removeprefix("--").partition("=") for line in lines]
+        pairs = [(name, _from_utf8(text)) for name, _, text in pairs]
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read: restore it from a copy.") from None
     settings = {}
-    for line in lines:
-        name, _, text = line.removeprefix("--").partition("=")
+    for name, text in pairs:
         if name not in FIELDS:
             raise InputError(
-                f"{path} has the unknown setting {line[:40]!r}: another version of this program "
+                f"{path} has the unknown setting {name[:40]!r}: another version of this program "
                 "made the run; give another --run_dir."
             )
         settings[name] = from_text(FIELDS[name], text)
@@ -43,8 +46,18 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
 def record_settings(run_dir: Path, config: Config) -> None:
     """Writes every setting as a flagfile."""
     texts = {name: to_text(field, getattr(config, name)) for name, field in FIELDS.items()}
-    lines = "".join(f"--{name}={text}\n" for name, text in texts.items())
+    lines = "".join(f"--{name}={_to_utf8(text)}\n" for name, text in texts.items())
     atomic_io.write(run_dir / FILE, storage.show_addresses(lines))
+
+
+def _to_utf8(text: str) -> str:
+    """The text of a flag as every locale reads it: without UTF-8, é is two undecodable bytes."""
+    return quote(os.fsencode(unquote(text)).decode("utf-8", "surrogateescape"))
+
+
+def _from_utf8(text: str) -> str:
+    """The inverse of ``_to_utf8``."""
+    return quote(os.fsdecode(unquote(text).encode("utf-8", "surrogateescape")))
 
 
 def resolve(
