@@ -48,7 +48,7 @@ install() {
   if [[ -f "$venv/installed" && "$(cat "$venv/installed")" == "$wanted" ]]; then
     return
   fi
-  echo "installing into .venv for $platform (once; some minutes) ..." >&2
+  echo "installing into .venv for $platform (once; some minutes) ..." >&2 || true # stderr may be lost
   if ! "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "run.sh: Python 3.11 or newer is needed: name one, such as PYTHON=python3.12 ./run.sh." >&2
     exit 2

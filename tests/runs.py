@@ -34,8 +34,8 @@ def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
 
 def close_log() -> None:
     """Closes the log file of the run that was opened last."""
-    package = logging.getLogger("vae_gan_jax")
-    for handler in package.handlers[:]:
-        if isinstance(handler, run_folder.LogFile):
-            package.removeHandler(handler)
-            handler.close()
+    for parent in (logging.getLogger("vae_gan_jax"), logging.getLogger()):
+        for handler in parent.handlers[:]:
+            if isinstance(handler, run_folder.LogFile):
+                parent.removeHandler(handler)
+                handler.close()

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import textwrap
-import traceback
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
-from vae_gan_jax.run import film_names, remote_run, signals, storage
+from vae_gan_jax.run import film_names, remote_run, signals, standard_streams, storage
 from vae_gan_jax.training import xla_flags
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import detect
@@ -142,6 +142,7 @@ def main(argv: list[str]) -> int:
     console = _Console()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
+    logger.addHandler(MemoryHandler(0, flushLevel=sys.maxsize))  # until the run's log is open
     signals.install()
     xla_flags.prefer_eigen_convolutions()
     try:
@@ -158,13 +159,13 @@ def main(argv: list[str]) -> int:
         processes.fail("", stop.code)  # the signal's handler printed the sentence
         logging.shutdown()
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(stop.code)  # compiling threads can crash the interpreter's own shutdown
     except Exception as error:
         processes.exit_if_peer_lost(error)
-        if processes.count() > 1:
-            traceback.print_exc()
-            processes.fail("", 1)
-        raise
+        logger.exception("vae_gan_jax: an error in the program:")
+        processes.fail("", 1)
+        return 1
     return 0
 
 
@@ -187,7 +188,7 @@ def _refuse(sentence: str) -> int:
     sentence = storage.show_addresses(sentence)
     processes.fail(sentence, 2)
     if sentence:
-        print(f"vae_gan_jax: {sentence}", file=sys.stderr)
+        logger.error("vae_gan_jax: %s", sentence)
     return 2
 
 
@@ -226,4 +227,5 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    standard_streams.protect()
     app.run(main, flags_parser=parse_flags)

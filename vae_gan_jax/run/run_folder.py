@@ -1,8 +1,10 @@
 """Creates, locks and logs into the folder of a run."""
 
+import contextlib
 import logging
 import os
 import sys
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 import filelock
@@ -82,8 +84,13 @@ def _log_into(run_dir: Path) -> None:
     _close_logs()
     handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    package_logger.addHandler(handler)
     handler.handle(logging.makeLogRecord({"msg": " ".join(sys.argv)}))
+    for parent in (package_logger, logging.getLogger()):  # the root: warnings of libraries
+        parent.addHandler(handler)
+    for earlier in [log for log in package_logger.handlers if isinstance(log, MemoryHandler)]:
+        package_logger.removeHandler(earlier)
+        earlier.setTarget(handler)
+        earlier.close()
 
 
 def _logs() -> list[LogFile]:
@@ -92,5 +99,7 @@ def _logs() -> list[LogFile]:
 
 def _close_logs() -> None:
     for handler in _logs():
-        package_logger.removeHandler(handler)
-        handler.close()
+        for parent in (package_logger, logging.getLogger()):
+            parent.removeHandler(handler)
+        with contextlib.suppress(OSError):
+            handler.close()

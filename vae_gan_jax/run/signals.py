@@ -1,5 +1,6 @@
 """Ends the program cleanly on SIGTERM or SIGINT, and at once on a second signal."""
 
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ NUMBERS = (signal.SIGTERM, signal.SIGINT)
 DUPLICATE_SECONDS = 1.0  # signals within this time count once: timeout(1) sends them twice
 RETRY_SECONDS = 0.05  # delay before a signal without effect is sent again
 _retries: list[int] = []  # signals that this program sent itself; they do not count as second ones
+
+logger = logging.getLogger(__name__)
 
 
 def install() -> None:
@@ -34,7 +37,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
         return
     _ignore_signals()
     name = signal.Signals(number).name
-    print(f"\nvae_gan_jax: stopped by {name}; the same command resumes.", file=sys.stderr)
+    logger.error("vae_gan_jax: stopped by %s; the same command resumes.", name)
     sys.exit(128 + number)
 
 

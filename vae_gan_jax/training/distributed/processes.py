@@ -6,11 +6,11 @@ not.
 """
 
 import json
+import logging
 import os
 import re
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +30,7 @@ HEARTBEAT_TIMEOUT_SECONDS = 100
 SHARED_FOLDER_TIMEOUT_SECONDS = 10.0  # for a network file system to show another machine's file
 LINGER_SECONDS = 3.0  # process 0 exits last, so that others can report the same failure first
 
+logger = logging.getLogger(__name__)
 _team = Team()
 _filter: runtime_messages.Filter | None = None  # from ``start`` to ``finish``
 
@@ -147,13 +148,13 @@ def fail(sentence: str, code: int) -> None:
     It skips jax's shutdown, which would wait for the others.
 
     Args:
-      sentence: for stderr; may be empty.
+      sentence: to log; may be empty.
       code: the exit code.
     """
     if _filter is None:
         return
     if sentence:
-        print(f"\nvae_gan_jax: {sentence}", file=sys.stderr, flush=True)
+        logger.error("vae_gan_jax: %s", sentence)
     if count() > 1 and index() == 0:
         time.sleep(LINGER_SECONDS)
     os._exit(code)

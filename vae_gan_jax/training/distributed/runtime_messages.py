@@ -6,6 +6,7 @@ abort, so no other message is lost. Before it aborts, the runtime prints a stack
 about 0.2 s. Meanwhile a thread of this process ends it in its own way.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ class Filter:
     """
 
     def __init__(self, on_lost_peer: Callable[[], None]):
+        from vae_gan_jax.run import standard_streams  # the filter runs without the package
+
         self._terminal = os.dup(2)
         self._stderr = sys.stderr
         self._process = subprocess.Popen(
@@ -43,8 +46,8 @@ class Filter:
         )
         os.dup2(self._process.stdin.fileno(), 2)
         self._process.stdin.close()
-        sys.stderr = open(  # noqa: SIM115
-            self._terminal, "w", buffering=1, closefd=False, errors="replace"
+        sys.stderr = standard_streams.Lossy(
+            open(self._terminal, "w", buffering=1, closefd=False)  # noqa: SIM115
         )
         self._on_lost_peer = on_lost_peer
         threading.Thread(target=self._wait, name="runtime messages", daemon=True).start()
@@ -72,11 +75,11 @@ def _copy_messages() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     for line in sys.stdin.buffer:
+        with contextlib.suppress(OSError):  # the terminal is gone
+            os.write(2, _LOST_PEER.encode() if _FATAL.search(line) else line)
         if _FATAL.search(line):
-            os.write(2, _LOST_PEER.encode())
             os.write(1, b"!")
             break
-        os.write(2, line)
     for _ in sys.stdin.buffer:  # the stack trace
         pass
 
