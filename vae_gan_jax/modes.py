@@ -130,9 +130,8 @@ def _check_films(config: Config, films: list[str], framing: video.Framing) -> No
         logger.info("rendering the demo film: %s", films[0])
         demo_film.render(films[0])
     probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
-    expected = [video.expected_frames(probe, framing) for probe in probes]
-    if None not in expected:
-        config.steps_per_epoch(sum(expected))  # refuses a film that is too short
+    expected = sum(video.expected_frames(probe, framing) for probe in probes)
+    config.steps_per_epoch(expected)  # refuses a film that is too short
     learnt = film_names.learnt_entries(config.run_dir)
     if learnt is not None and not frames_file.same_films(learnt, probes):
         raise film_names.film_changed(config.run_dir)

@@ -1,6 +1,5 @@
 """The films and PNGs that a reconstruction writes."""
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +36,10 @@ def film_paths(config: Config, name: str) -> dict[str, Path]:
 
 
 class FilmOutputs:
-    """The films and PNGs that receive the same frames.
-
-    Attributes:
-      frames_missing: set when the source lacks frames; later frames then move up in number.
-    """
+    """The films and PNGs that receive the same frames."""
 
     def __init__(self, encoders: dict[str, Encoder], pngs: NumberedPngs | None):
         self._encoders, self._pngs = encoders, pngs
-        self.frames_missing = threading.Event()
-        if any(encoder.segments.frames_missing for encoder in encoders.values()):
-            self.frames_missing.set()
 
     def resume(self) -> int:
         """Truncates films and PNGs to the same whole segments; returns the next frame's number."""
@@ -63,8 +55,6 @@ class FilmOutputs:
     def write(self, source_BHWC: np.ndarray, output_BHWC: np.ndarray) -> None:
         """Writes the next frames."""
         for layout, encoder in self._encoders.items():
-            if self.frames_missing.is_set():
-                encoder.segments.mark_frames_missing()
             encoder.write(LAYOUTS[layout](source_BHWC, output_BHWC))
         if self._pngs:
             self._pngs.write(output_BHWC)

@@ -4,10 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import itertools
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,11 +167,11 @@ class Reconstruction:
     def _own_range(self) -> range:
         """Numbers of the frames that this process writes: whole segments of whole batches.
 
-        Process 0 alone reconstructs films of unknown length and, with ``--strict``, all films:
-        only a process that decodes all frames notices damage.
+        With ``--strict`` process 0 alone reconstructs the film: only a process that decodes all
+        frames notices damage.
         """
         batch_size = self.config.batch_size
-        covered = (self._expected_frames or 0) // batch_size * batch_size
+        covered = self._expected_frames // batch_size * batch_size
         own = self.team.own(0 if self.config.strict else covered // segments.SEGMENT_FRAMES)
         return range(own.start * segments.SEGMENT_FRAMES, own.stop * segments.SEGMENT_FRAMES)
 
@@ -182,7 +180,7 @@ class Reconstruction:
         return video.probe(self.source, self.framing.video_stream, self.framing.fps)
 
     @property
-    def _expected_frames(self) -> int | None:
+    def _expected_frames(self) -> int:
         return video.expected_frames(self._film, self.framing)
 
     @contextlib.contextmanager
@@ -219,43 +217,31 @@ class Reconstruction:
         """Reconstructs from where an earlier attempt stopped; returns the next frame's number."""
         batch_size, stop = self.config.batch_size, None if own is None else own.stop
         done = outputs.resume()
-        if own is not None and (outputs.frames_missing.is_set() or done == stop):
+        if own is not None and done == stop:
             return done
         # The batch before is repeated, because its frames pad a short last batch.
         first_batch = max(0, done // batch_size - 1)
         repeated = done - first_batch * batch_size  # reconstructed again, but not written again
-        frames = self._decode(first_batch * batch_size, own, outputs.frames_missing)
+        frames = self._decode(first_batch * batch_size, own)
         total = self._expected_frames if own is None else stop
         with self._progress(total, done, own) as progress:
             for pair_BHWC in reconstruct_frames(model, frames, first_batch):
-                if own is not None and outputs.frames_missing.is_set():
-                    break  # only a process that counts from the start knows the frame numbers
                 rows = slice(repeated, None if own is None else repeated + stop - done)
                 source_BHWC, output_BHWC = (side_BHWC[rows] for side_BHWC in pair_BHWC)
                 repeated = max(0, repeated - batch_size)
                 outputs.write(source_BHWC, output_BHWC)
                 done += len(output_BHWC)
                 progress.update(len(output_BHWC))
-        if own is not None and done < stop:
-            logger.warning(
-                "%s lacks frames after number %d: process 0 continues from there alone.",
-                self.source, done,
-            )  # fmt: skip
         return done
 
-    def _decode(self, skip: int, own: range | None, missing: threading.Event) -> Iterator:
-        decode = functools.partial(
-            video.decode, self.source, self.framing, on_missing_frames=missing.set
-        )
+    def _decode(self, skip: int, own: range | None) -> Iterator:
+        decode = functools.partial(video.decode, self.source, self.framing, skip=skip)
         if own is not None:
             batch_size = self.config.batch_size
-            return decode(skip=skip, count=-(-own.stop // batch_size) * batch_size - skip)
-        strict = self.config.strict
-        if missing.is_set() or self._expected_frames is None:
-            return itertools.islice(decode(strict=strict), skip, None)  # counts decoded frames
-        return decode(skip=skip, strict=strict)
+            return decode(count=-(-own.stop // batch_size) * batch_size - skip)
+        return decode(strict=self.config.strict)
 
-    def _progress(self, total: int | None, done: int, own: range | None) -> tqdm:
+    def _progress(self, total: int, done: int, own: range | None) -> tqdm:
         return tqdm(
             desc="reconstructing", total=total, initial=done, unit="frame", mininterval=1,
             disable=bool(own and own.start),  # only process 0 shows progress

@@ -5,9 +5,10 @@ from fractions import Fraction
 import numpy as np
 
 NTSC = Fraction(1000, 1001)
-STANDARD_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 100, 120)
+STANDARD_RATES = (12, 15, 24 * NTSC, 24, 25, 30 * NTSC, 30, 48, 50, 60 * NTSC, 60, 100, 120, 240)
 DEFAULT_RATE = Fraction(25)
-MAX_RATE = 240  # frames a second; some containers claim the tick rate of their clock, far above
+MAX_RATE = 4000  # frames a second
+MAX_CLAIMED_RATE = 240  # frames a second; some containers claim the tick rate of their clock
 ROUNDING_SECONDS = 1.1e-3  # Matroska rounds timestamps to milliseconds
 MAX_JITTER_FRAMES = 0.3  # of the frames of a constant rate
 
@@ -22,11 +23,8 @@ def detect(
       last_duration: of the last frame, seconds; 0: unknown.
       claimed: the rate that the container claims, if any.
     """
-    if claimed is not None and not 0 < claimed <= MAX_RATE:
-        claimed = None
     if len(times_T) < 2:
-        rate = 1 / last_duration if last_duration else float(DEFAULT_RATE)
-        return claimed or _nearest_standard(rate), False
+        return plausible(claimed, last_duration), False
     average = (len(times_T) - 1) / max(times_T[-1] - times_T[0], 1e-9)
     candidates = [_nearest_standard(average), Fraction(average).limit_denominator(1001)]
     if claimed:
@@ -36,9 +34,17 @@ def detect(
     errors = [np.abs(offset_T - number_T / float(rate)).max() for rate in candidates]
     for exact in (True, False):
         for rate, error in zip(candidates, errors, strict=True):
-            if error < (ROUNDING_SECONDS if exact else MAX_JITTER_FRAMES / float(rate)):
+            limit = min(ROUNDING_SECONDS * float(rate), 0.5) if exact else MAX_JITTER_FRAMES
+            if error * float(rate) < limit:
                 return rate, False
     return _rate_to_resample_to(np.diff(times_T)), True
+
+
+def plausible(claimed: Fraction | None, duration: float = 0.0) -> Fraction:
+    """The rate of a film without usable timestamps; ``duration`` of a frame, seconds, if known."""
+    if claimed is not None and 0 < claimed <= MAX_CLAIMED_RATE:
+        return claimed
+    return _nearest_standard(1 / duration) if duration else DEFAULT_RATE
 
 
 def _rate_to_resample_to(steps: np.ndarray) -> Fraction:

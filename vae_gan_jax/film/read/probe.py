@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import math
 import os
 import re
@@ -12,10 +13,12 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import frame_rate, stills
-from vae_gan_jax.film.read.packets import read_packets
+from vae_gan_jax.film.read.timeline import Timeline, read_timeline
 
 DEFAULT_PEAK_NITS = 1000.0  # of most HDR masters, and the nominal peak of HLG
 SAMPLED_FRAMES = 12  # decoded at the start of a film to detect interlacing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +53,10 @@ class Probe:
     height: int
     rate: Fraction  # frames a second; for a variable rate, the rate to resample to
     variable_rate: bool = False
+    renumbered: bool = False  # timestamps are useless: the frames follow each other at ``rate``
     start: float = 0.0  # when the first frame is shown
-    duration: float | None  # from ``start`` to the end of the last frame
-    frames: int | None  # in the file; after resampling if the rate varies
+    duration: float  # from ``start`` to the end of the last frame
+    frames: int  # that decode; after resampling if the rate varies
     stored_width: int  # rotated, in stored pixels
     stored_height: int
     stream: int = 0  # index among the video streams
@@ -66,20 +70,19 @@ class Probe:
     audio_streams: int = 0
     complaints: str = ""  # ffmpeg's stderr about a damaged or truncated file
     claimed_frames: int = 0  # by the duration in the file's header
-    # When each frame and each keyframe is shown, ascending.
-    times_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
-    keys_T: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+    # When each keyframe is shown, ascending; empty if the film cannot be sought.
+    keys_T: np.ndarray = dataclasses.field(compare=False, repr=False)
 
     @property
-    def end(self) -> float | None:
+    def end(self) -> float:
         """When the last frame ends."""
-        return None if self.duration is None else self.start + self.duration
+        return self.start + self.duration
 
 
 def probe(
     path: str | os.PathLike, video_stream: int | None = None, fps: Fraction | None = None
 ) -> Probe:
-    """Lists the streams of a film, decodes a few frames and reads the timestamp of every packet.
+    """Lists the streams of a film and finds out which frames it has.
 
     Args:
       path: a file that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
@@ -104,34 +107,49 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
     opened = ("-i", ffmpeg.url(path))
     sample = _decode_sample(path, opened, stream)
     first_time = sample.pop("first_time") - clock_start
-    packets = read_packets(path, stream, clock_start, first_time)
-    times_T = _decodable(packets.times_T, first_time)
-    rate, variable = frame_rate.detect(times_T, packets.last_duration, sample.pop("claimed_rate"))
-    frames = duration = None
-    if len(times_T):
-        frames, duration = len(times_T), float(len(times_T) / rate)
+    codec = [stream.codec for stream in streams if stream.kind == "Video"][stream]
+    area = sample["stored_width"] * sample["stored_height"]
+    timeline = read_timeline(path, stream, codec, first_time, area)
+    times_T, claimed_rate = timeline.times_T, sample.pop("claimed_rate")
+    if not timeline.ordered:
+        times_T = times_T[0] + np.arange(len(times_T)) / float(frame_rate.plausible(claimed_rate))
+    rate, variable = frame_rate.detect(times_T, timeline.last_duration, claimed_rate)
+    frames, duration = len(times_T), float(len(times_T) / rate)
     if variable:
-        duration = float(times_T[-1] - times_T[0]) + packets.last_duration
+        duration = float(times_T[-1] - times_T[0]) + timeline.last_duration
         frames = max(1, round(duration * rate))
+    _log_changes(path, timeline, frames, rate if variable else None)
     return Probe(
         path=path, files=(path,), input=opened, stream=stream,
         audio_streams=sum(stream.kind == "Audio" for stream in streams),
-        rate=rate, variable_rate=variable,
-        start=float(times_T[0]) if len(times_T) else 0.0, duration=duration, frames=frames,
-        times_T=times_T, keys_T=packets.keys_T,
-        complaints=packets.complaints, claimed_frames=round(claimed_seconds * rate),
+        rate=rate, variable_rate=variable, renumbered=not timeline.ordered,
+        start=float(times_T[0]), duration=duration, frames=frames, keys_T=timeline.keys_T,
+        complaints=timeline.complaints, claimed_frames=round(claimed_seconds * rate),
         **sample,
     )  # fmt: skip
+
+
+def _log_changes(path: str, timeline: Timeline, frames: int, new_rate: Fraction | None) -> None:
+    """Logs what happens to the times of the frames; ``new_rate`` is that of resampling."""
+    if timeline.jumps:
+        logger.warning("%s: its timestamps jump; the parts are joined, in order.", path)
+    if not timeline.ordered:
+        logger.warning("%s: its timestamps are out of order; the frames keep their order.", path)
+    if new_rate:
+        logger.info(
+            "%s has a variable rate: its %d frames become %d, %.5g a second.",
+            path, len(timeline.times_T), frames, float(new_rate),
+        )  # fmt: skip
 
 
 def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
     opened = ("-framerate", str(rate), "-i", stills.sequence(files))
     sample = _decode_sample(path, opened, 0)
     del sample["claimed_rate"], sample["first_time"]
-    times_T = np.arange(len(files)) / float(rate)
     return Probe(
         path=path, files=files, input=opened, rate=rate,
-        duration=float(len(files) / rate), frames=len(files), times_T=times_T, keys_T=times_T,
+        duration=float(len(files) / rate), frames=len(files),
+        keys_T=np.arange(len(files)) / float(rate),
         **sample,
     )  # fmt: skip
 
@@ -216,11 +234,3 @@ def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
         "transfer": colours[4],
         "peak": float(peak[1]) if peak else DEFAULT_PEAK_NITS,
     }
-
-
-def _decodable(times_T: np.ndarray, first_time: float) -> np.ndarray:
-    """The times without those of leading frames that do not decode, as in broadcasts."""
-    if len(times_T) < 2:
-        return times_T
-    earliest = first_time - 0.5 * np.diff(times_T[:SAMPLED_FRAMES]).mean()
-    return times_T[times_T >= earliest] if earliest < times_T[-1] else times_T

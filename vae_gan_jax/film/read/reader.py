@@ -47,12 +47,8 @@ class FilmReader:
 
     @functools.cached_property
     def count(self) -> int:
-        """The number of frames; a film without timestamps is decoded to count them."""
-        expected = video.expected_frames(self._probe, self.framing)
-        if expected is not None:
-            return expected
-        blocks = video.decode_blocks(self.path, self.framing, strict=self.strict)
-        return sum(len(frames_BHWC) for frames_BHWC in blocks)
+        """The number of frames."""
+        return video.expected_frames(self._probe, self.framing)
 
     def frames(self, first: int = 0) -> Iterator[np.ndarray]:
         """The frames from number ``first`` on, in order: uint8 ``[H, W, 3]``."""

@@ -12,7 +12,7 @@ class Section:
     """A range of frames of a film."""
 
     first: int  # number of the first frame, at the film's rate
-    count: int | None  # None: unknown
+    count: int
     start: float  # when the first frame is shown, seconds of the film's clock
 
 
@@ -26,21 +26,20 @@ def section(film: Probe, trim_start: float | None = None, trim_end: float | None
     if trim_start is not None:
         first = max(0, math.ceil(_position(film, trim_start)))
     if trim_end is not None:
-        if film.end is not None and trim_end > film.end + 1 / film.rate:
+        if trim_end > film.end + 1 / film.rate:
             raise InputError(
                 f"the trim ends at {trim_end:g} s and {film.path} at {film.end:.2f} s: "
                 "give an earlier end, or none."
             )
-        wanted = max(0, math.ceil(_position(film, trim_end)))
-        stop = wanted if stop is None else min(stop, wanted)
-    if stop is not None and stop <= first:
-        length = f"{film.path} lasts {film.end:.2f} s" if film.end else film.path
+        stop = min(stop, max(0, math.ceil(_position(film, trim_end))))
+    if stop <= first:
         raise InputError(
             f"the trim from {trim_start or 0:g} s to "
-            f"{'the end' if trim_end is None else f'{trim_end:g} s'} keeps no frame: {length}."
+            f"{'the end' if trim_end is None else f'{trim_end:g} s'} keeps no frame: "
+            f"{film.path} lasts {film.end:.2f} s."
         )
     start = film.start + float(first / film.rate)
-    return Section(first, None if stop is None else stop - first, start)
+    return Section(first, stop - first, start)
 
 
 def _position(film: Probe, seconds: float) -> float:

@@ -33,8 +33,7 @@ def decode_into(
       InputError: a film cannot be used, or is damaged while ``strict``.
       OSError: a file cannot be written.
     """
-    expected = [expected_frames(film, framing) for film in probes]
-    total = None if None in expected else sum(expected)
+    total = sum(expected_frames(film, framing) for film in probes)
     films, checksums = [], []
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder)

@@ -133,7 +133,7 @@ class _Job:
 
     def _require_room(self, probes: list[Probe], own: int) -> None:
         frame_bytes = self.framing.height * self.framing.width * 3
-        sizes = [(expected_frames(film, self.framing) or 0) * frame_bytes for film in probes]
+        sizes = [expected_frames(film, self.framing) * frame_bytes for film in probes]
         needed = sum(sizes) + max(sizes[own:], default=0)  # one film at a time is stored twice
         disk = os.path.abspath(self.folder)
         while not os.path.exists(disk):

@@ -17,7 +17,6 @@ from vae_gan_jax.run import atomic_io, provenance
 
 SEGMENT_FRAMES = 1000  # an interrupted film resumes at a multiple of this
 LAST = "last"  # name of the short segment at the end
-FRAMES_MISSING = "frames_missing"  # empty file: the source lacks frames
 
 
 class Segments:
@@ -33,8 +32,6 @@ class Segments:
 
     Attributes:
       frames: number of the next frame to write; the frames before it are in complete segments.
-      frames_missing: whether the source lacks frames, so that later frames have higher numbers in
-        the source than here.
 
     Raises:
       InputError: the folder cannot be written, or another process has not made it.
@@ -60,7 +57,6 @@ class Segments:
                 self._make_folder(label)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}).") from None
-        self.frames_missing = os.path.exists(os.path.join(self._folder, FRAMES_MISSING))
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and os.path.exists(self._file(self.frames // SEGMENT_FRAMES)):
             self.frames += SEGMENT_FRAMES
@@ -85,14 +81,8 @@ class Segments:
         self.frames = frames
         if self._frame_range is None:
             valid = {os.path.basename(self._file(name)) for name in range(frames // SEGMENT_FRAMES)}
-            for name in set(os.listdir(self._folder)) - valid - {provenance.LABEL, FRAMES_MISSING}:
+            for name in set(os.listdir(self._folder)) - valid - {provenance.LABEL}:
                 os.remove(os.path.join(self._folder, name))
-
-    def mark_frames_missing(self) -> None:
-        """Sets ``frames_missing``, for later attempts too."""
-        if not self.frames_missing:
-            self.frames_missing = True
-            Path(self._folder, FRAMES_MISSING).touch()
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Appends uint8 RGB frames ``[B, H, W, 3]``; raises InputError if ffmpeg failed."""
