@@ -14,6 +14,8 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
+from vae_gan_jax.film.write import codecs, encode, source_tracks
+from vae_gan_jax.inference import film_outputs
 from vae_gan_jax.inference.opened_run import framing_of, open_store, store_folder
 from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
@@ -80,12 +82,21 @@ def _stage(*films: str) -> None:
 
 
 def check_output(config: Config, again: bool) -> None:
-    """Refuses an output or a source that would fail after training."""
-    if config.output and not Path(config.output).absolute().parent.is_dir():
-        raise InputError(f"--output={config.output} is in a folder that does not exist: make it.")
-    if config.source:
-        for source in film_names.sources(config):
+    """Refuses outputs and sources that would fail after training; warns of sound that is lost."""
+    if config.source or config.film:
+        processes.run_on_first(_check_output, use_source(config, again))
+
+
+def _check_output(config: Config) -> None:
+    for source in film_names.sources(config):
+        if config.source:
             video.probe(source, config.video_stream, config.fps)
+        for path in film_outputs.film_paths(config, film_names.name_of(source)).values():
+            codecs.picture_arguments(str(path), config.codec, config.quality)
+            if config.output:
+                encode.require_writable(str(path), source)
+            if os.path.isfile(source):
+                source_tracks.of(source, path, framing_of(config), config.sound).warn(path)
 
 
 def check_devices(config: Config, again: bool) -> None:

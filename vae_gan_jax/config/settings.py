@@ -163,6 +163,12 @@ class OutputConfig:
         "output", None, "Size of the written films, WxH; default: the size of the frames.",
         parse=flag_text.parse_size, show=lambda size: "x".join(map(str, size)),
     )  # fmt: skip
+    sound: str = setting(
+        "output", "auto",
+        "Sound of the written films: auto (copy each track, encode it again where it cannot be "
+        "copied, leave it out where it does not decode), copy, encode or none.",
+        choices=("auto", "copy", "encode", "none"),
+    )  # fmt: skip
     compare: tuple[str, ...] = setting(
         "output", (), "With --mode=evaluate: folders of runs whose measures are compared.",
         parse=flag_text.parse_words,

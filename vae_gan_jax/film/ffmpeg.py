@@ -13,6 +13,11 @@ import imageio_ffmpeg
 from vae_gan_jax.config import InputError
 
 QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error")
+# Reasons that concern the disk rather than the film.
+DISK_FAULTS = (
+    *("No space left on device", "Permission denied", "Input/output error", "File too large"),
+    *("Read-only file system", "Disk quota exceeded"),
+)
 PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per frame
 
 
@@ -57,7 +62,7 @@ def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
 
 def failure_reason(stderr: str) -> str:
     """The most informative line of ffmpeg's stderr, without memory addresses and full stop."""
-    for reason in ("No space left on device", "Permission denied", "Input/output error"):
+    for reason in DISK_FAULTS:
         if reason in stderr:
             return reason
     lines = [re.sub(r"^(\[[^]]*\]\s*)+", "", line).strip() for line in stderr.splitlines()]

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 def write_films(config: Config, framing: Framing) -> None:
     """Writes the source films as the networks would see them, to ``--output`` or into the run."""
     extension = codecs.CODECS[config.codec].extensions[0]
-    film_format = FilmFormat(config.codec, config.quality, config.upscale)
+    film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound)
     for source in film_names.sources(config):
         name = f"{film_names.name_of(source)}_passthrough.{extension}"
         output = Path(config.output or Path(config.run_dir) / film_names.FILMS / name)

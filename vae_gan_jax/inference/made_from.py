@@ -8,7 +8,7 @@ from vae_gan_jax.run import film_names, provenance
 from vae_gan_jax.training import checkpoint
 
 FRAMING = ("trim_start", "trim_end", "crop", "fps", "width", "height")
-OUTPUT = ("codec", "quality", "upscale", "frames_out")
+OUTPUT = ("codec", "quality", "upscale", "sound", "frames_out")
 
 
 def source_frames(config: Config, source: str) -> dict[str, Any]:

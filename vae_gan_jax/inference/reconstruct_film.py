@@ -208,8 +208,9 @@ class Reconstruction:
         return Encoder(
             path, dataclasses.replace(self.framing, width=width, height=height), self._film.rate,
             sound_from=self._film.path,
-            film_format=FilmFormat(config.codec, config.quality, upscale),
-            resume=self.made_from,
+            film_format=FilmFormat(config.codec, config.quality, upscale, config.sound),
+            # The picture in the segments does not depend on the sound.
+            resume={name: value for name, value in self.made_from.items() if name != "sound"},
             frame_range=own,
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Atomic writes, and locks between processes."""
 
 import contextlib
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -10,12 +11,23 @@ import filelock
 import numpy as np
 from PIL import Image
 
+MAX_HIDDEN_BYTES = 143  # of the name of a file or folder beside another; eCryptfs has no more
+
+
+def beside(path: str | Path, suffix: str, prefix: str = ".") -> Path:
+    """The path of a temporary file or folder beside ``path``, whose name is never too long."""
+    name = f"{prefix}{Path(path).name}{suffix}"
+    if len(whole := os.fsencode(name)) > MAX_HIDDEN_BYTES:
+        suffix = f".{hashlib.sha256(whole).hexdigest()[:16]}{suffix}"
+        name = whole[: MAX_HIDDEN_BYTES - len(suffix)].decode(errors="ignore") + suffix
+    return Path(path).with_name(name)
+
 
 def write(path: str | Path, content: bytes | str) -> None:
     """Writes a file atomically; creates its folder. Raises OSError if that fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = beside(path, ".partial", prefix="")
     try:
         with partial.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -57,5 +69,5 @@ def locked(path: str | Path) -> Iterator[None]:
     """Holds the lock of a file or folder; other processes wait for it."""
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+    with filelock.FileLock(beside(path, ".lock")):
         yield

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Stream:
     """A stream of a file, as ffmpeg lists it."""
 
-    kind: str  # Video, Audio or Subtitle
+    kind: str  # Video, Audio, Subtitle or Attachment
     index: int  # among the streams of this kind, from 0
     codec: str
     details: str
@@ -167,7 +167,7 @@ def list_streams(path: str) -> tuple[list[Stream], float, float]:
             "give another file."
         )
     streams, count = [], {}
-    listed = r"^\s+Stream #0:\d+.*?: (Video|Audio|Subtitle): (.*)$"
+    listed = r"^\s+Stream #0:\d+.*?: (Video|Audio|Subtitle|Attachment): (.*)$"
     for kind, rest in re.findall(listed, text, re.MULTILINE):
         index = count.get(kind, 0)
         count[kind] = index + 1

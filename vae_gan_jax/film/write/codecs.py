@@ -8,7 +8,9 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.probe import Stream
 
 MP4, MOV, MKV = ("mp4", "m4v"), ("mov",), ("mkv",)
-# Sound codecs that are copied into each container; other sound is re-encoded as AAC.
+MUXERS = dict.fromkeys(MP4, "mp4") | {"mov": "mov", "mkv": "matroska"}  # ffmpeg's names
+COPY = {"c": "copy"}  # ffmpeg's options for a track
+# Sound codecs that players support in each container; other sound is encoded as AAC.
 COPIED_SOUND = {
     **dict.fromkeys(MP4, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac")),
     **dict.fromkeys(MOV, ("aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le")),
@@ -20,6 +22,8 @@ COPIED_SOUND = {
         ),
     ),
 }
+# Sound codecs whose sample rate and channels may change within a copied track.
+MAY_CHANGE = ("ac3", "eac3", "dts", "truehd")
 TEXT_SUBTITLES = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")
 BITMAP_SUBTITLES = ("dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle")
 AAC_KBIT_PER_CHANNEL, AAC_MAX_KBIT = 96, 512  # per second
@@ -75,37 +79,35 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     return arguments
 
 
-def sound_arguments(path: str, sounds: list[Stream]) -> list[str]:
-    """Arguments that copy or, if necessary, re-encode each sound track of input 1."""
-    arguments = []
-    for out, stream in enumerate(sounds):
-        arguments += ["-map", f"1:a:{stream.index}"]
-        if stream.codec in COPIED_SOUND[extension_of(path)]:
-            arguments += [f"-c:a:{out}", "copy"]
-        else:
-            rate = min(AAC_KBIT_PER_CHANNEL * _channels(stream.details), AAC_MAX_KBIT)
-            arguments += [f"-c:a:{out}", "aac", f"-b:a:{out}", f"{rate}k"]
-    return arguments
+def sound_ways(stream: Stream, extension: str, sound: str) -> tuple[dict[str, str], ...]:
+    """ffmpeg's options for each way to write a sound track, best first.
+
+    ``sound`` is auto, copy or encode.
+    """
+    rate = min(AAC_KBIT_PER_CHANNEL * _channels(stream.details), AAC_MAX_KBIT)
+    # Fills gaps with silence, and removes what comes before the film begins.
+    aac = {"c": "aac", "b": f"{rate}k", "filter": "aresample=async=1:first_pts=0"}
+    stereo = aac | {"b": f"{2 * AAC_KBIT_PER_CHANNEL}k", "ac": "2"}
+    copies = sound == "copy" or (sound == "auto" and stream.codec in COPIED_SOUND[extension])
+    return (COPY,) * copies + (aac, stereo) * (sound != "copy")
 
 
-def subtitle_arguments(path: str, subtitles: list[Stream]) -> tuple[list[str], list[str]]:
-    """Arguments for the subtitles that the container supports, and the codecs of the others."""
-    matroska = extension_of(path) in MKV
-    arguments, unsupported, out = [], [], 0
-    for stream in subtitles:
-        if stream.codec in TEXT_SUBTITLES:
-            unchanged = (stream.codec == "mov_text") != matroska
-            codec = "copy" if unchanged else "srt" if matroska else "mov_text"
-        elif matroska and stream.codec in BITMAP_SUBTITLES:
-            codec = "copy"
-        else:
-            unsupported.append(stream.codec)
-            continue
-        arguments += ["-map", f"1:s:{stream.index}", f"-c:s:{out}", codec]
-        out += 1
+def subtitle_ways(stream: Stream, extension: str) -> tuple[dict[str, str], ...]:
+    """ffmpeg's options for each way to write a subtitle track, best first."""
+    matroska = extension in MKV
+    text = {"c": "srt" if matroska else "mov_text"}
     # Drops subtitles that end before the film begins: re-encoded, they would be shown at its start.
-    early = ["-bsf:s", "noise=drop=lt(pts\\,0)"] if out else []
-    return [*arguments, *early], unsupported
+    early = {"bsf": "noise=drop=lt(pts\\,0)"}
+    if stream.codec in TEXT_SUBTITLES:
+        unchanged = (stream.codec == "mov_text") != matroska
+        return (COPY | early,) * unchanged + (text | early,)
+    return (COPY | early,) if matroska and stream.codec in BITMAP_SUBTITLES else ()
+
+
+def description(stream: Stream) -> str:
+    """A stream for messages: ``mp3, 11025 Hz, mono``."""
+    sound = re.search(r" (\d+ Hz, [^,]+)", stream.details)
+    return stream.codec + (f", {sound[1]}" if sound else "")
 
 
 def _channels(details: str) -> int:

@@ -13,10 +13,8 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.framing import SCALING, Framing
 from vae_gan_jax.film.read.packets import read_packets
-from vae_gan_jax.film.read.probe import list_streams, probe
-from vae_gan_jax.film.read.trim import section
-from vae_gan_jax.film.write import codecs
-from vae_gan_jax.film.write.segments import Segments, finish
+from vae_gan_jax.film.write import codecs, source_tracks
+from vae_gan_jax.film.write.segments import Segments, failed
 from vae_gan_jax.run import atomic_io
 
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
@@ -24,8 +22,6 @@ TAGS = "color_primaries=bt709:color_trc=bt709"
 # Sound is cut in whole packets of about 21 ms. With half a packet less for the start of the last
 # packet, the sound ends within half a packet of the picture.
 HALF_PACKET_SECONDS = 0.0105
-# Metadata that describes the source's container rather than the film.
-CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +34,22 @@ class FilmFormat:
       codec: h264, h265, ffv1 or prores.
       quality: constant rate factor, 0 (best) to 51; default: the codec's.
       upscale: width and height to which the frames are scaled, by Lanczos.
+      sound: auto, copy, encode or none; see ``source_tracks.of``.
     """
 
     codec: str = "h264"
     quality: int | None = None
     upscale: tuple[int, int] | None = None
+    sound: str = "auto"
 
 
 class Encoder:
     """Writes a film atomically; a context manager.
 
-    The picture is encoded in segments beside the film. ``close`` adds every sound track, the
-    chapters, the title and the supported subtitles of the source, cut to the same time range. The
-    picture has the matrix and the tags of BT.709. Where the codec needs even sides, the last line
-    of an odd side is repeated.
+    The picture is encoded in segments beside the film. ``close`` adds the sound, subtitles, fonts,
+    chapters and title of the source that can be written, cut to the same time range. The picture
+    has the matrix and the tags of BT.709. Where the codec needs even sides, the last line of an odd
+    side is repeated.
 
     Args:
       path: the film to write; an existing one stays until the new one is complete.
@@ -65,7 +63,7 @@ class Encoder:
         Encoder without a range joins the segments of all processes.
 
     Raises:
-      InputError: the path cannot be written, or does not suit the codec.
+      InputError: the path cannot be written, or does not suit the codec or the sound.
     """
 
     def __init__(
@@ -83,7 +81,8 @@ class Encoder:
         self.framing, self.rate, self._sound_from = framing, Fraction(rate), None
         if sound_from is not None and os.path.isfile(sound_from):
             self._sound_from = os.fspath(sound_from)
-        self._require_writable()
+        require_writable(self.path, self._sound_from)
+        self._sound = film_format.sound
         encoding = codecs.picture_arguments(self.path, film_format.codec, film_format.quality)
         width, height = framing.width, framing.height
         filters = _filters(width, height, film_format)
@@ -91,28 +90,16 @@ class Encoder:
             *("-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
             *("-r", str(rate), "-i", "pipe:0", "-vf", filters, *encoding, "-r", str(rate)),
         ]
-        folder, name = os.path.split(self.path)
-        stem, extension = os.path.splitext(name)
-        self._joined = os.path.join(folder, f".{stem}.joined{extension}")
+        self._joined = os.fspath(atomic_io.beside(self.path, ".joined"))
         self._shared = frame_range is not None
+        if not self._shared:
+            self._tracks()  # refuses sound before the picture is encoded
         self.segments = Segments(self.path, arguments, resume, frame_range)
 
     @property
     def frames(self) -> int:
         """Number of the next frame to write."""
         return self.segments.frames
-
-    def _require_writable(self) -> None:
-        folder = os.path.dirname(self.path) or "."
-        if not os.path.isdir(folder):
-            raise InputError(f"there is no folder {folder} for {self.path}: make it first.")
-        if os.path.lexists(self.path) and not os.path.isfile(self.path):
-            raise InputError(f"{self.path} is not an ordinary file: give another output.")
-        if not os.access(folder, os.W_OK):
-            raise InputError(f"{folder} is not writable: give another output.")
-        source = self._sound_from
-        if source and os.path.exists(self.path) and os.path.samefile(source, self.path):
-            raise InputError(f"{self.path} is the film that is read: give another output.")
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Appends uint8 RGB frames ``[B, H, W, 3]``; raises InputError if ffmpeg failed."""
@@ -132,15 +119,17 @@ class Encoder:
         """
         if not self.frames:
             raise InputError(f"{self.path} was given no frames: nothing is written.")
-        joining = ffmpeg.Process(
-            ffmpeg.QUIET,
-            ["-y", "-f", "concat", "-safe", "0"],
-            ["-i", ffmpeg.url(self.segments.concat_list(self.rate))],
-            self._sound_arguments(),
-            ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
-            ["-t", f"{self._sound_stop():.6f}", ffmpeg.url(self._joined)],
-        )
-        finish(joining, self.path)
+        tracks = self._tracks()
+        reason = self._join(tracks)
+        if reason and tracks and reason not in ffmpeg.DISK_FAULTS:
+            logger.warning(
+                "%s is written without sound, subtitles and chapters: %s.", self.path, reason
+            )
+            reason = self._join(None)
+        elif tracks and not reason:
+            tracks.warn(self.path)
+        if reason:
+            raise failed(self.path, reason)
         written = len(read_packets(self._joined, 0).times_T)
         if written != self.frames:
             raise InputError(
@@ -150,40 +139,26 @@ class Encoder:
         atomic_io.publish(self._joined, self.path)
         self.segments.remove()
 
-    def _sound_stop(self) -> float:
-        """Latest start of a sound packet, seconds; later than the start of the last frame."""
-        early = min(HALF_PACKET_SECONDS, 0.5 / float(self.rate))
-        return self.frames / float(self.rate) - early
-
-    def _sound_arguments(self) -> list[str]:
-        """ffmpeg's arguments that take sound, subtitles and metadata from the source, input 1."""
+    def _tracks(self) -> source_tracks.SourceTracks | None:
         if self._sound_from is None:
-            return []
-        streams, *_ = list_streams(self._sound_from)
-        by_kind = {
-            kind: [stream for stream in streams if stream.kind == kind]
-            for kind in ("Video", "Audio", "Subtitle")
-        }
-        framing = self.framing
-        start, picture = framing.trim_start or 0.0, []
-        if any(not stream.is_picture for stream in by_kind["Video"]):
-            film = probe(self._sound_from, framing.video_stream)
-            start = section(film, framing.trim_start, framing.trim_end).start
-            # The picture is discarded, but ffmpeg must read it: a broadcast's clock starts with its
-            # earliest stream. The limit keeps ffmpeg from reading a long source to its end.
-            limit = ["-t", f"{self._sound_stop():.6f}"]
-            picture = ["-map", f"1:v:{film.stream}", "-c", "copy", *limit, "-f", "null", "-"]
-        subtitles, unsupported = codecs.subtitle_arguments(self.path, by_kind["Subtitle"])
-        if unsupported:
-            logger.warning("%s cannot hold %s subtitles.", self.path, ", ".join(unsupported))
-        return [
-            *("-itsoffset", f"{-start:.6f}", "-i", ffmpeg.url(self._sound_from), *picture),
-            *codecs.sound_arguments(self.path, by_kind["Audio"]),
-            *("-copypriorss:a", "0", "-copypriorss:s", "0"),
-            *subtitles,
-            *("-map_chapters", "1", "-map_metadata", "1"),
-            *(argument for tag in CONTAINER_TAGS for argument in ("-metadata", f"{tag}=")),
-        ]
+            return None
+        return source_tracks.of(self._sound_from, self.path, self.framing, self._sound)
+
+    def _join(self, tracks: source_tracks.SourceTracks | None) -> str | None:
+        """Writes the picture with these tracks; returns the reason if ffmpeg fails."""
+        # The latest start of a sound packet, later than the start of the last frame.
+        stop = self.frames / float(self.rate) - min(HALF_PACKET_SECONDS, 0.5 / float(self.rate))
+        code, _, stderr = ffmpeg.output_of(
+            ffmpeg.QUIET,
+            ["-y", "-max_error_rate", "1", "-f", "concat", "-safe", "0"],
+            ["-i", ffmpeg.url(self.segments.concat_list(self.rate))],
+            tracks.opened(stop) if tracks else [],
+            ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
+            tracks.written if tracks else [],
+            ["-f", codecs.MUXERS[codecs.extension_of(self.path)]],
+            ["-t", f"{stop:.6f}", ffmpeg.url(self._joined)],
+        )
+        return ffmpeg.failure_reason(stderr) if code else None
 
     def __enter__(self):
         return self
@@ -197,6 +172,22 @@ class Encoder:
             if not self._shared:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(self._joined)
+
+
+def require_writable(path: str, source: str | None = None) -> None:
+    """Raises InputError unless a film made from ``source`` can be written to ``path``."""
+    folder, name = os.path.split(path)
+    folder = folder or "."
+    if not os.path.isdir(folder):
+        raise InputError(f"there is no folder {folder} for {path}: make it first.")
+    if len(os.fsencode(name)) > (longest := os.pathconf(folder, "PC_NAME_MAX")):
+        raise InputError(f"the name {name} is longer than {longest} bytes: give a shorter one.")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} is not an ordinary file: give another output.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} is not writable: give another output.")
+    if source and os.path.exists(path) and os.path.samefile(source, path):
+        raise InputError(f"{path} is the film that is read: give another output.")
 
 
 def _filters(width: int, height: int, film_format: FilmFormat) -> str:

@@ -47,9 +47,8 @@ class Segments:
         self.frames = frame_range.start if frame_range else 0
         self._path, self._arguments = path, arguments
         self._resumable, self._frame_range = made_from is not None, frame_range
-        folder, name = os.path.split(path)
-        stem, self._extension = os.path.splitext(name)
-        self._folder = os.path.join(folder, f".{stem}.segments")
+        self._extension = os.path.splitext(path)[1]
+        self._folder = os.fspath(atomic_io.beside(path, ".segments"))
         self._process = None
         label = {"film": made_from, "encoding": list(arguments)}
         try:
@@ -163,7 +162,11 @@ def finish(process: ffmpeg.Process, path: str) -> None:
     finally:
         process.kill()
     if code:
-        raise InputError(
-            f"{path} cannot be written ({ffmpeg.failure_reason(stderr)}): "
-            "make room or give another output."
-        )
+        raise failed(path, ffmpeg.failure_reason(stderr))
+
+
+def failed(path: str, reason: str) -> InputError:
+    """The error for a film that ffmpeg could not write."""
+    at_fault = "make room or give another output"
+    remedy = at_fault if reason in ffmpeg.DISK_FAULTS else "give another --codec or --output"
+    return InputError(f"{path} cannot be written ({reason}): {remedy}.")

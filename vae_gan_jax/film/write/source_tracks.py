@@ -1,0 +1,269 @@
+"""What a written film takes from its source: sound, subtitles, fonts, chapters and title.
+
+ffmpeg writes nothing at all if a single track does not suit the container. So each part is tried
+before anything is encoded, and written in the first way that works.
+"""
+
+import collections
+import dataclasses
+import functools
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.read.probe import Probe, Stream, list_streams, probe
+from vae_gan_jax.film.read.trim import section
+from vae_gan_jax.film.write import codecs
+
+TRIED_SECONDS = 20.0  # of a track that is encoded again; copied tracks are tried to their end
+LOG_ERRORS_AND_CHANGES = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
+CHANGE = "Reconfiguring filter graph"  # ffmpeg's message when rate or channels change
+# Metadata that describes the source's container rather than the film.
+CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of the source, and ffmpeg's options for each way to write it, best first.
+
+    Attributes:
+      kind: a (sound), s (subtitles), t (attachment), map_chapters or map_metadata.
+      name: for messages.
+      stream: the stream; None for chapters and metadata.
+    """
+
+    kind: str
+    name: str
+    stream: Stream | None = None
+    ways: tuple[dict[str, str], ...] = dataclasses.field(default=({},), compare=False)
+
+
+Choices = list[tuple[Part, dict[str, str]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceTracks:
+    """The parts of a source that a film takes over, and how ffmpeg writes them.
+
+    Attributes:
+      start: when the film begins, seconds of ffmpeg's clock while it reads these streams.
+      picture: index of the video stream, from 0; None for a file of sound alone.
+      losses: a sentence about each part that is not written, for ``warn``.
+    """
+
+    source: str
+    start: float
+    picture: int | None
+    choices: Choices
+    losses: tuple[str, ...]
+
+    def opened(self, stop: float) -> list[str]:
+        """ffmpeg's arguments for the source as input 1, before ``stop``, seconds of the film."""
+        arguments = ["-itsoffset", f"{-self.start:.6f}", "-i", ffmpeg.url(self.source)]
+        if self.picture is not None:
+            # The picture is discarded, but ffmpeg must read it: a broadcast's clock starts with
+            # its earliest stream. The limit keeps ffmpeg from reading a long source to its end.
+            arguments += ["-map", f"1:v:{self.picture}", "-c", "copy", "-t", f"{stop:.6f}"]
+            arguments += ["-f", "null", "-"]
+        return arguments
+
+    @property
+    def written(self) -> list[str]:
+        """ffmpeg's arguments among those of the film."""
+        return _written(self.choices)
+
+    def warn(self, path: str | os.PathLike) -> None:
+        """Logs a warning about each part that the film ``path`` goes without."""
+        for loss in self.losses:
+            logger.warning("%s is written without %s.", path, loss)
+
+
+def of(
+    source: str | os.PathLike, path: str | os.PathLike, framing: Framing, sound: str
+) -> SourceTracks:
+    """Tries which parts of a film or sound file can be written to the film ``path``.
+
+    Args:
+      source: an existing file.
+      path: decides the container.
+      framing: time range and video stream.
+      sound: auto (copy, else encode again), copy, encode or none.
+
+    Raises:
+      InputError: the source cannot be read; or a track cannot be copied and ``sound`` is copy.
+    """
+    status = os.stat(source)
+    what = os.fspath(source), codecs.extension_of(os.fspath(path)), sound
+    which = framing.video_stream, framing.trim_start, framing.trim_end
+    return _of(*what, *which, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _of(
+    source: str,
+    extension: str,
+    sound: str,
+    video_stream: int | None,
+    trim_start: float | None,
+    trim_end: float | None,
+    *_status: int,
+) -> SourceTracks:
+    streams, clock_start, _ = list_streams(source)
+    film, start, stop = None, trim_start or 0.0, math.inf
+    if any(stream.kind == "Video" and not stream.is_picture for stream in streams):
+        film = probe(source, video_stream)
+        part = section(film, trim_start, trim_end)
+        start = part.start
+        stop = math.inf if part.count is None else float(part.count / film.rate)
+    trial = _Trial(source, extension, start, stop, must_decode=sound == "auto")
+    choices, losses = _choose(_parts(streams, extension, sound), trial)
+    if sound == "copy" and (lost := [part for part in losses if part.kind == "a"]):
+        raise InputError(
+            f"--sound=copy: {lost[0].name} of {source} cannot be copied to .{extension} "
+            f"({losses[lost[0]]}): give --sound=auto, or another container with --output."
+        )
+    if film is not None:
+        start += clock_start - _clock_start(source, film, choices, clock_start)
+    sentences = tuple(f"{part.name} of {source}: {reason}" for part, reason in losses.items())
+    return SourceTracks(source, start, film and film.stream, choices, sentences)
+
+
+def _parts(streams: list[Stream], extension: str, sound: str) -> list[Part]:
+    """The parts of a file, with the ways that the container supports."""
+    parts = []
+    for stream in streams:
+        name = f"track {stream.index + 1} ({codecs.description(stream)})"
+        if stream.kind == "Audio" and sound != "none":
+            ways = codecs.sound_ways(stream, extension, sound)
+            parts.append(Part("a", f"sound {name}", stream, ways))
+        if stream.kind == "Subtitle":
+            ways = codecs.subtitle_ways(stream, extension)
+            parts.append(Part("s", f"subtitle {name}", stream, ways))
+        if stream.kind == "Attachment" and extension in codecs.MKV:
+            name = f"attachment {stream.index + 1} ({stream.codec})"
+            parts.append(Part("t", name, stream, (codecs.COPY,)))
+    return [*parts, Part("map_chapters", "the chapters"), Part("map_metadata", "the title")]
+
+
+def _choose(parts: list[Part], trial: "_Trial") -> tuple[Choices, dict[Part, str]]:
+    """The first way of each part that works, and why the other parts cannot be written."""
+    choices = [(part, part.ways[0]) for part in parts if part.ways]
+    losses = {part: "the container does not support it" for part in parts if not part.ways}
+    if trial.failure(choices, TRIED_SECONDS) is None:
+        return choices, losses
+    choices = []
+    for part in parts:
+        for way in part.ways:
+            reason = trial.failure([(part, way)], TRIED_SECONDS)
+            if reason is not None and _encodes(part, way):  # it may begin with silence or damage
+                reason = trial.failure([(part, way)], math.inf)
+            if reason is None:
+                choices.append((part, way))
+                losses.pop(part, None)
+                break
+            losses.setdefault(part, reason)
+    return choices, losses
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trial:
+    """Writes parts of a source to nowhere.
+
+    Attributes:
+      source, extension: the source, and the container to write.
+      start, stop: time range in the source, seconds; ``stop`` counts from ``start``.
+      must_decode: whether sound that is copied must decode too.
+    """
+
+    source: str
+    extension: str
+    start: float
+    stop: float
+    must_decode: bool
+
+    def failure(self, choices: Choices, seconds: float) -> str | None:
+        """Why these parts cannot be written together; None if they can.
+
+        Only the first ``seconds`` of sound that is encoded are tried.
+        """
+        encoded = [choice for choice in choices if _encodes(*choice)]
+        others = [choice for choice in choices if not _encodes(*choice)]
+        copied = [part.stream for part, _ in others if part.kind == "a" and self.must_decode]
+        target = ["-f", codecs.MUXERS[self.extension], os.devnull]
+        whole, some = _until(self.stop), _until(min(self.stop, seconds))
+        code, _, stderr = ffmpeg.output_of(
+            LOG_ERRORS_AND_CHANGES,
+            ["-y", "-max_error_rate", "1", "-f", "lavfi", "-i", "color=size=64x64:duration=0.04"],
+            ["-itsoffset", f"{-self.start:.6f}", "-i", ffmpeg.url(self.source)],
+            ["-map", "0:v", "-c:v", "libx264", *_written(others), *whole, *target],
+            [*_written(encoded), *some, *target] if encoded else [],
+            *(["-map", f"1:a:{a.index}", *whole, "-f", "null", "-"] for a in copied),
+        )
+        if code:
+            errors = [line for line in stderr.splitlines() if re.search(r"\[(error|fatal)\]", line)]
+            return ffmpeg.failure_reason("\n".join(errors))
+        if CHANGE in stderr and any(a.codec not in codecs.MAY_CHANGE for a in copied):
+            return "its sample rate or channels change"
+        return None
+
+
+def _until(seconds: float) -> list[str]:
+    return ["-t", f"{seconds:.6f}"] if seconds < math.inf else []
+
+
+def _encodes(part: Part, way: dict[str, str]) -> bool:
+    return part.kind == "a" and way != codecs.COPY
+
+
+def _written(choices: Choices) -> list[str]:
+    """ffmpeg's arguments that write parts of input 1, and no other chapters or metadata."""
+    arguments, written = [], collections.Counter()
+    for part, way in choices:
+        if part.stream is not None:
+            arguments += ["-map", f"1:{part.kind}:{part.stream.index}"]
+            for option, value in way.items():
+                arguments += [f"-{option}:{part.kind}:{written[part.kind]}", value]
+            written[part.kind] += 1
+    for kind in ("map_chapters", "map_metadata"):
+        arguments += [f"-{kind}", "1" if any(part.kind == kind for part, _ in choices) else "-1"]
+    for tag in CONTAINER_TAGS:
+        arguments += ["-metadata", f"{tag}="]
+    return [*arguments, "-copypriorss:a", "0", "-copypriorss:s", "0"]
+
+
+def _clock_start(source: str, film: Probe, choices: Choices, default: float) -> float:
+    """When ffmpeg's clock starts if it reads the picture and these parts, seconds of timestamps.
+
+    The clock of a broadcast starts with the earliest of the streams that are read.
+    """
+    mapped = [f"0:{part.kind}:{part.stream.index}" for part, _ in choices if part.kind in "as"]
+    maps = [argument for stream in mapped for argument in ("-map", stream)]
+    raw, shifted = (
+        _first_time(
+            [*options, "-i", ffmpeg.url(source), "-map", f"0:v:{film.stream}", *maps],
+        )
+        for options in (["-copyts"], [])
+    )
+    return default if raw is None or shifted is None else raw - shifted
+
+
+def _first_time(opened: Iterable[str]) -> float | None:
+    """When the first packet of the first mapped stream is decoded, seconds; None if unknown."""
+    _, table, _ = ffmpeg.output_of(
+        ffmpeg.QUIET,
+        opened,
+        ["-c", "copy", "-frames:v", "1", "-shortest", "-f", "framecrc", "pipe:1"],
+    )
+    tick = re.search(rb"#tb 0: (\S+)", table)
+    first = re.search(rb"^0,\s*(-?\d+),", table, re.MULTILINE)
+    if not (tick and first) or int(first[1]) == -(2**63):
+        return None
+    return float(int(first[1]) * Fraction(tick[1].decode()))
