@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import os
+
 import pytest
 
 from vae_gan_jax.run import atomic_io
@@ -20,3 +22,15 @@ def test_a_failure_leaves_the_earlier_file(tmp_path):
     with pytest.raises(OSError, match="partial"):
         atomic_io.write(tmp_path / "a.txt", "later")
     assert (tmp_path / "a.txt").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a" * 251 + ".mp4", "日" * 83 + ".mp4", "\udce9" * 255])
+def test_a_temporary_name_fits_and_keeps_its_suffix(tmp_path, name):
+    paths = {atomic_io.beside(tmp_path / name, suffix) for suffix in (".joined", ".segments")}
+    paths.add(atomic_io.beside(tmp_path / f"{name[:-5]}x{name[-4:]}", ".joined"))
+    assert len(paths) == 3
+    for path in paths:
+        assert path.suffix in (".joined", ".segments")
+        assert len(os.fsencode(path.name)) <= atomic_io.MAX_HIDDEN_BYTES
+    atomic_io.write(tmp_path / name, "text")
+    assert (tmp_path / name).read_text() == "text"

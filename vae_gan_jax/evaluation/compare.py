@@ -13,6 +13,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import compare_plot, evaluate
 from vae_gan_jax.evaluation.compare_plot import MEASURES, format_value
 from vae_gan_jax.figures import thesis_figures
+from vae_gan_jax.film import source_films
 from vae_gan_jax.inference import made_from, opened_run, trained
 from vae_gan_jax.run import atomic_io, film_names
 
@@ -54,7 +55,7 @@ def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
     ignored = [name for name in SETTINGS if name not in given]
     results = []
     for config, origin in zip(configs, origins, strict=True):
-        name = film_names.name_of(film_names.sources(config)[0])
+        name = source_films.name(config, film_names.sources(config)[0])
         result = evaluate.load(config.run_dir, name, origin, ignored)
         results.append(result or evaluate.evaluate_films(config, again=True)[name])
     print(write_comparison(runs, results, folder))

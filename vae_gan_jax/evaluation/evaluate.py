@@ -18,7 +18,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
-from vae_gan_jax.film import shots
+from vae_gan_jax.film import shots, source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained import Trained, newest_step
@@ -51,7 +51,8 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
     newest = newest_step(config.run_dir)
     results, stale = {}, {}
     for source in film_names.sources(config):
-        name, origin = film_names.name_of(source), made_from.output_frames(config, source, newest)
+        name = source_films.name(config, source)
+        origin = made_from.output_frames(config, source, newest)
         results[name] = None if again else load(config.run_dir, name, origin)
         if results[name] is None:
             stale[name] = source
@@ -128,7 +129,7 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
     Raises:
       InputError: the film cannot be read, or the measures cannot be written.
     """
-    config, name = model.config, film_names.name_of(source)
+    config, name = model.config, source_films.name(model.config, source)
     framing, paths = opened_run.framing_of(config), _paths(config.run_dir, name)
     writable_folder(config.run_dir)
     origin = made_from.output_frames(config, source, model.step)
@@ -164,7 +165,7 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
 
 def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict[str, Any]]:
     """The film's shots, and the measures of every frame: arrays whose first axis is T."""
-    config, name = model.config, film_names.name_of(source)
+    config, name = model.config, source_films.name(model.config, source)
     framing = opened_run.framing_of(config)
     film_origin = made_from.source_frames(config, source)
     film_shots = shots.load(config.run_dir, name, film_origin)

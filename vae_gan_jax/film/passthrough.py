@@ -7,6 +7,7 @@ from pathlib import Path
 import tqdm
 
 from vae_gan_jax.config import Config
+from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read.video import Framing, decode_blocks, expected_frames, probe
 from vae_gan_jax.film.store.batches import prefetch
 from vae_gan_jax.film.write import codecs
@@ -21,8 +22,10 @@ def write_films(config: Config, framing: Framing) -> None:
     extension = codecs.CODECS[config.codec].extensions[0]
     film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound)
     for source in film_names.sources(config):
-        name = f"{film_names.name_of(source)}_passthrough.{extension}"
-        output = Path(config.output or Path(config.run_dir) / film_names.FILMS / name)
+        output = Path(config.output)
+        if not config.output:
+            name = f"{source_films.name(config, source)}_passthrough.{extension}"
+            output = Path(config.run_dir) / film_names.FILMS / name
         if not config.output:
             probe(source, config.video_stream, config.fps)
             run_folder.open_run(config)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
 from vae_gan_jax.film.store import frame_store, frame_weights, remote_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
@@ -54,7 +55,7 @@ def open_sources(config: Config) -> list[reader.FilmReader]:
     made_from.check_learnt_films(config)
     framing = framing_of(config)
     films = [
-        reader.FilmReader(source, film_names.name_of(source), framing, config.strict)
+        reader.FilmReader(source, source_films.name(config, source), framing, config.strict)
         for source in film_names.sources(config)
     ]
     for film in films:
@@ -95,7 +96,7 @@ def steps_per_epoch(config: Config) -> int:
 
 def model_caption(config: Config, step: int) -> str:
     """Names the model at a step in a caption, such as "the model of blade after 3 epochs ..."."""
-    learnt = [film_names.name_of(film) for film in film_names.learnt_films(config)]
+    learnt = film_names.learnt_names(config)
     others = f" and {len(learnt) - 1} more" if len(learnt) > 1 else ""
     epochs = f"{step / steps_per_epoch(config):.3g}"
     unit = "epoch" if epochs == "1" else "epochs"

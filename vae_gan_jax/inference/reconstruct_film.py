@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vae_gan_jax.config import Config
+from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
@@ -22,10 +23,12 @@ from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths
 from vae_gan_jax.inference.reconstruct import reconstruct_frames
 from vae_gan_jax.inference.trained import Trained, newest_step
-from vae_gan_jax.run import film_names, provenance, run_folder, storage
+from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
 from vae_gan_jax.run.team import ALONE, Team
 from vae_gan_jax.training import devices
 from vae_gan_jax.training.distributed import processes
+
+RECORD_NAME_BYTES = 200  # of the name of a film's record, without its extension
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +99,7 @@ class Reconstruction:
         Raises:
           InputError: as of ``made_from.source_frames``.
         """
-        paths = film_paths(config, film_names.name_of(source))
+        paths = film_paths(config, source_films.name(config, source))
         origin = made_from.output_film(config, source, step)
         return cls(config, source, opened_run.framing_of(config), paths, origin, team)
 
@@ -125,6 +128,7 @@ class Reconstruction:
             name, path = path.name, Path(os.path.abspath(path))
             if str(path.parent) != folder:  # films elsewhere may have equal names
                 name += f"_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+            name = atomic_io.fitting_name(name, RECORD_NAME_BYTES)
             yield f"{film_names.FILMS}/{name}", origin | {"layout": layout}, [path]
 
     def write(self, model: Trained) -> int | None:

@@ -1,4 +1,4 @@
-"""Atomic writes, and locks between processes."""
+"""Atomic writes, locks between processes, and names that fit."""
 
 import contextlib
 import hashlib
@@ -17,10 +17,21 @@ MAX_HIDDEN_BYTES = 143  # of the name of a file or folder beside another; eCrypt
 def beside(path: str | Path, suffix: str, prefix: str = ".") -> Path:
     """The path of a temporary file or folder beside ``path``, whose name is never too long."""
     name = f"{prefix}{Path(path).name}{suffix}"
-    if len(whole := os.fsencode(name)) > MAX_HIDDEN_BYTES:
-        suffix = f".{hashlib.sha256(whole).hexdigest()[:16]}{suffix}"
-        name = whole[: MAX_HIDDEN_BYTES - len(suffix)].decode(errors="ignore") + suffix
-    return Path(path).with_name(name)
+    return Path(path).with_name(fitting_name(name, MAX_HIDDEN_BYTES, end=len(suffix)))
+
+
+def fitting_name(name: str, max_bytes: int, end: int = 0) -> str:
+    """A file name of at most ``max_bytes``; a longer one is cut and gets a checksum.
+
+    The last ``end`` characters stay, such as those of a suffix.
+    """
+    if len(os.fsencode(name)) <= max_bytes:
+        return name
+    start, end = name[: len(name) - end], name[len(name) - end :]
+    end = f"_{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{end}"
+    while len(os.fsencode(start + end)) > max_bytes:
+        start = start[:-1]
+    return start + end
 
 
 def write(path: str | Path, content: bytes | str) -> None:

@@ -3,22 +3,39 @@
 import json
 import os
 import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config.flag_text import UNPRINTABLE
 from vae_gan_jax.run import atomic_io, storage
 
 FRAMES, FILMS = "frames", "films"  # folders of prepared frames and written films in a run
 LEARNT = "learnt_films.json"  # the entries of the learnt films in the frame store's manifest
 DEMO, DEMO_FILM = "demo", "demo_film.mp4"  # value of --film; file in the run's folder
+# Of the name of a film's results. With the longest suffix it has 143 bytes, the limit of encrypted
+# folders.
+MAX_NAME_BYTES = 80
+# What is appended to the names of written films: two names that differ by this alone would clash.
+SUFFIXES = r"(_side_by_side|_stacked|_passthrough|_report(_\d+)?)+"
 
 
 def split_films(films: str) -> list[str]:
     """The films of --film or --source, separated by commas; an existing file may contain commas."""
     if os.path.exists(films):
         return [films]
-    return [film.strip() for film in films.split(",") if film.strip()]
+    parts, result = films.split(","), []
+    while parts:
+        starts = [",".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        count, film = next(
+            ((n, film) for n, film in enumerate(starts, 1) if os.path.exists(film)),
+            (1, parts[0].strip()),
+        )
+        result.append(film)
+        parts = parts[count:]
+    return [film for film in result if film]
 
 
 def learnt_films(config: Config) -> list[str]:
@@ -29,30 +46,69 @@ def learnt_films(config: Config) -> list[str]:
 
 
 def sources(config: Config) -> list[str]:
-    """Local paths of the films to reconstruct.
+    """Local paths of the films to reconstruct, without repetitions.
 
     Raises:
       InputError: there are no films, or several would be written to one file.
     """
     films = [storage.local(film) for film in split_films(config.source)] or learnt_films(config)
+    films = list(dict.fromkeys(films))
     if not films:
         raise InputError("--source is missing: give the film to reconstruct.")
     for name in ("output", "frames_out"):
         if getattr(config, name) and len(films) > 1:
             raise InputError(f"--{name} is for one film and there are several: leave it out.")
-    names = [name_of(film) for film in films]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two films are named {name}: give --source one at a time.")
     return films
 
 
 def name_of(film: str) -> str:
-    """The stem of a film's results: the name of its file or folder; of a glob, its folder."""
+    """The name of a film's results: that of its file or folder, or of the folder of a glob.
+
+    Only letters that fit into a line are kept, and only as many as fit into the name of a file.
+    """
     path = Path(film)
-    if any(sign in path.name for sign in "*?["):
+    if any(sign in path.name for sign in "*?[") and not path.exists():
         path = path.parent
-    return path.resolve().name if path.is_dir() else path.resolve().stem
+    return fitting_name(path.resolve().name if path.is_dir() else path.resolve().stem)
+
+
+def fitting_name(name: str) -> str:
+    """The nearest name of at most ``MAX_NAME_BYTES`` that any file system and line can hold."""
+    name = UNPRINTABLE.sub("_", name).lstrip(".") or "film"  # files with a leading dot are hidden
+    return atomic_io.fitting_name(name, MAX_NAME_BYTES)
+
+
+def is_name(name: Any) -> bool:
+    """Whether a value from a file is a name that ``name_of`` could return."""
+    return isinstance(name, str) and Path(name).name == name == fitting_name(name)
+
+
+def distinct_name(name: str, taken: Iterable[str]) -> str:
+    """``name``, or with a number if files of that name could clash with those of ``taken`` ones."""
+    taken = set(map(_files_key, taken))
+    numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
+    return next(n for n in (name, *numbered) if _files_key(n) not in taken)
+
+
+def _files_key(name: str) -> str:
+    """Equal for names whose written films could be one file; some disks ignore case."""
+    return unicodedata.normalize("NFC", re.sub(f"{SUFFIXES}$", "", name)).casefold()
+
+
+def learnt_names(config: Config) -> list[str]:
+    """The names of the learnt films' results, in order, as fixed when training began."""
+    entries = learnt_entries(config.run_dir) if config.run_dir else None
+    if entries is None:
+        return _distinct_names(learnt_films(config))
+    names = _distinct_names(storage.local(entry["path"]) for entry in entries)
+    return [entry.get("name") or name for entry, name in zip(entries, names, strict=True)]
+
+
+def _distinct_names(films: Iterable[str]) -> list[str]:
+    names = []
+    for film in films:
+        names.append(distinct_name(name_of(film), names))
+    return names
 
 
 def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
@@ -65,6 +121,8 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         list(map(_content, entries))
+        if not all(isinstance(e["path"], str) and is_name(e.get("name", "_")) for e in entries):
+            raise ValueError("a path or name is no text")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):
@@ -80,7 +138,9 @@ def record_learnt_films(run_dir: str | Path, entries: list[dict[str, Any]]) -> N
     """
     learnt = learnt_entries(run_dir)
     if learnt is None:
-        atomic_io.write(Path(run_dir) / LEARNT, json.dumps(entries, indent=1) + "\n")
+        names = _distinct_names(storage.local(entry["path"]) for entry in entries)
+        named = [entry | {"name": name} for entry, name in zip(entries, names, strict=True)]
+        atomic_io.write(Path(run_dir) / LEARNT, json.dumps(named, indent=1) + "\n")
         return
     if list(map(_content, learnt)) != list(map(_content, entries)):
         raise film_changed(run_dir)

@@ -17,7 +17,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_of
 from vae_gan_jax.film.store.training_frames import FrameRanges
-from vae_gan_jax.run import storage
+from vae_gan_jax.run import film_names, storage
 
 CHECKED_BLOCKS = 4  # blocks whose checksums are compared when a store is opened
 DAMAGED = "the frames in {} are damaged: delete the folder, and they will be prepared again."
@@ -122,4 +122,5 @@ def name_for(films: Sequence[str | os.PathLike], framing: Framing) -> str:
     request = [[storage.address(film) for film in films], settings_of(framing)]
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     stem = os.path.splitext(os.path.basename(os.path.abspath(films[0])))[0]
+    stem = film_names.fitting_name(stem)
     return f"{stem}_{framing.width}x{framing.height}_{digest[:12]}"

@@ -41,7 +41,7 @@ class NumberedPngs:
             return
         if self._folder.exists() and not _holds_only_pngs(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
-        self._unfinished = self._folder.with_name(self._folder.name + ".partial")
+        self._unfinished = atomic_io.beside(self._folder, ".partial", prefix="")
         if not provenance.resumes(self._unfinished, made_from):
             if self.frames:
                 raise InputError(

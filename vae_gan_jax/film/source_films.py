@@ -1,0 +1,110 @@
+"""The names of the results of a command's films: equal from one command to the next, never shared.
+
+A learnt film keeps the name that it had when training began. Any other source gets the name of its
+file, with a number if that name belongs to another film of the run. ``film_names.json`` remembers
+these names, so that a film finds its results again, also after it was moved.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from vae_gan_jax.config import Config
+from vae_gan_jax.film.read.probe import probe
+from vae_gan_jax.run import atomic_io, film_names, provenance, settings, storage
+
+FILE = Path(provenance.FOLDER, "film_names.json")
+
+
+class _Named(NamedTuple):
+    name: str
+    path: str  # address of the film
+    sha256: str
+
+
+def name(config: Config, film: str) -> str:
+    """The name of the results of a film: one of the command's films, or any other."""
+    return names(config).get(film) or film_names.name_of(film)
+
+
+def names(config: Config) -> dict[str, str]:
+    """The name of each film that the command reconstructs, by its local path.
+
+    Raises:
+      InputError: there are no films, or one cannot be read.
+    """
+    films = film_names.sources(config)
+    learnt = list(
+        zip(film_names.learnt_films(config), film_names.learnt_names(config), strict=False)
+    )
+    if not config.source:
+        return dict(reversed(learnt))  # of equal films the first name
+    known = _learnt(config, learnt) + _recorded(config)
+    result, new = {}, []
+    for film in films:
+        free = [other for other in known if other.name not in result.values()]
+        found = _find(config, film, free)
+        if found is None:
+            taken = [other.name for other in known + new]
+            found = film_names.distinct_name(film_names.name_of(film), taken)
+            new.append(_Named(found, storage.address(film), _checksum(config, film)))
+        result[film] = found
+    if new:
+        _record(config, _recorded(config) + new)
+    return result
+
+
+def _find(config: Config, film: str, known: list[_Named]) -> str | None:
+    """The name of the same path, else of the same content under this name or no longer there."""
+    for other in known:
+        if other.path == storage.address(film):
+            return other.name
+    for other in known:
+        path = storage.local(other.path)
+        is_moved = film_names.name_of(path) == film_names.name_of(film) or not os.path.exists(path)
+        if is_moved and other.sha256 == _checksum(config, film):
+            return other.name
+    return None
+
+
+def _checksum(config: Config, film: str) -> str:
+    files = probe(film, config.video_stream, config.fps).files
+    return provenance.film_checksum(files, config.run_dir or None)
+
+
+def _learnt(config: Config, learnt: list[tuple[str, str]]) -> list[_Named]:
+    """The learnt films where they are now, and where they were when training began."""
+    entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
+    checksums = [entry["sha256"] for entry in entries or ()] or [""] * len(learnt)
+    known = [
+        _Named(name, storage.address(film), checksum)
+        for (film, name), checksum in zip(learnt, checksums, strict=False)
+    ]
+    known += [
+        _Named(name, entry["path"], entry["sha256"])
+        for (_, name), entry in zip(learnt, entries or (), strict=False)
+    ]
+    return known
+
+
+def _recorded(config: Config) -> list[_Named]:
+    """The names of ``film_names.json``; none if it is damaged."""
+    if not config.run_dir:
+        return []
+    try:
+        lines = json.loads(Path(config.run_dir, FILE).read_text())
+        known = [_Named(**line) for line in lines]
+    except (OSError, ValueError, TypeError, RecursionError):
+        return []
+    valid = all(isinstance(text, str) for named in known for text in named)
+    return known if valid and all(map(film_names.is_name, (n.name for n in known))) else []
+
+
+def _record(config: Config, known: list[_Named]) -> None:
+    """Writes ``film_names.json`` into a run; a folder that is read-only needs none."""
+    if config.run_dir and Path(config.run_dir, settings.FILE).exists():
+        with contextlib.suppress(OSError):
+            content = json.dumps([named._asdict() for named in known], indent=1)
+            atomic_io.write(Path(config.run_dir, FILE), content + "\n")
