@@ -392,6 +392,17 @@ def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(argument, words, tra
     assert contents(trained) == before
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("JAX_PLATFORMS", "cuda"), ("JAX_PLATFORMS", "abacus"), ("JAX_NUM_CPU_DEVICES", "two")],
+)
+def test_a_device_that_is_not_there_is_one_sentence(variable, value, trained, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    sentence = refused("--mode=reconstruct", f"--run_dir={trained}", f"--output={trained}/other.mp4")
+    assert "jax finds no device (" in sentence
+    assert "correct" in sentence
+
+
 def test_a_folder_of_something_else_is_refused(film, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     assert "is no run folder" in refused(f"--film={film}", f"--run_dir={tmp_path}")

@@ -6,10 +6,13 @@ No other file reads absl's FLAGS.
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
+import re
 import sys
 import textwrap
+import typing
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
@@ -19,64 +22,57 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from vae_gan_jax import modes
-from vae_gan_jax.config import FIELDS, Config, InputError, from_text, to_text
-from vae_gan_jax.run import film_names, remote_run, signals, standard_streams, storage
+from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, flagfile, from_text, to_text
+from vae_gan_jax.run import (
+    disk_errors,
+    film_names,
+    remote_run,
+    signals,
+    standard_streams,
+    storage,
+)
 from vae_gan_jax.training import xla_flags
 from vae_gan_jax.training.distributed import processes
-from vae_gan_jax.training.distributed.launch import detect
+from vae_gan_jax.training.distributed.launch import ProcessFlags, detect
 
 GROUPS = ("run", "films", "networks", "objectives", "training", "hardware", "output", "exploring")
+
+MAX_SHOWN_LETTERS = 1000  # of a word in a sentence: a flag may have 5,000 digits
 
 logger = logging.getLogger("vae_gan_jax")
 
 MODE = flags.DEFINE_enum("mode", "all", list(modes.MODES), "What to do.")
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed",
-    None,
-    "Whether this is one of several processes of a run; default: yes if Slurm, Open MPI or a TPU "
-    "pod started several.",
-)
-COORDINATOR_ADDRESS = flags.DEFINE_string(
-    "coordinator_address", None, "HOST:PORT of process 0, where the launcher does not provide it."
-)
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
-PROCESS_TIMEOUT = flags.DEFINE_float(
-    "process_timeout", 300.0, "Seconds that processes wait for each other."
-)
-SCRATCH_DIR = flags.DEFINE_string(
-    "scratch_dir",
-    None,
-    "Local folder for runs and films in a bucket; default: in the user's cache folder.",
-)
-PROCESS_FLAGS = ("distributed", "coordinator_address", "num_processes", "process_id",
-                 "process_timeout", "scratch_dir")  # fmt: skip
+PROCESS_FIELDS = {field.name: field for field in dataclasses.fields(ProcessFlags)}
 
-for _field in FIELDS.values():
-    _define = flags.DEFINE_bool if _field.type is bool else flags.DEFINE_string
-    _default = _field.default if _field.type is bool else to_text(_field, _field.default)
-    _define(_field.name, _default, _field.metadata["help"])
+for _field in [*FIELDS.values(), *PROCESS_FIELDS.values()]:
+    if bool in (_field.type, *typing.get_args(_field.type)):
+        flags.DEFINE_bool(_field.name, _field.default, _field.metadata["help"])
+    else:
+        _default = to_text(_field, _field.default)
+        flags.DEFINE_string(_field.name, _default, _field.metadata["help"])
 
 
-def given_settings() -> dict[str, Any]:
+def given_settings(fields: dict[str, dataclasses.Field] = FIELDS) -> dict[str, Any]:
     """The settings on the command line and in flagfiles, by name.
 
     Raises:
       InputError: a flag has an invalid value.
     """
     given = {}
-    for name, field in FIELDS.items():
+    for name, field in fields.items():
         flag = flags.FLAGS[name]
         if flag.present:
-            given[name] = flag.value if field.type is bool else from_text(field, flag.value)
+            value = flag.value
+            given[name] = from_text(field, value) if isinstance(value, str) else value
     return given
 
 
 def run() -> None:
     """Runs the steps of the mode that the flags select; raises InputError for bad input."""
     given, mode = given_settings(), modes.MODES[MODE.value]
-    storage.use_scratch(SCRATCH_DIR.value)
-    _join_processes(given)
+    process_flags = ProcessFlags(**given_settings(PROCESS_FIELDS))
+    storage.use_scratch(process_flags.scratch_dir)
+    _join_processes(process_flags, given)
     if given.get("compare") and processes.count() > 1:
         _continue_alone()
         return
@@ -99,11 +95,9 @@ def run() -> None:
         logger.info("everything on one page: %s", run_dir / "report.html")
 
 
-def _join_processes(given: dict[str, Any]) -> None:
+def _join_processes(own: ProcessFlags, given: dict[str, Any]) -> None:
     """Connects to the other processes, if there are any."""
-    launch = detect(
-        DISTRIBUTED.value, COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value
-    )
+    launch = detect(own.distributed, own.coordinator_address, own.num_processes, own.process_id)
     if launch is None:
         return
     texts = {
@@ -111,7 +105,7 @@ def _join_processes(given: dict[str, Any]) -> None:
         for name, value in given.items()
         if name != "frames_dir"  # each machine may have its own
     }
-    processes.start(launch, texts | {"mode": MODE.value}, PROCESS_TIMEOUT.value)
+    processes.start(launch, texts | {"mode": MODE.value}, own.process_timeout)
     if processes.index():  # some launchers number the processes only at the start
         logger.setLevel(logging.ERROR)
 
@@ -134,15 +128,17 @@ class _Console(logging.Handler):
         tqdm.write(storage.show_addresses(self.format(record)), file=sys.stderr)
 
 
-def main(argv: list[str]) -> int:
-    """Runs the program; bad input gives one sentence on stderr and exit code 2."""
+def show_log() -> None:
+    """Shows the log on stderr, and keeps it in memory until the run's log file is open."""
     absl_logging.set_verbosity(absl_logging.FATAL)  # orbax logs every file
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    console = _Console()
-    console.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(console)
-    logger.addHandler(MemoryHandler(0, flushLevel=sys.maxsize))  # until the run's log is open
+    logger.addHandler(_Console())
+    logger.addHandler(MemoryHandler(0, flushLevel=sys.maxsize))
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program; bad input gives one sentence on stderr and exit code 2."""
     signals.install()
     xla_flags.prefer_eigen_convolutions()
     try:
@@ -153,8 +149,7 @@ def main(argv: list[str]) -> int:
     except InputError as error:
         return _refuse(str(error))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _refuse(f"{where}{error.strerror or error}.")
+        return _refuse(disk_errors.sentence(error))
     except SystemExit as stop:
         processes.fail("", stop.code)  # the signal's handler printed the sentence
         logging.shutdown()
@@ -163,10 +158,26 @@ def main(argv: list[str]) -> int:
         os._exit(stop.code)  # compiling threads can crash the interpreter's own shutdown
     except Exception as error:
         processes.exit_if_peer_lost(error)
+        if sentence := _jax_failure(error):
+            return _refuse(sentence)
         logger.exception("vae_gan_jax: an error in the program:")
         processes.fail("", 1)
         return 1
     return 0
+
+
+def _jax_failure(error: Exception) -> str | None:
+    """Why jax has no device to compute on, if that caused the error."""
+    try:
+        import jax
+
+        jax.devices()
+    except Exception:
+        reason = re.split(r"\.?(\n| \(set JAX_|$)", str(error))[0] or "no such device"
+        platforms = os.environ.get("JAX_PLATFORMS")
+        variable = f"JAX_PLATFORMS={platforms}" if platforms else "the variables named JAX_…"
+        return f"jax finds no device ({reason}): correct {variable} in the environment."
+    return None
 
 
 @contextlib.contextmanager
@@ -185,7 +196,8 @@ def _saved_to_bucket():
 
 def _refuse(sentence: str) -> int:
     """Prints the sentence once for all processes; returns the exit code."""
-    sentence = storage.show_addresses(sentence)
+    sentence = flag_text.printable(storage.show_addresses(sentence))
+    sentence = re.sub(rf"(\S{{{MAX_SHOWN_LETTERS}}})\S+", r"\1…", sentence)
     processes.fail(sentence, 2)
     if sentence:
         logger.error("vae_gan_jax: %s", sentence)
@@ -203,7 +215,9 @@ def help_text() -> str:
                 default = to_text(field, field.default)
                 lines.append(_help_entry(f"--{name}={default}", field.metadata["help"]))
     lines += ["", "several processes and machines:"]
-    lines += [_help_entry(f"--{name}", flags.FLAGS[name].help) for name in PROCESS_FLAGS]
+    lines += [
+        _help_entry(f"--{name}", field.metadata["help"]) for name, field in PROCESS_FIELDS.items()
+    ]
     return "\n".join(lines)
 
 
@@ -219,13 +233,17 @@ def parse_flags(argv: list[str]) -> list[str]:
         print(help_text())
         sys.exit(0)
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([argv[0], *flagfile.expand(argv[1:])])
+    except InputError as error:
+        sentence = str(error)
     except (flags.Error, UnicodeError) as error:
-        sentence = " ".join(str(error).split())
-        print(f"vae_gan_jax: {sentence} (see --help)", file=sys.stderr)
-        sys.exit(2)
+        sentence = " ".join(str(error).removeprefix("flag ").split()) + " (see --help)"
+        neither = r"\1 is neither true nor false: give one of them."
+        sentence = re.sub(r"(--\w+=.*): \('Non-boolean.*", neither, sentence)
+    sys.exit(_refuse(sentence))
 
 
 if __name__ == "__main__":
     standard_streams.protect()
+    show_log()
     app.run(main, flags_parser=parse_flags)

@@ -47,6 +47,8 @@ def check(field: dataclasses.Field, value: Any) -> None:
     """Raises ``InputError`` if a value is no choice or outside the limits of its field."""
     limits, choices = field.metadata["limits"], field.metadata["choices"]
     flag = f"--{field.name}={value}"
+    if isinstance(value, str) and "\0" in value:
+        raise InputError(f"{flag} has a NUL character: give a text without it.")
     if choices and value not in choices:
         raise InputError(f"{flag} is none of {', '.join(choices)}: give one of them.")
     if not limits or value is None:

@@ -5,7 +5,44 @@ import os
 import re
 from pathlib import Path
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import InputError, flag_text
+from vae_gan_jax.config.field import check, setting
+
+MAX_PORT = 65535
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessFlags:
+    """The flags that say how this process finds the others; they are no settings of the run."""
+
+    distributed: bool | None = setting(
+        "processes", None,
+        "Whether this is one of several processes of a run; default: yes if Slurm, Open MPI or a "
+        "TPU pod started several.", parse=flag_text.parse_bool,
+    )  # fmt: skip
+    coordinator_address: str | None = setting(
+        "processes", None,
+        "HOST:PORT of process 0, where the launcher does not provide it.", parse=str,
+    )  # fmt: skip
+    num_processes: int | None = setting(
+        "processes", None, "Number of processes.",
+        parse=flag_text.parse_whole, minimum=1, maximum=1_000_000,
+    )  # fmt: skip
+    process_id: int | None = setting(
+        "processes", None, "Number of this process, from 0.",
+        parse=flag_text.parse_whole, minimum=0, maximum=1_000_000,
+    )  # fmt: skip
+    process_timeout: float = setting(
+        "processes", 300.0, "Seconds that processes wait for each other.", minimum=1, maximum=1e6
+    )
+    scratch_dir: str = setting(
+        "processes", "",
+        "Local folder for runs and films in a bucket; default: in the user's cache folder.",
+    )  # fmt: skip
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check(field, getattr(self, field.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +92,12 @@ def detect(
             f"--process_id={index} does not fit --num_processes={count}: give each process its "
             "own number, from 0."
         )
-    if not re.fullmatch(r".+:\d+", address):
-        raise InputError(f"--coordinator_address={address} has no port: give HOST:PORT.")
+    port = address.rpartition(":")[2]
+    if not re.fullmatch(r".+:[0-9]{1,5}", address) or not 0 < int(port) <= MAX_PORT:
+        raise InputError(
+            f"--coordinator_address={address} has no port: give HOST:PORT with a port from 1 to "
+            f"{MAX_PORT}."
+        )
     return Launch(address, count, index) if count > 1 else None
 
 

@@ -1,0 +1,30 @@
+"""What a user can do about an error of the file system."""
+
+import errno
+
+ADVICE = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room within your quota",
+    errno.EFBIG: "give a folder on a disk that holds larger files",
+    errno.EACCES: "change its permissions, or give another path",
+    errno.EPERM: "change its permissions, or give another path",
+    errno.EROFS: "give a path on a disk that is not read-only",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "remove the file that is in the place of a folder, or give another path",
+    errno.EEXIST: "remove what is in its place, or give another path",
+    errno.EISDIR: "remove what is in its place, or give another path",
+    errno.EMFILE: "raise the limit of open files, ulimit -n",
+    errno.EIO: "check that disk",
+}
+
+
+def advice(error: OSError) -> str:
+    """The last clause of a sentence about the error."""
+    return ADVICE.get(error.errno, "give another path")
+
+
+def sentence(error: OSError) -> str:
+    """A sentence: the file, the reason, the remedy."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}: {advice(error)}."
