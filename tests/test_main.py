@@ -398,7 +398,9 @@ def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(argument, words, tra
 )
 def test_a_device_that_is_not_there_is_one_sentence(variable, value, trained, monkeypatch):
     monkeypatch.setenv(variable, value)
-    sentence = refused("--mode=reconstruct", f"--run_dir={trained}", f"--output={trained}/other.mp4")
+    sentence = refused(
+        "--mode=reconstruct", f"--run_dir={trained}", f"--output={trained}/other.mp4"
+    )
     assert "jax finds no device (" in sentence
     assert "correct" in sentence
 

@@ -23,7 +23,9 @@ def test_a_flagfile_may_come_from_windows_or_from_a_pipe(tmp_path):
     path = tmp_path / "windows.flags"
     path.write_bytes("--film=é.mp4\r\n--seed=1\r\n".encode("utf-8-sig"))
     assert flagfile.expand([f"--flagfile={path}"]) == ["--film=é.mp4", "--seed=1"]
-    with subprocess.Popen(["bash", "-c", "sleep 0.3; echo --seed=1"], stdout=subprocess.PIPE) as one:
+    with subprocess.Popen(
+        ["bash", "-c", "sleep 0.3; echo --seed=1"], stdout=subprocess.PIPE
+    ) as one:
         path = f"/dev/fd/{one.stdout.fileno()}"
         assert flagfile.expand([f"--flagfile={path}"]) == ["--seed=1"]
 
