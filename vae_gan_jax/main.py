@@ -187,11 +187,11 @@ def _saved_to_bucket():
         yield
     except BaseException:
         try:
-            remote_run.close_runs()
+            remote_run.save_runs()
         except (InputError, OSError) as error:
             logger.warning("%s", error)
         raise
-    remote_run.close_runs()
+    remote_run.save_runs()
 
 
 def _refuse(sentence: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store import frame_weights, frames_file, preparation, remote_store
+from vae_gan_jax.film.store import frame_weights, frames_file, preparation
 from vae_gan_jax.film.write import codecs, encode, source_tracks
 from vae_gan_jax.inference import film_outputs
 from vae_gan_jax.inference.opened_run import framing_of, open_store, store_folder
@@ -53,10 +53,13 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
     if not run_dir and (row.needs_run or not given.get("output")):
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
     if run_dir:
-        exclusive = mode != "report"  # a report can be written while the run trains
-        run_dir = remote_run.open_run(run_dir, processes.team(), exclusive)
+        team = processes.team()
+        run_dir = remote_run.open_run(run_dir, team)
         given = given | {"run_dir": run_dir}
-        recorded = settings.recorded_settings(Path(run_dir))
+        # In a bucket only process 0 has a local copy.
+        with storage.readable_errors(run_dir):
+            folder = storage.path_of(run_dir) if team.index else Path(run_dir)
+            recorded = settings.recorded_settings(folder)
     config = settings.resolve(given, recorded, row.learns, row.own)
     if config.per_device_batch_size:
         from vae_gan_jax.training.distributed import mesh
@@ -120,7 +123,7 @@ def prepare(config: Config, again: bool) -> None:
 
     def exchange(upload: bool) -> None:
         if storage.is_remote(config.frames_dir):
-            (remote_store.send if upload else remote_store.stage)(folder)
+            (remote_run.upload if upload else remote_run.download)(storage.address(folder))
 
     exchange(False)
     preparation.prepare(

@@ -25,7 +25,7 @@ import pytest
 
 from tests.run.gcs import served
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film.store import frame_store, preparation, remote_store
+from vae_gan_jax.film.store import frame_store, preparation
 from vae_gan_jax.inference.opened_run import framing_of
 from vae_gan_jax.run import remote_run, storage
 from vae_gan_jax.run.settings import record_settings, recorded_settings
@@ -48,6 +48,10 @@ def store(film):
 
 def put(url: str, content: bytes) -> None:
     storage.file_system(url).pipe_file(url, content)
+
+
+def content(url: str) -> bytes:
+    return storage.file_system(url).cat_file(url)
 
 
 def delete(url: str) -> None:
@@ -157,8 +161,7 @@ def test_a_killed_run_resumes_exactly_on_another_machine(learning, machine, tmp_
         assert grid.read_bytes() == (place / "samples" / grid.name).read_bytes()
     chex.assert_trees_all_equal(state_of(there), state_of(here))
     assert {name.split("/")[0] for name in objects(folder)} == {"24", "30", f"{newest}.damaged"}
-    assert storage.read(f"{there}/metrics.jsonl") == (place / "metrics.jsonl").read_bytes()
-    assert storage.read(f"{there}/in_use.txt") is None
+    assert content(f"{there}/metrics.jsonl") == (place / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow
@@ -179,11 +182,11 @@ def test_two_processes_on_two_machines(learning, machine, tmp_path):
     assert checkpoint.steps(storage.local(url)) == [6]
     assert int(state_of(url).step) == 6
     assert [line["step"] for line in lines(Path(storage.local(url)))] == [6]
-    assert storage.read(f"{url}/metrics.jsonl").count(b"\n") == 1
+    assert content(f"{url}/metrics.jsonl").count(b"\n") == 1
     machine("1")
     assert not list(Path(storage.local(url)).glob("*"))
     (frames,) = Path(storage.local("gs://films/frames")).glob("*/frames.u8")
-    assert storage.read(storage.address(frames)) == frames.read_bytes()
+    assert content(storage.address(frames)) == frames.read_bytes()
 
 
 def test_a_film_is_downloaded_once_and_again_when_it_has_changed(machine):
@@ -234,7 +237,7 @@ def test_frames_that_process_0_prepares_are_downloaded_by_the_others(
     store = "gs://films/prepared"
 
     def exchange(upload):
-        (remote_store.send if upload else remote_store.stage)(Path(storage.local(store)))
+        (remote_run.upload if upload else remote_run.download)(store)
 
     def prepared(index):
         return preparation.prepare(
@@ -251,36 +254,38 @@ def test_frames_that_process_0_prepares_are_downloaded_by_the_others(
     assert np.array_equal(second.frames_THWC, first.frames_THWC)
 
 
-def test_damaged_frames_in_a_bucket_are_no_store(learning, machine):
+def test_frames_in_a_bucket_are_downloaded_once_and_damage_is_detected(learning, machine):
     (name,) = {name.split("/")[0] for name in objects("gs://films/frames")}
-    there = f"gs://films/frames/{name}"
+    url, other = f"gs://films/frames/{name}", "gs://films/other"
     machine("one")
-    store, other = Path(storage.local(there)), "gs://films/other"
-    remote_store.stage(store)
-    changed_ns = store.stat().st_mtime_ns
-    remote_store.stage(store)
-    assert store.stat().st_mtime_ns == changed_ns
-    copy = Path(storage.local(other))
-    shutil.copytree(store, copy)
-    remote_store.send(copy)
-    machine("two")
-    frames = bytearray(storage.read(f"{other}/frames.u8"))
+    copy = Path(storage.local(url))
+    remote_run.download(url)
+    downloaded = (copy / "frames.u8").stat()
+    remote_run.download(url)
+    assert (copy / "frames.u8").stat() == downloaded
+    shutil.copytree(copy, storage.local(other))
+    remote_run.upload(other)
+    frames = bytearray(content(f"{other}/frames.u8"))
     frames[1000] ^= 1
     put(f"{other}/frames.u8", bytes(frames))
-    copy = Path(storage.local(other))
-    with pytest.raises(InputError, match=f"the frames in {other} are damaged"):
-        remote_store.stage(copy)
-    with pytest.raises(InputError, match="no prepared frames"):
-        frame_store.open_store(copy)
+    machine("two")
+    remote_run.download(other)
+    with pytest.raises(InputError, match=r"the frames in .*other are damaged: delete the folder"):
+        frame_store.open_store(storage.local(other))
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"version": 1}', b"[" * 10_000, b"\xff"])
-def test_a_foreign_manifest_in_a_bucket_is_named(content, machine):
+def test_damaged_frames_in_a_bucket_are_prepared_again(film, small, machine):
     machine("one")
     url = "gs://films/foreign"
-    put(f"{url}/manifest.json", content)
-    with pytest.raises(InputError, match=f"the frames in {url} are damaged: delete them"):
-        remote_store.stage(Path(storage.local(url)))
+    put(f"{url}/manifest.json", b"[]")
+
+    def exchange(upload):
+        (remote_run.upload if upload else remote_run.download)(url)
+
+    folder = storage.local(url)
+    preparation.prepare([film], folder, framing_of(small), exchange=exchange)
+    assert content(f"{url}/manifest.json") == Path(folder, "manifest.json").read_bytes()
+    assert content(f"{url}/frames.u8") == Path(folder, "frames.u8").read_bytes()
 
 
 @pytest.fixture
@@ -298,8 +303,8 @@ def test_the_local_copy_follows_the_bucket(folder, machine):
     (folder / "samples").mkdir()
     for name in ("metrics.jsonl", "samples/1.png", "samples/.hidden", "samples/2.png.partial"):
         (folder / name).write_text(name)
-    remote_run.close_runs()
-    assert b"--run_dir=gs://runs/" in storage.read(f"{url}/flags.txt")
+    remote_run.save_runs()
+    assert b"--run_dir=gs://runs/" in content(f"{url}/flags.txt")
     assert objects(url) == {"flags.txt", "metrics.jsonl", "samples/1.png"}
 
     machine("two")
@@ -308,34 +313,56 @@ def test_the_local_copy_follows_the_bucket(folder, machine):
         assert (other / name).read_bytes() == (folder / name).read_bytes()
     (other / "samples" / "1.png").unlink()
     (other / "metrics.jsonl").write_text("more")
-    remote_run.close_runs()
+    remote_run.save_runs()
+    assert objects(url) == {"flags.txt", "metrics.jsonl"}
 
     machine("one")
-    (folder / "samples" / "3.png").write_text("made here meanwhile")
     remote_run.open_run(url)
     assert (folder / "metrics.jsonl").read_text() == "more"
-    assert not list((folder / "samples").glob("*.png"))
 
 
-def test_after_a_kill_the_local_copy_is_the_newest_until_another_machine_has_the_run(
-    folder, machine
-):
+def test_after_a_kill_newer_local_files_stay_until_another_machine_uploads_them(folder, machine):
     url = storage.address(folder)
+    (folder / "metrics.jsonl").write_text("uploaded")
     remote_run.save_runs()
+    for name in ("metrics.jsonl", "film.mp4"):
+        (folder / name).write_text("not uploaded")
+    (folder / "log.txt.partial").write_text("an unfinished download")
     remote_run._runs.clear()  # as a kill does
-    (folder / "metrics.jsonl").write_text("not uploaded")
     remote_run.open_run(url)
     assert (folder / "metrics.jsonl").read_text() == "not uploaded"
     remote_run._runs.clear()
     machine("two")
-    assert not (Path(remote_run.open_run(url)) / "metrics.jsonl").exists()
-    remote_run.close_runs()
+    other = Path(remote_run.open_run(url))
+    assert (other / "metrics.jsonl").read_text() == "uploaded"
+    (other / "metrics.jsonl").write_text("from machine two")
+    remote_run.save_runs()
+    remote_run._runs.clear()
     machine("one")
     remote_run.open_run(url)
-    assert not (folder / "metrics.jsonl").exists()
+    assert (folder / "metrics.jsonl").read_text() == "from machine two"
+    remote_run.save_runs()
+    assert content(f"{url}/film.mp4") == b"not uploaded"
+    assert objects(url) == {"flags.txt", "metrics.jsonl", "film.mp4"}
 
 
-def test_a_run_may_be_copied_to_the_bucket_and_a_deleted_run_is_new(folder, machine):
+def test_a_killed_download_leaves_no_half_file(folder, machine, monkeypatch):
+    url = storage.address(folder)
+    (folder / "metrics.jsonl").write_text("whole")
+    remote_run.save_runs()
+    machine("two")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            remote_run.open_run(url)
+    copy = Path(storage.local(url))
+    assert (copy / "metrics.jsonl.partial").exists()
+    assert not (copy / "metrics.jsonl").exists()
+    remote_run.open_run(url)
+    assert (copy / "metrics.jsonl").read_text() == "whole"
+
+
+def test_a_run_may_be_copied_to_the_bucket_but_another_folder_is_no_run(folder, machine):
     url = storage.address(folder)
     put(f"{url}/flags.txt", (folder / "flags.txt").read_bytes())
     put(f"{url}/checkpoints/1/x", b"x")
@@ -343,31 +370,9 @@ def test_a_run_may_be_copied_to_the_bucket_and_a_deleted_run_is_new(folder, mach
     other = Path(remote_run.open_run(url))
     assert recorded_settings(other)["run_dir"] == url
     assert not (other / "checkpoints").exists()
-    delete(url)
-    remote_run._runs.clear()
-    remote_run.open_run(url)
-    assert recorded_settings(other) == {}
-    delete(url)
-    put(f"{url}/letter.txt", b"dear")
-    with pytest.raises(InputError, match="is no run, it has no flags"):
-        remote_run.open_run(url)
-
-
-def test_a_second_writer_is_refused(folder, monkeypatch):
-    url, host = storage.address(folder), socket.gethostname()
-    monkeypatch.setattr(remote_run, "_is_running", lambda process: True)
-    with pytest.raises(InputError, match=f"{url} is in use by process {os.getpid()} on {host}"):
-        remote_run.open_run(url)
-    assert remote_run.view_run(url) == folder
-    monkeypatch.setattr(socket, "gethostname", lambda: "two")
-    monkeypatch.setattr(remote_run, "_is_running", lambda process: False)
-    with pytest.raises(InputError, match=f"if it was killed, delete {url}/in_use.txt"):
-        remote_run.open_run(url)
-    put(f"{url}/in_use.txt", b"\xff")
-    with pytest.raises(InputError, match="in use by process unknown"):
-        remote_run.open_run(url)
-    delete(f"{url}/in_use.txt")
-    remote_run.open_run(url)
+    put("gs://runs/letters/letter.txt", b"dear")
+    with pytest.raises(InputError, match="gs://runs/letters is no run, it has no flags"):
+        remote_run.open_run("gs://runs/letters")
 
 
 def test_a_checkpoint_that_cannot_be_written_is_logged(folder, small, caplog, monkeypatch):
@@ -419,7 +424,10 @@ def test_a_run_starts_from_the_networks_of_a_run_in_a_bucket(folder, small, mach
         ("run_dir=s3://runs/a", "--run_dir=s3://runs/a: give a local path or gs://"),
         ("run_dir=gs://runs", "--run_dir=gs://runs is incomplete"),
         ("film=gs://films/../film.mp4", "is incomplete: give gs://BUCKET/PATH"),
-        ("film=gopher://films/film.mp4", "gopher:// is unknown, give gs://, s3:// or https://"),
+        (
+            "film=gopher://films/film.mp4",
+            "(Protocol not known: gopher): give gs://, s3:// or https://",
+        ),
         ("film=https://films/film.mp4", None),
         ("film=films/film.mp4", None),
     ],
@@ -427,18 +435,16 @@ def test_a_run_starts_from_the_networks_of_a_run_in_a_bucket(folder, small, mach
 def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
     name, _, path = flag.partition("=")
     if sentence is None:
-        storage.check(name, path)
+        storage.check({name: path})
     else:
         with pytest.raises(InputError, match=re.escape(sentence)):
-            storage.check(name, path)
+            storage.check({name: path})
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(
-        InputError, match=r"--film=s3://films/a.mp4 needs a Python package: pip ins"
-    ):
-        storage.check("film", "s3://films/a.mp4")
+    with pytest.raises(InputError, match=r"--film=s3://films/a.mp4 \(Install s3fs to access S3\)"):
+        storage.check({"film": "s3://films/a.mp4"})
 
 
 @pytest.mark.parametrize(
@@ -496,7 +502,7 @@ def test_a_bucket_that_denies_access_is_named(code, monkeypatch):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
         fsspec.filesystem("gs").clear_instance_cache()
         with pytest.raises(InputError, match=r"is denied .*not allowed.*: run gcloud auth"):
-            storage.read("gs://denied/object")
+            remote_run.open_run("gs://denied/run")
     fsspec.filesystem("gs").clear_instance_cache()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
-from vae_gan_jax.film.store import frame_store, frame_weights, remote_store
+from vae_gan_jax.film.store import frame_store, frame_weights
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.run import film_names, run_folder, storage
+from vae_gan_jax.run import film_names, remote_run, run_folder, storage
 from vae_gan_jax.run.settings import recorded_settings
 
 
@@ -23,7 +23,7 @@ def open_store(config: Config) -> frame_store.FrameStore:
     """Opens the run's prepared frames; downloads files that this machine lacks from a bucket."""
     folder = store_folder(config)
     if storage.is_remote(config.frames_dir):
-        remote_store.stage(folder)
+        remote_run.download(storage.address(folder))
     return frame_store.open_store(folder, config.exclude)
 
 

@@ -99,7 +99,7 @@ def resolve(
                 f"--{name}={old}: give that, or another --run_dir."
             )
     config = Config(**(inherited | given))
-    storage.check_paths(config)
+    storage.check(vars(config))
     return config
 
 

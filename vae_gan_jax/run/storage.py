@@ -6,21 +6,22 @@ the scratch folder. Checkpoints have no local copies: orbax writes them to the b
 
 import contextlib
 import errno
+import glob
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io
 
 CACHE = "remote"  # in the scratch folder; the copy of an object is CACHE/SCHEME/BUCKET/KEY
-FILM_CACHE_INDEX = "cache"  # fsspec's index of downloaded films, in their folder
 CONTACT_TIMEOUT_SECONDS = 15.0  # of the first request to a server
-CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 10.0, 20.0  # of each later request
-
-_scratch = Path()
+REQUEST_TIMEOUTS_SECONDS = {"sock_connect": 10.0, "sock_read": 20.0}  # of each later request
+SCHEMES = dict.fromkeys(("run_dir", "frames_dir", "init_from", "compare"), ("gs",))  # by flag
+SCHEMES |= {"film": None, "source": None, "output": (), "frames_out": ()}  # None: any
 
 
 def use_scratch(folder: str | None) -> None:
@@ -58,48 +59,30 @@ def path_of(path: str | os.PathLike):
     """``address`` as an ``epath.Path``."""
     from etils import epath
 
-    url = address(path)
-    if is_remote(url):
-        file_system(url)  # epath uses its settings
-    return epath.Path(url)
+    if is_remote(address(path)):
+        file_system(address(path))  # epath uses its settings
+    return epath.Path(address(path))
 
 
-def check(flag: str, path: str) -> None:
-    """Checks an address; films may have any scheme, folders only gs://.
+def check(settings: Mapping[str, Any]) -> None:
+    """Raises InputError for an address that its flag cannot have; only films may be elsewhere."""
+    for flag, schemes in SCHEMES.items():
+        value = settings.get(flag, "")
+        for path in filter(is_remote, value.split(",") if isinstance(value, str) else value):
+            import fsspec
 
-    Raises:
-      InputError: the address is incomplete, or its scheme is unknown, unsuitable or not installed.
-    """
-    if not is_remote(path):
-        return
-    import fsspec
-
-    scheme, _, rest = path.partition("://")
-    parts, given = rest.rstrip("/").split("/"), f"--{flag}={path}"
-    if scheme != "gs" and flag not in ("film", "source"):
-        raise InputError(f"{given}: give a local path or gs://BUCKET/PATH.")
-    if len(parts) < 2 or not all(part.strip(".") for part in parts):
-        raise InputError(f"{given} is incomplete: give {scheme}://BUCKET/PATH.")
-    try:
-        fsspec.get_filesystem_class(scheme)
-    except ValueError:
-        raise InputError(
-            f"{given}: {scheme}:// is unknown, give gs://, s3:// or https://."
-        ) from None
-    except ImportError as error:
-        package = re.search(r"install (\w+)|$", str(error), re.IGNORECASE)[1] or "fsspec[full]"
-        raise InputError(f"{given} needs a Python package: pip install {package}.") from None
-
-
-def check_paths(config: Config) -> None:
-    """Checks the addresses of all flags; raises InputError for an unsuitable one."""
-    for name in ("output", "frames_out"):
-        if is_remote(getattr(config, name)):
-            raise InputError(f"--{name}={getattr(config, name)}: give a local path.")
-    for name in ("run_dir", "frames_dir", "init_from", "film", "source", "compare"):
-        paths = getattr(config, name)
-        for path in paths.split(",") if isinstance(paths, str) else paths:
-            check(name, path.strip())
+            scheme, _, rest = path.strip().partition("://")
+            parts = rest.rstrip("/").split("/")
+            if schemes is not None and scheme not in schemes:
+                folder = " or gs://BUCKET/PATH" if schemes else ""
+                raise InputError(f"--{flag}={path}: give a local path{folder}.")
+            if len(parts) < 2 or not all(part.strip(".") for part in parts):
+                raise InputError(f"--{flag}={path} is incomplete: give {scheme}://BUCKET/PATH.")
+            try:
+                fsspec.get_filesystem_class(scheme)
+            except (ValueError, ImportError) as error:  # it names the package to install
+                remedy = "give gs://, s3:// or https://"
+                raise InputError(f"--{flag}={path} ({error}): {remedy}.") from None
 
 
 def file_system(url: str):
@@ -110,15 +93,12 @@ def file_system(url: str):
     import fsspec
 
     logging.getLogger("gcsfs").disabled = True  # it logs the tracebacks of errors that it raises
-    timeout = aiohttp.ClientTimeout(
-        total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=READ_TIMEOUT_SECONDS
-    )
+    timeout = aiohttp.ClientTimeout(total=None, **REQUEST_TIMEOUTS_SECONDS)
     # Other processes write to the bucket too, so listings must not be cached.
     google = {"use_listings_cache": False, "requests_timeout": timeout}
-    fsspec.config.conf["gcs"] = google | fsspec.config.conf.get("gcs", {})
-    scheme = url.partition("://")[0]
-    options = {"client_kwargs": {"timeout": timeout}} if scheme.startswith("http") else {}
-    return fsspec.filesystem(scheme, **options)
+    fsspec.config.conf.setdefault("gcs", google)
+    fsspec.config.conf.setdefault("http", {"client_kwargs": {"timeout": timeout}})
+    return fsspec.filesystem(url.partition("://")[0])
 
 
 @contextlib.contextmanager
@@ -127,24 +107,19 @@ def readable_errors(path: str | os.PathLike) -> Iterator[None]:
     url = address(path)
     try:
         yield
-    except (InputError, FileExistsError):  # remote_run creates objects to see if they exist
-        raise
     except Exception as error:
-        if not is_remote(url):
+        if isinstance(error, InputError) or not is_remote(url):
             raise
-        raise InputError(_sentence(url, error)) from error
-
-
-def _sentence(url: str, error: Exception) -> str:
-    code, text = getattr(error, "code", None), str(error).strip().replace("\n", " ")[:200]
-    if getattr(error, "errno", None) == errno.ENOSPC:
-        return f"the disk has no room for {url}: make room, or give another --scratch_dir."
-    if isinstance(error, FileNotFoundError):
-        return f"{url} does not exist: create the bucket or file, or give another address."
-    if code in (401, 403) or text.startswith("Forbidden") or "credentials" in text.lower():
-        remedy = "run gcloud auth application-default login, or ask the bucket's owner"
-        return f"access to {url} is denied ({text}): {remedy}."
-    return f"{url} does not answer ({text or 'timeout'}): check the network, then start again."
+        text = str(error).strip().replace("\n", " ")[:200]
+        sentence = f"{url} does not answer ({text or 'timeout'}): check the network and try again."
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            sentence = f"the disk has no room for {url}: make room or give another --scratch_dir."
+        elif isinstance(error, FileNotFoundError):
+            sentence = f"{url} does not exist: create the bucket or file, or give another address."
+        elif re.search("^401|^403|, 40[13]$|^Forbidden|credentials", text, re.IGNORECASE):
+            remedy = "run gcloud auth application-default login, or ask the bucket's owner"
+            sentence = f"access to {url} is denied ({text}): {remedy}."
+        raise InputError(sentence) from error
 
 
 def contact(url: str) -> None:
@@ -157,41 +132,27 @@ def contact(url: str) -> None:
             asyn.sync(store.loop, store._info, url, timeout=CONTACT_TIMEOUT_SECONDS)
 
 
-def read(url: str) -> bytes | None:
-    """The content of an object; None if it does not exist."""
-    with readable_errors(url), contextlib.suppress(FileNotFoundError):
-        return file_system(url).cat_file(url)
-    return None
-
-
 def stage(url: str) -> None:
-    """Downloads a film, or a folder or glob of stills, unless the local copy is current.
+    """Downloads a film, or the stills of a folder or glob, unless their local copies are current.
 
-    If several processes of a machine call it, one downloads and the others wait.
-
-    Raises:
-      InputError: the address does not exist, or cannot be downloaded.
+    Raises InputError for an address that does not exist or cannot be downloaded.
     """
     import fsspec
 
-    store, copy = file_system(url), Path(local(url))
     contact(url)
-    with readable_errors(url), atomic_io.locked(copy):
-        folder, pattern = copy.parent, copy.name
-        if re.search(r"[*\[]" if url.startswith("http") else r"[*?\[]", url):
-            files = store.glob(url)
-        elif store.isfile(url):
-            files = [url]
-        else:
-            entries, folder, pattern = store.ls(url, detail=True), copy, "*"
-            files = [entry["name"] for entry in entries if entry["type"] == "file"]
+    store, files, copies = file_system(url), [url], Path(local(url))
+    with readable_errors(url), atomic_io.locked(copies):
+        if not store.isfile(url):
+            pattern = url if glob.has_magic(url) else f"{url.rstrip('/')}/*"
+            entries, copies = store.glob(pattern, detail=True), Path(local(pattern))
+            files = [name for name, entry in entries.items() if entry["type"] == "file"]
         if not files:
             raise FileNotFoundError(url)
-        options = {"cache_storage": str(folder), "same_names": True, "expiry_time": False}
+        options = {"cache_storage": str(copies.parent), "same_names": True, "expiry_time": False}
         cache = fsspec.filesystem("filecache", fs=store, check_files=True, **options)
         for file in files:
             cache.open(file).close()
-        current = {os.path.basename(file) for file in files} | {FILM_CACHE_INDEX}
-        for former in folder.glob(pattern):
+        current = {os.path.basename(file) for file in files} | {"cache"}  # fsspec's own index
+        for former in copies.parent.glob(copies.name):
             if former.is_file() and former.name not in current:
                 former.unlink()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
-from vae_gan_jax.run import remote_run, storage
+from vae_gan_jax.run import storage
 from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
@@ -66,12 +66,13 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
 
 def _settings(config: Config) -> Config:
     """The settings of the other run; raises like ``check``."""
-    other = remote_run.view_run(config.init_from)
+    other = Path(storage.local(config.init_from))
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
             f"--init_from={other} is this run itself: give another run or another --run_dir."
         )
-    recorded = recorded_settings(other)
+    with storage.readable_errors(config.init_from):
+        recorded = recorded_settings(storage.path_of(other))
     if not recorded:
         raise InputError(f"there is no run in {other}: give --init_from the folder of a run.")
     other_config = Config(**recorded)
