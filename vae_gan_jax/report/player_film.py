@@ -20,7 +20,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import FIELDS, Config, InputError, from_text
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.read.framing import SCALING
+from vae_gan_jax.film.read.colours import SCALING
 from vae_gan_jax.film.write.encode import TAGS, TO_BT709
 from vae_gan_jax.run import provenance, storage
 

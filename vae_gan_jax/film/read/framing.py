@@ -8,18 +8,11 @@ from fractions import Fraction
 from vae_gan_jax.config import InputError
 from vae_gan_jax.config.flag_text import check_crop
 from vae_gan_jax.film.read.black_bars import picture_inside
+from vae_gan_jax.film.read.colours import to_rgb
 from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.trim import section
 
-SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
-# zscale is faster than scale and equally exact, but only for these formats and even sides.
-ZSCALE_FORMATS = r"yuvj?4(20|22|44)p(1[02]le)?"
-ZSCALE_SCALING = "filter=bicubic:param_a=0:param_b=0.5"
-HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
-RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "mono", "gray", "ya")
-TRANSPARENT = ("rgba", "bgra", "argb", "abgr", "gbrap", "ya", "pal8")
-MATRICES = ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc")
-REFERENCE_WHITE_NITS = 203.0  # diffuse white in PQ and HLG (ITU-R BT.2408)
+DEINTERLACED_FORMATS = r"yuva?j?4\d\dp.*"  # others are converted for it, which takes time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +98,8 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     frames, and before the other filters, whose work on dropped frames would be wasted.
     """
     filters = []
-    if film.interlaced:
-        filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
+    if film.interlaced or _may_be_interlaced(film):
+        filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")  # flagged frames only
     filters += cut
     area = _stored(film, chosen_rectangle(film, framing))
     if (area.width, area.height) != (film.stored_width, film.stored_height):
@@ -115,10 +108,16 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     if framing.crop == "none":
         fit = min(Fraction(width, film.width), Fraction(height, film.height))
         width, height = round(film.width * fit), round(film.height * fit)
-    filters += _to_rgb(film, area, max(width, 1), max(height, 1))
+    even = area.width % 2 == 0 == area.height % 2
+    filters += to_rgb(film, even, max(width, 1), max(height, 1))
     if (width, height) != (framing.width, framing.height):
         filters.append(f"pad={framing.width}:{framing.height}:(ow-iw)/2:(oh-ih)/2:black")
     return ",".join(filters)
+
+
+def _may_be_interlaced(film: Probe) -> bool:
+    size = min(film.stored_width, film.stored_height)  # bwdif refuses less than three lines
+    return size > 2 and re.fullmatch(DEINTERLACED_FORMATS, film.pixel_format) is not None
 
 
 def _stored(film: Probe, area: Rectangle) -> Rectangle:
@@ -130,38 +129,3 @@ def _stored(film: Probe, area: Rectangle) -> Rectangle:
         int(area.x * across) // 2 * 2,
         int(area.y * down) // 2 * 2,
     )
-
-
-def _to_rgb(film: Probe, area: Rectangle, width: int, height: int) -> list[str]:
-    """Scales and converts to 8-bit RGB of BT.709, from the film's own matrix and range."""
-    scale = f"scale={width}:{height}:{SCALING}"
-    if film.pixel_format.startswith(RGB):
-        over_black = ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
-        transparent = film.pixel_format.startswith(TRANSPARENT)
-        return [*(over_black if transparent else []), scale, "format=rgb24"]
-    full = film.colour_range == "pc" or film.pixel_format.startswith("yuvj")
-    if film.transfer in HDR_TRANSFERS:
-        return [scale, "format=yuv444p12le", *_tone_map(film, full), "format=rgb24"]
-    matrix = film.matrix
-    if matrix not in MATRICES:
-        # Players assume BT.709 for untagged films above 576 lines, and BT.601 otherwise.
-        high = film.stored_width >= 1280 or film.stored_height > 576
-        matrix = "bt709" if high else "smpte170m"
-    if re.fullmatch(ZSCALE_FORMATS, film.pixel_format) and not (area.width % 2 or area.height % 2):
-        colours = f"min={matrix}:rin={'full' if full else 'limited'}:m=gbr:r=full"
-        return [f"zscale={width}:{height}:{ZSCALE_SCALING}:{colours}", "format=gbrp,format=rgb24"]
-    colours = f"in_color_matrix={matrix}:in_range={'pc' if full else 'tv'}:out_range=pc"
-    return [f"{scale}:{colours}", "format=rgb24"]
-
-
-def _tone_map(film: Probe, full: bool) -> list[str]:
-    """Maps HDR light to BT.709: linear below 0.3 of reference white, above by a Moebius curve."""
-    return [
-        f"zscale=tin={film.transfer}:min=bt2020nc:pin=bt2020:rin={'full' if full else 'limited'}"
-        f":t=linear:npl={REFERENCE_WHITE_NITS}",
-        "format=gbrpf32le",
-        "zscale=p=bt709",
-        f"tonemap=mobius:param=0.3:desat=0:peak={film.peak / REFERENCE_WHITE_NITS:.4f}",
-        "zscale=t=bt709:m=gbr:r=full",
-        "format=gbrp",
-    ]

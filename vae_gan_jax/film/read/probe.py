@@ -13,8 +13,13 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import frame_rate, stills
+from vae_gan_jax.film.read.packets import read_packets
 from vae_gan_jax.film.read.timeline import Timeline, read_timeline
 
+PICTURES = ("attached pic", "still image", "timed thumbnails")  # as ffmpeg lists them
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # ffmpeg's own ignore the alpha
+# A stream with fewer of the frames than that of most, or shorter, is no rendition of the film.
+MIN_FRAMES_SHARE, MIN_LENGTH_SHARE = 0.2, 0.9
 DEFAULT_PEAK_NITS = 1000.0  # of most HDR masters, and the nominal peak of HLG
 SAMPLED_FRAMES = 12  # decoded at the start of a film to detect interlacing
 
@@ -29,11 +34,12 @@ class Stream:
     index: int  # among the streams of this kind, from 0
     codec: str
     details: str
+    has_alpha: bool = False  # in a second stream of VP8 or VP9
 
     @property
     def is_picture(self) -> bool:
         """Whether this is a cover or a thumbnail."""
-        return any(word in self.details for word in ("(attached pic)", "(still image)"))
+        return any(f"({word})" in self.details for word in PICTURES)
 
     @property
     def area(self) -> int:
@@ -86,7 +92,8 @@ def probe(
 
     Args:
       path: a file that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
-      video_stream: index among the video streams, from 0; default: the largest that is no cover.
+      video_stream: index among the video streams, from 0; default: of those that are no cover, the
+        default one; then the longest; then the largest.
       fps: frames a second of stills; default: 24.
 
     Raises:
@@ -104,7 +111,7 @@ def probe(
 def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
     streams, clock_start, claimed_seconds = list_streams(path)
     stream = _choose(path, streams, video_stream)
-    opened = ("-i", ffmpeg.url(path))
+    opened = (*_decoder(streams, stream), "-i", ffmpeg.url(path))
     sample = _decode_sample(path, opened, stream)
     first_time = sample.pop("first_time") - clock_start
     codec = [stream.codec for stream in streams if stream.kind == "Video"][stream]
@@ -167,11 +174,16 @@ def list_streams(path: str) -> tuple[list[Stream], float, float]:
             "give another file."
         )
     streams, count = [], {}
-    listed = r"^\s+Stream #0:\d+.*?: (Video|Audio|Subtitle|Attachment): (.*)$"
-    for kind, rest in re.findall(listed, text, re.MULTILINE):
+    listed = (
+        r"^\s+Stream #0:(\d+).*?: (Video|Audio|Subtitle|Attachment): (.*)"
+        r"((?:\n(?!\s+Stream #).*)*)"
+    )
+    found = {int(row[0]): row[1:] for row in re.findall(listed, text, re.MULTILINE)}
+    for _, (kind, rest, metadata) in sorted(found.items()):  # programs are listed in any order
         index = count.get(kind, 0)
         count[kind] = index + 1
-        streams.append(Stream(kind, index, re.match(r"\w*", rest)[0], rest))
+        has_alpha = re.search(r"^\s+alpha_mode\s*: 1$", metadata, re.MULTILINE) is not None
+        streams.append(Stream(kind, index, re.match(r"\w*", rest)[0], rest, has_alpha))
     start = re.search(r"Duration: .*?, start: (-?[\d.]+)", text)
     length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text)
     seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else 0.0
@@ -197,7 +209,34 @@ def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
     videos = [stream for stream in videos if not stream.is_picture]
     if not videos:
         raise InputError(f"{path} has no video: give a film with pictures.")
-    return max(videos, key=lambda stream: (stream.area, "(default)" in stream.details)).index
+    videos = [stream for stream in videos if "(default)" in stream.details] or videos
+    if len(videos) > 1:
+        videos = _longest(path, videos)
+    return max(videos, key=lambda stream: stream.area).index
+
+
+def _longest(path: str, videos: list[Stream]) -> list[Stream]:
+    """The streams that last about as long as the longest, and that are no series of stills."""
+    lengths = []
+    for stream in videos:
+        packets = read_packets(path, stream.index)
+        times_T = packets.times_T
+        seconds = float(times_T[-1] - times_T[0]) + packets.last_duration if len(times_T) else 0.0
+        lengths.append((len(times_T), seconds))
+    frames, seconds = map(max, zip(*lengths, strict=True))
+    return [
+        stream
+        for stream, (count, length) in zip(videos, lengths, strict=True)
+        if count >= MIN_FRAMES_SHARE * frames and length >= MIN_LENGTH_SHARE * seconds
+    ] or videos
+
+
+def _decoder(streams: list[Stream], index: int) -> tuple[str, ...]:
+    """ffmpeg's arguments for a stream whose alpha only another decoder reads."""
+    chosen = next(stream for stream in streams if (stream.kind, stream.index) == ("Video", index))
+    if not (chosen.has_alpha and chosen.codec in ALPHA_DECODERS):
+        return ()
+    return (f"-c:v:{index}", ALPHA_DECODERS[chosen.codec])
 
 
 def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:

@@ -11,7 +11,8 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.film.read.framing import SCALING, Framing
+from vae_gan_jax.film.read.colours import SCALING
+from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.packets import read_packets
 from vae_gan_jax.film.write import codecs, source_tracks
 from vae_gan_jax.film.write.segments import Segments, failed
