@@ -39,6 +39,25 @@ def test_a_seek_gives_the_same_frames(tmp_path, name):
     assert films.numbers(decode(path, trimmed, skip=3)) == list(range(103, 110))
 
 
+def test_a_film_that_becomes_interlaced_later_is_deinterlaced(tmp_path):
+    """Vertical bars that move: in an interlaced frame, its odd and even lines differ."""
+    source = "nullsrc=s=64x48:r=50:d=1,format=gray,geq=lum=255*lt(mod(X+4*N\\,32)\\,16)"
+    common = ("-c:v", "libx264", "-qp", 4, "-g", 10, "-pix_fmt", "yuv420p", "-f", "mpegts")
+    films.run_ffmpeg("-f", "lavfi", "-i", source, "-r", 25, *common, tmp_path / "1.ts")
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", source, "-vf", "tinterlace=interleave_top,setfield=tff"),
+        *("-flags", "+ilme+ildct", "-x264-params", "tff=1", "-output_ts_offset", 1),
+        *(*common, tmp_path / "2.ts"),
+    )
+    path = tmp_path / "film.ts"
+    path.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
+    assert not probe(path).interlaced
+    frames_THWC = np.stack(list(decode(path, FULL)))
+    assert len(frames_THWC) >= 50
+    combed_THW = np.abs(np.diff(frames_THWC[..., 1].astype(int), axis=1)) > 128
+    assert combed_THW.mean(axis=(1, 2)).max() < 0.02
+
+
 def test_a_seek_in_a_variable_or_interlaced_film_gives_the_same_frames(tmp_path):
     films.run_ffmpeg(
         *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=6"),
@@ -162,6 +181,33 @@ def test_the_main_video_stream_is_chosen(tmp_path):
     assert sorted(counts.values()) == [1, 10, 20]
     with pytest.raises(InputError, match="has no video stream 3: it has 3, counted from 0"):
         probe(tmp_path / "film.mp4", video_stream=3)
+
+
+@pytest.mark.parametrize(
+    ("streams", "default", "chosen"),
+    [
+        ((("64x48", 30, 2), ("128x96", 1, 2)), "first", 0),  # a phone's motion photo
+        ((("64x48", 30, 2), ("128x96", 1, 2)), "both", 0),  # two frames are no film
+        ((("128x96", 1, 2), ("64x48", 30, 2)), "both", 1),
+        ((("64x48", 10, 4), ("128x96", 10, 2)), "both", 0),
+        ((("64x48", 10, 2), ("128x96", 10, 2)), "both", 1),
+        ((("128x96", 10, 2), ("64x48", 10, 2)), "second", 1),
+        ((("64x48", 30, 2), ("128x96", 25, 2)), "neither", 1),
+    ],
+)
+def test_the_default_stream_then_the_longest_then_the_largest(tmp_path, streams, default, chosen):
+    inputs = [("-f", "lavfi", "-i", f"testsrc2=s={s}:r={r}:d={d}") for s, r, d in streams]
+    dispositions = [
+        "default" if default in (name, "both") else "0" for name in ("first", "second")
+    ]
+    films.run_ffmpeg(
+        *(option for source in inputs for option in source), "-map", 0, "-map", 1,
+        *("-c:v", "libx264", "-preset", "ultrafast", "-disposition:v:0", dispositions[0]),
+        *("-disposition:v:1", dispositions[1], tmp_path / "film.mkv"),
+    )  # fmt: skip
+    film = probe(tmp_path / "film.mkv")
+    assert film.stream == chosen
+    assert f"{film.width}x{film.height}" == streams[chosen][0]
 
 
 def test_a_sound_file_with_a_cover_is_no_film(tmp_path):
