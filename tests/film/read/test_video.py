@@ -197,9 +197,7 @@ def test_the_main_video_stream_is_chosen(tmp_path):
 )
 def test_the_default_stream_then_the_longest_then_the_largest(tmp_path, streams, default, chosen):
     inputs = [("-f", "lavfi", "-i", f"testsrc2=s={s}:r={r}:d={d}") for s, r, d in streams]
-    dispositions = [
-        "default" if default in (name, "both") else "0" for name in ("first", "second")
-    ]
+    dispositions = ["default" if default in (name, "both") else "0" for name in ("first", "second")]
     films.run_ffmpeg(
         *(option for source in inputs for option in source), "-map", 0, "-map", 1,
         *("-c:v", "libx264", "-preset", "ultrafast", "-disposition:v:0", dispositions[0]),

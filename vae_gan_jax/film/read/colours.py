@@ -52,7 +52,12 @@ def over_black(film: Probe) -> list[str]:
     if not re.match(TRANSPARENT, film.pixel_format):
         return []
     matrix = "" if is_rgb(film) else f":{_swscale_matrix(film)}:out_range=pc"
-    return [f"scale={SCALING}{matrix}", "format=gbrap16le", "premultiply=inplace=1", "format=gbrp16le"]
+    return [
+        f"scale={SCALING}{matrix}",
+        "format=gbrap16le",
+        "premultiply=inplace=1",
+        "format=gbrp16le",
+    ]
 
 
 def to_rgb(film: Probe, even: bool, width: int, height: int) -> list[str]:
@@ -72,7 +77,11 @@ def to_rgb(film: Probe, even: bool, width: int, height: int) -> list[str]:
         options, *later = light or [""]
         filters = [*laid, scale, f"format={pixels}", f"zscale={source}{options}", *later]
         return [*filters, "format=gbrp,format=rgb24"]
-    return [*laid, scale if rgb else f"{scale}:{_swscale_matrix(film)}:out_range=pc", "format=rgb24"]
+    return [
+        *laid,
+        scale if rgb else f"{scale}:{_swscale_matrix(film)}:out_range=pc",
+        "format=rgb24",
+    ]
 
 
 def _swscale_matrix(film: Probe) -> str:
