@@ -2,11 +2,13 @@
 
 A run is downloaded when it is opened, and uploaded with each checkpoint and at the end. Its
 checkpoints are only in the bucket; its frames, without ``--frames_dir``, only on each machine.
+Of two versions of a file the newer counts, which is the local one after a kill or a lost network.
 """
 
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,8 @@ from vae_gan_jax.run import atomic_io, film_names, storage
 from vae_gan_jax.run.settings import FILE as FLAGS_FILE
 from vae_gan_jax.run.team import ALONE, Team
 
-NOT_COPIED = (film_names.FRAMES, "checkpoints")
-UNFINISHED_SUFFIXES = (".partial", ".former", ".lock")
+# Checkpoints, prepared frames of a run, unfinished and hidden files.
+NOT_COPIED = rf"({film_names.FRAMES}|checkpoints)/|(.*/)?(\.|$)|.*\.(partial|former|lock)(/|$)"
 
 _runs: dict[str, set[str]] = {}  # the files of each open run at its last upload, by its address
 
@@ -25,18 +27,15 @@ _runs: dict[str, set[str]] = {}  # the files of each open run at its last upload
 def open_run(url: str, team: Team = ALONE) -> str:
     """Downloads a run and returns its local copy; returns a local folder unchanged.
 
-    Of several processes only process 0 has a local copy and uploads it.
-
-    Raises:
-      InputError: this is no run, or the bucket cannot be used.
+    Of several processes only process 0 has a local copy and uploads it. Raises InputError if this
+    is no run, or the bucket cannot be used.
     """
     if storage.is_remote(url):
         storage.check({"run_dir": url})
         url = storage.address(url)
         storage.contact(url)
         if team.index == 0:
-            names = _remote_files(url).keys()
-            if names and FLAGS_FILE not in names:
+            if (names := _remote_files(url).keys()) and FLAGS_FILE not in names:
                 raise InputError(f"{url} is no run, it has no {FLAGS_FILE}: give another.")
             download(url)
             _runs[url] = set(_local_files(url))
@@ -54,24 +53,18 @@ def save_runs() -> None:
 
 
 def download(url: str) -> None:
-    """Downloads the files of a folder that are newer than their local copies.
-
-    After a kill or a failed upload, a local copy is newer. Raises InputError like ``upload``.
-    """
+    """Downloads a folder's files that are newer than their local copies; raises InputError."""
     with atomic_io.locked(storage.local(url)), storage.readable_errors(url):
         remote, files = _remote_files(url), _local_files(url)
-        if changed := [n for n, info in remote.items() if not _is_current(files.get(n), info)]:
-            paths = [f"{storage.local(url)}/{name}" for name in changed]
-            partial = [f"{path}.partial" for path in paths]
-            storage.file_system(url).get([f"{url}/{name}" for name in changed], partial)
-            list(map(os.replace, partial, paths))
+        if changed := [n for n, info in remote.items() if _is_older(files.get(n), info)]:
+            paths = [f"{storage.local(url)}/{name}.partial" for name in changed]
+            storage.file_system(url).get([f"{url}/{name}" for name in changed], paths)
+            for path in paths:
+                os.replace(path, path.removesuffix(".partial"))
 
 
 def upload(url: str, removed: Set[str] = frozenset()) -> None:
-    """Uploads the changed files of a folder's local copy, and deletes ``removed`` in the bucket.
-
-    Raises InputError if the bucket cannot be used.
-    """
+    """Uploads a folder's changed files, deletes ``removed`` in the bucket; raises InputError."""
     with storage.readable_errors(url):
         remote, files, store = _remote_files(url), _local_files(url), storage.file_system(url)
         if changed := [n for n in files if n not in remote or not _is_same(files[n], remote[n])]:
@@ -80,10 +73,9 @@ def upload(url: str, removed: Set[str] = frozenset()) -> None:
             store.rm(f"{url}/{name}")
 
 
-def _is_current(path: Path | None, info: dict[str, Any]) -> bool:
-    if path is None:
-        return False
-    return path.stat().st_mtime > info["mtime"].timestamp() or _is_same(path, info)
+def _is_older(path: Path | None, info: dict[str, Any]) -> bool:
+    newer = path is not None and path.stat().st_mtime > info["mtime"].timestamp()
+    return not newer and (path is None or not _is_same(path, info))
 
 
 def _is_same(path: Path, info: dict[str, Any]) -> bool:
@@ -97,16 +89,10 @@ def _remote_files(url: str) -> dict[str, dict[str, Any]]:
     with storage.readable_errors(url):
         files = storage.file_system(url).find(url, detail=True)
     files = {f"gs://{name}".removeprefix(f"{url}/"): info for name, info in files.items()}
-    return {name: info for name, info in files.items() if _is_copied(name)}
+    return {name: info for name, info in files.items() if not re.match(NOT_COPIED, name)}
 
 
 def _local_files(url: str) -> dict[str, Path]:
     folder = Path(storage.local(url))
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    return {name: path for name, path in files.items() if _is_copied(name) and path.is_file()}
-
-
-def _is_copied(name: str) -> bool:
-    parts = name.split("/")
-    unfinished = any(part[:1] in ("", ".") or part.endswith(UNFINISHED_SUFFIXES) for part in parts)
-    return not unfinished and parts[0] not in NOT_COPIED
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {n: p for n, p in paths.items() if p.is_file() and not re.match(NOT_COPIED, n)}

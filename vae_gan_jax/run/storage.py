@@ -6,13 +6,15 @@ the scratch folder. Checkpoints have no local copies: orbax writes them to the b
 
 import contextlib
 import errno
-import glob
 import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import fsspec
+import fsspec.asyn
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io
@@ -69,8 +71,6 @@ def check(settings: Mapping[str, Any]) -> None:
     for flag, schemes in SCHEMES.items():
         value = settings.get(flag, "")
         for path in filter(is_remote, value.split(",") if isinstance(value, str) else value):
-            import fsspec
-
             scheme, _, rest = path.strip().partition("://")
             parts = rest.rstrip("/").split("/")
             if schemes is not None and scheme not in schemes:
@@ -81,8 +81,7 @@ def check(settings: Mapping[str, Any]) -> None:
             try:
                 fsspec.get_filesystem_class(scheme)
             except (ValueError, ImportError) as error:  # it names the package to install
-                remedy = "give gs://, s3:// or https://"
-                raise InputError(f"--{flag}={path} ({error}): {remedy}.") from None
+                raise InputError(f"--{flag}={path} ({error}): give gs:// or https://.") from None
 
 
 def file_system(url: str):
@@ -90,14 +89,13 @@ def file_system(url: str):
     # gcsfs would otherwise ask Google's servers by gRPC whether the bucket has real folders.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     import aiohttp
-    import fsspec
 
     logging.getLogger("gcsfs").disabled = True  # it logs the tracebacks of errors that it raises
     timeout = aiohttp.ClientTimeout(total=None, **REQUEST_TIMEOUTS_SECONDS)
     # Other processes write to the bucket too, so listings must not be cached.
-    google = {"use_listings_cache": False, "requests_timeout": timeout}
-    fsspec.config.conf.setdefault("gcs", google)
-    fsspec.config.conf.setdefault("http", {"client_kwargs": {"timeout": timeout}})
+    defaults = fsspec.config.conf
+    defaults.setdefault("gcs", {"use_listings_cache": False, "requests_timeout": timeout})
+    defaults.setdefault("http", {"client_kwargs": {"timeout": timeout}})
     return fsspec.filesystem(url.partition("://")[0])
 
 
@@ -117,33 +115,27 @@ def readable_errors(path: str | os.PathLike) -> Iterator[None]:
         elif isinstance(error, FileNotFoundError):
             sentence = f"{url} does not exist: create the bucket or file, or give another address."
         elif re.search("^401|^403|, 40[13]$|^Forbidden|credentials", text, re.IGNORECASE):
-            remedy = "run gcloud auth application-default login, or ask the bucket's owner"
-            sentence = f"access to {url} is denied ({text}): {remedy}."
+            sentence = (
+                f"access to {url} is denied ({text}): run gcloud auth application-default login."
+            )
         raise InputError(sentence) from error
 
 
 def contact(url: str) -> None:
     """Raises InputError unless the server answers in ``CONTACT_TIMEOUT_SECONDS``."""
-    from fsspec import asyn
-
     store = file_system(url)
     with readable_errors(url), contextlib.suppress(FileNotFoundError):
         if store.async_impl:
-            asyn.sync(store.loop, store._info, url, timeout=CONTACT_TIMEOUT_SECONDS)
+            fsspec.asyn.sync(store.loop, store._info, url, timeout=CONTACT_TIMEOUT_SECONDS)
 
 
 def stage(url: str) -> None:
-    """Downloads a film, or the stills of a folder or glob, unless their local copies are current.
-
-    Raises InputError for an address that does not exist or cannot be downloaded.
-    """
-    import fsspec
-
+    """Downloads a film or stills unless their local copies are current; raises InputError."""
     contact(url)
     store, files, copies = file_system(url), [url], Path(local(url))
     with readable_errors(url), atomic_io.locked(copies):
         if not store.isfile(url):
-            pattern = url if glob.has_magic(url) else f"{url.rstrip('/')}/*"
+            pattern = url if re.search(r"[*?\[]", url) else f"{url.rstrip('/')}/*"
             entries, copies = store.glob(pattern, detail=True), Path(local(pattern))
             files = [name for name, entry in entries.items() if entry["type"] == "file"]
         if not files:
@@ -152,7 +144,7 @@ def stage(url: str) -> None:
         cache = fsspec.filesystem("filecache", fs=store, check_files=True, **options)
         for file in files:
             cache.open(file).close()
-        current = {os.path.basename(file) for file in files} | {"cache"}  # fsspec's own index
-        for former in copies.parent.glob(copies.name):
-            if former.is_file() and former.name not in current:
+        current = {copies.with_name(os.path.basename(file)) for file in files}
+        for former in set(copies.parent.glob(copies.name)) - current:
+            if former.is_file() and former.name != "cache":  # fsspec's own index
                 former.unlink()
