@@ -2,7 +2,8 @@
 
     python -m benchmarks.film_variants [FILM...]
 
-The films are those that the tests generate, one of ten thousand frames, and the given ones.
+The films are those that the tests generate, also those whose sound is hard to write, one of ten
+thousand frames, and the given ones.
 
 Columns: frames in and out; difference of the durations, in frames; displayed size in and out;
 largest difference of a known colour (0..255); audio tracks in and out; by how many frames the beep
@@ -71,6 +72,9 @@ def main() -> None:
         for variant in (*films.VARIANTS, LONG):
             path = Path(variant.make(folder))
             print(row(path, folder / "out.mp4", variant), flush=True)
+        for make in films.HARD_SOUND:
+            plain = films.Variant(make.__name__)
+            print(row(Path(make(folder)), folder / "out.mp4", plain), flush=True)
         for path in map(Path, sys.argv[1:]):
             print(row(path, folder / "out.mp4", None), flush=True)
 

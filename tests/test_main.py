@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.film import films
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS
 from vae_gan_jax.film.read import video
@@ -358,6 +359,9 @@ def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, t
         (["--film=FILM", "red"], "'red' is no flag"),
         (["--flagfile=missing.flags"], "missing.flags"),
         (["--film=FILM", "--output=missing/folder/out.mp4"], "missing/folder/out.mp4"),
+        (["--film=FILM", "--output=film.webm"], "film.webm cannot hold h264"),
+        (["--film=FILM", f"--output={'n' * 252}.mp4"], "is longer than 255 bytes"),
+        (["--film=FILM", f"--output={'n' * 250}.mp4", "--layout=output,stacked"], "is longer than"),
         (["--film=FILM", "--source=missing.mp4"], "missing.mp4"),
         ([], "--film is missing"),
         (["--film=FILM", "--init_from=missing"], "there is no run in missing"),
@@ -373,6 +377,14 @@ def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tm
     arguments = [argument.replace("FILM", str(film)) for argument in arguments]
     assert words in refused(f"--run_dir={tmp_path / 'run'}", *arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path):
+    variant = next(variant for variant in films.VARIANTS if variant.name == "mp3_at_11025.flv")
+    film = variant.make(tmp_path)
+    words = refused(f"--film={film}", f"--run_dir={tmp_path / 'run'}", "--sound=copy", *SMALL)
+    assert f"sound track 1 (mp3, 11025 Hz, mono) of {film} cannot be copied to .mp4" in words
+    assert [path.name for path in tmp_path.iterdir()] == [variant.name]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def _stage(*films: str) -> None:
 
 def check_output(config: Config, again: bool) -> None:
     """Refuses outputs and sources that would fail after training; warns of sound that is lost."""
+    if config.output and not Path(config.output).absolute().parent.is_dir():
+        raise InputError(f"--output={config.output} is in a folder that does not exist: make it.")
     if config.source or config.film:
         processes.run_on_first(_check_output, use_source(config, again))
 

@@ -131,7 +131,57 @@ class Variant:
         return self.frames or round(float(Fraction(self.rate)) * self.seconds)
 
 
+def second_sound_of_unknown_codec(folder: Path) -> str:
+    """A film whose second sound track is Apple's APAC by its header, which ffmpeg cannot decode."""
+    film = Variant("unknown.mp4", sounds=TWO_SOUNDS[:1] * 2).make(folder)
+    content = bytearray(Path(film).read_bytes())
+    for name, patched in ((b"mp4a", b"apac"), (b"esds", b"dapa")):
+        last = content.rfind(name)
+        content[last : last + 4] = patched
+    Path(film).write_bytes(content)
+    return film
+
+
+def broken_sound_header(folder: Path, value: int = 0) -> str:
+    """A film with a decoder configuration of its sound that consists of bytes of one value."""
+    film = Variant("broken_header.mp4").make(folder)
+    content = bytearray(Path(film).read_bytes())
+    start = content.rfind(b"\x05\x80\x80\x80", 0, len(content)) + 5
+    content[start : start + content[start - 1]] = bytes([value]) * content[start - 1]
+    Path(film).write_bytes(content)
+    return film
+
+
+def empty_sound(folder: Path) -> str:
+    """A film with a sound track that has no packets."""
+    film = Variant("sound.mkv").make(folder)
+    run_ffmpeg("-i", film, "-c", "copy", "-bsf:a", "noise=drop=1", folder / "empty_sound.mkv")
+    return str(folder / "empty_sound.mkv")
+
+
+def changing_sound(folder: Path, codec: str = "aac") -> str:
+    """A broadcast whose sample rate and channels change after 1.2 seconds; a beep in each half."""
+    joined = b""
+    for rate, channels, offset in ((44_100, 1, 0), (48_000, 2, 1.2)):
+        sound = ("-ar", rate, "-ac", channels, "-c:a", codec)
+        part = Variant("part.ts", sounds=(sound,), more=("-output_ts_offset", offset))
+        joined += Path(part.make(folder)).read_bytes()
+    (folder / "changing.ts").write_bytes(joined)
+    return str(folder / "changing.ts")
+
+
+def earlier_stream(folder: Path) -> str:
+    """A broadcast with another, smaller picture that starts 0.3 seconds before picture and sound."""
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc=s=96x64:r=25:d=2", "-i", Variant("later.mkv").make(folder)),
+        *("-map", "0", "-map", "1", "-c:v:0", "mpeg2video", "-c:v:1", "copy", "-c:a", "copy"),
+        *("-bsf:v:1", "setts=ts=TS+0.3/TB", "-bsf:a", "setts=ts=TS+0.3/TB", folder / "earlier.ts"),
+    )
+    return str(folder / "earlier.ts")
+
+
 TWO_SOUNDS = (("-c:a:0", "aac"), ("-c:a:1", "ac3"))
+SIXTEEN_CHANNELS = "pan=16c|" + "|".join(f"c{channel}=c0" for channel in range(16))
 VARIANTS = (
     Variant("23.976.mp4", rate="24000/1001"),
     Variant("25.mkv"),
@@ -198,4 +248,15 @@ VARIANTS = (
     ),
     Variant("one_frame.mp4", seconds=0.04, sounds=()),
     Variant("pcm.mov", sounds=(("-c:a", "pcm_s16le"),)),
+    Variant("mp3_at_11025.flv", sounds=(("-c:a", "libmp3lame", "-ar", "11025"),)),
+    Variant("dts.mkv", sounds=(("-c:a", "dca", "-ar", "48000", "-ac", "2", "-strict", "-2"),)),
+    Variant("sixteen_channels.mov", sounds=(("-af", SIXTEEN_CHANNELS, "-c:a", "pcm_s16le"),)),
+)
+# Films whose sound is hard to write; each function makes one in a folder.
+HARD_SOUND = (
+    second_sound_of_unknown_codec,
+    broken_sound_header,
+    empty_sound,
+    changing_sound,
+    earlier_stream,
 )

@@ -85,8 +85,9 @@ def sound_ways(stream: Stream, extension: str, sound: str) -> tuple[dict[str, st
     ``sound`` is auto, copy or encode.
     """
     rate = min(AAC_KBIT_PER_CHANNEL * _channels(stream.details), AAC_MAX_KBIT)
-    # Fills gaps with silence, and removes what comes before the film begins.
-    aac = {"c": "aac", "b": f"{rate}k", "filter": "aresample=async=1:first_pts=0"}
+    # Removes what comes before the film begins, and fills gaps with silence. ffmpeg begins anew
+    # with these filters when the sample rate changes, so they must not pad the start.
+    aac = {"c": "aac", "b": f"{rate}k", "filter": "atrim=start=0,aresample=async=1"}
     stereo = aac | {"b": f"{2 * AAC_KBIT_PER_CHANNEL}k", "ac": "2"}
     copies = sound == "copy" or (sound == "auto" and stream.codec in COPIED_SOUND[extension])
     return (COPY,) * copies + (aac, stereo) * (sound != "copy")

@@ -23,7 +23,8 @@ from vae_gan_jax.film.write import codecs
 
 TRIED_SECONDS = 20.0  # of a track that is encoded again; copied tracks are tried to their end
 LOG_ERRORS_AND_CHANGES = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
-CHANGE = "Reconfiguring filter graph"  # ffmpeg's message when rate or channels change
+# ffmpeg's messages when rate or channels change, and when an output has no packets.
+CHANGE, EMPTY = "Reconfiguring filter graph", "Output file is empty"
 # Metadata that describes the source's container rather than the film.
 CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
@@ -210,6 +211,8 @@ class _Trial:
         if code:
             errors = [line for line in stderr.splitlines() if re.search(r"\[(error|fatal)\]", line)]
             return ffmpeg.failure_reason("\n".join(errors))
+        if EMPTY in stderr:
+            return "it is empty"
         if CHANGE in stderr and any(a.codec not in codecs.MAY_CHANGE for a in copied):
             return "its sample rate or channels change"
         return None
