@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film import demo_film, passthrough
+from vae_gan_jax.film import demo_film, passthrough, source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frame_weights, frames_file, preparation
 from vae_gan_jax.film.write import codecs, encode, source_tracks
@@ -60,6 +60,7 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
         with storage.readable_errors(run_dir):
             folder = storage.path_of(run_dir) if team.index else Path(run_dir)
             recorded = settings.recorded_settings(folder)
+            recorded = source_films.with_moved_film(given, recorded, folder)
     config = settings.resolve(given, recorded, row.learns, row.own)
     if config.per_device_batch_size:
         from vae_gan_jax.training.distributed import mesh
@@ -74,8 +75,13 @@ def stage_learnt_films(config: Config, again: bool) -> None:
 
 
 def stage_sources(config: Config, again: bool) -> None:
-    """Downloads the films to reconstruct from buckets."""
-    _stage(config.source or config.film)
+    """Downloads the films to reconstruct from buckets; a learnt film may be gone."""
+    try:
+        _stage(config.source or config.film)
+    except InputError as error:
+        if config.source or film_names.learnt_entries(config.run_dir) is None:
+            raise
+        logger.warning("%s", error)
 
 
 def _stage(*films: str) -> None:
@@ -145,6 +151,8 @@ def _check_films(config: Config, films: list[str], framing: video.Framing) -> No
         run_folder.open_run(config)
         logger.info("rendering the demo film: %s", films[0])
         demo_film.render(films[0])
+    for film in films:
+        film_names.require(config, film)
     probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
     expected = sum(video.expected_frames(probe, framing) for probe in probes)
     config.steps_per_epoch(expected)  # refuses a film that is too short

@@ -59,6 +59,8 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
         else:
             logger.info("measured already: %s", name)
     if stale:
+        for source in stale.values():
+            film_names.require(config, source)
         run_folder.open_run(config)
         writable_folder(config.run_dir)
         model = opened_run.open_model(config)

@@ -20,6 +20,7 @@ from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.read.reader import time_code
 from vae_gan_jax.inference import trained
 from vae_gan_jax.inference.opened_run import model_caption, open_model, open_sources, results_folder
+from vae_gan_jax.run import film_names
 
 SAMPLES_PER_SECOND = 2
 SECONDS_PER_HARMONIC = 4.0  # of a walk
@@ -188,6 +189,7 @@ EXPLORATIONS: dict[str, Callable[[ExploreContext], Exploration]] = {
     "slow_motion": slow_motion,
 }
 NAMES = (*EXPLORATIONS, "map")
+WITHOUT_FILM = ("prior", "prior_walk")  # these show no frame of the film
 
 
 def explore_run(config: Config) -> None:
@@ -196,7 +198,11 @@ def explore_run(config: Config) -> None:
     Raises:
       InputError: the run has no checkpoint, a film cannot be read, or see ``explore``.
     """
-    films, folder = open_sources(config), results_folder(config, FOLDER)
+    films = open_sources(config)
+    if set(config.explore or NAMES) - set(WITHOUT_FILM):
+        for film in films:
+            film_names.require(config, film.path)
+    folder = results_folder(config, FOLDER)
     model = open_model(config)
     for film in films:
         explore(ExploreContext(config, model, film, folder, model_caption(config, model.step)))

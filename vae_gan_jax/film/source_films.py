@@ -1,21 +1,57 @@
-"""The names of the results of a command's films: equal from one command to the next, never shared.
+"""Recognises the films of a run: which name their results have, and where a moved film is now.
 
-A learnt film keeps the name that it had when training began. Any other source gets the name of its
-file, with a number if that name belongs to another film of the run. ``film_names.json`` remembers
-these names, so that a film finds its results again, also after it was moved.
+Names are equal from one command to the next and never shared. A learnt film keeps the name that it
+had when training began. Any other source gets the name of its file, with a number if that name
+belongs to another film of the run. ``film_names.json`` remembers these names, so that a film finds
+its results again, also after it was moved.
 """
 
 import contextlib
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.read.probe import probe
+from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.run import atomic_io, film_names, provenance, settings, storage
 
 FILE = Path(provenance.FOLDER, "film_names.json")
+
+
+def with_moved_film(
+    given: dict[str, Any], recorded: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """``recorded`` with the given ``film`` if that is the learnt film at another path.
+
+    Args:
+      given: settings of this command.
+      recorded: settings of the run.
+      folder: of the run.
+
+    Raises:
+      InputError: the given film cannot be read.
+    """
+    text = given.get("film")
+    if not text or text in (film_names.DEMO, recorded.get("film")):
+        return recorded
+    entries = film_names.learnt_entries(folder) or _prepared_entries(folder)
+    if entries is None:
+        return recorded
+    films = film_names.split_films(text)
+    for film in filter(storage.is_remote, films):
+        storage.stage(film)
+    stream, fps = recorded.get("video_stream"), recorded.get("fps")
+    probes = [probe(storage.local(film), stream, fps) for film in films]
+    return recorded | {"film": text} if frames_file.same_films(entries, probes) else recorded
+
+
+def _prepared_entries(folder: Path) -> list[dict[str, Any]] | None:
+    try:
+        return frames_file.read_manifest(str(folder / film_names.FRAMES))["films"]
+    except (OSError, ValueError):
+        return None
 
 
 class _Named(NamedTuple):

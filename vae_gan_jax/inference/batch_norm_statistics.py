@@ -102,7 +102,8 @@ def load_or_estimate(
 ) -> dict:
     """``estimate``, cached in the run's folder, so that later commands need no frames.
 
-    Process 0 estimates and writes the file; the other processes read it.
+    Process 0 estimates and writes the file; the other processes read it. If the run's folder is
+    read-only, every process estimates.
 
     Args:
       config: the settings of the run.
@@ -112,12 +113,15 @@ def load_or_estimate(
     """
     run_dir, step = config.run_dir, int(state.step)
     path = Path(run_dir) / FOLDER / f"{step}.msgpack"
-    if processes.index() == 0:
+    read_only = not atomic_io.is_writable(run_dir)
+    if processes.index() == 0 or read_only:
         content = checkpoint.content_checksum(run_dir, step)
         made_from = {"checkpoint": content, "batches": MAX_BATCHES}
         record = f"{FOLDER}/{step}", made_from, [path]
         if not provenance.is_current(run_dir, *record):
             statistics = estimate(config, state, read_frames())
+            if read_only:
+                return statistics
             atomic_io.write(path, serialization.to_bytes(statistics))
             provenance.record(run_dir, *record)
     processes.barrier("batch-norm statistics")

@@ -14,14 +14,19 @@ OUTPUT = ("codec", "quality", "upscale", "sound", "frames_out")
 def source_frames(config: Config, source: str) -> dict[str, Any]:
     """What the frames of a film depend on: the film's content and its framing.
 
+    A learnt film that is not at its path has the content that the run learnt.
+
     Raises:
       InputError: the source is no film, or the run learnt a different film from this path.
     """
-    film = video.probe(source, config.video_stream, config.fps)
-    checksum = provenance.film_checksum(film.files, config.run_dir)
-    if not config.source:
-        _check_learnt(config, source, checksum)
-    return {"film": checksum, "video_stream": str(film.stream), **_texts(config, FRAMING)}
+    if entry := film_names.absent_entry(config, source):
+        checksum, stream = entry["sha256"], entry["stream"]
+    else:
+        film = video.probe(source, config.video_stream, config.fps)
+        checksum, stream = provenance.film_checksum(film.files, config.run_dir), film.stream
+        if not config.source:
+            _check_learnt(config, source, checksum)
+    return {"film": checksum, "video_stream": str(stream), **_texts(config, FRAMING)}
 
 
 def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
@@ -62,7 +67,7 @@ def check_learnt_films(config: Config) -> None:
     """Refuses learnt films that were replaced since, unless ``--source`` names other films.
 
     Raises:
-      InputError: a learnt film is missing or was replaced.
+      InputError: a learnt film was replaced.
     """
     for source in film_names.sources(config):
         source_frames(config, source)

@@ -1,15 +1,19 @@
 """What a command reads from a run: prepared frames, source films, the trained model."""
 
 import dataclasses
-import os
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
 from vae_gan_jax.film.store import frame_store, frame_weights
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.run import film_names, remote_run, run_folder, storage
+from vae_gan_jax.run import atomic_io, film_names, remote_run, run_folder, storage
 from vae_gan_jax.run.settings import recorded_settings
 
 
@@ -31,7 +35,8 @@ def store_folder(config: Config) -> Path:
     """The local folder of the run's frames: in the run, or in ``--frames_dir``."""
     if not config.frames_dir:
         return Path(config.run_dir) / film_names.FRAMES
-    films, framing = film_names.learnt_films(config), framing_of(config)
+    entries, framing = film_names.learnt_entries(config.run_dir), framing_of(config)
+    films = [entry["path"] for entry in entries or ()] or film_names.learnt_films(config)
     return Path(storage.local(config.frames_dir)) / frame_store.name_for(films, framing)
 
 
@@ -42,22 +47,51 @@ def training_frames(config: Config) -> TrainingFrames:
     return frame_weights.training_frames(store, recorded.frame_reweighting)
 
 
+@dataclasses.dataclass(frozen=True)
+class AbsentFilm(reader.FilmReader):
+    """A learnt film that is not at its path; ``entry`` is what the run knows of it."""
+
+    entry: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+        return Fraction(self.entry["rate"])
+
+    @property
+    def start(self) -> float:
+        """When frame 0 is shown, seconds of the film's clock."""
+        return float(self.entry["first_time"])
+
+    @property
+    def count(self) -> int:
+        """The number of frames."""
+        return int(self.entry["count"])
+
+    def frames(self, first: int = 0) -> Iterator[np.ndarray]:
+        """Raises InputError."""
+        raise film_names.absent(self.path)
+
+
 def open_sources(config: Config) -> list[reader.FilmReader]:
     """Opens the films that figures and explorations show.
 
+    A learnt film that is not at its path has no frames, but everything else.
+
     Raises:
-      InputError: the run has no checkpoint, a film is missing, or a time of ``--at`` lies outside
-        a film.
+      InputError: the run has no checkpoint, a film cannot be read, or a time of ``--at`` lies
+        outside a film.
     """
     from vae_gan_jax.inference import made_from, trained
 
     trained.newest_step(config.run_dir)
     made_from.check_learnt_films(config)
     framing = framing_of(config)
-    films = [
-        reader.FilmReader(source, source_films.name(config, source), framing, config.strict)
-        for source in film_names.sources(config)
-    ]
+    films = []
+    for source in film_names.sources(config):
+        arguments = source, source_films.name(config, source), framing, config.strict
+        entry = film_names.absent_entry(config, source)
+        films.append(AbsentFilm(*arguments, entry) if entry else reader.FilmReader(*arguments))
     for film in films:
         film.start  # raises if the film cannot be read  # noqa: B018
         for seconds in config.at:
@@ -74,7 +108,7 @@ def results_folder(config: Config, name: str) -> Path:
     run_folder.open_run(config, record=False)
     folder = Path(config.run_dir) / name
     folder.mkdir(exist_ok=True)
-    if not os.access(folder, os.W_OK):
+    if not atomic_io.is_writable(folder):
         raise InputError(f"{folder} is not writable: change the permissions of the folder.")
     return folder
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
@@ -40,13 +40,17 @@ def reconstruct_films(config: Config, again: bool) -> None:
       config: the settings of the command.
       again: also films that are current.
 
+    With ``--output`` the run's folder may be read-only.
+
     Raises:
       InputError: as of ``Reconstruction.of``, ``trained.load`` and ``Reconstruction.write``.
     """
     devices.enable_compilation_cache()
     newest = newest_step(config.run_dir)
     sources = film_names.sources(config)
-    processes.run_on_first(run_folder.open_run, config)
+    in_run = not config.output or atomic_io.is_writable(config.run_dir)
+    if in_run:
+        processes.run_on_first(_open_run, config)
 
     def films_to_write(step: int) -> list[Reconstruction]:
         films = [Reconstruction.of(config, film, step, processes.team()) for film in sources]
@@ -61,15 +65,26 @@ def reconstruct_films(config: Config, again: bool) -> None:
 
     if not (films := films_to_write(newest)):
         return
+    for film in films:
+        film_names.require(config, film.source)
     model = opened_run.open_model(config)
     if model.step != newest:  # the newest checkpoint is damaged
         films = films_to_write(model.step)
-    Path(config.run_dir, film_names.FILMS).mkdir(exist_ok=True)
+    if in_run:
+        Path(config.run_dir, film_names.FILMS).mkdir(exist_ok=True)
     for film in films:
         count = film.write(model)
         if processes.index() == 0:
             film.record()
             logger.info("%d frames in %s", count, film)
+
+
+def _open_run(config: Config) -> None:
+    if not atomic_io.is_writable(config.run_dir):
+        raise InputError(
+            f"the run folder {config.run_dir} is read-only: give --output=FILE in another folder."
+        )
+    run_folder.open_run(config)
 
 
 @dataclasses.dataclass(frozen=True)

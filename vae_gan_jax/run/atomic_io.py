@@ -49,6 +49,11 @@ def write(path: str | Path, content: bytes | str) -> None:
         raise
 
 
+def is_writable(folder: str | Path) -> bool:
+    """Whether files can be created in a folder, or the folder does not exist yet."""
+    return not os.path.isdir(folder) or os.access(folder, os.W_OK | os.X_OK)
+
+
 def publish(partial: str | Path, path: str | Path) -> None:
     """Flushes a finished file or folder to the disk, then renames it to ``path``.
 

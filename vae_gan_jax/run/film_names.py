@@ -1,10 +1,12 @@
 """The films that a command names, the names of their results, and the films that a run learns."""
 
+import glob
 import json
 import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +119,43 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
     Raises:
       InputError: their file is damaged.
     """
-    path = Path(run_dir) / LEARNT
+    path = (Path(run_dir) if isinstance(run_dir, str) else run_dir) / LEARNT
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         list(map(_content, entries))
-        if not all(isinstance(e["path"], str) and is_name(e.get("name", "_")) for e in entries):
-            raise ValueError("a path or name is no text")
+        for entry in entries:
+            _ = Fraction(entry.get("rate", "1")), float(entry.get("first_time", 0))
+            if not (isinstance(entry["path"], str) and is_name(entry.get("name", "_"))):
+                raise ValueError("a path or name is no text")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
         raise InputError(f"{path} is damaged: delete it, then the same command resumes.") from None
     return entries
+
+
+def absent_entry(config: Config, film: str) -> dict[str, Any] | None:
+    """The entry of a learnt film that is not at its path; None for any other film."""
+    if config.source or os.path.exists(film) or glob.glob(film):
+        return None
+    films, entries = learnt_films(config), learnt_entries(config.run_dir)
+    if entries is None or len(entries) != len(films) or film not in films:
+        return None
+    entry = entries[films.index(film)]
+    return entry if {"rate", "first_time"} <= entry.keys() else None
+
+
+def require(config: Config, film: str) -> None:
+    """Raises ``absent`` for a learnt film that is not at its path."""
+    if absent_entry(config, film):
+        raise absent(film)
+
+
+def absent(film: str) -> InputError:
+    """The error for a learnt film that is needed and not at its path."""
+    return InputError(
+        f"the learnt film {film} is not there: connect its disk, or give its new path with --film."
+    )
 
 
 def record_learnt_films(run_dir: str | Path, entries: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ file is made from contents: the checksums of the checkpoint and the film, and th
 depends on.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -23,7 +24,7 @@ CHECKSUMS = "film_checksums.json"  # cache, by path, size and time of change
 
 
 def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Iterable) -> None:
-    """Records what a group of files was made from.
+    """Records what a group of files was made from, unless the run's folder is read-only.
 
     Args:
       run_dir: the run's folder.
@@ -31,6 +32,8 @@ def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Ite
       made_from: JSON values; tuples equal lists.
       files: paths of the finished files, inside or outside the run's folder.
     """
+    if not atomic_io.is_writable(run_dir):
+        return  # the files are elsewhere, and are made again by every command
     entry = {
         "made_from": made_from,
         "files": {_relative(path, run_dir): checksum([path]) for path in files},
@@ -129,8 +132,9 @@ def film_checksum(paths: Iterable[str | Path], run_dir: str | Path | None = None
     known = _cached_checksums(cache)
     if key not in known:
         known[key] = _once(key, tuple(paths))
-        if cache and cache.parent.parent.is_dir() and os.access(cache.parent.parent, os.W_OK):
-            atomic_io.write(cache, json.dumps(known, indent=1) + "\n")
+        if cache and os.path.isdir(run_dir) and atomic_io.is_writable(run_dir):
+            with contextlib.suppress(OSError):  # a cache
+                atomic_io.write(cache, json.dumps(known, indent=1) + "\n")
     return known[key]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import filelock
 
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.run import storage
+from vae_gan_jax.config.flag_text import printable
+from vae_gan_jax.run import atomic_io, storage
 from vae_gan_jax.run.settings import record_settings
 
 LOG_FILE, LOCK_FILE = "log.txt", ".lock"
@@ -40,10 +41,14 @@ def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
       lock: False only reads a run that another process may use.
 
     Raises:
-      InputError: another process uses the run.
+      InputError: another process uses the run, or its folder is read-only.
     """
     run_dir = Path(config.run_dir).absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
+    if not atomic_io.is_writable(run_dir):
+        raise InputError(
+            f"the run folder {run_dir} is read-only: change its permissions, or work on a copy."
+        )
     if lock:
         _lock(run_dir)
     _log_into(run_dir)
@@ -82,9 +87,9 @@ def _log_into(run_dir: Path) -> None:
     if any(handler.baseFilename == path for handler in _logs()):
         return
     _close_logs()
-    handler = LogFile(path, encoding="utf-8")
+    handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    handler.handle(logging.makeLogRecord({"msg": " ".join(sys.argv)}))
+    handler.handle(logging.makeLogRecord({"msg": " ".join(map(printable, sys.argv))}))
     for parent in (package_logger, logging.getLogger()):  # the root: warnings of libraries
         parent.addHandler(handler)
     for earlier in [log for log in package_logger.handlers if isinstance(log, MemoryHandler)]:
