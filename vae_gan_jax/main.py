@@ -150,6 +150,9 @@ def main(argv: list[str]) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(disk_errors.sentence(error))
+    except MemoryError as error:
+        size = "; lower --width, --height, --batch_size or --upscale"
+        return _refuse(f"this machine has too little memory ({error or 'none is free'}){size}.")
     except SystemExit as stop:
         processes.fail("", stop.code)  # the signal's handler printed the sentence
         logging.shutdown()

@@ -111,10 +111,12 @@ def _check_output(config: Config) -> None:
 
 
 def check_devices(config: Config, again: bool) -> None:
-    """Refuses a mini-batch that cannot be divided among the devices."""
+    """Refuses networks that need more memory, and a mini-batch that the devices cannot divide."""
+    from vae_gan_jax.training import devices
     from vae_gan_jax.training.distributed import mesh
 
     mesh.check_batch(config)
+    devices.check_memory(config)
 
 
 def prepare(config: Config, again: bool) -> None:

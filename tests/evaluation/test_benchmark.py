@@ -18,7 +18,7 @@ def config(small):
 
 @pytest.fixture(scope="module")
 def figures(config, film):
-    frames_THWC = benchmark.noise_frames(config)
+    frames_THWC = benchmark.noise_frames(config, benchmark.NOISE_FRAMES)
     return benchmark.measure(config, TrainingFrames(frames_THWC), str(film))
 
 

@@ -261,6 +261,11 @@ def _check_combinations(config: Config) -> None:
         raise InputError("--init_optimizer=carried needs --init_from: give the run to start from.")
     if not config.noise_schedule:
         raise InputError("--noise_schedule is empty: give one number per epoch.")
+    if (3 * config.width + 1024) * (config.height + 128) >= 2**31:  # av_image_check_size2
+        raise InputError(
+            f"--width={config.width} and --height={config.height} are more pixels than ffmpeg can "
+            "handle: give a smaller frame."
+        )
     flag_text.check_crop(config.crop)
     start, end = config.trim_start or 0.0, config.trim_end
     if end is not None and end <= start:

@@ -7,21 +7,29 @@ from vae_gan_jax.config.field import setting
 
 PAPER_BATCH = 12  # frames in a mini-batch of the thesis (4.5)
 MIN_SIDE = 16  # pixels; the networks halve each side four times
+MAX_SIDE = 2**20  # pixels
+MAX_SIZE = 2**31 - 1  # of everything else that is the side of an array
 
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
     """The settings that the compiled training step and reconstruction depend on."""
 
-    width: int = setting("films", 256, "Width of a frame, pixels.", fixed=True, minimum=MIN_SIDE)
-    height: int = setting("films", 144, "Height of a frame, pixels.", fixed=True, minimum=MIN_SIDE)
+    width: int = setting(
+        "films", 256, "Width of a frame, pixels.", fixed=True, minimum=MIN_SIDE, maximum=MAX_SIDE
+    )
+    height: int = setting(
+        "films", 144, "Height of a frame, pixels.", fixed=True, minimum=MIN_SIDE, maximum=MAX_SIDE
+    )
 
     # The networks (4.2)
     filters: int = setting(
         "networks", 80, "Filters of the first convolution; each further layer doubles them.",
-        fixed=True, minimum=1,
+        fixed=True, minimum=1, maximum=MAX_SIZE,
     )  # fmt: skip
-    z_dim: int = setting("networks", 200, "Dimensions of the latent code z.", fixed=True, minimum=1)
+    z_dim: int = setting(
+        "networks", 200, "Dimensions of the latent code z.", fixed=True, minimum=1, maximum=MAX_SIZE
+    )
     leak: float = setting(
         "networks", 0.01, "Slope of LeakyReLU below 0 (eq. 4.5).", fixed=True, minimum=0
     )
@@ -80,8 +88,9 @@ class StepConfig:
 
     # The optimisers (4.5)
     batch_size: int = setting(
-        "training", PAPER_BATCH, "Frames in a mini-batch, over all devices.", fixed=True, minimum=1
-    )
+        "training", PAPER_BATCH, "Frames in a mini-batch, over all devices.",
+        fixed=True, minimum=1, maximum=MAX_SIZE,
+    )  # fmt: skip
     learning_rate: float = setting(
         "training", 2e-4, "Adam's learning rate for all three networks.", fixed=True, above=0
     )

@@ -35,7 +35,6 @@ from vae_gan_jax.training.loop import LOG_EVERY_STEPS
 FILE = "benchmark.json"  # in the run folder
 NOISE_FRAMES = 1200  # frames of noise to learn, if no film is given
 MIN_DISPATCHES = 3  # timed on slow devices, even if they take longer than --seconds
-SIZES = ("width", "height", "filters", "z_dim", "batch_size")  # settings that are reported
 MAX_QUEUED_BATCHES = 4  # that the device may have to do
 MATMUL_TRIES = 5  # the fastest counts
 MIN_FILM_SECONDS = 2.0  # of the source that are reconstructed
@@ -57,17 +56,18 @@ def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
     if config.run_dir:
         run_folder.open_run(config)
     source = film_names.sources(config)[0] if config.film or config.source else None
+    frames = max(NOISE_FRAMES, LOG_EVERY_STEPS * config.batch_size)
+    devices.check_memory(config, 0 if film else frames * config.height * config.width * 3)
     if film is None:
-        film = TrainingFrames(noise_frames(config))
+        film = TrainingFrames(noise_frames(config, frames))
     figures = measure(config, film, source)
     atomic_io.write(path, json.dumps(figures, indent=1) + "\n")
     print(table(figures))
     logger.info("benchmark: %s", path)
 
 
-def noise_frames(config: Config) -> np.ndarray:
-    """Noise as frames, uint8 ``[T, height, width, 3]``."""
-    frames = max(NOISE_FRAMES, LOG_EVERY_STEPS * config.batch_size)
+def noise_frames(config: Config, frames: int) -> np.ndarray:
+    """Noise as frames, uint8 ``[frames, height, width, 3]``."""
     shape = frames, config.height, config.width, 3
     return np.random.default_rng(config.seed).integers(0, 256, shape, np.uint8)
 
@@ -110,7 +110,7 @@ def measure(
     return {
         "machine": _machine() | {"matrix_product_gflop_per_second": peak},
         "settings": {
-            **{name: getattr(config, name) for name in SIZES},
+            **{name: getattr(config, name) for name in devices.SIZES},
             "precision": _dtype(config).name,
             "frames": len(film.frames_THWC),
         },

@@ -11,9 +11,17 @@ from pathlib import Path
 import jax
 
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.model import networks
+from vae_gan_jax.training import train_state
 
 ACCELERATOR_STEPS_PER_DISPATCH = 20
 MAX_FRAMES_FRACTION = 0.6  # of the free device memory that --data_placement=auto gives to frames
+SIZES = ("width", "height", "filters", "z_dim", "batch_size")  # settings that need memory
+MEMINFO = ("MemTotal", "SwapTotal")
+CGROUP_LIMITS = {
+    "v1": (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+    "v2": (Path("/sys/fs/cgroup"), "memory.max"),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +74,70 @@ def _free_bytes() -> int | None:
     return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
 
 
+def check_memory(config: Config, other_bytes: int = 0) -> None:
+    """Refuses a training that cannot fit into memory, before anything is allocated.
+
+    The estimate is a lower limit, so that nothing is refused that fits: the parameters, their
+    averages, Adam's moments, and the largest activation of a mini-batch.
+
+    Args:
+      config: the settings of the run.
+      other_bytes: memory of this process for other arrays.
+
+    Raises:
+      InputError: the device or the machine has less memory.
+    """
+    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    moments = _size(state.opt_state) // (jax.device_count() if config.shard_optimizer else 1)
+    activations = config.batch_size // jax.device_count() * _largest_activation(config)
+    needed = _size((state.params, state.ema)) + moments + activations
+    if on_cpu():
+        needed, available, where = needed * jax.local_device_count(), _host_bytes(), "this machine"
+    else:
+        statistics = jax.local_devices()[0].memory_stats() or {}
+        available, where, other_bytes = statistics.get("bytes_limit"), "the device", 0
+    if available is not None and needed + other_bytes > available:
+        sizes = [f"--{name}={getattr(config, name)}" for name in SIZES]
+        raise InputError(
+            f"{', '.join(sizes)} need at least {_gigabytes(needed + other_bytes)} of memory and "
+            f"{where} has {_gigabytes(available)}: lower those that are large."
+        )
+
+
+def _size(tree) -> int:
+    """Bytes of the arrays of a tree, which may be shapes only."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _largest_activation(config: Config) -> int:
+    """Bytes of the first convolution's output for one frame."""
+    height, width = networks.layer_sizes(config.height, config.width)[1]
+    itemsize = 2 if networks.compute_dtype(config) is not None else 4
+    return height * width * config.filters * itemsize
+
+
+def _host_bytes() -> int | None:
+    """Memory and swap that this process may use; ``None`` where the system does not say it."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    total, swap = (1024 * int(re.search(rf"{name}:\s*(\d+)", text)[1]) for name in MEMINFO)
+    limits = [total]
+    for _, controllers, path in (line.split(":", 2) for line in groups):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, file = CGROUP_LIMITS["v1" if controllers else "v2"]
+        folder = root / path.strip("/")
+        for parent in [folder, *folder.parents]:
+            with contextlib.suppress(OSError, ValueError):
+                limits.append(int((parent / file).read_text()))  # "max" is no number
+    return min(limits) + swap
+
+
 def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
+    return f"{size / 1e9:,.3g} GB" if size < 1e12 else f"{size / 1e12:,.4g} TB"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,62 @@
+"""What cannot fit into memory is refused before anything is allocated; what fits never is."""
+
+import dataclasses
+import re
+
+import jax
+import pytest
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.training import devices, train_state
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"z_dim": 2**31 - 1},
+        {"filters": 2**31 - 1},
+        {"batch_size": 2**31 - 1},
+        {"width": 2**20, "height": 128, "filters": 2**20},
+        {"width": 16384, "height": 16384, "filters": 2**31 - 1, "z_dim": 2**31 - 1},
+    ],
+)
+def test_networks_that_no_machine_holds_are_refused_from_their_shapes(settings, small):
+    config = dataclasses.replace(small, **settings)
+    with pytest.raises(InputError) as error:
+        devices.check_memory(config)
+    for name, value in settings.items():
+        assert f"--{name}={value}" in str(error.value)
+    needed, available = re.search(
+        r"need at least (\S+ .B) of memory and this machine has (\S+ GB): lower", str(error.value)
+    ).groups()
+    assert needed != available
+
+
+def test_the_estimate_is_below_what_the_state_and_a_batch_take(small, monkeypatch):
+    """With just the memory of the arrays that training allocates, nothing is refused."""
+    config = dataclasses.replace(small, ema_span=0.5)
+    state = train_state.create(config, jax.random.key(0))
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    height, width = (config.height + 1) // 2, (config.width + 1) // 2
+    first_layer = config.batch_size * height * width * config.filters * 4
+    monkeypatch.setattr(
+        devices, "_host_bytes", lambda: jax.local_device_count() * (state_bytes + first_layer)
+    )
+    devices.check_memory(config)
+    monkeypatch.setattr(devices, "_host_bytes", lambda: state_bytes // 2)
+    with pytest.raises(InputError, match="need at least"):
+        devices.check_memory(config)
+
+
+def test_the_machine_has_its_memory_and_swap_or_what_its_control_group_allows(
+    tmp_path, monkeypatch
+):
+    before = devices._host_bytes()
+    assert before is None or before > 10**8
+    monkeypatch.setitem(devices.CGROUP_LIMITS, "v1", (tmp_path, "limit"))
+    monkeypatch.setitem(devices.CGROUP_LIMITS, "v2", (tmp_path, "limit"))
+    (tmp_path / "limit").write_text("max\n")
+    assert devices._host_bytes() in (before, None) or before < devices._host_bytes()
+    (tmp_path / "limit").write_text("1000000\n")
+    if before is not None:
+        assert devices._host_bytes() < before
