@@ -143,7 +143,7 @@ def main(argv: list[str]) -> int:
     xla_flags.prefer_eigen_convolutions()
     try:
         if len(argv) > 1:
-            raise InputError(f"{argv[1]!r} is no flag: flags start with --, see --help.")
+            raise InputError(f"{argv[1]!r} is no flag: give flags that start with --, see --help.")
         with _saved_to_bucket():
             run()
     except InputError as error:
@@ -151,8 +151,10 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         return _refuse(disk_errors.sentence(error))
     except MemoryError as error:
-        size = "; lower --width, --height, --batch_size or --upscale"
-        return _refuse(f"this machine has too little memory ({error or 'none is free'}){size}.")
+        return _refuse(
+            f"this machine has too little memory ({error or 'none is free'}): lower --width, "
+            "--height, --batch_size or --upscale."
+        )
     except SystemExit as stop:
         processes.fail("", stop.code)  # the signal's handler printed the sentence
         logging.shutdown()

@@ -258,7 +258,7 @@ def report(config: Config, again: bool) -> None:
 def benchmark(config: Config, again: bool) -> None:
     """Measures the speed of the run on this machine, with noise as frames if no film is given."""
     if config.film and not config.run_dir:
-        raise InputError("--run_dir is missing: the film's frames are prepared there.")
+        raise InputError("--run_dir is missing: give a folder for the film's frames.")
     film = None
     if config.film:
         prepare(config, again)

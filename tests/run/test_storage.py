@@ -421,7 +421,7 @@ def test_a_run_starts_from_the_networks_of_a_run_in_a_bucket(folder, small, mach
 @pytest.mark.parametrize(
     ("flag", "sentence"),
     [
-        ("run_dir=s3://runs/a", "--run_dir=s3://runs/a: give a local path or gs://"),
+        ("run_dir=s3://runs/a", "--run_dir=s3://runs/a cannot be used: give a local path or gs://"),
         ("run_dir=gs://runs", "--run_dir=gs://runs is incomplete"),
         ("film=gs://films/../film.mp4", "is incomplete: give gs://BUCKET/PATH"),
         (

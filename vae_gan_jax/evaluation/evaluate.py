@@ -22,7 +22,7 @@ from vae_gan_jax.film import shots, source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained import Trained, newest_step
-from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
+from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
 from vae_gan_jax.training import devices
 
 FOLDER, VERSION = "measures", 3
@@ -82,8 +82,8 @@ def writable_folder(run_dir: str | Path) -> Path:
         (folder / "writable").unlink()
     except OSError as error:
         raise InputError(
-            f"the measures cannot be written to {folder} ({error.strerror}): free some space, or "
-            "change the permissions of the folder."
+            f"the measures cannot be written to {folder} ({error.strerror}): "
+            f"{disk_errors.advice(error)}."
         ) from None
     return folder
 

@@ -18,6 +18,11 @@ DISK_FAULTS = (
     *("No space left on device", "Permission denied", "Input/output error", "File too large"),
     *("Read-only file system", "Disk quota exceeded"),
 )
+# Lines that describe a film, its settings or the progress, and empty ones.
+DESCRIPTION = re.compile(
+    r"\s*$|\s\s|\s*(Input|Output|Stream|Program|Chapter)s? [#m]|Press \[|(frame|size|video)[=:]"
+    r"|\s*Last message repeated|ffmpeg version|(n|config in|color_range):|.*\bcolor_range:"
+)
 PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per frame
 
 
@@ -60,14 +65,19 @@ def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
     return result.returncode, result.stdout, result.stderr.decode(errors="replace")
 
 
-def failure_reason(stderr: str) -> str:
-    """The most informative line of ffmpeg's stderr, without memory addresses and full stop."""
+def failure_reason(stderr: str, otherwise: str = "ffmpeg was killed") -> str:
+    """The first line of ffmpeg's stderr that reports an error, without memory addresses.
+
+    Args:
+      stderr: all messages, those that describe the input and output too.
+      otherwise: the reason where no line reports an error.
+    """
     for reason in DISK_FAULTS:
         if reason in stderr:
             return reason
-    lines = [re.sub(r"^(\[[^]]*\]\s*)+", "", line).strip() for line in stderr.splitlines()]
-    lines = [line for line in lines if line and "Last message repeated" not in line]
-    return lines[0].rstrip(".") if lines else "ffmpeg gave no reason"
+    lines = [re.sub(r"^(\[[^]]*\]\s*)+", "", line) for line in stderr.splitlines()]
+    lines = [line.strip().rstrip(".") for line in lines if not DESCRIPTION.match(line)]
+    return lines[0] if lines else otherwise
 
 
 def url(path: str) -> str:

@@ -22,7 +22,7 @@ from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.colours import SCALING
 from vae_gan_jax.film.write.encode import TAGS, TO_BT709
-from vae_gan_jax.run import provenance, storage
+from vae_gan_jax.run import disk_errors, provenance, storage
 
 # Widths of one of the two pictures, in pixels: narrower ones are enlarged, wider ones reduced.
 NARROW_WIDTH, WIDE_WIDTH = 256, 640
@@ -247,7 +247,8 @@ def _encode(pair: Pair, size: tuple[int, int], max_kbits: int | None, path: Path
         encoder.kill()
     if code:
         reason = ffmpeg.failure_reason(complaints)
-        raise InputError(f"the film of the report cannot be written ({reason}): free some space.")
+        remedy = disk_errors.advice(reason)
+        raise InputError(f"the film of the report cannot be written ({reason}): {remedy}.")
     return poster_HWC
 
 

@@ -1,6 +1,7 @@
 """What a user can do about an error of the file system."""
 
 import errno
+import os
 
 ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -19,9 +20,12 @@ ADVICE = {
 }
 
 
-def advice(error: OSError) -> str:
-    """The last clause of a sentence about the error."""
-    return ADVICE.get(error.errno, "give another path")
+def advice(error: OSError | str) -> str:
+    """The last clause of a sentence about the error, or about a message that contains it."""
+    for number, clause in ADVICE.items():
+        if os.strerror(number) in str(error):
+            return clause
+    return "give another path"
 
 
 def sentence(error: OSError) -> str:

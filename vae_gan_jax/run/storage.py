@@ -75,7 +75,7 @@ def check(settings: Mapping[str, Any]) -> None:
             parts = rest.rstrip("/").split("/")
             if schemes is not None and scheme not in schemes:
                 folder = " or gs://BUCKET/PATH" if schemes else ""
-                raise InputError(f"--{flag}={path}: give a local path{folder}.")
+                raise InputError(f"--{flag}={path} cannot be used: give a local path{folder}.")
             if len(parts) < 2 or not all(part.strip(".") for part in parts):
                 raise InputError(f"--{flag}={path} is incomplete: give {scheme}://BUCKET/PATH.")
             try:

@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.run import storage
+from vae_gan_jax.run import disk_errors, storage
 from vae_gan_jax.training import checkpoint_folder, train_state
 from vae_gan_jax.training.checkpoint_folder import CHECKSUMS, CheckpointFolder
 from vae_gan_jax.training.distributed import processes
@@ -146,7 +146,8 @@ class Checkpoints:
                 self._files.remove_incomplete()  # makes room on a full disk
         if self._strict:
             raise InputError(
-                f"{sentence} ({reason}): make room, then give the same command again."
+                f"{sentence}, with --strict ({reason}): {disk_errors.advice(reason)}, then give the same command "
+                "again."
             ) from error
         logger.warning("%s (%s): training continues, earlier checkpoints stay", sentence, reason)
 

@@ -101,8 +101,8 @@ class _Training:
         self.checkpoints.wait()
         if not processes.broadcast_from_first(self.total_steps in self.checkpoints.steps):
             processes.refuse_together(
-                f"training is done, but {self.checkpoints.folder} has no room for its result: make "
-                "room, then give the same command again."
+                "training is done, but its last checkpoint could not be written to "
+                f"{self.checkpoints.folder}: mend what the warning says, then start again."
             )
         self.stops.finish()
         logger.info("trained: %d epochs, %d steps", config.epochs, self.total_steps)
@@ -137,9 +137,9 @@ class _Training:
         if self.roll_backs[step] == MAX_ROLL_BACKS:
             grids = [self.log.grid_path(_grid_name(error, when)) for when in ("before", "after")]
             processes.refuse_together(
-                f"training diverged again after {MAX_ROLL_BACKS} roll-backs to step {step}: "
-                f"{error}. Compare {grids[0]} and {grids[1]}; a lower --learning_rate in a new "
-                "--run_dir may help."
+                f"training diverged again after {MAX_ROLL_BACKS} roll-backs to step {step} "
+                f"({error}): compare {grids[0]} and {grids[1]}, and give a lower --learning_rate "
+                "in a new --run_dir."
             )
         self.roll_backs[step] += 1
         logger.warning(

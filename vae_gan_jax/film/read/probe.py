@@ -203,7 +203,8 @@ def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
     if video_stream is not None:
         if not 0 <= video_stream < len(videos):
             raise InputError(
-                f"{path} has no video stream {video_stream}: it has {len(videos)}, counted from 0."
+                f"--video_stream={video_stream} is not in {path}, which has {len(videos)} video "
+                "streams, counted from 0: give the number of one."
             )
         return video_stream
     videos = [stream for stream in videos if not stream.is_picture]
@@ -252,7 +253,8 @@ def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
     )
     if not (frame and colours):
         raise InputError(
-            f"no frame of {path} can be decoded ({ffmpeg.failure_reason(text)}): give another file."
+            f"no frame of {path} can be decoded "
+            f"({ffmpeg.failure_reason(text, 'its pictures are damaged')}): give another file."
         )
     rate = re.search(r"config in time_base: \S+ frame_rate: (\d+)/(\d+)", text)
     peak = re.search(r"max_luminance[=:]\s*([\d.]+)", text)

@@ -28,15 +28,15 @@ def section(film: Probe, trim_start: float | None = None, trim_end: float | None
     if trim_end is not None:
         if trim_end > film.end + 1 / film.rate:
             raise InputError(
-                f"the trim ends at {trim_end:g} s and {film.path} at {film.end:.2f} s: "
+                f"--trim_end={trim_end:g} is after the end of {film.path}, {film.end:.2f} s: "
                 "give an earlier end, or none."
             )
         stop = min(stop, max(0, math.ceil(_position(film, trim_end))))
     if stop <= first:
         raise InputError(
-            f"the trim from {trim_start or 0:g} s to "
-            f"{'the end' if trim_end is None else f'{trim_end:g} s'} keeps no frame: "
-            f"{film.path} lasts {film.end:.2f} s."
+            f"--trim_start={trim_start or 0:g} and --trim_end="
+            f"{film.end if trim_end is None else trim_end:g} keep no frame of {film.path}, which "
+            f"lasts until {film.end:.2f} s: give other times."
         )
     start = film.start + float(first / film.rate)
     return Section(first, stop - first, start)

@@ -93,7 +93,7 @@ class Decoder:
           InputError: no frame decoded.
         """
         code, stderr = self._process.wait()
-        reason = ffmpeg.failure_reason(self.film.complaints or stderr)
+        reason = ffmpeg.failure_reason(self.film.complaints or stderr, "its pictures are damaged")
         if self.expected and not self.decoded:
             raise InputError(
                 f"no frame of {self.film.path} can be decoded ({reason}): give another film."
@@ -169,7 +169,7 @@ def report_loss(decoder: Decoder, strict: bool) -> str | None:
     """Logs and returns ``decoder.loss()``; raises InputError if there is one and ``strict``."""
     loss = decoder.loss()
     if loss and strict:
-        raise InputError(f"{loss} Leave --strict out to use those.")
+        raise InputError(f"{loss.rstrip('.')} with --strict: leave it out to use those.")
     if loss:
         logging.getLogger(__name__).warning("%s", loss)
     return loss

@@ -14,7 +14,7 @@ from vae_gan_jax.film.read.video import expected_frames
 from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.film.store.frame_store import FrameStore, open_store
 from vae_gan_jax.film.store.frames_file import decode_into, read_manifest
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, disk_errors
 from vae_gan_jax.run.team import Team
 
 SPARE_BYTES = 64 << 20  # of disk left free
@@ -164,7 +164,7 @@ class _Job:
         except OSError as error:
             raise InputError(
                 f"the frames cannot be written to {self.folder} ({error.strerror}): "
-                "make room or give another folder."
+                f"{disk_errors.advice(error)}."
             ) from None
 
 

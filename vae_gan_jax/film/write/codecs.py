@@ -61,7 +61,7 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
       InputError: the codec is unknown, or does not suit the container or the quality.
     """
     if codec not in CODECS:
-        raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}.")
+        raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}: give one of them.")
     chosen = CODECS[codec]
     if extension_of(path) not in chosen.extensions:
         names = " or ".join(f".{extension}" for extension in chosen.extensions)

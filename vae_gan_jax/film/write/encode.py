@@ -119,7 +119,7 @@ class Encoder:
           InputError: there are no frames, ffmpeg failed, or the file does not hold every frame.
         """
         if not self.frames:
-            raise InputError(f"{self.path} was given no frames: nothing is written.")
+            raise InputError(f"{self.path} was given no frames: give a film that has some.")
         tracks = self._tracks()
         reason = self._join(tracks)
         if reason and tracks and reason not in ffmpeg.DISK_FAULTS:
@@ -134,8 +134,8 @@ class Encoder:
         written = len(read_packets(self._joined, 0).times_T)
         if written != self.frames:
             raise InputError(
-                f"{self.path} would hold {written} frames instead of {self.frames}: "
-                "nothing is written; is the disk full?"
+                f"{self.path} would hold {written} frames instead of {self.frames} and is not "
+                "written: give another --codec or --output."
             )
         atomic_io.publish(self._joined, self.path)
         self.segments.remove()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.run import atomic_io, provenance
+from vae_gan_jax.run import atomic_io, disk_errors, provenance
 
 NAME = "{:08d}.png"
 
@@ -54,7 +54,7 @@ class NumberedPngs:
             except OSError as error:
                 raise InputError(
                     f"--frames_out={folder} cannot be written ({error.strerror}): "
-                    "make room or give another folder."
+                    f"{disk_errors.advice(error)}."
                 ) from None
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and self._png(self.frames + 1).exists():

@@ -13,7 +13,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.run import atomic_io, provenance
+from vae_gan_jax.run import atomic_io, disk_errors, provenance
 
 SEGMENT_FRAMES = 1000  # an interrupted film resumes at a multiple of this
 LAST = "last"  # name of the short segment at the end
@@ -55,7 +55,7 @@ class Segments:
             if not self._resumable or not provenance.resumes(self._folder, label):
                 self._make_folder(label)
         except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror}).") from None
+            raise failed(path, error.strerror) from None
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and os.path.exists(self._file(self.frames // SEGMENT_FRAMES)):
             self.frames += SEGMENT_FRAMES
@@ -104,7 +104,7 @@ class Segments:
                 block = block[self._process.stdin.write(block) :]
         except OSError:  # ffmpeg has closed the pipe; its stderr says why
             finish(self._process, self._path)
-            raise InputError(f"{self._path} cannot be written: ffmpeg stopped early.") from None
+            raise failed(self._path, "ffmpeg stopped early") from None
         self.frames += len(frames_BHWC)
 
     @property
@@ -167,6 +167,6 @@ def finish(process: ffmpeg.Process, path: str) -> None:
 
 def failed(path: str, reason: str) -> InputError:
     """The error for a film that ffmpeg could not write."""
-    at_fault = "make room or give another output"
-    remedy = at_fault if reason in ffmpeg.DISK_FAULTS else "give another --codec or --output"
+    other = "give another --codec or --output"
+    remedy = disk_errors.advice(reason) if reason in ffmpeg.DISK_FAULTS else other
     return InputError(f"{path} cannot be written ({reason}): {remedy}.")

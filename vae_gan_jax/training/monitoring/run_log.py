@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, disk_errors
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.monitoring.tensorboard import Events
 
@@ -107,7 +107,8 @@ class RunLog:
         except OSError as error:
             if self._strict:
                 raise InputError(
-                    f"{self.run_dir} cannot be written ({error.strerror}): make room."
+                    f"{self.run_dir} cannot be written ({error.strerror}): "
+                    f"{disk_errors.advice(error)}."
                 ) from error
             if not self._warned:
                 logger.warning(
