@@ -4,9 +4,11 @@ import contextlib
 import itertools
 import os
 import re
+import select
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import imageio_ffmpeg
 
@@ -24,6 +26,9 @@ DESCRIPTION = re.compile(
     r"|\s*Last message repeated|ffmpeg version|(n|config in|color_range):|.*\bcolor_range:"
 )
 PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per frame
+MAX_GAP_SECONDS = 600  # between frames; later timestamps are joined to the earlier ones
+STALL_SECONDS = 60  # without progress
+STALLED_CPU_SECONDS, STALLED_BYTES = 1.0, 1 << 20  # less work than this is no progress
 
 
 class Process:
@@ -31,15 +36,52 @@ class Process:
 
     def __init__(self, *groups: Sequence[str], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by wait)
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), *itertools.chain(*groups)]
+        arguments = list(itertools.chain(*groups))
+        self._input = dict(itertools.pairwise(arguments)).get("-i", "ffmpeg")
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-dts_error_threshold", str(MAX_GAP_SECONDS)]
+        command += arguments
+        self._idle_seconds, self._work = 0, (0.0, 0)
         self._process = subprocess.Popen(
             command, stdin=stdin, stdout=stdout, stderr=self._stderr, bufsize=0, pipesize=PIPE_BYTES
         )
         self.stdin, self.stdout = self._process.stdin, self._process.stdout
 
+    def read_into(self, buffer: memoryview) -> int:
+        """Reads from stdout; returns the number of bytes, 0 at its end.
+
+        Raises:
+          InputError: ffmpeg made no progress for ``STALL_SECONDS``.
+        """
+        while not select.select([self.stdout], [], [], 1.0)[0]:
+            self._count_idle_second()
+        self._idle_seconds = 0
+        return self.stdout.readinto(buffer)
+
+    def _count_idle_second(self) -> None:
+        """Counts a second without output; raises InputError if ffmpeg does not work either."""
+        self._idle_seconds += 1
+        if self._idle_seconds < STALL_SECONDS:
+            return
+        work, earlier = _work_of(self._process.pid), self._work
+        self._idle_seconds, self._work = 0, work
+        if work[0] - earlier[0] < STALLED_CPU_SECONDS and work[1] - earlier[1] < STALLED_BYTES:
+            self.kill()
+            raise InputError(
+                f"{self._input.removeprefix('file:')} gave no data for {STALL_SECONDS} seconds: "
+                "save a live stream as a file, or check the disk or network."
+            )
+
     def wait(self) -> tuple[int, str]:
-        """Waits until ffmpeg ends; returns the exit code and stderr (only once)."""
-        code = self._process.wait()
+        """Waits until ffmpeg ends; returns the exit code and stderr (only once).
+
+        Raises:
+          InputError: as of ``read_into``.
+        """
+        while (code := self._process.poll()) is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1.0)
+                continue
+            self._count_idle_second()
         if self.stdout is not None:
             self.stdout.close()
         if self._stderr.closed:
@@ -59,10 +101,28 @@ class Process:
 
 
 def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
-    """Runs ffmpeg and waits; returns exit code, stdout and stderr."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), *itertools.chain(*groups)]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return result.returncode, result.stdout, result.stderr.decode(errors="replace")
+    """Runs ffmpeg and waits; returns exit code, stdout and stderr; raises as ``Process.wait``."""
+    process, output, buffer = (
+        Process(*groups, stdout=subprocess.PIPE),
+        bytearray(),
+        bytearray(1 << 16),
+    )
+    try:
+        while count := process.read_into(memoryview(buffer)):
+            output += buffer[:count]
+        code, stderr = process.wait()
+    finally:
+        process.kill()
+    return code, bytes(output), stderr
+
+
+def _work_of(process: int) -> tuple[float, int]:
+    """Seconds of processor time and bytes read and written; zeros where the system hides them."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        times = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+        moved = Path(f"/proc/{process}/io").read_text().split()[1:4:2]
+        return sum(map(int, times)) / os.sysconf("SC_CLK_TCK"), sum(map(int, moved))
+    return 0.0, 0
 
 
 def failure_reason(stderr: str, otherwise: str = "ffmpeg was killed") -> str:

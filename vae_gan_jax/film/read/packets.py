@@ -9,7 +9,7 @@ from vae_gan_jax.film import ffmpeg
 
 KEYFRAME, CORRUPT, DISCARDED = 0x1, 0x2, 0x4  # flags of packets; edit lists discard packets
 UNKNOWN_TIME = -(2**63)
-JUMP = "timestamp discontinuity"  # in ffmpeg's warning that it joined two parts
+JUMPS = ("timestamp discontinuity", "invalid dropping")  # in ffmpeg's warnings that it joins parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Packets:
     times_T: np.ndarray  # of display, or of decoding if the file does not give those of display
     keys_T: np.ndarray  # the times of keyframes; empty if unknown
     last_duration: float  # of the last packet; 0.0 if unknown
-    jumps: int  # how often the timestamps jump, as in joined recordings; ffmpeg removes the jumps
+    jumps: bool  # whether the timestamps jump, as in joined recordings; ffmpeg joins the parts
     certain: bool  # whether each packet is whole and has its own time of display
     complaints: str  # ffmpeg's errors; empty for an undamaged file
 
@@ -42,10 +42,10 @@ def read_packets(path: str, stream: int) -> Packets:
             if not flags & DISCARDED:
                 rows.append((int(shown), int(duration), flags & KEYFRAME, int(decoded)))
     if not rows:
-        return Packets(np.zeros(0), np.zeros(0), 0.0, 0, False, complaints)
+        return Packets(np.zeros(0), np.zeros(0), 0.0, False, False, complaints)
     rows.sort()
     ticks_T, duration_T, key_T, decoded_T = np.array(rows, np.int64).T
-    timed, jumps = ticks_T[0] != UNKNOWN_TIME, stderr.count(JUMP)
+    timed, jumps = ticks_T[0] != UNKNOWN_TIME, any(jump in stderr for jump in JUMPS)
     if not timed:
         ticks_T = np.sort(decoded_T)
     if not timed or jumps:

@@ -28,7 +28,7 @@ class Timeline:
     keys_T: np.ndarray  # the times of keyframes; empty if the film cannot be sought
     last_duration: float  # of the last frame; 0.0 if unknown
     ordered: bool  # False: the timestamps contradict the order of the frames, and are useless
-    jumps: int  # how often the timestamps jumped before ffmpeg joined the parts
+    jumps: bool  # whether the timestamps jumped before ffmpeg joined the parts
     complaints: str  # ffmpeg's errors about the file
 
 

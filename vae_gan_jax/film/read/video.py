@@ -77,7 +77,7 @@ class Decoder:
         while True:
             frames_BHWC = np.empty((count, *shape), np.uint8)
             block, filled = memoryview(frames_BHWC).cast("B"), 0
-            while received := self._process.stdout.readinto(block[filled:]):
+            while received := self._process.read_into(block[filled:]):
                 filled += received
             complete = filled // math.prod(shape)
             self.decoded += complete
