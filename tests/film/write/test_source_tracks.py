@@ -1,4 +1,4 @@
-"""Sound that can be written is written, in step with the picture; the rest is left out and named."""
+"""Sound that can be written is in step with the picture; the rest is left out and named."""
 
 import re
 
@@ -44,7 +44,7 @@ def beeps(path) -> list[tuple[float, float]]:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """A film with the sound of an MPEG file of 11,025 Hz, which mp4 cannot hold."""
+    """A film with MP3 sound of 11,025 Hz, which mp4 cannot hold."""
     variant = next(variant for variant in films.VARIANTS if variant.name == "mp3_at_11025.flv")
     return variant.make(tmp_path_factory.mktemp("film"))
 
