@@ -173,7 +173,14 @@ def changing_sound(folder: Path, codec: str = "aac") -> str:
 def earlier_stream(folder: Path) -> str:
     """A broadcast with another, smaller picture that starts 0.3 s before picture and sound."""
     run_ffmpeg(
-        *("-f", "lavfi", "-i", "testsrc=s=96x64:r=25:d=1.6", "-i", Variant("later.mkv").make(folder)),
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=s=96x64:r=25:d=1.6",
+            "-i",
+            Variant("later.mkv").make(folder),
+        ),
         *("-map", "0", "-map", "1", "-c:v:0", "mpeg2video", "-c:v:1", "copy", "-c:a", "copy"),
         *("-bsf:v:1", "setts=ts=TS+0.3/TB", "-bsf:a", "setts=ts=TS+0.3/TB", folder / "earlier.ts"),
     )
