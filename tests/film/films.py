@@ -253,6 +253,7 @@ VARIANTS = (
         sounds=(),
         colour_slack=4,
     ),
+    Variant("raw.h264", video=("-c:v", "libopenh264", "-b:v", "2M"), sounds=()),
     Variant("one_frame.mp4", seconds=0.04, sounds=()),
     Variant("pcm.mov", sounds=(("-c:a", "pcm_s16le"),)),
     Variant("mp3_at_11025.flv", sounds=(("-c:a", "libmp3lame", "-ar", "11025"),)),
