@@ -88,6 +88,48 @@ def test_a_crop_outside_the_picture_is_refused(tmp_path):
         next(decode(path, Framing(64, 48, crop="60:60:8:0")))
 
 
+@pytest.fixture(scope="module")
+def two_shapes(tmp_path_factory):
+    """A film of 4:3, then of 16:9 in a smaller size and another matrix; quarters of colours."""
+    folder = tmp_path_factory.mktemp("two_shapes")
+    parts = ((128, 96, "bt709", "yuv420p"), (96, 54, "smpte170m", "yuv420p10le"))
+    for number, (width, height, matrix, pixels) in enumerate(parts):
+        films.run_ffmpeg(
+            *("-f", "lavfi", "-i", f"color=c=0xC81E28:s={width}x{height}:r=25:d=1,format=gbrp"),
+            *("-vf", f"{films.patches(width, height)},scale=out_color_matrix={matrix}:out_range=tv,"
+              f"format={pixels},setparams=range=tv:colorspace={matrix}"),
+            *("-c:v", "libx264", "-qp", 2, "-bf", 0, "-g", 10, "-output_ts_offset", number),
+            folder / f"{number}.ts",
+        )  # fmt: skip
+    path = folder / "film.ts"
+    path.write_bytes(b"".join((folder / f"{number}.ts").read_bytes() for number in (0, 1)))
+    return path
+
+
+@pytest.mark.parametrize("crop", ["16:9", "1:1", "4:3", "none", "auto", "32:24:48:36"])
+def test_each_frame_is_framed_by_its_own_size(two_shapes, crop):
+    """The quarters stay in the middle, whatever the shape, and keep their colours."""
+    frames_THWC = np.stack(list(decode(two_shapes, Framing(64, 36, crop=crop))))
+    assert len(frames_THWC) == 50
+    for number in (0, 24, 25, 40, 49):
+        frame_HWC = frames_THWC[number]
+        wide = crop != "none" or number >= 25
+        left, right = (2, 61) if wide else (10, 53)  # 4:3 is letterboxed in 16:9
+        assert (frame_HWC[:, 0].max() > 20) == wide
+        shown = np.array([frame_HWC[y, x] for y in (2, 33) for x in (left, right)], int)
+        assert np.abs(shown - films.COLOURS).max() <= 5
+        middle = frame_HWC[2, [29, 34]].astype(int)  # beside the border of the quarters, blurred
+        assert np.abs(middle - films.COLOURS[:2]).max() <= 40
+
+
+def test_a_seek_among_frames_of_several_sizes_gives_the_same_frames(two_shapes):
+    framing = Framing(64, 36)
+    whole_THWC = np.stack(list(decode(two_shapes, framing)))
+    for skip, count in ((0, 20), (20, 10), (30, 20)):
+        some_THWC = np.stack(list(decode(two_shapes, framing, skip=skip, count=count)))
+        np.testing.assert_array_equal(some_THWC, whole_THWC[skip : skip + count])
+
+
 def test_stills(tmp_path):
     (tmp_path / "stills").mkdir()
     for number in range(1, 13):  # 10 comes after 9 as a number, before 2 in the alphabet
@@ -107,6 +149,67 @@ def test_gaps_in_the_numbers_are_logged(tmp_path, caplog):
         Image.new("RGB", (32, 32)).save(tmp_path / f"{number:03d}.jpg")
     assert probe(tmp_path).frames == 4
     assert "lacks stills 3, 5-7" in caplog.text
+
+
+def test_subtitles_in_the_bars_are_no_picture(tmp_path):
+    """In most of the frames, within the lower bar, and reaching from it into the picture."""
+    for y in (210, 185):
+        path = lavfi_film(
+            tmp_path / "film.mp4",
+            "testsrc2=s=320x240:r=8:d=3,drawbox=h=48:t=fill:c=black,"
+            "drawbox=y=192:h=48:t=fill:c=black,drawbox=x=60:w=200"
+            f":y={y}:h=20:t=fill:c=white:enable='gt(mod(n,4),0)'",
+        )
+        part = chosen_rectangle(probe(path), Framing(320, 144, crop="auto"))
+        assert part == Rectangle(320, 144, 0, 48)
+
+
+def test_mixed_stills(tmp_path):
+    """RGB, transparent, grey, palette and 16 bit; hidden files are no stills."""
+    colour = (200, 120, 60)
+    pictures = [
+        Image.new("RGB", (64, 36), colour),
+        Image.new("RGBA", (64, 36), (*colour, 128)),
+        Image.new("L", (64, 36), 100),
+        Image.new("RGB", (64, 36), colour).quantize(),
+        Image.fromarray(np.full((36, 64), 100 * 257, np.uint16)),
+        Image.new("RGB", (64, 36), colour),
+    ]
+    shown = [colour, (100, 60, 30), (100,) * 3, colour, (100,) * 3, colour]
+    for number, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{number}.png")
+    for hidden in ("._1.png", ".hidden.png"):
+        (tmp_path / hidden).write_bytes(b"no picture")
+    for order in (range(6), (1, 0, 2, 3, 4, 5)):  # beginning with RGB, and with transparency
+        for place, number in enumerate(order):
+            pictures[number].save(tmp_path / f"{place}.png")
+        frames_THWC = np.stack(list(decode(tmp_path, Framing(64, 36))))
+        expected = np.array([shown[number] for number in order])
+        assert np.abs(frames_THWC[:, 18, 32].astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+def test_turned_stills(tmp_path, kind):
+    """One still is stored turned by 90 degrees and says so."""
+    upright_HWC = np.zeros((36, 64, 3), np.uint8)
+    upright_HWC[:, :32] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned clockwise
+    for number in range(3):
+        picture = Image.fromarray(upright_HWC)
+        if number == 1:
+            picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / f"1.{kind}", exif=exif)
+        else:
+            picture.save(tmp_path / f"{number}.{kind}")
+    for frame_HWC in decode(tmp_path, Framing(64, 36)):
+        assert frame_HWC[:, :28].min() >= 190
+        assert frame_HWC[:, 36:].max() <= 10
+
+
+def test_a_picture_larger_than_pillow_s_limit(tmp_path, monkeypatch):
+    Image.new("L", (64, 36), 100).save(tmp_path / "1.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert next(decode(tmp_path, Framing(64, 36)))[18, 32, 0] == 100
 
 
 def test_stills_that_differ_are_refused(tmp_path):

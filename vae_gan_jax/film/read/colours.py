@@ -69,7 +69,7 @@ def to_rgb(film: Probe, even: bool, width: int, height: int) -> list[str]:
         source, pixels = f"min={matrix_of(film)}:rin={_range(film)}", "yuv444p12le"
     source += ":m=gbr:r=full"
     grey = film.pixel_format.startswith("gray")
-    suits_zscale = grey or even and re.fullmatch(ZSCALE_FORMATS, film.pixel_format)
+    suits_zscale = grey or (even and re.fullmatch(ZSCALE_FORMATS, film.pixel_format))
     if suits_zscale and not rgb and len(light) < 2:
         scale = f"zscale={width}:{height}:{ZSCALE_SCALING}:{source}{''.join(light)}"
         return [scale, "format=gbrp,format=rgb24"]

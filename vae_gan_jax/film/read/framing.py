@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.config.flag_text import check_crop
+from vae_gan_jax.film.read import frame_sizes
 from vae_gan_jax.film.read.black_bars import picture_inside
 from vae_gan_jax.film.read.colours import to_rgb
 from vae_gan_jax.film.read.probe import Probe
@@ -65,28 +66,37 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
     Raises:
       InputError: the crop lies outside the picture.
     """
-    picture = Rectangle(film.width, film.height, 0, 0)
-    if framing.crop == "none":
-        return picture
-    aspect_ratio = Fraction(framing.width, framing.height)
+    part, ratios = _part(film, framing), _ratios(framing)
+    for ratio in ratios:
+        part = part.central(ratio)
+    return part
+
+
+def _part(film: Probe, framing: Framing) -> Rectangle:
+    """The part of the displayed picture that is then cropped centrally to ``_ratios``."""
     if framing.crop == "auto":
-        return _without_bars(film, framing).central(aspect_ratio)
-    numbers = [int(number) for number in framing.crop.split(":")]
-    if len(numbers) == 2:
-        picture = picture.central(Fraction(*numbers))
-    else:
-        picture = Rectangle(*numbers)
-        if picture.x + picture.width > film.width or picture.y + picture.height > film.height:
-            raise InputError(
-                f"--crop={framing.crop} reaches outside the picture of {film.path}, "
-                f"which is {film.width}x{film.height}: give a rectangle inside it."
-            )
-    return picture.central(aspect_ratio)
+        return _without_bars(film, framing)
+    if framing.crop == "none" or framing.crop.count(":") == 1:
+        return Rectangle(film.width, film.height, 0, 0)
+    part = Rectangle(*map(int, framing.crop.split(":")))
+    if part.x + part.width > film.width or part.y + part.height > film.height:
+        raise InputError(
+            f"--crop={framing.crop} reaches outside the picture of {film.path}, "
+            f"which is {film.width}x{film.height}: give a rectangle inside it."
+        )
+    return part
+
+
+def _ratios(framing: Framing) -> list[Fraction]:
+    if framing.crop == "none":
+        return []
+    first = [Fraction(*map(int, framing.crop.split(":")))] if framing.crop.count(":") == 1 else []
+    return [*first, Fraction(framing.width, framing.height)]
 
 
 def _without_bars(film: Probe, framing: Framing) -> Rectangle:
     trimmed = section(film, framing.trim_start, framing.trim_end)
-    left, top, right, bottom = picture_inside(film, trimmed.first, trimmed.count or 1)
+    left, top, right, bottom = picture_inside(film, trimmed.first, trimmed.count)
     across, down = film.width / film.stored_width, film.height / film.stored_height
     return Rectangle((right - left) * across, (bottom - top) * down, left * across, top * down)
 
@@ -97,11 +107,15 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     The filters of ``cut``, which select frames, come after deinterlacing, which needs neighbouring
     frames, and before the other filters, whose work on dropped frames would be wasted.
     """
+    area = _stored(film, chosen_rectangle(film, framing))
     filters = []
+    if not film.turned:
+        filters.append(_one_size(film, framing, area))
+    if film.several_shapes and framing.crop == "none":
+        film = dataclasses.replace(film, width=framing.width, height=framing.height)
     if film.interlaced or _may_be_interlaced(film):
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")  # flagged frames only
     filters += cut
-    area = _stored(film, chosen_rectangle(film, framing))
     if (area.width, area.height) != (film.stored_width, film.stored_height):
         filters.append(f"crop={area.width}:{area.height}:{area.x}:{area.y}:exact=1")
     width, height = framing.width, framing.height
@@ -113,6 +127,20 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     if (width, height) != (framing.width, framing.height):
         filters.append(f"pad={framing.width}:{framing.height}:(ow-iw)/2:(oh-ih)/2:black")
     return ",".join(filters)
+
+
+def _one_size(film: Probe, framing: Framing, area: Rectangle) -> str:
+    if not film.several_shapes:
+        return frame_sizes.same_shape(film)
+    if framing.crop == "none":
+        return frame_sizes.letterboxed_alike(film, Fraction(framing.width, framing.height))
+    part = _part(film, framing)
+    fractions = (
+        *(part.x / film.width, part.y / film.height),
+        *(part.width / film.width, part.height / film.height),
+    )
+    pixels = area.x, area.y, area.width, area.height
+    return frame_sizes.cropped_alike(film, fractions, _ratios(framing), pixels)
 
 
 def _may_be_interlaced(film: Probe) -> bool:

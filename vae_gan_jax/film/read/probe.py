@@ -35,6 +35,7 @@ class Stream:
     codec: str
     details: str
     has_alpha: bool = False  # in a second stream of VP8 or VP9
+    turned: bool = False  # the picture is shown turned
 
     @property
     def is_picture(self) -> bool:
@@ -66,7 +67,9 @@ class Probe:
     stored_width: int  # rotated, in stored pixels
     stored_height: int
     stream: int = 0  # index among the video streams
-    interlaced: bool
+    turned: bool = False  # ffmpeg turns the picture
+    several_shapes: bool = False  # later frames have another aspect ratio; found by decoding
+    interlaced: bool  # at its start
     pixel_format: str
     matrix: str  # this and the next three as ffmpeg names them, or "unknown"
     colour_range: str
@@ -111,12 +114,12 @@ def probe(
 def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
     streams, clock_start, claimed_seconds = list_streams(path)
     stream = _choose(path, streams, video_stream)
-    opened = (*_decoder(streams, stream), "-i", ffmpeg.url(path))
+    chosen = [one for one in streams if one.kind == "Video"][stream]
+    opened = (*_decoder(chosen), *_keep_filters(chosen.turned), "-i", ffmpeg.url(path))
     sample = _decode_sample(path, opened, stream)
     first_time = sample.pop("first_time") - clock_start
-    codec = [stream.codec for stream in streams if stream.kind == "Video"][stream]
     area = sample["stored_width"] * sample["stored_height"]
-    timeline = read_timeline(path, stream, codec, first_time, area)
+    timeline = read_timeline(path, stream, chosen.codec, first_time, area)
     times_T, claimed_rate = timeline.times_T, sample.pop("claimed_rate")
     if not timeline.ordered:
         times_T = times_T[0] + np.arange(len(times_T)) / float(frame_rate.plausible(claimed_rate))
@@ -127,7 +130,7 @@ def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) 
         frames = max(1, round(duration * rate))
     _log_changes(path, timeline, frames, rate if variable else None)
     return Probe(
-        path=path, files=(path,), input=opened, stream=stream,
+        path=path, files=(path,), input=opened, stream=stream, turned=chosen.turned,
         audio_streams=sum(stream.kind == "Audio" for stream in streams),
         rate=rate, variable_rate=variable, renumbered=not timeline.ordered,
         start=float(times_T[0]), duration=duration, frames=frames, keys_T=timeline.keys_T,
@@ -150,11 +153,15 @@ def _log_changes(path: str, timeline: Timeline, frames: int, new_rate: Fraction 
 
 
 def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
-    opened = ("-framerate", str(rate), "-i", stills.sequence(files))
+    turned = stills.are_turned(files)
+    pattern = stills.sequence(files)
+    opened = (*_keep_filters(turned), "-framerate", str(rate), "-i", pattern)
     sample = _decode_sample(path, opened, 0)
+    if stills.are_mixed(files):
+        sample |= {"pixel_format": "gbrap16le", "matrix": "gbr", "colour_range": "pc"}
     del sample["claimed_rate"], sample["first_time"]
     return Probe(
-        path=path, files=files, input=opened, rate=rate,
+        path=path, files=files, input=opened, rate=rate, turned=turned,
         duration=float(len(files) / rate), frames=len(files),
         keys_T=np.arange(len(files)) / float(rate),
         **sample,
@@ -183,7 +190,8 @@ def list_streams(path: str) -> tuple[list[Stream], float, float]:
         index = count.get(kind, 0)
         count[kind] = index + 1
         has_alpha = re.search(r"^\s+alpha_mode\s*: 1$", metadata, re.MULTILINE) is not None
-        streams.append(Stream(kind, index, re.match(r"\w*", rest)[0], rest, has_alpha))
+        turned = "displaymatrix: rotation" in metadata
+        streams.append(Stream(kind, index, re.match(r"\w*", rest)[0], rest, has_alpha, turned))
     start = re.search(r"Duration: .*?, start: (-?[\d.]+)", text)
     length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text)
     seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else 0.0
@@ -232,12 +240,16 @@ def _longest(path: str, videos: list[Stream]) -> list[Stream]:
     ] or videos
 
 
-def _decoder(streams: list[Stream], index: int) -> tuple[str, ...]:
+def _decoder(stream: Stream) -> tuple[str, ...]:
     """ffmpeg's arguments for a stream whose alpha only another decoder reads."""
-    chosen = next(stream for stream in streams if (stream.kind, stream.index) == ("Video", index))
-    if not (chosen.has_alpha and chosen.codec in ALPHA_DECODERS):
+    if not (stream.has_alpha and stream.codec in ALPHA_DECODERS):
         return ()
-    return (f"-c:v:{index}", ALPHA_DECODERS[chosen.codec])
+    return (f"-c:v:{stream.index}", ALPHA_DECODERS[stream.codec])
+
+
+def _keep_filters(turned: bool) -> tuple[str, ...]:
+    """ffmpeg's argument that keeps filters when the size changes; turning needs new ones."""
+    return () if turned else ("-reinit_filter", "0")
 
 
 def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:

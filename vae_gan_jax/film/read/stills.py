@@ -1,6 +1,7 @@
 """Reads a folder of numbered pictures as a film."""
 
 import atexit
+import dataclasses
 import functools
 import glob
 import itertools
@@ -11,12 +12,14 @@ import shutil
 import tempfile
 from fractions import Fraction
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vae_gan_jax.config import InputError
 
 KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
 DEFAULT_RATE = Fraction(24)  # frames a second
+ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 lie on their side
+TURNED, SIDEWAYS = range(2, 9), range(5, 9)
 MAX_LISTED_GAPS = 3  # in a warning
 
 logger = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ def find_pictures(path: str) -> tuple[str, ...]:
     if os.path.isdir(path):
         if not os.access(path, os.R_OK | os.X_OK):
             raise InputError(f"{path} is not readable: check its permissions.")
-        names = [os.path.join(path, name) for name in os.listdir(path)]
+        names = [os.path.join(path, name) for name in os.listdir(path) if name[0] != "."]
     else:
         names = glob.glob(path)
     files = [name for name in names if _kind(name) and os.path.isfile(name)]
@@ -62,17 +65,51 @@ def _numbers(name: str) -> list[int]:
 def _require_one_size(files: list[str]) -> None:
     first = None
     for name in files:
-        try:
-            with Image.open(name) as picture:  # reads only the header
-                size = picture.size
-        except OSError as error:
-            raise InputError(f"the picture {name} cannot be read ({error}): remove it.") from None
+        header = _header(name, os.stat(name).st_mtime_ns)
+        if header is None:
+            raise InputError(f"the picture {name} cannot be read: remove it.")
+        size = header.size
         first = first or size
         if size != first:
             raise InputError(
                 f"{name} is {size[0]}x{size[1]} and {files[0]} is {first[0]}x{first[1]}: "
                 "give stills of one size."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """What a picture file says about its picture."""
+
+    size: tuple[int, int]  # width and height as shown
+    mode: str  # Pillow's, with "A" if there is transparency
+    turned: bool  # by its EXIF orientation
+
+
+@functools.lru_cache(maxsize=100_000)
+def _header(name: str, _changed: int) -> _Header | None:
+    """The header of a picture file; None if it cannot be read."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # only the header is read
+    try:
+        with Image.open(name) as picture:
+            orientation = picture.getexif().get(ORIENTATION, 1)
+            mode = picture.mode + ("A" if "transparency" in picture.info else "")
+            size = picture.size
+    except (OSError, ValueError, SyntaxError):
+        return None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    return _Header(size[::-1] if orientation in SIDEWAYS else size, mode, orientation in TURNED)
+
+
+def are_mixed(files: tuple[str, ...]) -> bool:
+    """Whether the stills differ in the kind of their colours, such as grey beside RGB."""
+    return len({_header(name, os.stat(name).st_mtime_ns).mode for name in files}) > 1
+
+
+def are_turned(files: tuple[str, ...]) -> bool:
+    """Whether every still says that it is shown turned."""
+    return all(_header(name, os.stat(name).st_mtime_ns).turned for name in files)
 
 
 @functools.lru_cache(maxsize=8)  # warns once for each folder
@@ -99,6 +136,13 @@ def sequence(files: tuple[str, ...]) -> str:
     folder = tempfile.mkdtemp(prefix="stills-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     kind = _kind(files[0])
+    alike = are_turned(files)  # ffmpeg turns all stills or none
     for number, name in enumerate(files):
-        os.symlink(os.path.abspath(name), os.path.join(folder, f"{number:08d}.{kind}"))
+        still = os.path.join(folder, f"{number:08d}.{kind}")
+        if alike or not _header(name, os.stat(name).st_mtime_ns).turned:
+            os.symlink(os.path.abspath(name), still)
+        else:
+            with Image.open(name) as picture:
+                options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
+                ImageOps.exif_transpose(picture).save(still, **options)
     return os.path.join(folder, f"%08d.{kind}")

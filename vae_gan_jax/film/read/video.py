@@ -1,5 +1,6 @@
 """Decodes films to frames through ffmpeg."""
 
+import dataclasses
 import logging
 import math
 import os
@@ -10,6 +11,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film.read.frame_sizes import STOPPED
 from vae_gan_jax.film.read.framing import Framing, filter_chain
 from vae_gan_jax.film.read.probe import Probe, probe
 from vae_gan_jax.film.read.trim import section
@@ -46,12 +48,14 @@ class Decoder:
         self.expected = rest if count is None else min(rest, count)
         self.start = trimmed.start + float(skip / film.rate)
         self.decoded = 0
-        self._process = ffmpeg.Process(
-            ffmpeg.QUIET,
-            self._arguments(trimmed.first + skip),
-            ["-f", "rawvideo", "pipe:1"],
-            stdout=subprocess.PIPE,
-        )
+        self._first = trimmed.first + skip
+        self._process, self._ended = self._start(), None
+
+    def _start(self) -> ffmpeg.Process:
+        """An ffmpeg that decodes the frames that are not decoded yet."""
+        arguments = self._arguments(self._first + self.decoded)
+        output = ["-f", "rawvideo", "pipe:1"]
+        return ffmpeg.Process(ffmpeg.QUIET, arguments, output, stdout=subprocess.PIPE)
 
     def _arguments(self, first: int) -> list[str]:
         """ffmpeg's arguments for the film's frames from number ``first`` on."""
@@ -65,7 +69,7 @@ class Decoder:
             cut = [f"setpts=N/({film.rate}*TB)"]
         if film.frames > 1:  # the filter drops a single frame of unknown duration
             cut.append(f"fps={film.rate}:start_time={(first - origin) / rate:.6f}")
-        cut += ["tpad=stop=-1:stop_mode=clone", f"trim=end_frame={self.expected}"]
+        cut += ["tpad=stop=-1:stop_mode=clone", f"trim=end_frame={self.expected - self.decoded}"]
         filters = filter_chain(film, self.framing, cut)
         arguments = [*seek, *film.input, "-map", f"0:v:{film.stream}"]
         return [*arguments, "-vf", filters, "-fps_mode", "passthrough"]
@@ -83,8 +87,19 @@ class Decoder:
             self.decoded += complete
             if complete:
                 yield frames_BHWC[:complete]
-            if complete < count:
+            if complete < count and not self._meets_another_shape():
                 return
+
+    def _meets_another_shape(self) -> bool:
+        """Whether ffmpeg stopped at a frame of another shape; it then goes on from there."""
+        if self.film.several_shapes or self.decoded >= self.expected:
+            return False
+        self._ended = self._process.wait()
+        if STOPPED not in self._ended[1]:
+            return False
+        self.film = dataclasses.replace(self.film, several_shapes=True)
+        self._process, self._ended = self._start(), None
+        return True
 
     def loss(self) -> str | None:
         """After the last block: a sentence about damage, or None.
@@ -92,7 +107,7 @@ class Decoder:
         Raises:
           InputError: no frame decoded.
         """
-        code, stderr = self._process.wait()
+        code, stderr = self._ended or self._process.wait()
         reason = ffmpeg.failure_reason(self.film.complaints or stderr, "its pictures are damaged")
         if self.expected and not self.decoded:
             raise InputError(
