@@ -26,7 +26,7 @@ class Framing:
         one of that aspect ratio, ``W:H:X:Y`` is in pixels, ``auto`` removes black bars. Each is
         then cropped centrally to the aspect ratio of the frames. ``none`` letterboxes instead.
       trim_start, trim_end: time range, seconds; None: the film's own.
-      video_stream: index among the video streams; None: the largest.
+      video_stream: index among the video streams; None: see ``probe``.
       fps: frames a second of stills; None: 24.
     """
 

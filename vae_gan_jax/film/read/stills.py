@@ -19,6 +19,7 @@ from vae_gan_jax.config import InputError
 KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
 DEFAULT_RATE = Fraction(24)  # frames a second
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 lie on their side
+TIFF_WIDTH, TIFF_HEIGHT = 256, 257  # tags
 TURNED, SIDEWAYS = range(2, 9), range(5, 9)
 MAX_LISTED_GAPS = 3  # in a warning
 
@@ -95,7 +96,9 @@ def _header(name: str, _changed: int) -> _Header | None:
             orientation = picture.getexif().get(ORIENTATION, 1)
             mode = picture.mode + ("A" if "transparency" in picture.info else "")
             size = picture.size
-    except (OSError, ValueError, SyntaxError):
+            if picture.format == "TIFF":  # Pillow's size is that after turning
+                size = picture.tag_v2[TIFF_WIDTH], picture.tag_v2[TIFF_HEIGHT]
+    except (OSError, ValueError, SyntaxError, KeyError):
         return None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
