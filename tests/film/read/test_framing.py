@@ -111,7 +111,7 @@ def test_each_frame_is_framed_by_its_own_size(two_shapes, crop):
     """The quarters stay in the middle, whatever the shape, and keep their colours."""
     frames_THWC = np.stack(list(decode(two_shapes, Framing(64, 36, crop=crop))))
     assert len(frames_THWC) == 50
-    for number in (0, 24, 25, 40, 49):
+    for number in (0, 24, 25, 45, 49):  # without the flash
         frame_HWC = frames_THWC[number]
         wide = crop != "none" or number >= 25
         left, right = (2, 61) if wide else (10, 53)  # 4:3 is letterboxed in 16:9
