@@ -187,6 +187,7 @@ def earlier_stream(folder: Path) -> str:
     return str(folder / "earlier.ts")
 
 
+BT709 = "setparams=color_primaries=bt709:color_trc=bt709"
 TWO_SOUNDS = (("-c:a:0", "aac"), ("-c:a:1", "ac3"))
 SIXTEEN_CHANNELS = "pan=16c|" + "|".join(f"c{channel}=c0" for channel in range(16))
 VARIANTS = (
@@ -222,6 +223,17 @@ VARIANTS = (
         frames=30,
     ),
     Variant("bt601.mp4", matrix="smpte170m"),
+    Variant("display_p3.mp4", filters=f"{BT709},zscale=p=smpte432:t=bt709", colour_slack=5),
+    Variant(
+        "bt2020.mkv",
+        filters=f"{BT709},zscale=p=bt2020:t=2020_10:m=bt2020nc,format=yuv420p10le",
+        video=("-c:v", "libx265", "-x265-params", "log-level=error:lossless=1"),
+    ),
+    Variant(
+        "transparent.mov",
+        filters="format=yuva444p10le",
+        video=("-c:v", "prores_ks", "-profile:v", "4444"),
+    ),
     Variant("full_range.mp4", full=True),
     Variant("full_range.mov", matrix="bt470bg", full=True, video=("-c:v", "mjpeg", "-q:v", "1")),
     Variant("two_sounds.mkv", sounds=TWO_SOUNDS),
