@@ -96,7 +96,8 @@ def _ratios(framing: Framing) -> list[Fraction]:
 
 def _without_bars(film: Probe, framing: Framing) -> Rectangle:
     trimmed = section(film, framing.trim_start, framing.trim_end)
-    left, top, right, bottom = picture_inside(film, trimmed.first, trimmed.count)
+    first_shape = dataclasses.replace(film, several_shapes=False)
+    left, top, right, bottom = picture_inside(first_shape, trimmed.first, trimmed.count)
     across, down = film.width / film.stored_width, film.height / film.stored_height
     return Rectangle((right - left) * across, (bottom - top) * down, left * across, top * down)
 
@@ -135,6 +136,8 @@ def _one_size(film: Probe, framing: Framing, area: Rectangle) -> str:
     if framing.crop == "none":
         return frame_sizes.letterboxed_alike(film, Fraction(framing.width, framing.height))
     part = _part(film, framing)
+    if framing.crop == "auto":  # the bars are those of the first shape
+        part = Rectangle(film.width, film.height, 0, 0)
     fractions = (
         *(part.x / film.width, part.y / film.height),
         *(part.width / film.width, part.height / film.height),
