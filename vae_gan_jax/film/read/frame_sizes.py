@@ -45,7 +45,9 @@ def cropped_alike(
         width, height = f"min({width},({height})*{ratio})", f"min({height},({width})/{ratio})"
     scaled = f"round({area[2]}*dar/({width})/2)*2", f"round({area[3]}/({height})/2)*2"
     own = film.stored_width, film.stored_height
-    size = [f"'if({_has_shape(film)},{side},{other})'" for side, other in zip(own, scaled, strict=True)]
+    size = [
+        f"'if({_has_shape(film)},{side},{other})'" for side, other in zip(own, scaled, strict=True)
+    ]
     middle = area[0] + area[2] / 2, area[1] + area[3] / 2
     x = f"round(({middle[0]}-{left + across / 2}*w)/2)*2"
     y = f"round(({middle[1]}-{top + down / 2}*h)/2)*2"
