@@ -52,7 +52,7 @@ def _ends(lit_N: np.ndarray, full_N: np.ndarray) -> tuple[int, int]:
         outer_first -= 1
     while outer_stop < len(lit_N) and lit_N[outer_stop]:
         outer_stop += 1
-    # A bar is between that of the outer and that of the inner edge; both bars are equal if possible.
+    # Each bar ends between the outer and the inner edge; both bars are equal if possible.
     before, after = (outer_first, first), (len(lit_N) - outer_stop, len(lit_N) - stop)
     equal = max(before[0], after[0])
     if equal <= min(before[1], after[1]):
