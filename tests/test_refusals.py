@@ -10,6 +10,7 @@ import vae_gan_jax
 
 PACKAGE = Path(vae_gan_jax.__file__).parent
 REMEDIES = (
+    "connect",
     *("add", "change", "check", "compare", "copy", "correct", "delete", "give", "install", "leave"),
     *("learn", "lower", "make", "mend", "name", "pip", "prepare", "put", "remove", "repair"),
     *("restore", "resume", "save", "start", "train", "wait"),
