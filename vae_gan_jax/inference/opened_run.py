@@ -124,7 +124,9 @@ def steps_per_epoch(config: Config) -> int:
     """Mini-batches in an epoch of the run; needs the film records only, not the frames."""
     films = film_names.learnt_entries(Path(config.run_dir))
     if films is None:
-        raise InputError(f"{config.run_dir} has no record of its films: train it with --mode=train.")
+        raise InputError(
+            f"{config.run_dir} has no record of its films: train it with --mode=train."
+        )
     manifest = {"films": films, "shape": [sum(film["count"] for film in films)]}
     learnt = frame_store.FrameStore("", manifest, config.exclude)
     return config.steps_per_epoch(len(learnt.training_T))
