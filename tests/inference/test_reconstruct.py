@@ -1,5 +1,6 @@
 """Reconstruction: every frame once and in order, at the source's rate, also after interruptions."""
 
+import contextlib
 import dataclasses
 from fractions import Fraction
 
@@ -135,6 +136,27 @@ def test_a_film_comes_out_whole_at_its_rate(small, state, statistics, film, fram
     for still, frame_HWC in zip(stills, expected, strict=True):
         with Image.open(still) as picture:
             np.testing.assert_array_equal(np.asarray(picture), frame_HWC)
+
+
+def test_another_sound_keeps_the_picture_of_an_interrupted_film(
+    small, film, framing, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
+    frames_THWC = np.zeros((7, small.height, small.width, 3), np.uint8)
+
+    def open_film(sound, quality):
+        paths = {"output": tmp_path / "film.mp4"}
+        origin = {"sound": sound, "quality": quality}
+        config = dataclasses.replace(small, sound=sound)
+        return reconstruct_film.Reconstruction(config, str(film), framing, paths, origin)._open()
+
+    with contextlib.suppress(KeyboardInterrupt), open_film("auto", "18") as outputs:
+        outputs.write(frames_THWC, frames_THWC)
+        raise KeyboardInterrupt
+    for sound, quality, complete in (("none", "18", 6), ("none", "20", 0)):
+        with contextlib.suppress(KeyboardInterrupt), open_film(sound, quality) as outputs:
+            assert outputs.resume() == complete
+            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("batch_norm", ["running", "batch"])

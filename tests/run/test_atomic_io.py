@@ -34,3 +34,14 @@ def test_a_temporary_name_fits_and_keeps_its_suffix(tmp_path, name):
         assert len(os.fsencode(path.name)) <= atomic_io.MAX_HIDDEN_BYTES
     atomic_io.write(tmp_path / name, "text")
     assert (tmp_path / name).read_text() == "text"
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".mp4", "é" * 120 + ".mp4", "film.mp4"])
+def test_a_name_beside_a_file_is_never_too_long(tmp_path, name):
+    beside = atomic_io.beside(tmp_path / name, ".segments")
+    beside.mkdir()
+    assert beside != atomic_io.beside(tmp_path / f"a{name[1:]}", ".segments")
+    assert beside != atomic_io.beside(tmp_path / f"{name[:-1]}v", ".segments")
+    atomic_io.write(tmp_path / name, "content")
+    with atomic_io.locked(tmp_path / name):
+        assert (tmp_path / name).read_text() == "content"
