@@ -25,9 +25,9 @@ def compilation_cache(tmp_path_factory):
     """Programs that the tests start compile each function once between them."""
     folder = str(tmp_path_factory.mktemp("compilation"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1"
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1)
 
 
 @pytest.fixture(scope="session")

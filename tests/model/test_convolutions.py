@@ -8,13 +8,18 @@ import pytest
 
 from vae_gan_jax.model import convolutions, plain_convolutions, winograd
 
-SIZES = [(8, 6), (7, 5), (1, 2), (3, 16), (9, 1), (13, 19)]
+SIZES = [(8, 6), (1, 2), (9, 1), (13, 19)]
+MORE_SIZES = [(7, 5), (3, 16)]  # like the others: odd, and longer than a tile
 FEW, MORE = 3, convolutions.MIN_PHASE_FEATURES + 1  # features, below and above a threshold
 MANY = winograd.MIN_FEATURES
 FEATURES = [(FEW, 4), (MORE, 4), (MANY, MANY)]
+CASES = [(size, count) for size in SIZES for count in FEATURES]
+CASES += [
+    pytest.param((size, count), marks=pytest.mark.slow) for size in MORE_SIZES for count in FEATURES
+]
 
 
-@pytest.fixture(params=[(size, count) for size in SIZES for count in FEATURES], ids=str)
+@pytest.fixture(params=CASES, ids=str)
 def arrays(request):
     """An input, an array like the output, and a kernel, in float64."""
     with jax.enable_x64(True):

@@ -11,18 +11,21 @@ from vae_gan_jax.training import train_state
 
 
 @pytest.mark.parametrize(
-    ("first_batch_norm", "linear_skip", "min_features"), [(False, True, 1000), (True, False, 2)]
+    ("first_batch_norm", "linear_skip", "min_features", "filters"),
+    [(False, True, 1000, 3), (True, False, 2, 2)],
 )
 def test_fused_networks_equal_the_networks(
-    first_batch_norm, linear_skip, min_features, monkeypatch
+    first_batch_norm, linear_skip, min_features, filters, monkeypatch
 ):
-    """At an odd size, with random parameters and statistics, with and without Winograd kernels."""
+    """At an odd size, with random parameters and statistics, with and without Winograd kernels.
+
+    Compiled functions depend on MIN_FEATURES without an argument, so each case has its own shapes.
+    """
     monkeypatch.setattr(winograd, "MIN_FEATURES", min_features)
-    jax.clear_caches()  # compiled functions depend on MIN_FEATURES without an argument
     config = Config(
         width=19,
         height=17,
-        filters=2,
+        filters=filters,
         z_dim=3,
         first_batch_norm=first_batch_norm,
         linear_skip=linear_skip,

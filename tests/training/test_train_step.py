@@ -1,7 +1,7 @@
 """The step's gradients, clipping, statistics, averages and compilation."""
 
 import dataclasses
-from functools import partial
+import functools
 
 import chex
 import jax
@@ -62,11 +62,15 @@ def state(small):
 
 
 @pytest.fixture(scope="module")
-def gradients_of(small, batch_BHWC):
-    """The step's gradients and metrics, from the updates of gradient descent with rate 1."""
+def gradients_of(state, batch_BHWC):
+    """A function of a Config: the step's gradients and metrics, compiled once for each.
+
+    The gradients are the updates of gradient descent with rate 1.
+    """
     import optax
 
-    def gradients(state, config=small):
+    @functools.cache
+    def of(config):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(train_state, "optimiser", lambda config: optax.sgd(1.0))
             opt_state = {name: optax.sgd(1.0).init(state.params[name]) for name in state.params}
@@ -79,7 +83,7 @@ def gradients_of(small, batch_BHWC):
             )
         return jax.tree.map(jnp.negative, new.updates), new.metrics
 
-    return gradients
+    return of
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ def test_each_network_follows_its_own_objective(
         return TABLE[network](*values)
 
     expected = jax.jit(jax.grad(objective))(state.params[network])
-    gradients, metrics = gradients_of(state, small)
+    gradients, metrics = gradients_of(small)
     assert not any(metrics[f"clipped/{name}"] for name in TABLE)
     scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
     chex.assert_trees_all_close(gradients[network], expected, rtol=1e-3, atol=1e-4 * scale)
@@ -109,7 +113,7 @@ def test_the_metrics_are_the_objectives(small, state, batch_BHWC, gradients_of):
     kl, similarity, adversarial = three_objectives(
         small, state.params, state.batch_stats, batch_BHWC, jax.random.key(2)
     )
-    _, metrics = gradients_of(state)
+    _, metrics = gradients_of(small)
     expected = {
         "objective/kl": kl,
         "objective/similarity": similarity,
@@ -128,10 +132,10 @@ def test_the_metrics_are_the_objectives(small, state, batch_BHWC, gradients_of):
         assert 0 < metrics[f"discriminator/{name}"] < 1
 
 
-def test_a_loss_outside_its_range_gives_no_gradient(small, state, gradients_of):
+def test_a_loss_outside_its_range_gives_no_gradient(small, gradients_of):
     """A huge gamma lifts the decoder's loss over 100; the other networks are not affected."""
     config = dataclasses.replace(small, gamma=1e6)
-    gradients, metrics = gradients_of(state, config)
+    gradients, metrics = gradients_of(config)
     assert metrics["clipped/decoder"] == 1
     assert metrics["loss/decoder"] == 100
     assert all(not leaf.any() for leaf in jax.tree.leaves(gradients["decoder"]))
@@ -140,10 +144,10 @@ def test_a_loss_outside_its_range_gives_no_gradient(small, state, gradients_of):
         assert any(leaf.any() for leaf in jax.tree.leaves(gradients[name]))
 
 
-def test_the_decoder_learns_from_a_negative_loss(small, state, gradients_of):
+def test_the_decoder_learns_from_a_negative_loss(small, gradients_of):
     """With gamma 0 the decoder's loss is -L_GAN, and it still has a gradient."""
     config = dataclasses.replace(small, gamma=0.0)
-    gradients, metrics = gradients_of(state, config)
+    gradients, metrics = gradients_of(config)
     assert metrics["loss/decoder"] < 0
     assert metrics["clipped/decoder"] == 0
     assert any(leaf.any() for leaf in jax.tree.leaves(gradients["decoder"]))
@@ -174,7 +178,7 @@ def test_running_statistics_come_from_the_reconstruction_pass(small, state, batc
 def test_one_compilation_serves_the_whole_schedule(small, batch_BHWC):
     chex.clear_trace_counter()
     traced = chex.assert_max_traces(train_step.network_updates, n=1)
-    step = jax.jit(partial(traced, config=small))
+    step = jax.jit(functools.partial(traced, config=small))
     state = train_state.create(small, jax.random.key(1))
     for noise_std in (0.25, 0.01, 0.0):
         step(state, batch_BHWC, jax.random.key(0), noise_std)
