@@ -132,9 +132,7 @@ def test_a_run_begins_with_another_s_networks(trained, film, tmp_path):
     film = f"--film={film}"
     assert "--filters=3 does not fit" in refused(film, run_dir, other, *SMALL, "--filters=3")
     assert not list(tmp_path.iterdir())
-    code, stderr = call("--mode=prepare", film, run_dir, other, *SMALL)
-    assert code == 0, stderr
-    code, stderr = call("--mode=train", run_dir)
+    code, stderr = call(film, run_dir, other, *SMALL)
     assert code == 0, stderr
     assert f"starting with the networks of {trained} at step 6" in stderr
     assert f"--init_from={trained}\n" in (tmp_path / "run" / "flags.txt").read_text()
