@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import sys
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -41,9 +42,11 @@ def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
       lock: False only reads a run that another process may use.
 
     Raises:
-      InputError: another process uses the run, or its folder is read-only.
+      InputError: another process uses the run, or its folder is read-only or has no UTF-8 name.
     """
     run_dir = Path(config.run_dir).absolute()
+    if re.search("[\ud800-\udfff]", str(run_dir)):  # checkpoints could not be written there
+        raise InputError(f"the path of the run folder {run_dir} is not UTF-8: give another.")
     run_dir.mkdir(parents=True, exist_ok=True)
     if not atomic_io.is_writable(run_dir):
         raise InputError(

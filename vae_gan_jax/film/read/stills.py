@@ -148,4 +148,4 @@ def sequence(files: tuple[str, ...]) -> str:
             with Image.open(name) as picture:
                 options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
                 ImageOps.exif_transpose(picture).save(still, **options)
-    return os.path.join(folder, f"%08d.{kind}")
+    return os.path.join(folder.replace("%", "%%"), f"%08d.{kind}")

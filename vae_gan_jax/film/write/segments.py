@@ -135,12 +135,15 @@ class Segments:
         lines, rest = ["ffconcat version 1.0"], self.frames
         for name in self._names():
             count = rest if name == LAST else SEGMENT_FRAMES
-            # The path is absolute: ffmpeg would cut the list's own path at a # or ?.
-            segment = ffmpeg.url(os.path.abspath(self._file(name))).replace("'", r"'\''")
+            # The path is absolute, because ffmpeg would cut the list's own path at a # or ?. A path
+            # with a line break does not fit into the list.
+            segment = os.path.abspath(self._file(name))
+            segment = os.path.basename(segment) if "\n" in segment else ffmpeg.url(segment)
+            segment = segment.replace("'", r"'\''")
             lines += [f"file '{segment}'", f"duration {count / float(rate):.9f}"]
             rest -= count
         path = Path(self._folder, "segments.txt")
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.write_bytes(os.fsencode("\n".join(lines) + "\n"))
         return str(path)
 
     def stop(self) -> None:

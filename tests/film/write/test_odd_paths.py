@@ -1,0 +1,39 @@
+"""Films and stills in folders whose names ffmpeg could misread."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tests.film import films
+from vae_gan_jax.film.read import stills, video
+from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.write.encode import Encoder
+
+FOLDERS = ["a\nb", "l\udce9", "100%d #?;&'\"", " -x [1]", "a" * 255]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_film_is_written_into_any_folder(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    frames_THWC = np.full((3, 16, 16, 3), 90, np.uint8)
+    with Encoder(folder / "film.mp4", Framing(16, 16), Fraction(25)) as encoder:
+        encoder.write(frames_THWC)
+    assert [path.name for path in folder.iterdir()] == ["film.mp4"]
+    assert video.probe(folder / "film.mp4").frames == 3
+
+
+@pytest.mark.parametrize("name", FOLDERS[:-1])
+def test_stills_are_read_from_any_folder_through_any_temporary_one(tmp_path, name, monkeypatch):
+    folder, temporary = tmp_path / name, tmp_path / "tmp%03d"
+    folder.mkdir()
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    stills.sequence.cache_clear()
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=32x16:r=25", "-frames:v", 3, tmp_path / "%d.png")
+    )
+    for path in tmp_path.glob("*.png"):
+        path.rename(folder / path.name)
+    assert len(list(video.decode(str(folder), Framing(32, 16, crop="none")))) == 3
