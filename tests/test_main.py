@@ -163,6 +163,7 @@ def test_a_refused_command_records_nothing_and_the_corrected_one_is_taken(film, 
     for flag, words in {
         "--crop=60:30:50:0": "reaches outside",
         "--exclude=0:00-end": "no frame",
+        "--hold_out=10s/60s": "holds out no frame",
     }.items():
         code, stderr = call(*command, flag)
         assert code == 2

@@ -72,6 +72,10 @@ def test_time_ranges():
         *(("trim_end", text) for text in ("soon", "1:2:3:4", "-3", "1h", "nan", "²", "9" * 5000)),
         *(("noise_schedule", text) for text in ("0.25,lots", "", "0.25,,0.1", "0.25,nan", "1/0")),
         *(("exclude", text) for text in ("1:30", "1:30-1:00", "-5", "5-", "5-5", "a-b")),
+        *(("hold_out", text) for text in (
+            "10s", "10/60", "10s/60", "-1s/60s", "0s/60s", "60s/60s", "61s/60s", "shots/1",
+            "shots/0", "shots:5", "shots/1.5", "10s/60s,shots/5", "nans/60s", "0.0000001s/1s",
+        )),
         *(("upscale", text) for text in ("1280", "0x5", "axb", "9999999x2")),
         *(("fps", text) for text in ("-24", "24/0", "1e5000", "0", "24/1/1")),
         *(("quality", text) for text in ("1.5", "abc", "²", "9" * 5000)),
@@ -98,6 +102,12 @@ VALUES = {
     "trim_start": TIMES,
     "at": st.lists(TIMES, min_size=1, max_size=3).map(tuple),
     "exclude": st.lists(st.tuples(TIMES, st.none()), min_size=1, max_size=3).map(tuple),
+    "hold_out": st.one_of(
+        st.integers(2, 10**9 - 1).map(lambda period: flag_text.HoldOut(1, period, "shots")),
+        st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)).map(
+            lambda times: flag_text.HoldOut(times[0] / 1e6, sum(times) / 1e6, "s")
+        ),
+    ),
     "learning_rate": st.floats(allow_nan=False, allow_infinity=False),
     "noise_schedule": st.lists(
         st.floats(allow_nan=False, allow_infinity=False), min_size=1
@@ -125,6 +135,7 @@ def test_flags_are_read_back_exactly(tmp_path):
         noise_schedule=(0.1, 1e-9),
         layout=("output", "stacked"),
         exclude=((0.0, 1 / 3), (6720.5, None)),
+        hold_out=flag_text.HoldOut(2.5, 60.0, "s"),
         fps=Fraction(24000, 1001),
         upscale=(1280, 720),
         quality=0,

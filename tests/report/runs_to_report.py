@@ -54,7 +54,9 @@ def write_measures(run_dir: Path, name: str = NAME) -> None:
         "psnr": 21.345, "recognised_shot": 0.5, "black_error": None, "psnr_by_brightness": bands
     }  # fmt: skip
     measures = {
-        "version": 1, "name": name, "rate": RATE, "frames": FRAMES, "whole": whole, "shots": shots
+        "version": 1, "name": name, "rate": RATE, "frames": FRAMES, "whole": whole, "shots": shots,
+        "learnt": {"frames": 60, "psnr": 23.456}, "held_out": {"frames": 12, "psnr": 15.251},
+        "gap": {"psnr": -8.205},
     }  # fmt: skip
     (run_dir / "measures").mkdir(exist_ok=True)
     (run_dir / "measures" / f"{name}.json").write_text(json.dumps(measures))

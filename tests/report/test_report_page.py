@@ -70,6 +70,14 @@ def test_measures_have_their_units(page):
     assert "32–64" not in text  # no frames, no bar
 
 
+def test_learnt_and_held_out_frames_have_their_own_columns(page):
+    text = re.sub(r"\s+", " ", Reader(page).texts["measures"])
+    for words in (
+        f"{NAME}, learnt", f"{NAME}, held out", f"{NAME}, gap", "23.46 dB", "15.25 dB", "-8.20 dB"
+    ):  # fmt: skip
+        assert words in text, words
+
+
 def test_for_missing_sections_the_page_gives_the_command(small, tmp_path):
     write_metrics(tmp_path)
     config = dataclasses.replace(small, run_dir=str(tmp_path))

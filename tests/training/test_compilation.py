@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config import Config, StepConfig
+from vae_gan_jax.config.flag_text import HoldOut
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.training import train_state, train_step
@@ -19,7 +20,7 @@ OTHER_VALUES = {
     str: "other",
 }
 SPECIAL_VALUES = {
-    "exclude": ((0.0, 1.0),), "crop": "none", "noise_schedule": (0.3,), "seed": 3,
+    "exclude": ((0.0, 1.0),), "hold_out": HoldOut(1, 5, "shots"), "crop": "none", "noise_schedule": (0.3,), "seed": 3,
     "init_optimizer": "fresh", "trim_start": 1.0, "trim_end": 9.0, "per_device_batch_size": 4,
     "init_from": "other", "data_placement": "host", "layout": ("stacked",), "codec": "ffv1",
     "upscale": (64, 36), "compare": ("other",), "at": (1.0,), "explore": ("prior",),

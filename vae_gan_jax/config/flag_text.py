@@ -8,6 +8,7 @@ import json
 import math
 import re
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -88,6 +89,38 @@ def show_ranges(ranges: tuple[tuple[float, float | None], ...]) -> str:
     return ",".join(
         f"{show_time(start)}-{'end' if end is None else show_time(end)}" for start, end in ranges
     )
+
+
+class HoldOut(NamedTuple):
+    """Frames to hold out: the last ``length`` of every ``period``, in ``unit`` "s" or "shots"."""
+
+    length: float
+    period: float
+    unit: str
+
+
+def parse_hold_out(text: str) -> HoldOut:
+    """Which frames are held out, from ``"10s/60s"`` or ``"shots/5"``; up to microseconds."""
+    seconds = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)s"
+    form = "give 10s/60s for the last ten seconds of each minute, or shots/5 for every fifth shot"
+    if found := re.fullmatch(r"shots/([0-9]{1,9})", text):
+        hold_out = HoldOut(1, int(found[1]), "shots")
+    elif found := re.fullmatch(f"{seconds}/{seconds}", text):
+        hold_out = HoldOut(float(found[1]), float(found[2]), "s")
+    else:
+        raise ValueError(f"is no hold-out: {form}")
+    if not hold_out.length:
+        raise ValueError(f"holds out nothing: {form}")
+    if hold_out.length >= hold_out.period:
+        raise ValueError("leaves nothing to learn: give a longer period, as in 10s/60s or shots/5")
+    return hold_out
+
+
+def show_hold_out(hold_out: HoldOut) -> str:
+    """The inverse of ``parse_hold_out``."""
+    if hold_out.unit == "shots":
+        return f"shots/{hold_out.period}"
+    return f"{show_time(hold_out.length)}s/{show_time(hold_out.period)}s"
 
 
 def parse_number(text: str) -> float:

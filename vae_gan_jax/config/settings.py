@@ -35,6 +35,13 @@ class FilmConfig:
         "films", (), "Time ranges not to learn from, such as 0:00-1:30,1:52:00-end.",
         fixed=True, parse=flag_text.parse_ranges, show=flag_text.show_ranges,
     )  # fmt: skip
+    hold_out: flag_text.HoldOut | None = setting(
+        "films", None,
+        "Frames to keep from training, so that --mode=evaluate can measure what the networks make "
+        "of frames that they never saw: 10s/60s for the last ten seconds of each minute of the "
+        "film, or shots/5 for every fifth shot.",
+        fixed=True, parse=flag_text.parse_hold_out, show=flag_text.show_hold_out,
+    )  # fmt: skip
     crop: str = setting(
         "films", "16:9",
         "Central crop to the aspect ratio W:H, the rectangle W:H:X:Y, auto (remove black bars, "

@@ -11,15 +11,17 @@ from typing import Any
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import compare_plot, evaluate
-from vae_gan_jax.evaluation.compare_plot import MEASURES, format_value
+from vae_gan_jax.evaluation.compare_columns import PARTS, Column, columns, means_over_seeds
+from vae_gan_jax.evaluation.compare_plot import MEASURES
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film import source_films
 from vae_gan_jax.inference import made_from, opened_run, trained
 from vae_gan_jax.run import atomic_io, film_names
 
-VERSION = 1
+VERSION = 2
 FILM_KEYS = ("film", "video_stream", "fps", "trim_start", "trim_end", "crop")  # of ``made_from``
 SETTINGS = ("reconstruct_noise", "batch_norm")  # of reconstruction; may differ between runs
+CONDITIONS = ("step", *SETTINGS, "width", "height", "hold_out")  # that a row of the table states
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ def write_comparison(
 ) -> str:
     """Writes the comparison as CSV, JSON, PNG and PDF, named after the film.
 
+    Runs that differ in ``--seed`` alone also give a row of means and standard deviations.
+
     Args:
       runs: folders of the runs.
       results: what ``evaluate.evaluate`` returned for each run.
@@ -127,11 +131,9 @@ def write_comparison(
     rows = [
         {
             "run": label,
-            "step": result["step"],
+            **{key: result.get(key, "") for key in CONDITIONS},
             **{key: result["made_from"][key] for key in SETTINGS},
-            "width": result["width"],
-            "height": result["height"],
-            "whole": result["whole"],
+            **{part: result[part] for part in PARTS if part in result},
         }
         for label, result in zip(labels(runs), results, strict=True)
     ]
@@ -139,34 +141,39 @@ def write_comparison(
         "version": VERSION,
         **{key: results[0][key] for key in ("name", "source", "frames")},
         "runs": rows,
+        "seeds": means_over_seeds(runs, rows, [measure.key for measure in MEASURES]),
     }
     path = Path(folder) / results[0]["name"]
-    atomic_io.write(path.with_name(f"{path.name}.csv"), _csv(rows))
+    atomic_io.write(path.with_name(f"{path.name}.csv"), _csv(columns(content)))
     compare_plot.draw(path, content)
     text = json.dumps(content, indent=1, allow_nan=False)
     atomic_io.write(path.with_name(f"{path.name}.json"), text + "\n")
-    return _text_table(rows)
+    return _text_table(columns(content))
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    """One line per run; measures without a value are empty."""
+def _csv(shown: list[Column]) -> str:
+    """One line per column of the text table; measures without a value are empty."""
+    keys = [measure.key for measure in MEASURES]
+    names = ["run", "part", *CONDITIONS, *keys, *(f"{key}_deviation" for key in keys)]
     table = io.StringIO()
-    flat = [row | {measure.key: row["whole"][measure.key] for measure in MEASURES} for row in rows]
-    names = [name for name in flat[0] if name != "whole"]
     writer = csv.DictWriter(table, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(flat)
+    for column in shown:
+        deviation = {f"{key}_deviation": value for key, value in column.deviation.items()}
+        writer.writerow(column.row | {"part": column.part} | column.measures | deviation)
     return table.getvalue()
 
 
-def _text_table(rows: list[dict[str, Any]]) -> str:
-    """One line per measure, one column per run."""
-    lines = [["", *(row["run"] for row in rows)], ["step", *(str(row["step"]) for row in rows)]]
+def _text_table(shown: list[Column]) -> str:
+    """One line per measure; one column per run, part of a run, and group of seeds."""
+    rows = [column.row for column in shown]
+    lines = [["", *(column.title for column in shown)], ["step", *(str(r["step"]) for r in rows)]]
     lines.append(["size", *(f"{row['width']}x{row['height']}" for row in rows)])
-    for key in SETTINGS:
-        lines.append([key.replace("_", " "), *(str(row[key]) for row in rows)])
+    for key in (*SETTINGS, "hold_out"):
+        if any(row[key] for row in rows):
+            lines.append([key.replace("_", " "), *(str(row[key]) for row in rows)])
     for measure in MEASURES:
-        values = (format_value(row["whole"][measure.key], measure.digits) for row in rows)
+        values = (column.text(measure.key, measure.digits) for column in shown)
         lines.append([measure.title, *values])
     first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vae_gan_jax.evaluation.compare_columns import Column, columns
 from vae_gan_jax.figures import style
 
 COLUMNS = 3  # of bar charts
@@ -40,25 +41,23 @@ MEASURES = (
 )
 
 
-def format_value(value: float | None, digits: int) -> str:
-    """A measure as text; a dash if it has no value."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def draw(path: Path, content: dict[str, Any]) -> None:
     """Draws a bar chart for each measure, and PSNR by brightness.
+
+    Bars of means over seeds have the standard deviation as error bar.
 
     Args:
       path: of the PNG and the PDF, without the extension.
       content: of the comparison's JSON file.
     """
     runs = content["runs"]
+    bar_columns = [column for column in columns(content) if column.part != "gap"]
     shown = [m for m in MEASURES if any(run["whole"][m.key] is not None for run in runs)]
     rows = -(-len(shown) // COLUMNS)
-    chart, lines = 0.16 + 0.13 * len(runs), 1.6 + 0.13 * (len(runs) + 1) // 2  # inches
+    chart, lines = 0.16 + 0.13 * len(bar_columns), 1.6 + 0.13 * (len(runs) + 1) // 2  # inches
     charts = rows * chart + (rows - 1) * GAP
     height = HEADING + charts + CURVES_GAP + lines + LABELS
-    left = min(0.3, 0.03 + 0.0085 * max(len(run["run"]) for run in runs))
+    left = min(0.3, 0.03 + 0.0085 * max(len(column.title) for column in bar_columns))
     with style.figure(height=height) as figure:
         bars = figure.add_gridspec(
             rows, COLUMNS, top=1 - HEADING / height, bottom=1 - (HEADING + charts) / height,
@@ -73,7 +72,7 @@ def draw(path: Path, content: dict[str, Any]) -> None:
         figure.text(0.02, 1 - 0.42 / height, key, size=style.SIZES["small"])
         for number, measure in enumerate(shown):
             axis = figure.add_subplot(bars[number // COLUMNS, number % COLUMNS])
-            _bars(axis, runs, measure)
+            _bars(axis, bar_columns, measure)
             axis.tick_params(axis="y", length=0, labelleft=number % COLUMNS == 0)
         _by_brightness(figure.add_subplot(brightness[0]), runs)
         style.save(figure, path)
@@ -85,17 +84,17 @@ def _colour(number: int) -> dict[str, Any]:
     return {"color": style.COLOURS[style.CYCLE[colour]], "alpha": 1 / (1 + turn)}
 
 
-def _bars(axis, runs: list[dict[str, Any]], measure: Measure) -> None:
-    for number, run in enumerate(runs):
-        value = run["whole"][measure.key]
-        bar = axis.barh(number, value or 0.0, height=0.72, **_colour(number))
-        label = format_value(value, measure.digits)
+def _bars(axis, shown: list[Column], measure: Measure) -> None:
+    for number, column in enumerate(shown):
+        value, error = column.measures.get(measure.key), column.deviation.get(measure.key)
+        bar = axis.barh(number, value or 0.0, height=0.72, xerr=error, **_colour(number))
+        label = column.text(measure.key, measure.digits)
         axis.bar_label(bar, [label], size=style.SIZES["small"], padding=2)
     axis.set_title(f"{measure.title} {measure.better}", size=style.SIZES["small"], pad=3)
-    axis.set_yticks(range(len(runs)), [run["run"] for run in runs])
+    axis.set_yticks(range(len(shown)), [column.title for column in shown])
     axis.invert_yaxis()
     axis.margins(x=0.28)
-    if not any(run["whole"][measure.key] for run in runs):
+    if not any(column.measures.get(measure.key) for column in shown):
         axis.set_xlim(0, 1)  # otherwise bars of zero start in the middle
     axis.set_xticks([])
     axis.grid(visible=False)

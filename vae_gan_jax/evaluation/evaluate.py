@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.evaluation import measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
@@ -30,6 +30,12 @@ FRAME_COLUMNS = (
     *("brightness", "psnr", "ssim", "ms_ssim", "vmaf", "similarity", "absolute_error"),
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),
 )
+
+PARTS = {
+    "learnt": "learnt frames",
+    "held_out": "held-out frames, never seen in training",
+    "gap": "gap, held out minus learnt",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +142,7 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
     writable_folder(config.run_dir)
     origin = made_from.output_frames(config, source, model.step)
     film = video.probe(source, framing.video_stream, framing.fps)
+    parts = opened_run.learnt_and_held_out(config, origin["film"])
     film_shots, frame_T = _measure_frames(model, source)
     result = {
         "version": VERSION,
@@ -150,19 +157,28 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
         "ms_ssim_scales": measures.scales(config.height, config.width),
         "vmaf_scale": Vmaf.scale_for(config.height),
         "made_from": origin,
-        **assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0),
+        **assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0, parts),
     }
+    if "held_out" in result:
+        result["hold_out"] = to_text(FIELDS["hold_out"], config.hold_out)
     _write(paths, result, frame_T)
     record = f"{FOLDER}/{name}", origin | {"version": VERSION}, paths.values()
     provenance.record(config.run_dir, *record)
-    rounded = [
-        f"{key} {value if isinstance(value, int) else round(value, 3)}"
-        for key, value in result["whole"].items()
-        if isinstance(value, int | float)
-    ]
     path = paths["measures"].with_suffix("")
-    logger.info("%d frames measured in %s: %s", result["frames"], path, ", ".join(rounded))
+    whole = _measures_text(result["whole"])
+    logger.info("%d frames measured in %s: %s", result["frames"], path, whole)
+    for part, words in PARTS.items():
+        if part in result:
+            logger.info("%s: %s", words, _measures_text(result[part]))
     return result
+
+
+def _measures_text(measured: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {value if isinstance(value, int) else round(value, 3)}"
+        for key, value in measured.items()
+        if isinstance(value, int | float)
+    )
 
 
 def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict[str, Any]]:
@@ -209,7 +225,11 @@ def _measured_batches(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict
 
 
 def assess(
-    frame_T: dict[str, Any], film_shots: list[shots.Shot], rate: Fraction, start: float
+    frame_T: dict[str, Any],
+    film_shots: list[shots.Shot],
+    rate: Fraction,
+    start: float,
+    parts: dict[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Summarises the measures of frames, and adds measures that need other frames to ``frame_T``.
 
@@ -218,9 +238,10 @@ def assess(
       film_shots: the shots of the film.
       rate: frames per second, exact.
       start: time of the first frame in the source, in seconds.
+      parts: what ``opened_run.learnt_and_held_out`` returns.
 
     Returns:
-      ``whole``, ``shots`` and ``excluded`` of ``NAME.json``.
+      ``whole``, the results of ``summary.summarise_parts``, ``shots`` and ``excluded`` of ``NAME.json``.
     """
     change = frame_T.pop("change")
     frame_T |= {name: change[name] for name in ("source_square", "output_square", "product")}
@@ -234,7 +255,8 @@ def assess(
     frame_T |= {f"recognised_{name}": values for name, values in recognised.items()}
     shot_rows = summary.summarise_shots(frame_T, film_shots, rate, start)
     return {
-        "whole": summary.summarise_film(frame_T, shot_rows, frame_T.pop("mean"), recognised),
+        "whole": summary.summarise_film(frame_T, shot_rows, frame_T.pop("mean")),
+        **summary.summarise_parts(frame_T, shot_rows, parts or {}),
         "shots": shot_rows,
         "excluded": {"still_shots": sum(shot["still"] for shot in shot_rows)},
     }

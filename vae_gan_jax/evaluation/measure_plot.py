@@ -61,7 +61,9 @@ def _curves(axes, result: dict[str, Any], frame_T: dict[str, np.ndarray]) -> Non
         colour = style.COLOURS[colour]
         axis.plot(seconds_T, _reduce(values_T), color=colour, label=label, linewidth=0.8)
 
-    axes[0].set_title(f"PSNR, dB — film: {_text(whole['psnr'], 2)}")
+    parts = (("learnt", "learnt"), ("held_out", "held out"), ("gap", "gap"))
+    apart = [f", {words}: {_text(result[key]['psnr'], 2)}" for key, words in parts if key in result]
+    axes[0].set_title(f"PSNR, dB — film: {_text(whole['psnr'], 2)}{''.join(apart)}")
     curve(axes[0], frame_T["psnr"], "first", None)
     axes[1].set_title(
         f"similarity, 1 is equal — film: SSIM {_text(whole['ssim'])}, "

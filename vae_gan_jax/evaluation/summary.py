@@ -10,6 +10,7 @@ from vae_gan_jax.evaluation import measures
 from vae_gan_jax.film.shots import Shot
 
 MEANS = ("ssim", "ms_ssim", "vmaf", "similarity")  # averaged over frames
+RECOGNISED = ("recognised_shot", "recognised_half_second")  # of ``recognition``
 MIN_MOVEMENT = 0.25  # mean absolute change of a low-passed frame that counts as movement, 1/255
 FROZEN_RATIO = 0.1  # a reconstruction that changes less than this part of the source is frozen
 COLLAPSED_RETENTION = 0.1  # a shot with a lower aligned retention is collapsed
@@ -39,7 +40,8 @@ def summarise(frame_T: dict[str, np.ndarray], inside_T: np.ndarray) -> dict[str,
 
 def _movement(frame_T: dict[str, np.ndarray], inside_T: np.ndarray) -> dict[str, float | None]:
     """Retention, aligned retention, correlation and freeze fraction; None without movement."""
-    changed_T = inside_T & frame_T["within_shot"]
+    follows_T = np.concatenate([[False], inside_T[:-1]])  # the previous frame is inside too
+    changed_T = inside_T & follows_T & frame_T["within_shot"]
     source_T, output_T = (frame_T[f"{name}_change"][changed_T] for name in ("source", "output"))
     moving_T = source_T >= MIN_MOVEMENT
     if not moving_T.any():
@@ -89,7 +91,6 @@ def summarise_film(
     frame_T: dict[str, np.ndarray],
     shots: list[dict[str, Any]],
     mean_TZ: np.ndarray,
-    recognised: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     """Summarises the whole film.
 
@@ -97,28 +98,74 @@ def summarise_film(
       frame_T: as of ``summarise``.
       shots: what ``summarise_shots`` returns.
       mean_TZ: latent codes of the frames.
-      recognised: what ``recognition`` returns.
     """
-    number_T = np.arange(len(mean_TZ))
-    moving_T, collapsed_T = np.zeros((2, len(mean_TZ)), bool)
-    for shot in (shot for shot in shots if not shot["still"]):
-        inside_T = (number_T >= shot["first"]) & (number_T < shot["stop"])
-        moving_T |= inside_T
-        if shot["aligned_retention"] < COLLAPSED_RETENTION:
-            collapsed_T |= inside_T
-    black_T = frame_T["brightness"] < BLACK
+    moving_T = _inside(len(mean_TZ), [shot for shot in shots if not shot["still"]])
+    collapsed_T = _inside(len(mean_TZ), [shot for shot in shots if _is_collapsed(shot)])
     return {
-        **summarise(frame_T, np.ones(len(mean_TZ), bool)),
-        **_movement(frame_T, moving_T),  # without the noise of still shots
+        **_summarise_moving(frame_T, np.ones(len(mean_TZ), bool), moving_T),
         "collapsed_share": float(collapsed_T.sum() / moving_T.sum()) if moving_T.any() else None,
         "active_units": int((mean_TZ.var(0, dtype=np.float64) > ACTIVE_VARIANCE).sum()),
         "within_shot_variance_share": _within_shot_variance_share(mean_TZ, shots),
-        **{f"recognised_{name}": _share(values) for name, values in recognised.items()},
-        "black_error": float(frame_T["absolute_error"][black_T].mean()) if black_T.any() else None,
         "psnr_darkest_fifth": _darkest_fifth(frame_T),
         "psnr_by_brightness": _by_brightness(frame_T),
-        "sharpness": _sharpness(frame_T),
     }
+
+
+def summarise_parts(
+    frame_T: dict[str, np.ndarray], shots: list[dict[str, Any]], parts: dict[str, np.ndarray]
+) -> dict[str, dict[str, float | None]]:
+    """Summarises the learnt and the held-out frames apart, and the gap between them.
+
+    Args:
+      frame_T, shots: as of ``summarise_film``.
+      parts: ``learnt`` and ``held_out``, booleans ``[T]``; empty if nothing is held out.
+
+    Returns:
+      For each part its number of ``frames``, and those measures of the film that need neither whole
+      shots nor all codes; ``gap`` is held out minus learnt. Empty if a part has no frames.
+    """
+    if not parts or not all(part_T.any() for part_T in parts.values()):
+        return {}
+    moving_T = _inside(len(parts["learnt"]), [shot for shot in shots if not shot["still"]])
+    learnt, held_out = (
+        _summarise_moving(frame_T, parts[name], moving_T) for name in ("learnt", "held_out")
+    )
+    gap = {
+        key: None if None in (learnt[key], held_out[key]) else held_out[key] - learnt[key]
+        for key in learnt
+    }
+    counts = {name: {"frames": int(part_T.sum())} for name, part_T in parts.items()}
+    return {
+        "learnt": counts["learnt"] | learnt,
+        "held_out": counts["held_out"] | held_out,
+        "gap": gap,
+    }
+
+
+def _summarise_moving(
+    frame_T: dict[str, np.ndarray], inside_T: np.ndarray, moving_T: np.ndarray
+) -> dict[str, float | None]:
+    """``summarise`` without the noise of still shots, and further measures of any frames."""
+    black_T = inside_T & (frame_T["brightness"] < BLACK)
+    return {
+        **summarise(frame_T, inside_T),
+        **_movement(frame_T, inside_T & moving_T),
+        **{name: _share(frame_T[name][inside_T]) for name in RECOGNISED},
+        "black_error": float(frame_T["absolute_error"][black_T].mean()) if black_T.any() else None,
+        "sharpness": _sharpness(frame_T, inside_T),
+    }
+
+
+def _inside(frames: int, shots: list[dict[str, Any]]) -> np.ndarray:
+    """Which frames are in one of these shots, booleans ``[T]``."""
+    inside_T = np.zeros(frames, bool)
+    for shot in shots:
+        inside_T[shot["first"] : shot["stop"]] = True
+    return inside_T
+
+
+def _is_collapsed(shot: dict[str, Any]) -> bool:
+    return not shot["still"] and shot["aligned_retention"] < COLLAPSED_RETENTION
 
 
 def _within_shot_variance_share(mean_TZ: np.ndarray, shots: list[dict[str, Any]]) -> float | None:
@@ -133,10 +180,11 @@ def _within_shot_variance_share(mean_TZ: np.ndarray, shots: list[dict[str, Any]]
     return None if is_rounding else within / total
 
 
-def _sharpness(frame_T: dict[str, np.ndarray]) -> float | None:
+def _sharpness(frame_T: dict[str, np.ndarray], inside_T: np.ndarray) -> float | None:
     """Laplacian energy of the reconstruction over that of the source."""
     source, output = (
-        float(frame_T[f"{name}_detail"].sum(dtype=np.float64)) for name in ("source", "output")
+        float(frame_T[f"{name}_detail"][inside_T].sum(dtype=np.float64))
+        for name in ("source", "output")
     )
     return output / source if source else None
 

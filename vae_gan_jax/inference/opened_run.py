@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+import numpy as np
+
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
@@ -28,7 +30,7 @@ def open_store(config: Config) -> frame_store.FrameStore:
     folder = store_folder(config)
     if storage.is_remote(config.frames_dir):
         remote_run.download(storage.address(folder))
-    return frame_store.open_store(folder, config.exclude)
+    return frame_store.open_store(folder, config.exclude, config.hold_out)
 
 
 def store_folder(config: Config) -> Path:
@@ -128,8 +130,36 @@ def steps_per_epoch(config: Config) -> int:
             f"{config.run_dir} has no record of its films: train it with --mode=train."
         )
     manifest = {"films": films, "shape": [sum(film["count"] for film in films)]}
-    learnt = frame_store.FrameStore("", manifest, config.exclude)
+    learnt = frame_store.FrameStore("", manifest, config.exclude, config.hold_out)
     return config.steps_per_epoch(len(learnt.training_T))
+
+
+def learnt_and_held_out(config: Config, checksum: str) -> dict[str, np.ndarray]:
+    """Which frames of a learnt film are ``learnt`` and ``held_out``: booleans ``[T]``.
+
+    Empty if the film has no held-out frames, and for ``--source``.
+
+    Args:
+      config: the settings of the command.
+      checksum: of the film's content.
+
+    Raises:
+      InputError: the run's record of its films is missing or damaged.
+    """
+    if config.source or not config.hold_out:
+        return {}
+    films = film_names.learnt_entries(config.run_dir) or ()
+    try:
+        film = next(film for film in films if film["sha256"] == checksum)
+        learnt_T, held_out_T = frame_store.learnt_and_held_out(
+            film, config.exclude, config.hold_out
+        )
+    except (StopIteration, KeyError, TypeError, ValueError, ArithmeticError):
+        raise InputError(
+            f"{Path(config.run_dir) / film_names.LEARNT} does not tell which frames were held out: "
+            "delete it, then --mode=train writes it again."
+        ) from None
+    return {"learnt": learnt_T, "held_out": held_out_T} if held_out_T.any() else {}
 
 
 def model_caption(config: Config, step: int) -> str:

@@ -23,6 +23,7 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
+    "frames": Measure("Frames", "of the learnt and of the held-out part", "", 0),
     "psnr": Measure("PSNR", "peak signal-to-noise ratio; higher is closer", "dB", 2),
     "ssim": Measure("SSIM", "structural similarity; 1 is identical"),
     "ms_ssim": Measure("MS-SSIM", "structural similarity at several scales"),
@@ -47,6 +48,7 @@ MEASURES = {
     "psnr_darkest_fifth": Measure("PSNR in the dark", "darkest fifth of the frames", "dB", 2),
     "sharpness": Measure("Sharpness", "fine detail relative to the film's; 1 is equal"),
 }
+PARTS = {"learnt": "learnt", "held_out": "held out", "gap": "gap"}  # of a film; gap: a difference
 SHOT_TIMES = ("first", "stop", "start_seconds", "stop_seconds")  # in a shot, but not measures
 
 
@@ -57,6 +59,7 @@ class FilmMeasures:
     Attributes:
       frames, rate: of the film; frames per second.
       whole: measures of the whole film.
+      parts: the same of its learnt and its held-out frames, and their gap; empty if none are.
       bands: PSNR by brightness: ``low``, ``high``, ``frames`` and ``psnr`` of each band.
       shots: the ``first`` and ``stop`` frame of each shot, and its measures.
     """
@@ -64,6 +67,7 @@ class FilmMeasures:
     frames: int
     rate: float
     whole: dict[str, float | None]
+    parts: dict[str, dict[str, float | None]]
     bands: list[dict[str, float]]
     shots: list[dict[str, float | None]]
 
@@ -89,7 +93,9 @@ def _film_measures(content: dict[str, Any]) -> FilmMeasures:
     have_limits = all(band["low"] <= band["high"] for band in bands)
     if not (frames > 0 and 0 < rate < 1e6 and are_ranges and have_limits):
         raise ValueError("a number is out of range")
-    return FilmMeasures(frames, rate, damaged_json.numbers(content["whole"]), bands, shots)
+    whole = damaged_json.numbers(content["whole"])
+    parts = {part: damaged_json.numbers(content[part]) for part in PARTS if part in content}
+    return FilmMeasures(frames, rate, whole, parts, bands, shots)
 
 
 def show(key: str, value: float | None) -> str:
@@ -113,11 +119,18 @@ def _keys(measured: list[dict[str, Any]]) -> list[str]:
 
 
 def tables(measures: dict[str, FilmMeasures]) -> dict[str, Any]:
-    """What ``measures.html`` needs: whole films, one per column, and PSNR by brightness."""
-    films = [film.whole for film in measures.values()]
+    """What ``measures.html`` needs: films and their parts as columns, and PSNR by brightness."""
+    columns = {}
+    for name, film in measures.items():
+        columns[name] = film.whole | ({"frames": film.frames} if film.parts else {})
+        columns |= {f"{name}, {PARTS[part]}": values for part, values in film.parts.items()}
+    films = columns.values()
     rows = [(_measure(key), [show(key, film.get(key)) for film in films]) for key in _keys(films)]
     brightness = {name: _brightness(film.bands) for name, film in measures.items() if film.bands}
-    return {"films": list(measures), "rows": rows, "brightness": brightness}
+    held_out = any(film.parts for film in measures.values())
+    return {
+        "films": list(columns), "rows": rows, "brightness": brightness, "held_out": held_out,
+    }  # fmt: skip
 
 
 def _brightness(bands: list[dict[str, float]]) -> list[dict[str, str]]:

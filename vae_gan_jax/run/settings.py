@@ -108,12 +108,24 @@ def of_the_source(config: Config) -> dict[str, None]:
     return dict.fromkeys(OF_THE_FILM - {"crop"}) if config.source else {}
 
 
+def model_settings(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run that belong to its trained model, with paths as addresses."""
+    return {
+        name: _comparable(name, recorded.get(name, field.default))
+        for name, field in FIELDS.items()
+        if field.metadata["fixed"]
+    }
+
+
 def _agree(name: str, old: Any, new: Any) -> bool:
     """Whether a given fixed setting is compatible with the recorded one."""
-    if name == "film":
-        old, new = (list(map(storage.address, film_names.split_films(t))) for t in (old, new))
-    elif name == "init_from":
-        old, new = (text and storage.address(text) for text in (old, new))
-    elif name == "noise_schedule":
+    if name == "noise_schedule":
         return new[: len(old)] == old
-    return old == new
+    return _comparable(name, old) == _comparable(name, new)
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """A setting, with paths as addresses."""
+    if name == "film":
+        return list(map(storage.address, film_names.split_films(value)))
+    return storage.address(value) if name == "init_from" and value else value

@@ -4,21 +4,23 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
 import zlib
-from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import FIELDS, InputError, to_text
+from vae_gan_jax.config.flag_text import HoldOut
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_of
 from vae_gan_jax.film.store.training_frames import FrameRanges
 from vae_gan_jax.run import film_names, storage
 
+MICROSECONDS = 10**6  # in a second
 CHECKED_BLOCKS = 4  # blocks whose checksums are compared when a store is opened
 DAMAGED = "the frames in {} are damaged: delete the folder, and they will be prepared again."
 
@@ -33,11 +35,13 @@ class FrameStore:
         would read gigabytes at every start.
       exclude: ranges ``(start, end)`` of every film that ``training_T`` leaves out, seconds; None
         is the end of the film.
+      hold_out: further frames of every film that ``training_T`` leaves out.
     """
 
     folder: str
     manifest: dict[str, Any]
     exclude: tuple[tuple[float, float | None], ...] = ()
+    hold_out: HoldOut | None = None
 
     @functools.cached_property
     def frames_THWC(self) -> np.ndarray:
@@ -47,17 +51,31 @@ class FrameStore:
 
     @functools.cached_property
     def training_T(self) -> FrameRanges:
-        """Ascending numbers of the frames to learn from: all but the excluded ones."""
-        bounds, start = [], 0
-        for film in self.manifest["films"]:
-            first = start
-            ranges = ([start + _frame_at(film, time) for time in times] for times in self.exclude)
-            for excluded_first, excluded_stop in sorted(ranges):
-                bounds.append((first, excluded_first))
-                first = max(first, excluded_stop)
-            start += film["count"]
-            bounds.append((first, start))
-        return FrameRanges(bounds)
+        """Ascending numbers of the frames to learn from: neither excluded nor held out."""
+        edges = np.diff(self._learnt_and_held_out[0], prepend=False, append=False)
+        return FrameRanges(np.flatnonzero(edges).reshape(-1, 2))
+
+    @functools.cached_property
+    def _learnt_and_held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        films = self.manifest["films"]
+        parts = [learnt_and_held_out(film, self.exclude, self.hold_out) for film in films]
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+    def require_frames(self) -> None:
+        """Refuses to learn from no frame and to hold out no frame.
+
+        Raises:
+          InputError: ``exclude`` and ``hold_out`` leave no frame, or ``hold_out`` has no effect.
+        """
+        learnt_T, held_out_T = self._learnt_and_held_out
+        flags = "--exclude and --hold_out leave" if self.hold_out else "--exclude leaves"
+        if not learnt_T.any():
+            raise InputError(f"{flags} no frame to learn from: leave out less.")
+        if self.hold_out and not held_out_T.any():
+            raise InputError(
+                f"--hold_out={to_text(FIELDS['hold_out'], self.hold_out)} holds out no frame of "
+                "the film: give a shorter period."
+            )
 
     @property
     def digest(self) -> int:
@@ -84,21 +102,43 @@ class FrameStore:
                     raise InputError(DAMAGED.format(self.folder))
 
 
-def _frame_at(film: dict[str, Any], time: float | None) -> int:
-    """Number of the film's first frame shown at ``time`` or later; None is the end."""
-    if time is None:
-        return film["count"]
-    rate, first_time = float(Fraction(film["rate"])), film["first_time"]
-    return bisect_left(range(film["count"]), time, key=lambda frame: first_time + frame / rate)
+def learnt_and_held_out(
+    film: dict[str, Any], exclude: Sequence[tuple[float, float | None]], hold_out: HoldOut | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which frames of a film are learnt, and which are held out: booleans ``[T]`` each.
+
+    Excluded frames are neither.
+
+    Args:
+      film: its entry in the manifest.
+      exclude, hold_out: as of ``FrameStore``.
+    """
+    number_T = np.arange(film["count"])
+    time_T = film["first_time"] + number_T / float(Fraction(film["rate"]))
+    excluded_T, held_out_T = np.zeros((2, film["count"]), bool)
+    for start, end in exclude:
+        excluded_T |= (time_T >= start) & (time_T < (math.inf if end is None else end))
+    if hold_out and hold_out.unit == "shots":
+        shot_T = np.searchsorted(film["shots"], number_T, side="right") - 1
+        held_out_T = shot_T % hold_out.period >= hold_out.period - hold_out.length
+    elif hold_out:
+        time_T, length, period = (  # integers, so that no rounding moves a boundary
+            np.rint(np.multiply(seconds, MICROSECONDS)).astype(np.int64)
+            for seconds in (time_T, hold_out.length, hold_out.period)
+        )
+        held_out_T = time_T % period >= period - length
+    return ~(excluded_T | held_out_T), held_out_T & ~excluded_T
 
 
 def open_store(
-    folder: str | os.PathLike, exclude: Sequence[tuple[float, float | None]] = ()
+    folder: str | os.PathLike,
+    exclude: Sequence[tuple[float, float | None]] = (),
+    hold_out: HoldOut | None = None,
 ) -> FrameStore:
     """Opens a prepared store and compares some of its frames with their checksums.
 
     Raises:
-      InputError: there is no store, it is damaged, or ``exclude`` leaves nothing to learn from.
+      InputError: there is no store, it is damaged, or as of ``require_frames``.
     """
     folder = os.fspath(folder)
     try:
@@ -110,10 +150,9 @@ def open_store(
         raise InputError(DAMAGED.format(folder)) from None
     if size != np.prod(manifest["shape"]):
         raise InputError(DAMAGED.format(folder))
-    store = FrameStore(folder, manifest, tuple(exclude))
+    store = FrameStore(folder, manifest, tuple(exclude), hold_out)
     store.verify(CHECKED_BLOCKS)
-    if not len(store.training_T):
-        raise InputError("--exclude leaves no frame to learn from: leave out less.")
+    store.require_frames()
     return store
 
 

@@ -66,7 +66,8 @@ def _stored_similar_frames(store: FrameStore) -> np.ndarray:
     """``similar_frames`` of a store, cached in its folder."""
     path = Path(store.folder) / FILE
     constants = MAX_DISTANCE_FRAMES, SIMILARITY_STD, MIN_THUMBNAIL_ROWS
-    made_from = {"frames": store.digest, "exclude": store.exclude, "constants": constants}
+    left_out = {"exclude": store.exclude, "hold_out": store.hold_out}
+    made_from = {"frames": store.digest, **left_out, "constants": constants}
     key = store.folder, RECORD, made_from, [path]
     try:
         with atomic_io.locked(store.folder):  # other processes wait and then read the file

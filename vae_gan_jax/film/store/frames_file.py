@@ -14,10 +14,11 @@ import tqdm
 from vae_gan_jax.film.read.framing import Framing, filter_chain
 from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.video import Decoder, expected_frames, report_loss
+from vae_gan_jax.film.shots import ShotFinder
 from vae_gan_jax.film.store.batches import prefetch
 from vae_gan_jax.run import atomic_io, provenance, storage
 
-VERSION = 1  # of the manifest's layout
+VERSION = 2  # of the manifest's layout
 COPY_BYTES = 8 << 20  # copied at a time
 FRAMES, MANIFEST = "frames.u8", "manifest.json"
 
@@ -44,6 +45,7 @@ def decode_into(
         ) as progress,
     ):
         for film in probes:
+            finder = ShotFinder()
             # ffmpeg decodes in the prefetching thread while a block is written.
             with (
                 Decoder(film, framing) as decoder,
@@ -53,9 +55,11 @@ def decode_into(
                     block = memoryview(frames_BHWC).cast("B")
                     checksums.append((len(frames_BHWC), zlib.crc32(block)))
                     file.write(block)
+                    finder.add(frames_BHWC)
                     progress.update(len(frames_BHWC))
                 loss = report_loss(decoder, strict)
-            films.append(_entry(film, framing, decoder, loss))
+            entry = _entry(film, framing, decoder, loss)
+            films.append(entry | {"shots": [shot.first for shot in finder.shots()]})
         file.flush()
         os.fsync(file.fileno())
     count = sum(film["count"] for film in films)
@@ -119,6 +123,8 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
         valid &= len(frame_shape) == 3 and all(isinstance(n, int) and n > 0 for n in frame_shape)
         for film in manifest["films"]:
             _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
+            firsts = [*map(int, film["shots"]), film["count"]]  # frames that begin a shot
+            valid &= firsts[0] == 0 and firsts == sorted(set(firsts))
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         valid = False
     if not valid:
