@@ -72,10 +72,25 @@ def test_time_ranges():
         *(("trim_end", text) for text in ("soon", "1:2:3:4", "-3", "1h", "nan", "²", "9" * 5000)),
         *(("noise_schedule", text) for text in ("0.25,lots", "", "0.25,,0.1", "0.25,nan", "1/0")),
         *(("exclude", text) for text in ("1:30", "1:30-1:00", "-5", "5-", "5-5", "a-b")),
-        *(("hold_out", text) for text in (
-            "10s", "10/60", "10s/60", "-1s/60s", "0s/60s", "60s/60s", "61s/60s", "shots/1",
-            "shots/0", "shots:5", "shots/1.5", "10s/60s,shots/5", "nans/60s", "0.0000001s/1s",
-        )),
+        *(
+            ("hold_out", text)
+            for text in (
+                "10s",
+                "10/60",
+                "10s/60",
+                "-1s/60s",
+                "0s/60s",
+                "60s/60s",
+                "61s/60s",
+                "shots/1",
+                "shots/0",
+                "shots:5",
+                "shots/1.5",
+                "10s/60s,shots/5",
+                "nans/60s",
+                "0.0000001s/1s",
+            )
+        ),
         *(("upscale", text) for text in ("1280", "0x5", "axb", "9999999x2")),
         *(("fps", text) for text in ("-24", "24/0", "1e5000", "0", "24/1/1")),
         *(("quality", text) for text in ("1.5", "abc", "²", "9" * 5000)),

@@ -15,10 +15,12 @@ from tests.film.films import run_ffmpeg
 from tests.film.test_shots import scene
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
+from vae_gan_jax.config.flag_text import parse_hold_out
 from vae_gan_jax.evaluation import evaluate, measures, vmaf
 from vae_gan_jax.film import shots
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import reconstruct, trained
+from vae_gan_jax.run import film_names, provenance
 
 NULLABLE = {"psnr", "ssim", "ms_ssim", "vmaf", "similarity", "retention", "aligned_retention",
             "correlation", "freeze_fraction"}  # fmt: skip
@@ -108,6 +110,35 @@ def test_noise_and_batch_statistics_are_those_of_the_mode_reconstruct(settings, 
     if "reconstruct_noise" in settings:  # movement is measured without noise
         for name in ("retention", "aligned_retention", "correlation"):
             assert result["whole"][name] == pytest.approx(measured["whole"][name])
+
+
+def test_held_out_frames_are_measured_apart_but_not_in_another_film(run, measured, film, caplog):
+    """The last quarter of every half second, of the learnt film alone; the rest is unchanged."""
+    assert not {"learnt", "held_out", "gap", "hold_out"} & measured.keys()
+    config = dataclasses.replace(run, hold_out=parse_hold_out("0.25s/0.5s"))
+    entry = {
+        "path": str(film), "sha256": provenance.film_checksum([str(film)]), "stream": 0, "count": 26,
+        "rate": "24000/1001", "first_time": 0.0,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"learnt_films\.json does not tell .* --mode=train"):
+        evaluate.evaluate_films(config, again=True)
+    film_names.record_learnt_films(config.run_dir, [entry])
+    with caplog.at_level(logging.INFO):
+        result = evaluate.evaluate_films(config, again=True)["film"]
+    held_out_T = np.arange(26) * 1001 / 24000 % 0.5 >= 0.25
+    assert result["whole"] == measured["whole"]
+    assert result["hold_out"] == "0.25s/0.5s"
+    source_THWC, output_THWC = reconstruction(run)
+    error_T = ((source_THWC.astype(float) - output_THWC) ** 2).mean((1, 2, 3))
+    for part, part_T in (("learnt", ~held_out_T), ("held_out", held_out_T)):
+        assert result[part]["frames"] == part_T.sum() > 8
+        psnr = 10 * np.log10(255**2 / error_T[part_T].mean())
+        assert result[part]["psnr"] == pytest.approx(psnr)
+        assert f"psnr {psnr:.3f}" in caplog.text
+    assert result["gap"]["psnr"] == result["held_out"]["psnr"] - result["learnt"]["psnr"]
+    assert "held-out frames, never seen in training: frames" in caplog.text
+    other = dataclasses.replace(config, source=str(film))
+    assert "held_out" not in evaluate.evaluate_films(other, again=True)["film"]
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -121,6 +121,41 @@ def test_still_shots_are_counted_but_excluded_from_collapse(film_THWC, film_shot
     assert whole["aligned_retention"] is None
 
 
+def test_learnt_and_held_out_frames_are_measured_apart(film_THWC, film_shots):
+    """Learnt frames are perfect; held-out ones, in the middle of shots, are frozen and noisy."""
+    held_out_T = np.zeros(72, bool)
+    held_out_T[10:20] = held_out_T[35:45] = True
+    noise_HWC = np.random.default_rng(0).integers(-30, 30, film_THWC.shape[1:])
+    output_THWC = film_THWC.astype(int)
+    output_THWC[10:20] = film_THWC[10] + noise_HWC
+    output_THWC[35:45] = film_THWC[35] + noise_HWC
+    output_THWC = output_THWC.clip(0, 255).astype(np.uint8)
+    expected, frame_T = assess(film_THWC, output_THWC, film_shots)
+    rows = expected["shots"]
+    parts = summary.summarise_parts(frame_T, rows, {"learnt": ~held_out_T, "held_out": held_out_T})
+    learnt, held_out, gap = parts["learnt"], parts["held_out"], parts["gap"]
+    assert (learnt["frames"], held_out["frames"]) == (52, 20)
+    assert learnt["psnr"] == pytest.approx(measures.MAX_PSNR)
+    error = ((film_THWC[held_out_T].astype(float) - output_THWC[held_out_T]) ** 2).mean()
+    assert held_out["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-4)
+    # The jump into held-out frames belongs to neither part.
+    assert learnt["retention"] == learnt["aligned_retention"] == pytest.approx(1, abs=1e-4)
+    assert held_out["retention"] == held_out["aligned_retention"] == 0
+    assert learnt["sharpness"] == pytest.approx(1, abs=1e-5)
+    assert held_out["sharpness"] > 1.2
+    assert learnt["recognised_half_second"] == 1
+    assert gap["psnr"] == held_out["psnr"] - learnt["psnr"]
+    assert gap["correlation"] is held_out["correlation"] is None
+    assert "frames" not in gap
+    every_T = np.ones(72, bool)
+    whole = summary.summarise_parts(frame_T, rows, {"learnt": every_T, "held_out": held_out_T})
+    for key, value in whole["learnt"].items():
+        assert key == "frames" or expected["whole"][key] == value, key
+    assert summary.summarise_parts(frame_T, rows, {}) == {}
+    nothing = {"learnt": every_T, "held_out": ~every_T}
+    assert summary.summarise_parts(frame_T, rows, nothing) == {}
+
+
 def test_frames_of_other_shots_are_not_recognised(film_THWC, film_shots):
     """Each shot shows the pictures of the next shot."""
     shuffled_THWC = np.roll(film_THWC, -30, axis=0)

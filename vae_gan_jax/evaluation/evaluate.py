@@ -241,7 +241,8 @@ def assess(
       parts: what ``opened_run.learnt_and_held_out`` returns.
 
     Returns:
-      ``whole``, the results of ``summary.summarise_parts``, ``shots`` and ``excluded`` of ``NAME.json``.
+      ``whole``, ``shots`` and ``excluded`` of ``NAME.json``, and what ``summary.summarise_parts``
+      returns.
     """
     change = frame_T.pop("change")
     frame_T |= {name: change[name] for name in ("source_square", "output_square", "product")}
