@@ -12,41 +12,52 @@ from vae_gan_jax.film.store import frame_weights
 from vae_gan_jax.film.store.frame_store import FrameStore
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
-from vae_gan_jax.training import loop
+from vae_gan_jax.training import loop, pca_init, train_state
 
 RATE, HELD_OUT = 2, [4, 5, 10, 11]  # frames a second; the last second of every three
 
 
+def film_of(frames_THWC) -> TrainingFrames:
+    """The frames to learn from, with weights."""
+    manifest = {"films": [{"count": 12, "rate": str(RATE), "first_time": 0.0}]}
+    training_T = FrameStore("", manifest, hold_out=HoldOut(1.0, 3.0, "s")).training_T
+    similar_T = frame_weights.similar_frames(frames_THWC, training_T)
+    return TrainingFrames(frames_THWC, training_T, frame_weights.weights(similar_T, 0.5))
+
+
 @pytest.fixture(scope="module")
-def trained(small, tmp_path_factory):
-    """Returns what two epochs learn of frames: state, batch-norm statistics, last grid."""
-    config = dataclasses.replace(small, linear_skip=True, frame_reweighting=0.5)
-
-    def train(frames_THWC):
-        manifest = {"films": [{"count": 12, "rate": str(RATE), "first_time": 0.0}]}
-        training_T = FrameStore("", manifest, hold_out=HoldOut(1.0, 3.0, "s")).training_T
-        similar_T = frame_weights.similar_frames(frames_THWC, training_T)
-        weights_T = frame_weights.weights(similar_T, config.frame_reweighting)
-        film = TrainingFrames(frames_THWC, training_T, weights_T)
-        run_dir = tmp_path_factory.mktemp("run")
-        state = loop.train(config, film, run_dir)
-        statistics = batch_norm_statistics.estimate(config, state, film)
-        grid = (run_dir / "samples" / "epoch_002.png").read_bytes()
-        return jax.device_get((state, statistics)), grid
-
-    return train
-
-
-def test_a_run_is_the_same_to_the_bit_whatever_the_held_out_frames_show(trained, small):
-    """Weights, PCA initialisation, batch norm, frame weights and samples; a learnt frame counts."""
+def films(small):
+    """A film; the same with other held-out frames; the same with another learnt frame."""
     shape = (12, small.height, small.width, 3)
     frames_THWC = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     other_THWC, learnt_THWC = frames_THWC.copy(), frames_THWC.copy()
     other_THWC[HELD_OUT] = 255 - other_THWC[HELD_OUT] // 3
     learnt_THWC[HELD_OUT[0] - 1] = 0
-    expected, grid = trained(frames_THWC)
-    without, grid_without = trained(other_THWC)
+    return tuple(map(film_of, (frames_THWC, other_THWC, learnt_THWC)))
+
+
+def test_two_epochs_are_the_same_to_the_bit_whatever_the_held_out_frames_show(
+    small, films, tmp_path
+):
+    """Weights of the networks, batch-norm statistics and sample grid; a learnt frame counts."""
+    results = []
+    for number, film in enumerate(films):
+        state = loop.train(small, film, tmp_path / str(number))
+        statistics = batch_norm_statistics.estimate(small, state, film)
+        grid = (tmp_path / str(number) / "samples" / "epoch_002.png").read_bytes()
+        results.append((jax.device_get((state, statistics)), grid))
+    (expected, grid), (without, grid_without), (changed, _) = results
     chex.assert_trees_all_equal(without, expected)
     assert grid_without == grid
     with pytest.raises(AssertionError):
-        chex.assert_trees_all_equal(trained(learnt_THWC)[0], expected)
+        chex.assert_trees_all_equal(changed, expected)
+
+
+def test_the_principal_components_are_those_of_the_learnt_frames(small, films):
+    config = dataclasses.replace(small, linear_skip=True)
+    fresh = train_state.create(config, jax.random.key(0))
+    states = [pca_init.begin(config, fresh, film) for film in films]
+    expected, without, changed = ((state.params, state.constants) for state in states)
+    chex.assert_trees_all_equal(without, expected)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(changed, expected)
