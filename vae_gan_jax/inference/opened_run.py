@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
