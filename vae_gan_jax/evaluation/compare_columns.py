@@ -19,12 +19,14 @@ class Column(NamedTuple):
       title: such as "a", "a, held out" or "a…c, 3 seeds".
       part: a key of ``PARTS``.
       row: the run's entry in the comparison's JSON file, or that of the seeds.
+      number: of the row.
       deviation: the standard deviation of each measure over the seeds; empty for one run.
     """
 
     title: str
     part: str
     row: dict[str, Any]
+    number: int
     deviation: dict[str, float | None]
 
     @property
@@ -43,8 +45,8 @@ class Column(NamedTuple):
 def columns(content: dict[str, Any]) -> list[Column]:
     """The columns of a comparison's JSON file: the runs, then the means over seeds."""
     return [
-        Column(f"{row['run']}{ending}", part, row, row.get("deviation", {}).get(part, {}))
-        for row in content["runs"] + content["seeds"]
+        Column(f"{row['run']}{ending}", part, row, number, row.get("deviation", {}).get(part, {}))
+        for number, row in enumerate(content["runs"] + content["seeds"])
         for part, ending in PARTS.items()
         if part in row
     ]

@@ -9,6 +9,7 @@ from vae_gan_jax.figures import style
 COLUMNS = 3  # of bar charts
 # Inches: between bar charts, for the heading, above the curves, and for the labels below them.
 GAP, HEADING, CURVES_GAP, LABELS = 0.3, 0.75, 0.7, 0.45
+PART_ALPHA = {"whole": 1.0, "learnt": 0.7, "held_out": 0.4}  # opacity of the bars
 
 
 class Measure(NamedTuple):
@@ -78,22 +79,25 @@ def draw(path: Path, content: dict[str, Any]) -> None:
         style.save(figure, path)
 
 
-def _colour(number: int) -> dict[str, Any]:
-    """The colour of a run; when the colours repeat, they are paler."""
+def _colour(number: int, part: str = "whole") -> dict[str, Any]:
+    """The colour of a run; its parts are paler, and so are colours that repeat."""
     turn, colour = divmod(number, len(style.CYCLE))
-    return {"color": style.COLOURS[style.CYCLE[colour]], "alpha": 1 / (1 + turn)}
+    alpha = PART_ALPHA[part] / (1 + turn)
+    return {"color": style.COLOURS[style.CYCLE[colour]], "alpha": alpha}
 
 
 def _bars(axis, shown: list[Column], measure: Measure) -> None:
     for number, column in enumerate(shown):
         value, error = column.measures.get(measure.key), column.deviation.get(measure.key)
-        bar = axis.barh(number, value or 0.0, height=0.72, xerr=error, **_colour(number))
+        bar = axis.barh(
+            number, value or 0.0, height=0.72, xerr=error, **_colour(column.number, column.part)
+        )
         label = column.text(measure.key, measure.digits)
         axis.bar_label(bar, [label], size=style.SIZES["small"], padding=2)
     axis.set_title(f"{measure.title} {measure.better}", size=style.SIZES["small"], pad=3)
     axis.set_yticks(range(len(shown)), [column.title for column in shown])
     axis.invert_yaxis()
-    axis.margins(x=0.28)
+    axis.margins(x=0.6 if any(column.deviation for column in shown) else 0.28)  # for the labels
     if not any(column.measures.get(measure.key) for column in shown):
         axis.set_xlim(0, 1)  # otherwise bars of zero start in the middle
     axis.set_xticks([])

@@ -79,8 +79,9 @@ class FrameStore:
 
     @property
     def digest(self) -> int:
-        """A 32-bit checksum of all frames and their order."""
-        content = json.dumps([self.manifest["shape"], self.manifest["checksums"]])
+        """A 32-bit checksum of all frames, their order and their shots."""
+        shots = [film["shots"] for film in self.manifest["films"]]
+        content = json.dumps([self.manifest["shape"], self.manifest["checksums"], shots])
         return zlib.crc32(content.encode())
 
     def verify(self, blocks: int | None = None) -> None:
