@@ -144,6 +144,8 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
     film = video.probe(source, framing.video_stream, framing.fps)
     parts = opened_run.learnt_and_held_out(config, origin["film"])
     film_shots, frame_T = _measure_frames(model, source)
+    if any(len(part_T) != len(frame_T["ssim"]) for part_T in parts.values()):
+        raise film_names.film_changed(config.run_dir)  # another version of ffmpeg decodes it
     result = {
         "version": VERSION,
         "name": name,

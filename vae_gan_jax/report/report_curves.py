@@ -139,7 +139,7 @@ def _x(step: float, last: int) -> float:
 
 
 def _step_ticks(last: int) -> list[float]:
-    ticks = MaxNLocator(4, steps=(1, 2, 5, 10), integer=True).tick_values(0, last)
+    ticks = MaxNLocator(4, steps=(1, 2, 5, 10), integer=True).tick_values(0, float(last))
     return [tick for tick in ticks if tick <= last]
 
 
