@@ -112,7 +112,9 @@ def test_noise_and_batch_statistics_are_those_of_the_mode_reconstruct(settings, 
             assert result["whole"][name] == pytest.approx(measured["whole"][name])
 
 
-def test_held_out_frames_are_measured_apart_but_not_in_another_film(run, measured, film, caplog):
+def test_held_out_frames_are_measured_apart_but_not_in_another_film(
+    run, measured, film, caplog, monkeypatch
+):
     """The last quarter of every half second, of the learnt film alone; the rest is unchanged."""
     assert not {"learnt", "held_out", "gap", "hold_out"} & measured.keys()
     config = dataclasses.replace(run, hold_out=parse_hold_out("0.25s/0.5s"))
@@ -137,6 +139,10 @@ def test_held_out_frames_are_measured_apart_but_not_in_another_film(run, measure
         assert f"psnr {psnr:.3f}" in caplog.text
     assert result["gap"]["psnr"] == result["held_out"]["psnr"] - result["learnt"]["psnr"]
     assert "held-out frames, never seen in training: frames" in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(film_names, "learnt_entries", lambda _: [entry | {"count": 30}])
+        with pytest.raises(InputError, match="the film has changed"):
+            evaluate.evaluate_films(config, again=True)
     other = dataclasses.replace(config, source=str(film))
     assert "held_out" not in evaluate.evaluate_films(other, again=True)["film"]
 
