@@ -20,7 +20,8 @@ OTHER_VALUES = {
     str: "other",
 }
 SPECIAL_VALUES = {
-    "exclude": ((0.0, 1.0),), "hold_out": HoldOut(1, 5, "shots"), "crop": "none", "noise_schedule": (0.3,), "seed": 3,
+    "exclude": ((0.0, 1.0),), "hold_out": HoldOut(1, 5, "shots"), "crop": "none",
+    "noise_schedule": (0.3,), "seed": 3,
     "init_optimizer": "fresh", "trim_start": 1.0, "trim_end": 9.0, "per_device_batch_size": 4,
     "init_from": "other", "data_placement": "host", "layout": ("stacked",), "codec": "ffv1",
     "upscale": (64, 36), "compare": ("other",), "at": (1.0,), "explore": ("prior",),

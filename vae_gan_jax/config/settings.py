@@ -49,7 +49,9 @@ class FilmConfig:
         fixed=True,
     )  # fmt: skip
     video_stream: int | None = setting(
-        "films", None, "Which video stream, counted from 0; default: the file's default, the longest, the largest.",
+        "films", None,
+        "Which video stream, counted from 0; default: the file's default, the longest, "
+        "the largest.",
         fixed=True, parse=flag_text.parse_whole, minimum=0,
     )  # fmt: skip
     fps: Fraction | None = setting(

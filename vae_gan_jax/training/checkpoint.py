@@ -146,8 +146,8 @@ class Checkpoints:
                 self._files.remove_incomplete()  # makes room on a full disk
         if self._strict:
             raise InputError(
-                f"{sentence}, with --strict ({reason}): {disk_errors.advice(reason)}, then give the same command "
-                "again."
+                f"{sentence}, with --strict ({reason}): {disk_errors.advice(reason)}, then give "
+                "the same command again."
             ) from error
         logger.warning("%s (%s): training continues, earlier checkpoints stay", sentence, reason)
 
