@@ -394,7 +394,7 @@ def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path):
         ("--filters=3", "--filters=3 disagrees with the run"),
         ("--seed=1", "--seed=1 disagrees"),
         ("--noise_schedule=0.1", "--noise_schedule=0.1 disagrees"),
-        ("--film=other.mp4", "--film=other.mp4 disagrees"),
+        ("--film=other.mp4", "there is no film other.mp4"),
         ("--output=missing/folder/out.mp4", "--output=missing/folder/out.mp4"),
     ],
 )

@@ -209,7 +209,7 @@ def test_after_three_roll_backs_training_ends_with_the_diagnosis(
     monkeypatch.setattr(
         train_step, "train_step", poisoned(4, times=99, network="discriminator", value=np.inf)
     )
-    words = r"after 3 roll-backs to step 4: .*at step 5 .*of the discriminator are.*before.png"
+    words = r"after 3 roll-backs to step 4 \(.*at step 5 .*of the discriminator are.*before.png"
     with pytest.raises(InputError, match=words):
         loop.train(config, film, tmp_path)
     monkeypatch.undo()
