@@ -1,7 +1,8 @@
 """Runs commands of the program, each in a fork of one process that has imported everything.
 
-It reads lines of JSON with ``argv``, ``folder``, ``stderr`` and ``seconds``, and answers each with
-the exit code; a command that takes longer is killed and answered with "hang".
+``python -m tests.command_server`` reads lines of JSON with ``argv``, ``folder``, ``stderr`` and
+``seconds``, and answers each with the exit code; a command that takes longer is killed and answered
+with "hang". Without the imports a command takes two seconds less than ``python -m``.
 """
 
 import contextlib

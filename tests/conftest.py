@@ -1,7 +1,9 @@
 """Settings of all tests: small networks, a generated film, no silent rank promotion."""
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ import pytest
 from vae_gan_jax.config import Config
 from vae_gan_jax.training import xla_flags
 
+PROJECT = Path(__file__).parent.parent
 pytest_plugins = ["tests.trained_fixtures"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,6 +31,28 @@ def compilation_cache(tmp_path_factory):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1"
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1)
+
+
+@pytest.fixture(scope="session")
+def program(compilation_cache, tmp_path_factory):
+    """A function that runs a command of the program: (exit code or "hang", stderr)."""
+    folder = tmp_path_factory.mktemp("program")
+    environment = {"PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(folder)}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.command_server"], cwd=PROJECT, env=os.environ | environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def run(arguments, work=PROJECT, seconds=300.0) -> tuple[int | str, str]:
+        stderr = folder / "stderr.txt"
+        stderr.unlink(missing_ok=True)
+        request = {"argv": list(map(str, arguments)), "folder": str(work), "stderr": str(stderr)}
+        server.stdin.write(json.dumps(request | {"seconds": seconds}) + "\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline()), stderr.read_text(errors="replace")
+
+    with server:
+        yield run
 
 
 @pytest.fixture(scope="session")

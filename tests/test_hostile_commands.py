@@ -1,10 +1,7 @@
 """Commands drawn at random: each ends soon with exit code 0, or with 2 and one sentence."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,6 @@ from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, to_text
 
-PROJECT = Path(__file__).parent.parent
 SECONDS = 120.0  # a command that takes longer hangs
 OTHER_FLAGS = ("num_processes", "process_id", "process_timeout", "scratch_dir", "colour")
 # Flags whose every value is accepted or refused, but which make a valid command take long.
@@ -70,7 +66,7 @@ COMMANDS = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def run_command(film, small, frames_THWC, tmp_path_factory):
+def run_command(program, film, small, frames_THWC, tmp_path_factory):
     """A function that runs a command; it returns the exit code and stderr."""
     folder = tmp_path_factory.mktemp("hostile")
     original = folder / "original"
@@ -86,26 +82,15 @@ def run_command(film, small, frames_THWC, tmp_path_factory):
         if path.is_file():
             content = path.read_bytes()
             path.write_bytes(os.urandom(50) if number % 2 else content[: len(content) // 2])
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.command_server"],
-        cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(folder)},
-    )  # fmt: skip
 
     def run(command):
-        work, stderr = folder / "work", folder / "stderr.txt"
+        work = folder / "work"
         shutil.rmtree(work, ignore_errors=True)
-        stderr.unlink(missing_ok=True)
         shutil.copytree(original, work)
         argv = _arguments(command, work)
-        request = {"argv": argv, "folder": str(work), "stderr": str(stderr), "seconds": SECONDS}
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        code = json.loads(server.stdout.readline())
-        return code, stderr.read_text(errors="replace"), argv
+        return *program(argv, work, SECONDS), argv
 
-    with server:
-        yield run
+    return run
 
 
 def _arguments(command, work: Path) -> list[str]:

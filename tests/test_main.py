@@ -23,26 +23,32 @@ SMALL = [
 ]  # fmt: skip
 
 
-def call(*arguments):
-    """Runs the program; returns its exit code and what it wrote to stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "vae_gan_jax.main", *map(str, arguments)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
+@pytest.fixture(scope="session")
+def call(program):
+    """A function that runs a command; returns its exit code and what it wrote to stderr."""
+    return lambda *arguments: program(arguments)
 
 
-def refused(*arguments) -> str:
-    """The one sentence with which a call is refused."""
-    code, stderr = call(*arguments)
+@pytest.fixture(scope="session")
+def refused(call):
+    """A function that runs a command and returns the one sentence that refuses it."""
+    return lambda *arguments: refusal(*call(*arguments))
+
+
+def refusal(code, stderr) -> str:
+    """The one sentence with which a command was refused."""
     assert code == 2, stderr
     assert "Traceback" not in stderr
     (sentence,) = stderr.strip().splitlines()
     assert sentence.startswith("vae_gan_jax: ")
     return sentence
+
+
+def call_alone(*arguments):
+    """``call`` as a process of its own, which reads jax's environment variables."""
+    command = [sys.executable, "-m", "vae_gan_jax.main", *map(str, arguments)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
 
 
 def contents(folder):
@@ -55,7 +61,7 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def trained(film, tmp_path_factory):
+def trained(film, tmp_path_factory, call):
     """A run folder after the whole path, ``--mode=all``."""
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     code, stderr = call(f"--film={film}", f"--run_dir={run_dir}", *SMALL)
@@ -94,11 +100,15 @@ def test_the_whole_path(trained, film):
         assert part in page
 
 
-def test_what_is_done_is_not_done_again_and_more_epochs_go_on(trained, film, tmp_path):
+def test_what_is_done_is_not_done_again(trained, film, call):
     before = contents(trained)
     code, stderr = call(f"--film={film}", f"--run_dir={trained}", *SMALL)
     assert code == 0, stderr
     assert contents(trained) == before
+
+
+@pytest.mark.slow
+def test_more_epochs_go_on_and_renew_what_was_made(trained, film, tmp_path, call):
     run_dir = tmp_path / "run"
     shutil.copytree(trained, run_dir)
     longer = [*SMALL[:-1], "--noise_schedule=0.5,0.1"]
@@ -109,7 +119,7 @@ def test_what_is_done_is_not_done_again_and_more_epochs_go_on(trained, film, tmp
     assert "12 steps, epoch 2 of 2" in (run_dir / "report.html").read_text()
 
 
-def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path):
+def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path, call):
     """The frames for the statistics are found again though the command trims another film."""
     run_dir, shared = tmp_path / "run", f"--frames_dir={tmp_path / 'shared'}"
     code, stderr = call("--mode=prepare", f"--film={film}", f"--run_dir={run_dir}", shared, *SMALL)
@@ -126,20 +136,23 @@ def test_a_model_trained_alone_reconstructs_from_shared_frames(film, tmp_path):
     assert video.probe(output).frames == 12
 
 
-def test_a_run_begins_with_another_s_networks(trained, film, tmp_path):
+def test_a_run_begins_with_another_s_networks(trained, film, tmp_path, call, refused):
     """Of another size they are refused before the film is prepared."""
     run_dir, other = f"--run_dir={tmp_path / 'run'}", f"--init_from={trained}"
     film = f"--film={film}"
     assert "--filters=3 does not fit" in refused(film, run_dir, other, *SMALL, "--filters=3")
     assert not list(tmp_path.iterdir())
-    code, stderr = call(film, run_dir, other, *SMALL)
-    assert code == 0, stderr
+    for mode in ("prepare", "train"):
+        code, stderr = call(film, run_dir, other, *SMALL, f"--mode={mode}")
+        assert code == 0, stderr
     assert f"starting with the networks of {trained} at step 6" in stderr
     assert f"--init_from={trained}\n" in (tmp_path / "run" / "flags.txt").read_text()
     assert {step.name for step in (tmp_path / "run" / "checkpoints").iterdir()} == {"0", "6"}
 
 
-def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(film, tmp_path, monkeypatch):
+def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(
+    film, tmp_path, monkeypatch, call, refused
+):
     """Made on two devices, it has the same mini-batch on one."""
     run_dir = tmp_path / "run"
     small = [flag for flag in SMALL if "batch_size" not in flag]
@@ -149,7 +162,7 @@ def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(film, tmp_p
     assert not run_dir.exists()
     for devices in "21":
         monkeypatch.setenv("JAX_NUM_CPU_DEVICES", devices)
-        code, stderr = call(*command, shared)
+        code, stderr = call_alone(*command, shared)
         assert code == 0, stderr
         settings = (run_dir / "flags.txt").read_text().splitlines()
         assert {"--batch_size=6", "--per_device_batch_size="} <= set(settings)
@@ -157,7 +170,7 @@ def test_a_device_s_share_of_a_batch_is_settled_when_the_run_is_made(film, tmp_p
     assert code == 0, stderr
 
 
-def test_a_refused_command_records_nothing_and_the_corrected_one_is_taken(film, tmp_path):
+def test_a_refused_command_records_nothing_and_the_corrected_one_is_taken(film, tmp_path, call):
     run_dir = f"--run_dir={tmp_path / 'run'}"
     command = "--mode=prepare", f"--film={film}", run_dir, *SMALL
     for flag, words in {
@@ -193,7 +206,7 @@ def test_help_lists_every_mode_and_every_flag_once():
         assert group in lines
 
 
-def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
+def test_a_signal_ends_the_program_with_its_number(film, tmp_path, refused):
     """SIGTERM while a thousand epochs are learnt: saved, 143, and the run is whole.
 
     A second process on the same folder was refused meanwhile.
@@ -215,7 +228,7 @@ def test_a_signal_ends_the_program_with_its_number(film, tmp_path):
     assert 0 <= max(steps) - json.loads(lines[-1])["step"] < 20  # an unfinished line waits
 
 
-def test_a_film_that_changed_since_is_refused(trained, film, tmp_path):
+def test_a_film_that_changed_since_is_refused(trained, film, tmp_path, call, refused):
     """It may move, but not become another one; nothing is lost, and put back it is taken."""
     run_dir, moved = tmp_path / "run", tmp_path / "moved.mp4"
     shutil.copytree(trained, run_dir)
@@ -232,7 +245,7 @@ def test_a_film_that_changed_since_is_refused(trained, film, tmp_path):
     assert code == 0, stderr
 
 
-def test_another_film_through_a_trained_run(trained, film, tmp_path):
+def test_another_film_through_a_trained_run(trained, film, tmp_path, call):
     """The run's settings are its own; the trims are the other film's."""
     output = tmp_path / "other.mkv"
     code, stderr = call(
@@ -247,7 +260,7 @@ def test_another_film_through_a_trained_run(trained, film, tmp_path):
     assert sum(1 for _ in video.decode(output, framing)) == 14  # frames 12 to 25
 
 
-def test_passthrough_shows_what_would_be_learnt(film, tmp_path):
+def test_passthrough_shows_what_would_be_learnt(film, tmp_path, call):
     """Without a run folder: two frames of pixels in, the same shape and count out, with sound."""
     output = tmp_path / "framed.mp4"
     code, stderr = call(
@@ -261,7 +274,7 @@ def test_passthrough_shows_what_would_be_learnt(film, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_benchmark_needs_neither_film_nor_run_folder(tmp_path):
+def test_a_benchmark_needs_neither_film_nor_run_folder(tmp_path, call):
     output = tmp_path / "speed.json"
     code, stderr = call("--mode=benchmark", f"--output={output}", "--seconds=0.1", *SMALL)
     assert code == 0, stderr
@@ -270,7 +283,7 @@ def test_a_benchmark_needs_neither_film_nor_run_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
+def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path, call):
     """One of them is excluded but for its last frames, and both come out whole."""
     other = tmp_path / "other.mp4"
     shutil.copy(film, other)
@@ -286,7 +299,7 @@ def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path):
     assert (run_dir / "report.html").read_text().count("<video") == 2
 
 
-def test_figures_and_explorations_of_a_run(trained, film, tmp_path):
+def test_figures_and_explorations_of_a_run(trained, film, tmp_path, call):
     """Of the learnt film, and of another through the model; frames and films stay as they are."""
     run_dir = tmp_path / "run"
     shutil.copytree(trained, run_dir)
@@ -329,7 +342,9 @@ def test_figures_and_explorations_of_a_run(trained, film, tmp_path):
         (["--mode=explore"], "explorations: "),
     ],
 )
-def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, trained, tmp_path):
+def test_figures_and_explorations_that_cannot_be_are_refused(
+    arguments, words, trained, tmp_path, refused
+):
     """In the last of these a file has the name of the folder."""
     run_dir = tmp_path / "run"
     shutil.copytree(trained, run_dir)
@@ -374,13 +389,13 @@ def test_figures_and_explorations_that_cannot_be_are_refused(arguments, words, t
         (["--mode=report"], "there is no run in"),
     ],
 )
-def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tmp_path):
+def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tmp_path, refused):
     arguments = [argument.replace("FILM", str(film)) for argument in arguments]
     assert words in refused(f"--run_dir={tmp_path / 'run'}", *arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path):
+def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path, refused):
     variant = next(variant for variant in films.VARIANTS if variant.name == "mp3_at_11025.flv")
     film = variant.make(tmp_path)
     words = refused(f"--film={film}", f"--run_dir={tmp_path / 'run'}", "--sound=copy", *SMALL)
@@ -398,7 +413,9 @@ def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path):
         ("--output=missing/folder/out.mp4", "--output=missing/folder/out.mp4"),
     ],
 )
-def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(argument, words, trained, film):
+def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(
+    argument, words, trained, film, refused
+):
     before = contents(trained)
     mode = "reconstruct" if "output" in argument else "all"
     assert words in refused(f"--mode={mode}", f"--run_dir={trained}", argument)
@@ -411,14 +428,13 @@ def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(argument, words, tra
 )
 def test_a_device_that_is_not_there_is_one_sentence(variable, value, trained, monkeypatch):
     monkeypatch.setenv(variable, value)
-    sentence = refused(
-        "--mode=reconstruct", f"--run_dir={trained}", f"--output={trained}/other.mp4"
-    )
+    output = f"--output={trained}/other.mp4"
+    sentence = refusal(*call_alone("--mode=reconstruct", f"--run_dir={trained}", output))
     assert "jax finds no device (" in sentence
     assert "correct" in sentence
 
 
-def test_a_folder_of_something_else_is_refused(film, tmp_path):
+def test_a_folder_of_something_else_is_refused(film, tmp_path, refused):
     (tmp_path / "letter.txt").write_text("dear")
     assert "is no run folder" in refused(f"--film={film}", f"--run_dir={tmp_path}")
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

@@ -12,7 +12,7 @@ from vae_gan_jax.training import train_state
 
 @pytest.mark.parametrize(
     ("first_batch_norm", "linear_skip", "min_features", "filters"),
-    [(False, True, 1000, 3), (True, False, 2, 2)],
+    [(False, True, 1000, 3), pytest.param(True, False, 2, 2, marks=pytest.mark.slow)],
 )
 def test_fused_networks_equal_the_networks(
     first_batch_norm, linear_skip, min_features, filters, monkeypatch

@@ -30,6 +30,7 @@ def results(forms, dtype):
     ]
 
 
+@pytest.mark.slow
 def test_float32_errors_stay_below_a_ten_thousandth():
     """Relative to the standard deviation of the float64 result, as the module states."""
     fast = (

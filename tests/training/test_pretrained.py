@@ -70,6 +70,7 @@ def test_averages_are_taken_over_if_both_runs_have_them(tuned, other, tmp_path):
     chex.assert_trees_all_equal(only_this_run.ema, weights)
 
 
+@pytest.mark.slow
 def test_the_run_does_not_need_the_other_one_after_its_first_checkpoint(
     tuned, other, frames_THWC, tmp_path
 ):

@@ -129,6 +129,7 @@ def runs(film, frames, tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_two_processes_with_two_devices_equal_one_with_four(runs):
     """Six steps of float32, summed in another order."""
     ours, theirs = state_of(runs[2, 2], 6), state_of(runs[1, 4], 6)
