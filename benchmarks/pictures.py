@@ -51,10 +51,10 @@ FILMS = {
 }
 THESIS = "the thesis's recipe"
 FINALISTS = (THESIS, "best.flags")
-WEAK_KL_AND_EMA = ["--kl_weight=0.01", "--ema_span=0.1"]
-REWEIGHTED = [*WEAK_KL_AND_EMA, "--frame_reweighting=0.5", "--tanh_scale=1.25"]
-POOLED = ["--pixel_share=0.95", "--luma_pool=2"]
-LINEAR_SKIP = ["--pixel_share=0.75", "--luma_pool=2", "--learning_rate=3e-4", "--linear_skip"]
+RESIDUAL = [
+    *("--networks=residual", "--learning_rate=2e-3", "--learning_rate_decay=cosine"),
+    *("--adam_b1=0.9", "--pixel_share=0.97", "--adversarial_weight=0.002", "--kl_weight=0.001"),
+]
 # Name: flags.
 CANDIDATES = {
     THESIS: [],
@@ -68,39 +68,10 @@ CANDIDATES = {
     "pixel share 0.1": ["--pixel_share=0.1"],
     "pixel share 0.5": ["--pixel_share=0.5"],
     "EMA 0.1": ["--ema_span=0.1"],
-    "linear skip alone": ["--linear_skip"],
     # The usual alternative without a discriminator.
     "plain VAE on pixels": ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
-    # A weak KL, averaged weights and pixels beside the discriminator's layers.
-    **{
-        f"KL 0.01, EMA 0.1, pixel share {share}, rate {rate}": [
-            *WEAK_KL_AND_EMA,
-            f"--pixel_share={share}",
-            f"--learning_rate={rate}",
-        ]
-        for share, rate in (("0.5", "5e-4"), ("0.8", "5e-4"), ("0.8", "1e-3"), ("0.95", "5e-4"))
-    },
-    # What frame reweighting and the wider tanh bring.
-    "KL 0.01, EMA 0.1, pixel share 0.95, pooled by 2, reweighting 0.5, tanh scale 1.25": [
-        *REWEIGHTED,
-        *POOLED,
-    ],
-    "KL 0.01, EMA 0.1, pixel share 0.95, pooled by 2, tanh scale 1.25": [
-        *WEAK_KL_AND_EMA,
-        *POOLED,
-        "--tanh_scale=1.25",
-    ],
-    "KL 0.01, EMA 0.1, pixel share 0.95, pooled by 2, reweighting 0.5": [
-        *WEAK_KL_AND_EMA,
-        *POOLED,
-        "--frame_reweighting=0.5",
-    ],
-    "without linear skip": [*REWEIGHTED, "--pixel_share=0.75", "--learning_rate=3e-4"],
-    # The preset, and what its last flag brings.
-    "best.flags": [*REWEIGHTED, *LINEAR_SKIP, "--logit_fan_in=4096"],
-    "best.flags, logit fan-in 1,024": [*REWEIGHTED, *LINEAR_SKIP, "--logit_fan_in=1024"],
-    "best.flags, logit not scaled": [*REWEIGHTED, *LINEAR_SKIP],
-    "best.flags, logit not scaled, z 400": [*REWEIGHTED, *LINEAR_SKIP, "--z_dim=400"],
+    "best.flags": RESIDUAL,
+    "best.flags, β₁ 0.5, KL 0.01": [*RESIDUAL, "--adam_b1=0.5", "--kl_weight=0.01"],
 }
 # Key in the measures, column, decimals.
 COLUMNS = (

@@ -140,15 +140,13 @@ def test_the_best_preset_nests_in_any_experiment(load):
     best = resolve(main.given_settings(), {}, learns=True)
     assert best == dataclasses.replace(
         blade,
-        kl_weight=0.01,
-        pixel_share=0.75,
-        luma_pool=2,
-        ema_span=0.1,
-        frame_reweighting=0.5,
-        tanh_scale=1.25,
-        learning_rate=3e-4,
-        linear_skip=True,
-        logit_fan_in=4096,
+        networks="residual",
+        learning_rate=2e-3,
+        learning_rate_decay="cosine",
+        adam_b1=0.9,
+        pixel_share=0.97,
+        adversarial_weight=0.002,
+        kl_weight=0.001,
     )
 
 

@@ -11,12 +11,10 @@ from vae_gan_jax.training import train_state
 
 
 @pytest.mark.parametrize(
-    ("first_batch_norm", "linear_skip", "min_features", "filters"),
-    [(False, True, 1000, 3), pytest.param(True, False, 2, 2, marks=pytest.mark.slow)],
+    ("first_batch_norm", "min_features", "filters"),
+    [(False, 1000, 3), pytest.param(True, 2, 2, marks=pytest.mark.slow)],
 )
-def test_fused_networks_equal_the_networks(
-    first_batch_norm, linear_skip, min_features, filters, monkeypatch
-):
+def test_fused_networks_equal_the_networks(first_batch_norm, min_features, filters, monkeypatch):
     """At an odd size, with random parameters and statistics, with and without Winograd kernels.
 
     Compiled functions depend on MIN_FEATURES without an argument, so each case has its own shapes.
@@ -28,7 +26,6 @@ def test_fused_networks_equal_the_networks(
         filters=filters,
         z_dim=3,
         first_batch_norm=first_batch_norm,
-        linear_skip=linear_skip,
         leak=0.1,
     )
     monkeypatch.setattr(autoencoder, "from_frames", lambda frames: frames / 127.5 - 1)

@@ -1,7 +1,6 @@
-"""The networks have the shapes of Tables 1 to 3; linear skip and scaled outputs."""
+"""The networks have the shapes of Tables 1 to 3."""
 
 import dataclasses
-from functools import partial
 
 import chex
 import jax
@@ -114,98 +113,23 @@ def test_encoder_outputs_are_bounded():
     assert 0.495 < float(jnp.abs(log_variance_BZ).max()) <= 0.5
 
 
-def test_tanh_scale_multiplies_the_output(small):
-    z_BZ = jnp.linspace(-1, 1, 4 * small.z_dim).reshape(4, small.z_dim)
-    params = {"params": train_state.create(small, jax.random.key(0)).params["decoder"]}
-    outputs = []
-    for tanh_scale in (1.0, 1.25):
-        config = dataclasses.replace(small, tanh_scale=tanh_scale)
-        decoder = networks.create(config)["decoder"]
-        outputs.append(decoder.apply(params, z_BZ, train=True, mutable=["batch_stats"])[0])
-    assert float(jnp.abs(outputs[0]).max()) > 0
-    chex.assert_trees_all_close(outputs[1], 1.25 * outputs[0], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "size"),
-    [(144, 256, (18, 32)), (576, 1024, (18, 32)), (256, 144, (32, 18)), (16, 20, (16, 20))],
-)
-def test_skip_size_is_similar_for_all_sizes(height, width, size):
-    assert networks.skip_size(height, width) == size
-
-
-def test_the_linear_skip_limits_the_fan_in_of_the_mean(small):
-    sized = dataclasses.replace(small, filters=8, height=64, width=64)
-    with_skip = dataclasses.replace(sized, linear_skip=True)
-    variables = networks.create(with_skip)["encoder"].init(
-        jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
-    )
-    variables["params"]["linear"]["kernel"] *= 0
-    variables["params"]["mean"]["kernel"] *= 100  # far above rounding errors
+@pytest.mark.parametrize(("max_fan_in", "scale"), [(None, 1), (64, 1 / 16), (10_000, 1)])
+def test_a_maximal_fan_in_scales_the_logit(max_fan_in, scale):
+    discriminator = networks.Discriminator(8, leak=0.01, first_batch_norm=False)
+    scaled = dataclasses.replace(discriminator, max_fan_in=max_fan_in)
     x_BHWC = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3), minval=-1)
-    means = [
-        networks.create(config)["encoder"].apply(variables, x_BHWC, train=False)[0]
-        for config in (sized, with_skip)
-    ]
-    assert float(jnp.abs(means[0]).max()) > 0.01
-    features = 4 * 4 * 64
-    expected = np.arctanh(means[0]) * networks.SKIP_MAX_FAN_IN / features
-    chex.assert_trees_all_close(np.arctanh(means[1]), expected, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize(("logit_fan_in", "scale"), [(None, 1), (64, 1 / 16), (10_000, 1)])
-def test_logit_fan_in_scales_the_logit(small, logit_fan_in, scale):
-    sized = dataclasses.replace(small, filters=8, height=64, width=64)  # 4 * 4 * 64 features
-    scaled = dataclasses.replace(sized, logit_fan_in=logit_fan_in)
-    variables = networks.create(sized)["discriminator"].init(
-        jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=True
-    )
-    x_BHWC = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3), minval=-1)
+    variables = discriminator.init(jax.random.key(0), x_BHWC, train=True)  # 4 * 4 * 64 features
     (logit_B, activations), (scaled_B, same) = (
-        networks.create(config)["discriminator"].apply(variables, x_BHWC, train=False)
-        for config in (sized, scaled)
+        network.apply(variables, x_BHWC, train=False) for network in (discriminator, scaled)
     )
     assert float(jnp.abs(logit_B).min()) > 0
     chex.assert_trees_all_close(scaled_B, scale * logit_B, rtol=1e-6)
     chex.assert_trees_all_equal(same, activations)
 
 
-def test_the_linear_skip_adds_linear_maps_of_the_frame_and_of_z(small):
-    """If the last convolutional kernels are 0, only the linear skip is left."""
-    without_skip = dataclasses.replace(
-        small, height=36, width=40
-    )  # the skip's picture has half this size
-    with_skip = dataclasses.replace(without_skip, linear_skip=True)
-    plain, state = (
-        train_state.create(config, jax.random.key(0)) for config in (without_skip, with_skip)
-    )
-    random = np.random.default_rng(3)
-    centre_HWC = random.normal(size=(18, 20, 3)) / 9
-    linear = {}
-    for name, last in {"encoder": "mean", "decoder": "convolution_4"}.items():
-        params = state.params[name]
-        added = {"linear": params.pop("linear")}
-        chex.assert_trees_all_equal(params, plain.params[name])
-        params[last]["kernel"] = jnp.zeros_like(params[last]["kernel"])
-        linear[name] = jax.tree.map(lambda leaf: random.normal(size=leaf.shape) / 9, added)
-        params |= jax.tree.map(jnp.float32, linear[name])
-    variables = state.inference_variables
-    variables["encoder"]["pca"] = {"centre": jnp.float32(centre_HWC)}
-    colour_BC, z_BZ = random.uniform(-1, 1, (2, 3)), random.normal(size=(2, small.z_dim))
-
-    def apply(name, inputs):
-        network = networks.create(with_skip)[name]
-        return jax.jit(partial(network.apply, train=False))(variables[name], jnp.float32(inputs))
-
-    plain_BHWC = np.broadcast_to(colour_BC[:, None, None], (2, 36, 40, 3))
-    mean_BZ, _ = apply("encoder", plain_BHWC)
-    difference_BP = np.tile(colour_BC, 360) - centre_HWC.reshape(1, -1)
-    difference_BP /= networks.SKIP_DIVISOR
-    expected_BZ = np.tanh(difference_BP @ linear["encoder"]["linear"]["kernel"])
-    chex.assert_trees_all_close(mean_BZ, np.float32(expected_BZ), rtol=1e-4)
-    layer = linear["decoder"]["linear"]
-    outputs_BHWC = np.tanh(z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 18, 20, 3)
-    corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which upscaling does not change
-    chex.assert_trees_all_close(
-        apply("decoder", z_BZ)[corners], np.float32(outputs_BHWC[corners]), rtol=1e-4
-    )
+def test_residual_networks_limit_the_fan_in_of_the_logit():
+    limits = {
+        kind: networks.create(Config(networks=kind))["discriminator"].max_fan_in
+        for kind in ("thesis", "residual")
+    }
+    assert limits == {"thesis": None, "residual": networks.LOGIT_MAX_FAN_IN}

@@ -39,28 +39,6 @@ def test_learned_similarity_averages_the_mean_squared_errors_of_layers():
     np.testing.assert_allclose(objectives.learned_similarity(*as_jax), expected, rtol=1e-6)
 
 
-def test_pixel_error_with_squares_of_1_is_the_mean_squared_error():
-    x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
-    result = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), 1)
-    np.testing.assert_allclose(result, np.square(x_BHWC - y_BHWC).mean(), rtol=1e-5)
-
-
-@pytest.mark.parametrize("square", [1, 2, 4])
-def test_pixel_error_averages_brightness_over_squares_but_not_colour(square):
-    x_BHWC, y_BHWC = np.random.default_rng(3).normal(size=(2, 3, 5, 8, 3))
-    difference_BHWC = x_BHWC - y_BHWC
-    colour_BHWC = difference_BHWC - difference_BHWC.mean(-1, keepdims=True)
-    brightness_BHW = np.pad(difference_BHWC.mean(-1), ((0, 0), (0, 3), (0, 0)), mode="edge")
-    means = [
-        brightness_BHW[:, row : row + square, column : column + square].mean((1, 2))
-        for row in range(0, 5, square)
-        for column in range(0, 8, square)
-    ]
-    expected = np.square(means).mean() + np.square(colour_BHWC).mean()
-    result = objectives.pixel_error(jnp.asarray(x_BHWC), jnp.asarray(y_BHWC), square)
-    np.testing.assert_allclose(result, expected, rtol=1e-5)
-
-
 def test_adversarial_is_the_sum_of_three_floored_cross_entropies():
     random = np.random.default_rng(2)
     real, reconstructed, sampled = random.normal(size=(3, 5)) * 15

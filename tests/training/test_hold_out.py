@@ -54,7 +54,7 @@ def test_two_epochs_are_the_same_to_the_bit_whatever_the_held_out_frames_show(
 
 
 def test_the_principal_components_are_those_of_the_learnt_frames(small, films):
-    config = dataclasses.replace(small, linear_skip=True)
+    config = dataclasses.replace(small, networks="residual")
     fresh = train_state.create(config, jax.random.key(0))
     states = [pca_init.begin(config, fresh, film) for film in films]
     expected, without, changed = ((state.params, state.constants) for state in states)

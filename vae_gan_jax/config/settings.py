@@ -261,11 +261,6 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 def _check_combinations(config: Config) -> None:
     """Raises InputError if two settings exclude each other."""
-    if config.luma_pool > 1 and not config.pixel_share:
-        raise InputError(
-            f"--luma_pool={config.luma_pool} has no effect with --pixel_share=0: give "
-            "--pixel_share too."
-        )
     if config.init_optimizer == "carried" and not config.init_from:
         raise InputError("--init_optimizer=carried needs --init_from: give the run to start from.")
     if not config.noise_schedule:

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from vae_gan_jax.config import flag_text
 from vae_gan_jax.config.field import setting
 
 PAPER_BATCH = 12  # frames in a mini-batch of the thesis (4.5)
@@ -23,6 +22,12 @@ class StepConfig:
     )
 
     # The networks (4.2)
+    networks: str = setting(
+        "networks", "thesis",
+        "Encoder and decoder: the thesis's, or residual networks with a linear skip that starts as "
+        "the film's principal components.",
+        fixed=True, choices=("thesis", "residual"),
+    )  # fmt: skip
     filters: int = setting(
         "networks", 80, "Filters of the first convolution; each further layer doubles them.",
         fixed=True, minimum=1, maximum=MAX_SIZE,
@@ -37,24 +42,6 @@ class StepConfig:
         "networks", False,
         "Batch norm also on the first convolution of encoder and discriminator, as in the thesis.",
         fixed=True,
-    )  # fmt: skip
-    tanh_scale: float = setting(
-        "networks", 1.0,
-        "Factor on the decoder's last tanh (Table 2: 1). Above 1 the decoder reaches full black "
-        "and white; values beyond them are clipped in films.",
-        fixed=True, minimum=1,
-    )  # fmt: skip
-    linear_skip: bool = setting(
-        "networks", False,
-        "Linear skip connections from a small copy of the frame to z and from z to a small "
-        "picture, initialised with the film's principal components.",
-        fixed=True,
-    )  # fmt: skip
-    logit_fan_in: int | None = setting(
-        "networks", None,
-        "With more input features than this, the discriminator's logit is scaled by the ratio, so "
-        "that a training step changes it equally at every frame size; default: no scaling.",
-        fixed=True, parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
 
     # The objectives (4.3, 4.4)
@@ -75,11 +62,6 @@ class StepConfig:
         "similarity.",
         fixed=True, minimum=0, maximum=1,
     )  # fmt: skip
-    luma_pool: int = setting(
-        "objectives", 1,
-        "The pixel error compares brightness averaged over squares of this side, pixels.",
-        fixed=True, minimum=1,
-    )  # fmt: skip
     prior: str = setting(
         "objectives", "normal",
         "Distribution of prior samples: N(0, I), or uniform(-1, 1) as in the released code.",
@@ -99,6 +81,12 @@ class StepConfig:
         "How the learning rate grows with the mini-batch relative to the thesis's 12 frames: none, "
         "linear, or sqrt.",
         fixed=True, choices=("none", "linear", "sqrt"),
+    )  # fmt: skip
+    learning_rate_decay: str = setting(
+        "training", "none",
+        "none, or cosine: the learning rate rises during the first twentieth of the training and "
+        "then falls to 0 along a cosine.",
+        fixed=True, choices=("none", "cosine"),
     )  # fmt: skip
     adam_b1: float = setting(
         "training", 0.5, "Adam's decay rate of the first moment.", fixed=True, minimum=0, below=1

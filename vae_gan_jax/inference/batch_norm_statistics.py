@@ -112,6 +112,9 @@ def load_or_estimate(
         missing, damaged, or of another checkpoint.
     """
     run_dir, step = config.run_dir, int(state.step)
+    template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
+    if not jax.tree.leaves(template):  # networks without batch norm
+        return template
     path = Path(run_dir) / FOLDER / f"{step}.msgpack"
     read_only = not atomic_io.is_writable(run_dir)
     if processes.index() == 0 or read_only:
@@ -125,5 +128,4 @@ def load_or_estimate(
             atomic_io.write(path, serialization.to_bytes(statistics))
             provenance.record(run_dir, *record)
     processes.barrier("batch-norm statistics")
-    template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
     return serialization.from_bytes(template, path.read_bytes())

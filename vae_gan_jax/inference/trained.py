@@ -86,6 +86,8 @@ def with_latent_statistics(trained: Trained, z_TZ: np.ndarray) -> Trained:
       trained: the networks.
       z_TZ: latents, at least one mini-batch; better some hundreds of draws of one distribution.
     """
+    if not trained.variables["decoder"]["batch_stats"]:
+        return trained
     decoder = batch_norm_statistics.estimate_from_latents(trained.config, trained.variables, z_TZ)
     variables = autoencoder.with_batch_stats(trained.variables, {"decoder": decoder})
     return dataclasses.replace(trained, variables=variables)

@@ -1,7 +1,7 @@
 """uint8 frames through encoder and decoder (eq. 4.1) and back to uint8 frames.
 
 ``variables`` holds each network's Flax collections by the network's name: ``params``,
-``batch_stats`` and, with ``linear_skip``, the encoder's ``pca``.
+``batch_stats`` and, of residual networks, the encoder's ``pca``.
 """
 
 import jax

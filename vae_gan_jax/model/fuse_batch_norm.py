@@ -64,6 +64,8 @@ def fuse(variables: dict) -> dict:
       The collections by network. Those of fused networks lack ``batch_stats``; ``autoencoder``
       recognises them by that.
     """
+    if not variables["encoder"]["batch_stats"]:  # networks without batch norm
+        return variables
     encoder, decoder = dict(variables["encoder"]), dict(variables["decoder"])
     stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])
     encoder["params"] = encoder["params"] | {"stack": stack}

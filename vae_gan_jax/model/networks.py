@@ -14,15 +14,10 @@ from vae_gan_jax.model.layers import (
     weights,
 )
 from vae_gan_jax.model.plain_convolutions import output_side
+from vae_gan_jax.model.residual import ResidualDecoder, ResidualEncoder
 
 LAYERS = 4  # convolutions of each network
-SKIP_PIXELS = 18  # shorter side of the linear skip's downscaled picture
-# The encoder's linear skip divides pixels by this, so its weights are larger by this factor. Adam
-# moves all weights equally far, which would be too far for smaller ones.
-SKIP_DIVISOR = 16
-# max_fan_in of the encoder's mean beside the linear skip. Without it one step would move z further
-# in larger frames, and the decoder would have to learn its codes again.
-SKIP_MAX_FAN_IN = 512
+LOGIT_MAX_FAN_IN = 4096  # of the discriminator beside the residual networks
 
 
 def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -35,18 +30,6 @@ def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
         height, width = output_side(height), output_side(width)
         sizes.append((height, width))
     return sizes
-
-
-def skip_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the linear skip's picture; the aspect ratio is the frame's."""
-    pixel = max(1.0, min(height, width) / SKIP_PIXELS)
-    return round(height / pixel), round(width / pixel)
-
-
-def resize(x_BHWC, size: tuple[int, int]):
-    """Resizes pictures: bilinear, with antialiasing if they shrink; a linear map."""
-    batch, *_, channels = x_BHWC.shape
-    return jax.image.resize(x_BHWC, (batch, *size, channels), "linear")
 
 
 class ConvolutionStack(nn.Module):
@@ -88,17 +71,12 @@ class ConvolutionStack(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Enc (4.2.1, Table 1): maps frames to the mean and log variance of their latent codes.
-
-    With ``linear_skip``, a linear map of the downscaled frame is added to the mean before tanh. It
-    first subtracts the film's mean picture, ``centre`` in the collection ``pca``.
-    """
+    """Enc (4.2.1, Table 1): maps frames to the mean and log variance of their latent codes."""
 
     filters: int
     z_dim: int
     leak: float
     first_batch_norm: bool
-    linear_skip: bool = False
     fused: bool = False
     dtype: jnp.dtype | None = None
 
@@ -118,16 +96,7 @@ class Encoder(nn.Module):
             self.filters, self.leak, self.first_batch_norm, self.fused, self.dtype, name="stack"
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
-        max_fan_in = SKIP_MAX_FAN_IN if self.linear_skip else None
-        mean_BZ = dense(self.z_dim, self.dtype, name="mean", max_fan_in=max_fan_in)(features_BF)
-        if self.linear_skip:
-            small_BHWC = resize(x_BHWC, skip_size(*x_BHWC.shape[1:3]))
-            centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
-            difference_BHWC = small_BHWC - centre_HWC[None]
-            difference_BHWC /= SKIP_DIVISOR
-            linear = dense(self.z_dim, None, name="linear", bias=False)
-            mean_BZ += linear(difference_BHWC.reshape(x_BHWC.shape[0], -1))
-        mean_BZ = nn.tanh(mean_BZ)
+        mean_BZ = nn.tanh(dense(self.z_dim, self.dtype, name="mean")(features_BF))
         log_variance_BZ = 0.5 * nn.tanh(
             dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
         )
@@ -136,23 +105,17 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Dec (4.2.2, Table 2): maps latent codes to frames.
-
-    The output is ``tanh_scale`` times a tanh. With ``linear_skip``, a linear map of z gives a small
-    picture, which is upscaled and added before this tanh.
-    """
+    """Dec (4.2.2, Table 2): maps latent codes to frames."""
 
     filters: int
     height: int
     width: int
-    tanh_scale: float = 1.0
-    linear_skip: bool = False
     fused: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, z_BZ, train: bool):
-        """Decodes codes ``[B, Z]`` to frames ``[B, H, W, 3]`` in -tanh_scale..tanh_scale."""
+        """Decodes codes ``[B, Z]`` to frames ``[B, H, W, 3]`` in -1..1."""
         sizes = layer_sizes(self.height, self.width)
         features = [3] + [self.filters * 2**layer for layer in range(LAYERS)]
         (height, width), deepest = sizes[LAYERS], features[LAYERS]
@@ -171,13 +134,7 @@ class Decoder(nn.Module):
                 dtype=self.dtype,
                 name=f"convolution_{LAYERS - layer}",
             )(nn.relu(x_BHWC))
-        x_BHWC = at_least_float32(x_BHWC)
-        if self.linear_skip:
-            rows, columns = skip_size(self.height, self.width)
-            small_BP = dense(rows * columns * 3, None, name="linear")(z_BZ)
-            small_BHWC = small_BP.reshape(-1, rows, columns, 3)
-            x_BHWC += resize(small_BHWC, (self.height, self.width))
-        x_BHWC = self.tanh_scale * nn.tanh(x_BHWC)
+        x_BHWC = nn.tanh(at_least_float32(x_BHWC))
         chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
         return x_BHWC
 
@@ -186,13 +143,13 @@ class Discriminator(nn.Module):
     """Dis (4.2.3, Table 3): maps frames to the logit that they are real, and to activations.
 
     The logit has 92,160 inputs at the thesis's size and no batch norm, so one Adam step moves it
-    far; ``logit_fan_in`` limits that.
+    far; ``max_fan_in`` limits that.
     """
 
     filters: int
     leak: float
     first_batch_norm: bool
-    logit_fan_in: int | None = None
+    max_fan_in: int | None = None
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -206,7 +163,7 @@ class Discriminator(nn.Module):
         )
         activations = stack(x_BHWC, train)
         features_BF = activations[-1].reshape(x_BHWC.shape[0], -1)
-        logit = dense(1, self.dtype, name="logit", max_fan_in=self.logit_fan_in)
+        logit = dense(1, self.dtype, name="logit", max_fan_in=self.max_fan_in)
         logit_B = logit(features_BF)[:, 0]
         chex.assert_shape(logit_B, (x_BHWC.shape[0],))
         return logit_B, activations
@@ -231,10 +188,16 @@ def create(config, fused: bool = False) -> dict[str, nn.Module]:
         first_batch_norm=config.first_batch_norm,
         dtype=dtype,
     )
-    picture = dict(height=config.height, width=config.width, tanh_scale=config.tanh_scale)
-    shared = dict(linear_skip=config.linear_skip, fused=fused)
+    if config.networks == "residual":
+        shared = dict(filters=config.filters, dtype=dtype)
+        return {
+            "encoder": ResidualEncoder(z_dim=config.z_dim, **shared),
+            "decoder": ResidualDecoder(height=config.height, width=config.width, **shared),
+            "discriminator": Discriminator(max_fan_in=LOGIT_MAX_FAN_IN, **stack),
+        }
+    size = dict(height=config.height, width=config.width)
     return {
-        "encoder": Encoder(z_dim=config.z_dim, **shared, **stack),
-        "decoder": Decoder(filters=config.filters, dtype=dtype, **shared, **picture),
-        "discriminator": Discriminator(logit_fan_in=config.logit_fan_in, **stack),
+        "encoder": Encoder(z_dim=config.z_dim, fused=fused, **stack),
+        "decoder": Decoder(filters=config.filters, dtype=dtype, fused=fused, **size),
+        "discriminator": Discriminator(**stack),
     }

@@ -31,30 +31,6 @@ def squared_error(real_BHWF, reconstructed_BHWF):
     return jnp.mean(jnp.square(difference_BHWF))
 
 
-def pixel_error(x_BHWC, reconstructed_BHWC, square: int):
-    """The squared error of colour at every pixel, plus that of brightness averaged over squares.
-
-    Brightness is the mean of the three channels, and colour is each channel minus brightness. The
-    averaging leaves the detail of brightness to the other objectives.
-
-    Args:
-      x_BHWC: frames in -1..1.
-      reconstructed_BHWC: their reconstructions.
-      square: side of the squares in pixels; with 1 this is the mean squared error. At the right and
-        lower edge, incomplete squares are filled by repeating the last column and row.
-    """
-    difference_BHWC = x_BHWC - reconstructed_BHWC
-    brightness_BHW1 = difference_BHWC.mean(-1, keepdims=True)
-    colour_error = jnp.mean(jnp.square(difference_BHWC - brightness_BHW1))
-    batch, height, width, _ = x_BHWC.shape
-    rows, columns = -(-height // square), -(-width // square)
-    missing = ((0, 0), (0, rows * square - height), (0, columns * square - width), (0, 0))
-    squares = jnp.pad(brightness_BHW1, missing, mode="edge").reshape(
-        batch, rows, square, columns, square
-    )
-    return jnp.mean(jnp.square(squares.mean((2, 4)))) + colour_error
-
-
 def learned_similarity(real_activations, reconstructed_activations):
     """L_like, eq. 4.11: mean squared error of each discriminator layer, averaged over layers.
 

@@ -76,7 +76,7 @@ def _forward(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config) -> _
         outputs, updated = modules[name].apply(
             variables, inputs, train=True, mutable=["batch_stats"]
         )
-        return outputs, updated["batch_stats"]
+        return outputs, updated.get("batch_stats", {})
 
     def encode(params):
         (mean_BZ, log_variance_BZ), batch_stats = apply("encoder", params, x_BHWC)
@@ -126,7 +126,7 @@ def _objectives(passes: _Passes, x_BHWC, config) -> tuple[dict[str, jax.Array], 
         learned = objectives.learned_similarity(real_activations, activations)
         if not config.pixel_share:
             return learned
-        pixels = objectives.pixel_error(x_BHWC, reconstructed_BHWC, config.luma_pool)
+        pixels = objectives.squared_error(x_BHWC, reconstructed_BHWC)
         return (1 - config.pixel_share) * learned + config.pixel_share * pixels
 
     similarity, similarity_pullback = jax.vjp(compare, activations, passes.reconstructed_BHWC)

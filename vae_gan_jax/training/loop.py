@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store import batches
@@ -112,7 +113,7 @@ class _Training:
         """The state of the newest sound checkpoint; without checkpoints an initial one."""
         state = train_state.create(self.config, self.init_key)
         resumed = processes.broadcast_from_first(bool(self.checkpoints.steps))
-        if self.config.linear_skip and not (resumed or self.config.init_from):
+        if self.config.networks == "residual" and not (resumed or self.config.init_from):
             state = pca_init.begin(self.config, state, self.film)
         state = mesh.place_state(self.config, state)
         if resumed:
@@ -121,7 +122,7 @@ class _Training:
         elif self.config.init_from:
             state = pretrained.begin(self.config, state)
             self.checkpoints.save(state)  # the run no longer depends on the other one
-        return state
+        return state.replace(total_steps=mesh.to_mesh(np.int32(self.total_steps)))
 
     def roll_back(self, error: DivergedError) -> train_state.TrainState:
         """The state of the newest healthy checkpoint, or the initial one, with other noise.

@@ -14,7 +14,7 @@ from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
 # The settings that determine the shapes of the parameters.
-SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm", "linear_skip")
+SIZES = ("width", "height", "filters", "z_dim", "first_batch_norm", "networks")
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from flax import struct
 from vae_gan_jax.model import networks
 
 ADAM_B2 = 0.999
+WARM_UP = 0.05  # fraction of the training in which a decaying learning rate first rises
 
 
 class TrainState(struct.PyTreeNode):
@@ -21,6 +22,7 @@ class TrainState(struct.PyTreeNode):
     """
 
     step: jax.Array  # int32 scalar
+    total_steps: jax.Array  # int32 scalar: of the whole training, for the learning rate's decay
     noise_stream: jax.Array  # int32 scalar; each roll-back chooses another stream of noise
     params: dict[str, Any]
     batch_stats: dict[str, Any]
@@ -44,8 +46,17 @@ class TrainState(struct.PyTreeNode):
 
 
 def optimiser(config) -> optax.GradientTransformation:
-    """Adam (4.5), one instance per network."""
+    """Adam (4.5), one instance per network; its updates are to be multiplied by ``decay``."""
     return optax.adam(config.scaled_learning_rate, b1=config.adam_b1, b2=ADAM_B2)
+
+
+def decay(config, step, total_steps):
+    """The factor on the learning rate at a step: a linear rise, then half a cosine down to 0."""
+    if config.learning_rate_decay == "none":
+        return 1.0
+    progress = step / total_steps
+    cosine = 0.5 + 0.5 * jnp.cos(jnp.pi * (progress - WARM_UP) / (1 - WARM_UP))
+    return jnp.minimum(progress / WARM_UP, jnp.where(progress < WARM_UP, 1.0, cosine))
 
 
 def update_ema(config, ema: dict, params: dict, step) -> dict:
@@ -88,10 +99,10 @@ def _create(config, key) -> TrainState:
     params, batch_stats, opt_state, constants = {}, {}, {}, {}
     for index, (name, network) in enumerate(networks.create(config).items()):
         variables = network.init(jax.random.fold_in(key, index), inputs[name], train=True)
-        params[name], batch_stats[name] = variables.pop("params"), variables.pop("batch_stats")
+        params[name], batch_stats[name] = variables.pop("params"), variables.pop("batch_stats", {})
         opt_state[name] = optimiser(config).init(params[name])
         if variables:
             constants[name] = variables
-    zero = jnp.zeros((), jnp.int32)
+    zero, one = jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
     ema = {name: params[name] for name in ("encoder", "decoder")} if config.ema_span else {}
-    return TrainState(zero, zero, params, batch_stats, opt_state, ema, constants)
+    return TrainState(zero, one, zero, params, batch_stats, opt_state, ema, constants)

@@ -58,7 +58,8 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         updates[name], opt_state[name] = train_state.optimiser(config).update(
             gradient, state.opt_state[name], state.params[name]
         )
-    updates = jax.tree.map(lambda update: jnp.where(finite, update, 0), updates)
+    decay = train_state.decay(config, state.step, state.total_steps)
+    updates = jax.tree.map(lambda update: jnp.where(finite, decay * update, 0), updates)
     opt_state, batch_stats = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
         (opt_state, batch_stats),

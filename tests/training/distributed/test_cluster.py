@@ -22,7 +22,7 @@ from vae_gan_jax.training.distributed.processes import LOST_PEER
 
 PROJECT = Path(__file__).parents[3]
 SMALL = ["--width=20", "--height=18", "--filters=2", "--z_dim=3", "--batch_size=4"]
-SMALL += ["--sample_every=0", "--keep_epochs=1", "--linear_skip"]
+SMALL += ["--sample_every=0", "--keep_epochs=1", "--networks=residual"]
 TRAIN = "--mode=train"
 DEADLINE_SECONDS = 120.0
 PROCESS_TIMEOUT_SECONDS = 20

@@ -1,0 +1,137 @@
+"""Residual encoder and decoder with a linear skip, which replace Tables 1 and 2.
+
+A linear map from a small copy of the frame to z, and one from z to a small picture, start as the
+film's principal components (``training.pca_init``). The convolutions add to both what linear maps
+cannot represent; a learnt gain, small at first, scales their outputs. Without batch norm the code
+of a frame does not depend on the other frames of its mini-batch.
+"""
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from vae_gan_jax.model.layers import at_least_float32
+
+SKIP_PIXELS = 18  # shorter side of the skip's small picture
+GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
+MAX_FEATURES = 192  # of a convolution
+INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
+LOG_VARIANCE_RANGE = 0.5  # bound of the log variance's tanh, as in the thesis's encoder
+
+
+def halvings(height: int, width: int) -> int:
+    """How often the decoder's grid is doubled to reach the size of a frame."""
+    return max(1, round(math.log2(min(height, width) / GRID_PIXELS)))
+
+
+def features_at(filters: int, level: int) -> int:
+    """Features of the convolutions at 1 / 2^level of the frame's size."""
+    return min(filters * 2**level, MAX_FEATURES)
+
+
+def skip_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the linear skip's picture; the aspect ratio is the frame's."""
+    pixel = max(1.0, min(height, width) / SKIP_PIXELS)
+    return round(height / pixel), round(width / pixel)
+
+
+def resize(x_BHWC, size: tuple[int, int]):
+    """Resizes pictures: bilinear, with antialiasing if they shrink; a linear map."""
+    batch, *_, channels = x_BHWC.shape
+    return jax.image.resize(x_BHWC, (batch, *size, channels), "linear")
+
+
+def pixel_shuffle(x_BHWF):
+    """Doubles height and width; four features become the four pixels of a square."""
+    batch, height, width, features = x_BHWF.shape
+    x = x_BHWF.reshape(batch, height, width, 2, 2, features // 4)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, features // 4)
+
+
+def _gain(module: nn.Module):
+    return module.param("gain", nn.initializers.constant(INITIAL_GAIN), ())
+
+
+class ResidualEncoder(nn.Module):
+    """Maps frames to the mean and log variance of their latent codes.
+
+    Each level halves the size. The linear skip subtracts the film's mean picture, ``centre`` in the
+    collection ``pca``, and is added to the mean.
+    """
+
+    filters: int
+    z_dim: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x_BHWC, train: bool):
+        """Returns ``mean_BZ`` and ``log_variance_BZ`` in (-1/2, 1/2) for frames in -1..1."""
+        del train  # nothing depends on the mini-batch
+        batch, height, width, _ = x_BHWC.shape
+
+        def convolution(name, features, stride=1):
+            return nn.Conv(features, (3, 3), stride, dtype=self.dtype, name=f"{name}_{level}")
+
+        features_BHWF = x_BHWC
+        for level in range(1, halvings(height, width) + 2):
+            features = features_at(self.filters, level - 1)
+            features_BHWF = convolution("down", features, 2)(features_BHWF)
+            norm = nn.LayerNorm(dtype=self.dtype, name=f"norm_{level}")
+            features_BHWF = nn.gelu(norm(features_BHWF))
+            features_BHWF += nn.gelu(convolution("residual", features)(features_BHWF))
+        features_BF = features_BHWF.reshape(batch, -1)
+
+        def dense(name):
+            return at_least_float32(nn.Dense(self.z_dim, dtype=self.dtype, name=name)(features_BF))
+
+        small_BHWC = resize(x_BHWC, skip_size(height, width))
+        centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
+        linear = nn.Dense(self.z_dim, use_bias=False, name="linear")
+        mean_BZ = linear((small_BHWC - centre_HWC[None]).reshape(batch, -1))
+        mean_BZ += _gain(self) * dense("mean")
+        log_variance_BZ = LOG_VARIANCE_RANGE * nn.tanh(dense("log_variance"))
+        chex.assert_shape([mean_BZ, log_variance_BZ], (batch, self.z_dim))
+        return mean_BZ, log_variance_BZ
+
+
+class ResidualDecoder(nn.Module):
+    """Maps latent codes to frames: a small grid, doubled by pixel shuffle up to the frame's size.
+
+    The linear skip is a small picture, which is upscaled and added.
+    """
+
+    filters: int
+    height: int
+    width: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, z_BZ, train: bool):
+        """Decodes codes ``[B, Z]`` to frames ``[B, H, W, 3]``; black is -1, white 1."""
+        del train
+        levels = halvings(self.height, self.width)
+        rows, columns = (-(-side // 2**levels) for side in (self.height, self.width))
+
+        def convolution(name, features):
+            return nn.Conv(features, (3, 3), dtype=self.dtype, name=name)
+
+        features = features_at(self.filters, levels)
+        grid = nn.Dense(rows * columns * features, dtype=self.dtype, name="projection")
+        x_BHWF = nn.gelu(grid(z_BZ).reshape(-1, rows, columns, features))
+        for level in range(levels, 0, -1):
+            residual = convolution(f"residual_{level}", features_at(self.filters, level))
+            x_BHWF += nn.gelu(residual(x_BHWF))
+            if level > 1:
+                up = convolution(f"up_{level}", 4 * features_at(self.filters, level - 1))
+                x_BHWF = nn.gelu(pixel_shuffle(up(x_BHWF)))
+        detail_BHWC = at_least_float32(pixel_shuffle(convolution("picture", 4 * 3)(x_BHWF)))
+        small_rows, small_columns = skip_size(self.height, self.width)
+        linear = nn.Dense(small_rows * small_columns * 3, name="linear")
+        small_BHWC = linear(z_BZ).reshape(-1, small_rows, small_columns, 3)
+        x_BHWC = resize(small_BHWC, (self.height, self.width))
+        x_BHWC += _gain(self) * detail_BHWC[:, : self.height, : self.width]
+        chex.assert_shape(x_BHWC, (z_BZ.shape[0], self.height, self.width, 3))
+        return x_BHWC
