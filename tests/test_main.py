@@ -299,6 +299,7 @@ def test_two_films_are_learnt_together_and_come_out_apart(film, tmp_path, call):
     assert (run_dir / "report.html").read_text().count("<video") == 2
 
 
+@pytest.mark.slow
 def test_figures_and_explorations_of_a_run(trained, film, tmp_path, call):
     """Of the learnt film, and of another through the model; frames and films stay as they are."""
     run_dir = tmp_path / "run"

@@ -34,6 +34,10 @@ from vae_gan_jax.run.settings import record_settings, recorded_settings
         ({"slowdown": 0}, "--slowdown=0 is too small: give 1 or more."),
         ({"every": 0}, "--every=0 is too small: give 1 or more."),
         ({"explore": ("map", "astral")}, "--explore=astral is none of prior,"),
+        (
+            {"networks": "residual", "batch_norm": "batch"},
+            "--batch_norm=batch does not go with --networks=residual",
+        ),
     ],
 )
 def test_a_setting_out_of_range_is_refused_in_a_sentence(settings, sentence):

@@ -256,6 +256,7 @@ def inference_params(state):
     return {name: network["params"] for name, network in state.inference_variables.items()}
 
 
+@pytest.mark.slow
 def test_a_step_updates_the_average(small, batch_BHWC):
     """After the first step it equals the weights, then it lags behind them."""
     averaging = dataclasses.replace(small, ema_span=0.5)

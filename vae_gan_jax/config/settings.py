@@ -261,6 +261,11 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 def _check_combinations(config: Config) -> None:
     """Raises InputError if two settings exclude each other."""
+    if config.networks == "residual" and config.batch_norm == "batch":
+        raise InputError(
+            "--batch_norm=batch does not go with --networks=residual, which have no batch norm: "
+            "leave it out."
+        )
     if config.init_optimizer == "carried" and not config.init_from:
         raise InputError("--init_optimizer=carried needs --init_from: give the run to start from.")
     if not config.noise_schedule:
