@@ -29,7 +29,9 @@ class StepConfig:
         fixed=True, choices=("thesis", "residual"),
     )  # fmt: skip
     filters: int = setting(
-        "networks", 80, "Filters of the first convolution; each further layer doubles them.",
+        "networks", 80,
+        "Filters of the first convolution; each further layer doubles them, residual networks up "
+        "to 192.",
         fixed=True, minimum=1, maximum=MAX_SIZE,
     )  # fmt: skip
     z_dim: int = setting(

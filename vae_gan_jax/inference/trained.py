@@ -113,7 +113,7 @@ def encode(trained: Trained, frames: Iterable[np.ndarray]) -> Iterator[np.ndarra
       frames: uint8 ``[H, W, 3]``, in order.
 
     Yields:
-      ``mean_BZ`` of the next frames, float32 in -1..1; the last batch may be shorter.
+      ``mean_BZ`` of the next frames, float32; the last batch may be shorter.
     """
     size = trained.config.batch_size
     with contextlib.closing(batches.prefetch(batches.sequential(frames, size))) as prefetched:

@@ -93,19 +93,18 @@ def at_least_float32(x):
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def dense(
-    features: int,
-    dtype: jnp.dtype | None,
-    name: str,
-    bias: bool = True,
-    max_fan_in: int | None = None,
-):
+def bound_log_variance(log_variance_BZ):
+    """Bounds log variances to (-1/2, 1/2); the KL divergence explodes without bounds."""
+    return 0.5 * nn.tanh(log_variance_BZ)
+
+
+def dense(features: int, dtype: jnp.dtype | None, name: str, max_fan_in: int | None = None):
     """A dense layer with few outputs.
 
     With more than ``max_fan_in`` inputs the output is scaled by ``max_fan_in / inputs``, so that
     one Adam step moves it equally far at every frame size.
     """
-    layer = nn.Dense(features, bias, dtype=dtype, kernel_init=weights, name=name)
+    layer = nn.Dense(features, dtype=dtype, kernel_init=weights, name=name)
 
     def apply(x):
         outputs = at_least_float32(layer(x))

@@ -10,6 +10,7 @@ from vae_gan_jax.model.layers import (
     TransposedConvolution,
     at_least_float32,
     batch_norm,
+    bound_log_variance,
     dense,
     weights,
 )
@@ -97,7 +98,7 @@ class Encoder(nn.Module):
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
         mean_BZ = nn.tanh(dense(self.z_dim, self.dtype, name="mean")(features_BF))
-        log_variance_BZ = 0.5 * nn.tanh(
+        log_variance_BZ = bound_log_variance(
             dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
         )
         chex.assert_shape([mean_BZ, log_variance_BZ], (x_BHWC.shape[0], self.z_dim))

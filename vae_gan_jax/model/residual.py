@@ -13,13 +13,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vae_gan_jax.model.layers import at_least_float32
+from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
 SKIP_PIXELS = 18  # shorter side of the skip's small picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
 MAX_FEATURES = 192  # of a convolution
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
-LOG_VARIANCE_RANGE = 0.5  # bound of the log variance's tanh, as in the thesis's encoder
 
 
 def halvings(height: int, width: int) -> int:
@@ -51,6 +50,11 @@ def pixel_shuffle(x_BHWF):
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, features // 4)
 
 
+def _convolution(module: nn.Module, x_BHWF, features: int, name: str, stride: int = 1):
+    """A 3x3 convolution in the module's type."""
+    return nn.Conv(features, (3, 3), stride, dtype=module.dtype, name=name)(x_BHWF)
+
+
 def _gain(module: nn.Module):
     return module.param("gain", nn.initializers.constant(INITIAL_GAIN), ())
 
@@ -71,17 +75,15 @@ class ResidualEncoder(nn.Module):
         """Returns ``mean_BZ`` and ``log_variance_BZ`` in (-1/2, 1/2) for frames in -1..1."""
         del train  # nothing depends on the mini-batch
         batch, height, width, _ = x_BHWC.shape
-
-        def convolution(name, features, stride=1):
-            return nn.Conv(features, (3, 3), stride, dtype=self.dtype, name=f"{name}_{level}")
-
         features_BHWF = x_BHWC
         for level in range(1, halvings(height, width) + 2):
             features = features_at(self.filters, level - 1)
-            features_BHWF = convolution("down", features, 2)(features_BHWF)
+            features_BHWF = _convolution(self, features_BHWF, features, f"down_{level}", stride=2)
             norm = nn.LayerNorm(dtype=self.dtype, name=f"norm_{level}")
             features_BHWF = nn.gelu(norm(features_BHWF))
-            features_BHWF += nn.gelu(convolution("residual", features)(features_BHWF))
+            features_BHWF += nn.gelu(
+                _convolution(self, features_BHWF, features, f"residual_{level}")
+            )
         features_BF = features_BHWF.reshape(batch, -1)
 
         def dense(name):
@@ -92,7 +94,7 @@ class ResidualEncoder(nn.Module):
         linear = nn.Dense(self.z_dim, use_bias=False, name="linear")
         mean_BZ = linear((small_BHWC - centre_HWC[None]).reshape(batch, -1))
         mean_BZ += _gain(self) * dense("mean")
-        log_variance_BZ = LOG_VARIANCE_RANGE * nn.tanh(dense("log_variance"))
+        log_variance_BZ = bound_log_variance(dense("log_variance"))
         chex.assert_shape([mean_BZ, log_variance_BZ], (batch, self.z_dim))
         return mean_BZ, log_variance_BZ
 
@@ -114,20 +116,16 @@ class ResidualDecoder(nn.Module):
         del train
         levels = halvings(self.height, self.width)
         rows, columns = (-(-side // 2**levels) for side in (self.height, self.width))
-
-        def convolution(name, features):
-            return nn.Conv(features, (3, 3), dtype=self.dtype, name=name)
-
         features = features_at(self.filters, levels)
         grid = nn.Dense(rows * columns * features, dtype=self.dtype, name="projection")
         x_BHWF = nn.gelu(grid(z_BZ).reshape(-1, rows, columns, features))
         for level in range(levels, 0, -1):
-            residual = convolution(f"residual_{level}", features_at(self.filters, level))
-            x_BHWF += nn.gelu(residual(x_BHWF))
+            features = features_at(self.filters, level)
+            x_BHWF += nn.gelu(_convolution(self, x_BHWF, features, f"residual_{level}"))
             if level > 1:
-                up = convolution(f"up_{level}", 4 * features_at(self.filters, level - 1))
-                x_BHWF = nn.gelu(pixel_shuffle(up(x_BHWF)))
-        detail_BHWC = at_least_float32(pixel_shuffle(convolution("picture", 4 * 3)(x_BHWF)))
+                features = 4 * features_at(self.filters, level - 1)
+                x_BHWF = nn.gelu(pixel_shuffle(_convolution(self, x_BHWF, features, f"up_{level}")))
+        detail_BHWC = at_least_float32(pixel_shuffle(_convolution(self, x_BHWF, 4 * 3, "picture")))
         small_rows, small_columns = skip_size(self.height, self.width)
         linear = nn.Dense(small_rows * small_columns * 3, name="linear")
         small_BHWC = linear(z_BZ).reshape(-1, small_rows, small_columns, 3)

@@ -22,7 +22,7 @@ class TrainState(struct.PyTreeNode):
     """
 
     step: jax.Array  # int32 scalar
-    total_steps: jax.Array  # int32 scalar: of the whole training, for the learning rate's decay
+    total_steps: jax.Array  # int32 scalar: of the whole training, for ``decay``; 0: unknown
     noise_stream: jax.Array  # int32 scalar; each roll-back chooses another stream of noise
     params: dict[str, Any]
     batch_stats: dict[str, Any]
@@ -46,17 +46,21 @@ class TrainState(struct.PyTreeNode):
 
 
 def optimiser(config) -> optax.GradientTransformation:
-    """Adam (4.5), one instance per network; its updates are to be multiplied by ``decay``."""
+    """Adam (4.5), one instance per network. A step multiplies the updates by ``decay``."""
     return optax.adam(config.scaled_learning_rate, b1=config.adam_b1, b2=ADAM_B2)
 
 
 def decay(config, step, total_steps):
-    """The factor on the learning rate at a step: a linear rise, then half a cosine down to 0."""
+    """The factor on the learning rate at a step: a linear rise, then half a cosine down to 0.
+
+    It is 1 without ``config.learning_rate_decay``, and while ``total_steps`` is unknown.
+    """
     if config.learning_rate_decay == "none":
         return 1.0
-    progress = step / total_steps
+    progress = step / jnp.maximum(total_steps, 1)
     cosine = 0.5 + 0.5 * jnp.cos(jnp.pi * (progress - WARM_UP) / (1 - WARM_UP))
-    return jnp.minimum(progress / WARM_UP, jnp.where(progress < WARM_UP, 1.0, cosine))
+    factor = jnp.where(progress < WARM_UP, progress / WARM_UP, cosine)
+    return jnp.where(total_steps > 0, factor, 1.0)
 
 
 def update_ema(config, ema: dict, params: dict, step) -> dict:
@@ -103,6 +107,6 @@ def _create(config, key) -> TrainState:
         opt_state[name] = optimiser(config).init(params[name])
         if variables:
             constants[name] = variables
-    zero, one = jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32)
+    zero = jnp.zeros((), jnp.int32)
     ema = {name: params[name] for name in ("encoder", "decoder")} if config.ema_span else {}
-    return TrainState(zero, one, zero, params, batch_stats, opt_state, ema, constants)
+    return TrainState(zero, zero, zero, params, batch_stats, opt_state, ema, constants)

@@ -1,0 +1,50 @@
+"""The learning rate's decay: its values, and that the training loop knows how long it is."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from vae_gan_jax.film.store.training_frames import TrainingFrames
+from vae_gan_jax.training import loop, train_state, train_step
+
+
+@pytest.fixture
+def cosine(small):
+    return dataclasses.replace(small, learning_rate_decay="cosine")
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 0.0), (25, 0.5), (50, 1.0), (525, 0.5), (1000, 0.0)]
+)
+def test_the_rate_rises_for_a_twentieth_then_falls_along_a_cosine(cosine, step, factor):
+    assert np.isclose(train_state.decay(cosine, step, np.int32(1000)), factor, atol=1e-6)
+
+
+def test_the_rate_is_constant_without_decay_or_without_a_known_length(small, cosine):
+    assert train_state.decay(small, 500, np.int32(1000)) == 1
+    assert train_state.decay(cosine, 500, np.int32(0)) == 1
+
+
+def test_the_factor_scales_the_updates(small, cosine, frames_THWC):
+    """With half the rate, a first step moves the weights half as far."""
+    state = train_state.create(small, jax.random.key(0))
+    updates = [
+        train_step.network_updates(
+            state.replace(step=np.int32(1), total_steps=np.int32(40)),
+            frames_THWC[:4], jax.random.key(1), np.float32(0.1), config,
+        ).updates
+        for config in (small, cosine)
+    ]  # fmt: skip
+    for whole, half in zip(*map(jax.tree.leaves, updates), strict=True):
+        np.testing.assert_allclose(half, 0.5 * whole, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_made_longer_decays_over_its_new_length(cosine, frames_THWC, tmp_path):
+    film = TrainingFrames(frames_THWC)
+    for epochs in (1, 3):
+        config = dataclasses.replace(cosine, noise_schedule=(0.1,) * epochs)
+        state = loop.train(config, film, tmp_path)
+        assert int(state.total_steps) == int(state.step) == 2 * epochs
