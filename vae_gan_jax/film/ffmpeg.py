@@ -1,13 +1,14 @@
 """Runs the bundled ffmpeg."""
 
 import contextlib
+import functools
 import itertools
 import os
 import re
 import select
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -102,11 +103,8 @@ class Process:
 
 def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
     """Runs ffmpeg and waits; returns exit code, stdout and stderr; raises as ``Process.wait``."""
-    process, output, buffer = (
-        Process(*groups, stdout=subprocess.PIPE),
-        bytearray(),
-        bytearray(1 << 16),
-    )
+    process = Process(*groups, stdout=subprocess.PIPE)
+    output, buffer = bytearray(), bytearray(1 << 16)
     try:
         while count := process.read_into(memoryview(buffer)):
             output += buffer[:count]
@@ -138,6 +136,24 @@ def failure_reason(stderr: str, otherwise: str = "ffmpeg was killed") -> str:
     lines = [re.sub(r"^(\[[^]]*\]\s*)+", "", line) for line in stderr.splitlines()]
     lines = [line.strip().rstrip(".") for line in lines if not DESCRIPTION.match(line)]
     return lines[0] if lines else otherwise
+
+
+def cached_by_file(maxsize: int = 64) -> Callable[[Callable], Callable]:
+    """Caches a function of a file and further arguments until the file's size or time changes."""
+
+    def decorate(function):
+        @functools.lru_cache(maxsize)
+        def cached(path, _status, *arguments):
+            return function(path, *arguments)
+
+        @functools.wraps(function)
+        def call(path, *arguments):
+            status = os.stat(path)
+            return cached(path, (status.st_size, status.st_mtime_ns), *arguments)
+
+        return call
+
+    return decorate
 
 
 def url(path: str) -> str:

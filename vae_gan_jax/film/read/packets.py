@@ -24,6 +24,7 @@ class Packets:
     complaints: str  # ffmpeg's errors; empty for an undamaged file
 
 
+@ffmpeg.cached_by_file(maxsize=8)
 def read_packets(path: str, stream: int) -> Packets:
     """Reads the packets of a video stream of a file."""
     _, table, stderr = ffmpeg.output_of(

@@ -1,7 +1,6 @@
 """Probes a film: its streams, exact rate, size, scan type and colours."""
 
 import dataclasses
-import functools
 import logging
 import math
 import os
@@ -106,12 +105,11 @@ def probe(
     if stills.are_stills(path):
         return _probe_stills(path, stills.find_pictures(path), fps or stills.DEFAULT_RATE)
     ffmpeg.require_file(path)
-    status = os.stat(path)
-    return _probe_film(path, video_stream, status.st_size, status.st_mtime_ns)
+    return _probe_film(path, video_stream)
 
 
-@functools.lru_cache(maxsize=64)
-def _probe_film(path: str, video_stream: int | None, _size: int, _changed: int) -> Probe:
+@ffmpeg.cached_by_file()
+def _probe_film(path: str, video_stream: int | None) -> Probe:
     streams, clock_start, claimed_seconds = list_streams(path)
     stream = _choose(path, streams, video_stream)
     chosen = [one for one in streams if one.kind == "Video"][stream]
@@ -168,7 +166,8 @@ def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
     )  # fmt: skip
 
 
-def list_streams(path: str) -> tuple[list[Stream], float, float]:
+@ffmpeg.cached_by_file()
+def list_streams(path: str) -> tuple[tuple[Stream, ...], float, float]:
     """The streams of a file, the start of its clock and its claimed duration, seconds.
 
     Raises:
@@ -195,7 +194,7 @@ def list_streams(path: str) -> tuple[list[Stream], float, float]:
     start = re.search(r"Duration: .*?, start: (-?[\d.]+)", text)
     length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", text)
     seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else 0.0
-    return streams, float(start[1]) if start else 0.0, seconds
+    return tuple(streams), float(start[1]) if start else 0.0, seconds
 
 
 def _open_failure(stderr: str, path: str) -> str:
@@ -206,7 +205,7 @@ def _open_failure(stderr: str, path: str) -> str:
     return reason.removeprefix("Error opening input: ").replace(path, "it")
 
 
-def _choose(path: str, streams: list[Stream], video_stream: int | None) -> int:
+def _choose(path: str, streams: tuple[Stream, ...], video_stream: int | None) -> int:
     videos = [stream for stream in streams if stream.kind == "Video"]
     if video_stream is not None:
         if not 0 <= video_stream < len(videos):

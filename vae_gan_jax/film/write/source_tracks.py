@@ -6,7 +6,6 @@ before anything is encoded, and written in the first way that works.
 
 import collections
 import dataclasses
-import functools
 import logging
 import math
 import os
@@ -101,13 +100,11 @@ def of(
     Raises:
       InputError: the source cannot be read; or a track cannot be copied and ``sound`` is copy.
     """
-    status = os.stat(source)
     what = os.fspath(source), codecs.extension_of(os.fspath(path)), sound
-    which = framing.video_stream, framing.trim_start, framing.trim_end
-    return _of(*what, *which, status.st_size, status.st_mtime_ns)
+    return _of(*what, framing.video_stream, framing.trim_start, framing.trim_end)
 
 
-@functools.lru_cache(maxsize=64)
+@ffmpeg.cached_by_file()
 def _of(
     source: str,
     extension: str,
@@ -115,7 +112,6 @@ def _of(
     video_stream: int | None,
     trim_start: float | None,
     trim_end: float | None,
-    *_status: int,
 ) -> SourceTracks:
     streams, clock_start, _ = list_streams(source)
     film, start, stop = None, trim_start or 0.0, math.inf
@@ -137,7 +133,7 @@ def _of(
     return SourceTracks(source, start, film and film.stream, choices, sentences)
 
 
-def _parts(streams: list[Stream], extension: str, sound: str) -> list[Part]:
+def _parts(streams: tuple[Stream, ...], extension: str, sound: str) -> list[Part]:
     """The parts of a file, with the ways that the container supports."""
     parts = []
     for stream in streams:
