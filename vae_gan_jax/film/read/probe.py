@@ -1,6 +1,7 @@
 """Probes a film: its streams, exact rate, size, scan type and colours."""
 
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -103,7 +104,9 @@ def probe(
     """
     path = os.fspath(path)
     if stills.are_stills(path):
-        return _probe_stills(path, stills.find_pictures(path), fps or stills.DEFAULT_RATE)
+        files = stills.find_pictures(path)
+        changed = tuple(os.stat(name).st_mtime_ns for name in files)
+        return _probe_stills(path, files, fps or stills.DEFAULT_RATE, changed)
     ffmpeg.require_file(path)
     return _probe_film(path, video_stream)
 
@@ -150,7 +153,10 @@ def _log_changes(path: str, timeline: Timeline, frames: int, new_rate: Fraction 
         )  # fmt: skip
 
 
-def _probe_stills(path: str, files: tuple[str, ...], rate: Fraction) -> Probe:
+@functools.lru_cache(maxsize=8)
+def _probe_stills(
+    path: str, files: tuple[str, ...], rate: Fraction, _changed: tuple[int, ...]
+) -> Probe:
     turned = stills.are_turned(files)
     pattern = stills.sequence(files)
     opened = (*_keep_filters(turned), "-framerate", str(rate), "-i", pattern)

@@ -15,6 +15,7 @@ from fractions import Fraction
 from PIL import Image, ImageOps
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film import ffmpeg
 
 KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
 DEFAULT_RATE = Fraction(24)  # frames a second
@@ -66,7 +67,7 @@ def _numbers(name: str) -> list[int]:
 def _require_one_size(files: list[str]) -> None:
     first = None
     for name in files:
-        header = _header(name, os.stat(name).st_mtime_ns)
+        header = _header(name)
         if header is None:
             raise InputError(f"the picture {name} cannot be read: remove it.")
         size = header.size
@@ -87,8 +88,8 @@ class _Header:
     turned: bool  # by its EXIF orientation
 
 
-@functools.lru_cache(maxsize=100_000)
-def _header(name: str, _changed: int) -> _Header | None:
+@ffmpeg.cached_by_file(maxsize=1 << 20)  # more than the stills of a film
+def _header(name: str) -> _Header | None:
     """The header of a picture file; None if it cannot be read."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # only the header is read
     try:
@@ -107,12 +108,12 @@ def _header(name: str, _changed: int) -> _Header | None:
 
 def are_mixed(files: tuple[str, ...]) -> bool:
     """Whether the stills differ in the kind of their colours, such as grey beside RGB."""
-    return len({_header(name, os.stat(name).st_mtime_ns).mode for name in files}) > 1
+    return len({_header(name).mode for name in files}) > 1
 
 
 def are_turned(files: tuple[str, ...]) -> bool:
     """Whether every still says that it is shown turned."""
-    return all(_header(name, os.stat(name).st_mtime_ns).turned for name in files)
+    return all(_header(name).turned for name in files)
 
 
 @functools.lru_cache(maxsize=8)  # warns once for each folder
@@ -142,7 +143,7 @@ def sequence(files: tuple[str, ...]) -> str:
     alike = are_turned(files)  # ffmpeg turns all stills or none
     for number, name in enumerate(files):
         still = os.path.join(folder, f"{number:08d}.{kind}")
-        if alike or not _header(name, os.stat(name).st_mtime_ns).turned:
+        if alike or not _header(name).turned:
             os.symlink(os.path.abspath(name), still)
         else:
             with Image.open(name) as picture:
