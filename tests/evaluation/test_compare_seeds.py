@@ -2,15 +2,18 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import statistics
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from vae_gan_jax.config.flag_text import parse_hold_out
 from vae_gan_jax.evaluation import compare
 from vae_gan_jax.evaluation.compare_plot import MEASURES
+from vae_gan_jax.figures import style
 from vae_gan_jax.run.settings import record_settings
 
 PARTIAL = {"collapsed_share", "active_units", "within_shot_variance_share", "psnr_darkest_fifth"}
@@ -39,15 +42,17 @@ def comparison(small, tmp_path, capsys):
 
 
 def result(number, step, hold_out):
-    """Measures of a run, drawn from its number; one has no value."""
+    """Measures of a run, drawn from its number; one has no value, and two have negative ones."""
     generator = np.random.default_rng(number)
     whole = {measure.key: float(generator.uniform(20, 30)) for measure in MEASURES}
     whole |= {"black_error": None, "psnr_by_brightness": BANDS}
+    whole["similarity"] *= -1e-3
     origin = dict.fromkeys(("film", *compare.FILM_KEYS, *compare.SETTINGS), "0")
     parts = {}
     if hold_out:
         some = {key: whole[key] for key in whole.keys() - PARTIAL - {"psnr_by_brightness"}}
         parts = {"learnt": {"frames": 40, **some}, "held_out": {"frames": 8, **some}}
+        parts["held_out"]["correlation"] *= -0.1
         parts |= {"gap": some | {"psnr": -1.5}, "hold_out": "10s/60s"}
     size = {"frames": 48, "width": 20, "height": 18}
     names = {"name": "film", "source": "film.mp4", "step": step, "made_from": origin}
@@ -105,3 +110,22 @@ def test_learnt_and_held_out_frames_have_columns_of_their_own(comparison):
     assert mean["deviation"]["gap"]["psnr"] == 0
     for words in ("a0, learnt", "a1, held out", "a0…a1, 2 seeds, gap", "-1.50 ± 0.00", "hold out"):
         assert words in printed, words
+
+
+def test_no_two_texts_of_the_figure_overlap(comparison, monkeypatch):
+    """All bars of a measure are negative, and some of another."""
+    save, texts = style.save, []
+
+    def measure_texts(figure, path):
+        figure.draw_without_rendering()
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text():
+                texts.append((text.get_text(), text.get_window_extent()))
+        save(figure, path)
+
+    monkeypatch.setattr(style, "save", measure_texts)
+    hold_out = parse_hold_out("10s/60s")
+    comparison({f"a{seed}": {"seed": seed, "hold_out": hold_out} for seed in (0, 1)})
+    assert len(texts) > 9 * (len(MEASURES) - 1)
+    for (one, box), (other, other_box) in itertools.combinations(texts, 2):
+        assert not box.overlaps(other_box), f"{one} and {other} overlap"

@@ -10,6 +10,7 @@ COLUMNS = 3  # of bar charts
 # Inches: between bar charts, for the heading, above the curves, and for the labels below them.
 GAP, HEADING, CURVES_GAP, LABELS = 0.3, 0.75, 0.7, 0.45
 PART_ALPHA = {"whole": 1.0, "learnt": 0.7, "held_out": 0.4}  # opacity of the bars
+ROOM, ROOM_FOR_MEANS = 0.28, 1.0  # for the labels right of the bars, in lengths of the longest bar
 
 
 class Measure(NamedTuple):
@@ -87,19 +88,22 @@ def _colour(number: int, part: str = "whole") -> dict[str, Any]:
 
 
 def _bars(axis, shown: list[Column], measure: Measure) -> None:
+    low = high = 0.0
     for number, column in enumerate(shown):
-        value, error = column.measures.get(measure.key), column.deviation.get(measure.key)
-        bar = axis.barh(
-            number, value or 0.0, height=0.72, xerr=error, **_colour(column.number, column.part)
-        )
-        label = column.text(measure.key, measure.digits)
-        axis.bar_label(bar, [label], size=style.SIZES["small"], padding=2)
+        value = column.measures.get(measure.key) or 0.0
+        error = column.deviation.get(measure.key) or 0.0
+        colour = _colour(column.number, column.part)
+        axis.barh(number, value, height=0.72, xerr=error or None, **colour)
+        low, high = min(low, value - error), max(high, value + error)
+        axis.annotate(
+            column.text(measure.key, measure.digits), (max(0.0, value + error), number), (2, 0),
+            textcoords="offset points", va="center", size=style.SIZES["small"],
+        )  # fmt: skip
     axis.set_title(f"{measure.title} {measure.better}", size=style.SIZES["small"], pad=3)
     axis.set_yticks(range(len(shown)), [column.title for column in shown])
     axis.invert_yaxis()
-    axis.margins(x=0.6 if any(column.deviation for column in shown) else 0.28)  # for the labels
-    if not any(column.measures.get(measure.key) for column in shown):
-        axis.set_xlim(0, 1)  # otherwise bars of zero start in the middle
+    room = ROOM_FOR_MEANS if any(column.deviation for column in shown) else ROOM
+    axis.set_xlim(low, high + room * (high - low or 1.0))
     axis.set_xticks([])
     axis.grid(visible=False)
     axis.spines["bottom"].set_visible(False)
