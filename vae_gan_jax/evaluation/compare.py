@@ -143,12 +143,12 @@ def write_comparison(
         "runs": rows,
         "seeds": means_over_seeds(runs, rows, [measure.key for measure in MEASURES]),
     }
-    path = Path(folder) / results[0]["name"]
-    atomic_io.write(path.with_name(f"{path.name}.csv"), _csv(columns(content)))
+    path, shown = Path(folder) / results[0]["name"], columns(content)
+    atomic_io.write(path.with_name(f"{path.name}.csv"), _csv(shown))
     compare_plot.draw(path, content)
     text = json.dumps(content, indent=1, allow_nan=False)
     atomic_io.write(path.with_name(f"{path.name}.json"), text + "\n")
-    return _text_table(columns(content))
+    return _text_table(shown)
 
 
 def _csv(shown: list[Column]) -> str:

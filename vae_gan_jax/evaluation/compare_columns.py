@@ -16,23 +16,29 @@ class Column(NamedTuple):
     """The measures of a part of the film, by one run or as the mean over seeds.
 
     Attributes:
-      title: such as "a", "a, held out" or "a…c, 3 seeds".
       part: a key of ``PARTS``.
       row: the run's entry in the comparison's JSON file, or that of the seeds.
       number: of the row.
-      deviation: the standard deviation of each measure over the seeds; empty for one run.
     """
 
-    title: str
     part: str
     row: dict[str, Any]
     number: int
-    deviation: dict[str, float | None]
+
+    @property
+    def title(self) -> str:
+        """Such as "a", "a, held out" or "a…c, 3 seeds"."""
+        return f"{self.row['run']}{PARTS[self.part]}"
 
     @property
     def measures(self) -> dict[str, Any]:
         """The value of each measure."""
         return self.row[self.part]
+
+    @property
+    def deviation(self) -> dict[str, float | None]:
+        """The standard deviation of each measure over the seeds; empty for one run."""
+        return self.row.get("deviation", {}).get(self.part, {})
 
     def text(self, key: str, digits: int) -> str:
         """A measure as text: 25.61, 25.61 ± 0.12, or a dash if it has no value."""
@@ -45,9 +51,9 @@ class Column(NamedTuple):
 def columns(content: dict[str, Any]) -> list[Column]:
     """The columns of a comparison's JSON file: the runs, then the means over seeds."""
     return [
-        Column(f"{row['run']}{ending}", part, row, number, row.get("deviation", {}).get(part, {}))
+        Column(part, row, number)
         for number, row in enumerate(content["runs"] + content["seeds"])
-        for part, ending in PARTS.items()
+        for part in PARTS
         if part in row
     ]
 
@@ -91,11 +97,9 @@ def _mean_row(group: dict[int, dict[str, Any]], keys: Sequence[str]) -> dict[str
     parts = [part for part in PARTS if all(part in row for row in rows)]
 
     def over_seeds(statistic, part):
-        values = {key: [row[part][key] for row in rows if key in row[part]] for key in keys}
+        values = {key: [row[part][key] for row in rows] for key in keys if key in rows[0][part]}
         return {
-            key: None if None in numbers else statistic(numbers)
-            for key, numbers in values.items()
-            if len(numbers) == len(rows)
+            key: None if None in numbers else statistic(numbers) for key, numbers in values.items()
         }
 
     return {
