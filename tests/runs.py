@@ -1,7 +1,6 @@
 """Creates run folders with untrained networks."""
 
 import dataclasses
-import logging
 from pathlib import Path
 
 import jax
@@ -9,7 +8,6 @@ import jax
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
-from vae_gan_jax.run import run_folder
 from vae_gan_jax.run.settings import record_settings
 from vae_gan_jax.training import train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
@@ -30,12 +28,3 @@ def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
     with Checkpoints(config.run_dir) as checkpoints:
         checkpoints.save(state)
     batch_norm_statistics.load_or_estimate(config, state, lambda: TrainingFrames(frames_THWC))
-
-
-def close_log() -> None:
-    """Closes the log file of the run that was opened last."""
-    for parent in (logging.getLogger("vae_gan_jax"), logging.getLogger()):
-        for handler in parent.handlers[:]:
-            if isinstance(handler, run_folder.LogFile):
-                parent.removeHandler(handler)
-                handler.close()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, to_text
+from vae_gan_jax.run import run_folder
 
 SECONDS = 120.0  # a command that takes longer hangs
 OTHER_FLAGS = ("num_processes", "process_id", "process_timeout", "scratch_dir", "colour")
@@ -72,7 +73,7 @@ def run_command(program, film, small, frames_THWC, tmp_path_factory):
     original = folder / "original"
     original.mkdir()
     runs.make(original / "trained", small, "film.mp4", frames_THWC)
-    runs.close_log()
+    run_folder.close_run()
     shutil.copy(film, original / "film.mp4")
     (original / "text.txt").write_text("no film")
     (original / "file").write_text("no run")

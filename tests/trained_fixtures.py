@@ -5,7 +5,6 @@ import subprocess
 import jax
 import pytest
 
-from tests import runs
 from vae_gan_jax.evaluation import measure_plot
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
@@ -13,14 +12,15 @@ from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.inference.trained import Trained
 from vae_gan_jax.model import autoencoder
+from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import train_state
 
 
 @pytest.fixture
 def log_closed():
-    """Closes the log file of the run after the test."""
+    """Closes the log and releases the lock of the run after the test."""
     yield
-    runs.close_log()
+    run_folder.close_run()
 
 
 @pytest.fixture

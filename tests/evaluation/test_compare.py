@@ -13,6 +13,7 @@ from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import compare, compare_plot, evaluate
 from vae_gan_jax.figures import thesis_figures
+from vae_gan_jax.run import run_folder
 
 pytestmark = pytest.mark.usefixtures("log_closed")
 
@@ -32,7 +33,7 @@ def two_runs(small, film, frames_THWC, tmp_path_factory):
         for seed, name in enumerate(("first", "second"))
     ]
     evaluate.evaluate_films(configs[0], again=True)
-    runs.close_log()
+    run_folder.close_run()
     return configs
 
 

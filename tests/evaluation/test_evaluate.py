@@ -20,7 +20,7 @@ from vae_gan_jax.evaluation import evaluate, measures, vmaf
 from vae_gan_jax.film import shots
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import reconstruct, trained
-from vae_gan_jax.run import film_names, provenance
+from vae_gan_jax.run import film_names, provenance, run_folder
 
 NULLABLE = {"psnr", "ssim", "ms_ssim", "vmaf", "similarity", "retention", "aligned_retention",
             "correlation", "freeze_fraction"}  # fmt: skip
@@ -43,7 +43,7 @@ def run(small, film, frames_THWC, tmp_path_factory):
 def measured(run):
     """The measures of the learnt film."""
     result = evaluate.evaluate_films(run, again=True)["film"]
-    runs.close_log()
+    run_folder.close_run()
     return result
 
 
