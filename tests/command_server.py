@@ -15,15 +15,12 @@ import warnings
 
 warnings.simplefilter("ignore")  # about forks
 
-from absl import app  # noqa: E402
-
 from vae_gan_jax import main  # noqa: E402
 from vae_gan_jax.evaluation import benchmark, compare, evaluate  # noqa: E402, F401
 from vae_gan_jax.explore import explore  # noqa: E402, F401
 from vae_gan_jax.figures import run_figures  # noqa: E402, F401
 from vae_gan_jax.inference import reconstruct_film  # noqa: E402, F401
 from vae_gan_jax.report import report_page  # noqa: E402, F401
-from vae_gan_jax.run import standard_streams  # noqa: E402
 from vae_gan_jax.training import loop  # noqa: E402, F401
 
 
@@ -36,9 +33,7 @@ def run(argv: list[str], folder: str, stderr: str) -> None:
     sys.argv = ["main.py", *argv]
     code = 1
     try:
-        standard_streams.protect()
-        main.show_log()
-        app.run(main.main, argv=sys.argv, flags_parser=main.parse_flags)
+        main.start()
     except SystemExit as exit:
         code = exit.code or 0
     finally:

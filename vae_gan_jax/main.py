@@ -128,7 +128,7 @@ class _Console(logging.Handler):
         tqdm.write(storage.show_addresses(self.format(record)), file=sys.stderr)
 
 
-def show_log() -> None:
+def _show_log() -> None:
     """Shows the log on stderr, and keeps it in memory until the run's log file is open."""
     absl_logging.set_verbosity(absl_logging.FATAL)  # orbax logs every file
     logger.setLevel(logging.INFO)
@@ -248,7 +248,12 @@ def parse_flags(argv: list[str]) -> list[str]:
     sys.exit(_refuse(sentence))
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Runs the command in ``sys.argv`` and exits."""
     standard_streams.protect()
-    show_log()
+    _show_log()
     app.run(main, flags_parser=parse_flags)
+
+
+if __name__ == "__main__":
+    start()
