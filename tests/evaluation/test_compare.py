@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -120,16 +118,10 @@ def test_labels_of_equal_folder_names_are_paths():
 
 
 @pytest.mark.parametrize("arguments", [["--mode=train"], ["--mode=evaluate", "--seed=-1"]])
-def test_bad_input_on_the_command_line_is_one_sentence(arguments, two_runs):
-    result = subprocess.run(
-        [sys.executable, "-m", "vae_gan_jax.main", *arguments, f"--compare={two_runs[0].run_dir}"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    (sentence,) = result.stderr.splitlines()
+def test_bad_input_on_the_command_line_is_one_sentence(arguments, two_runs, program):
+    code, stderr = program([*arguments, f"--compare={two_runs[0].run_dir}"])
+    assert code == 2
+    (sentence,) = stderr.splitlines()
     assert sentence.startswith("vae_gan_jax: --")
 
 
