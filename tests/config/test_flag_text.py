@@ -1,7 +1,6 @@
 """Every value of every setting survives the way through its flag's text and through flags.txt."""
 
 import os
-import sys
 from fractions import Fraction
 
 import pytest
@@ -9,7 +8,7 @@ from absl import flags
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, from_text, to_text
+from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, flagfile, from_text, to_text
 from vae_gan_jax.run.settings import FILE, record_settings, recorded_settings
 
 # A text as the operating system passes it: any characters, and bytes that are no UTF-8.
@@ -96,7 +95,7 @@ def test_flags_txt_is_the_same_run_for_a_later_command_and_as_a_flagfile(
     for field in FIELDS.values():
         define = flags.DEFINE_bool if field.type is bool else flags.DEFINE_string
         define(field.name, None, "", flag_values=values)
-    values([sys.argv[0], f"--flagfile={folder / FILE}"])
+    values(["main.py", *flagfile.expand([f"--flagfile={folder / FILE}"])])
     read = {
         name: value if FIELDS[name].type is bool else from_text(FIELDS[name], value)
         for name, value in values.flag_values_dict().items()
