@@ -77,7 +77,8 @@ def names(config: Config) -> dict[str, str]:
     )
     if not config.source:
         return dict(reversed(learnt))  # of equal films the first name
-    known = _learnt(config, learnt) + _recorded(config)
+    recorded = _recorded(config)
+    known = _learnt(config, learnt) + recorded
     result, new = {}, []
     for film in films:
         free = [other for other in known if other.name not in result.values()]
@@ -88,7 +89,7 @@ def names(config: Config) -> dict[str, str]:
             new.append(_Named(found, storage.address(film), _checksum(config, film)))
         result[film] = found
     if new:
-        _record(config, _recorded(config) + new)
+        _record(config, recorded + new)
     return result
 
 
