@@ -1,4 +1,4 @@
-"""Fixtures of several rooms: a small model, and films in a reader."""
+"""Fixtures that several folders of tests share: a small model, and films in a reader."""
 
 import subprocess
 

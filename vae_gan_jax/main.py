@@ -73,11 +73,11 @@ def run() -> None:
     process_flags = ProcessFlags(**given_settings(PROCESS_FIELDS))
     storage.use_scratch(process_flags.scratch_dir)
     _join_processes(process_flags, given)
-    if given.get("compare") and processes.count() > 1:
-        _continue_alone()
-        return
     if given.get("compare"):
-        modes.compare(given, MODE.value)
+        if processes.count() > 1:
+            _continue_alone()
+        else:
+            modes.compare(given, MODE.value)
         return
     config = modes.resolve(given, MODE.value)
     for step in mode.steps:

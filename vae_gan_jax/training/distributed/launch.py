@@ -13,7 +13,7 @@ MAX_PORT = 65535
 
 @dataclasses.dataclass(frozen=True)
 class ProcessFlags:
-    """The flags that say how this process finds the others; they are no settings of the run."""
+    """How this process finds the others, and its scratch folder; no settings of the run."""
 
     distributed: bool | None = setting(
         "processes", None,
