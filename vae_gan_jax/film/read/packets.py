@@ -32,16 +32,13 @@ def read_packets(path: str, stream: int) -> Packets:
         ["-map", f"0:v:{stream}", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"],
     )
     complaints = "\n".join(line for line in stderr.splitlines() if "[error]" in line)
-    tick, rows, corrupt = Fraction(1), [], False
-    for line in table.splitlines():
-        if line.startswith(b"#tb"):
-            tick = Fraction(line.split(b":")[1].strip().decode())
-        elif not line.startswith(b"#"):
-            _, decoded, shown, duration, _, _, *more = line.split(b",")
-            flags = next((int(f.strip()[4:], 16) for f in more if f.strip()[:2] == b"F="), KEYFRAME)
-            corrupt |= bool(flags & CORRUPT)
-            if not flags & DISCARDED:
-                rows.append((int(shown), int(duration), flags & KEYFRAME, int(decoded)))
+    tick, listed = packet_rows(table)
+    rows, corrupt = [], False
+    for decoded, shown, duration, _, _, *more in listed:
+        flags = next((int(f.strip()[4:], 16) for f in more if f.strip()[:2] == b"F="), KEYFRAME)
+        corrupt |= bool(flags & CORRUPT)
+        if not flags & DISCARDED:
+            rows.append((int(shown), int(duration), flags & KEYFRAME, int(decoded)))
     if not rows:
         return Packets(np.zeros(0), np.zeros(0), 0.0, False, False, complaints)
     rows.sort()
@@ -60,3 +57,17 @@ def read_packets(path: str, stream: int) -> Packets:
         certain=bool(timed and not (corrupt or complaints) and (np.diff(ticks_T) > 0).all()),
         complaints=complaints,
     )
+
+
+def packet_rows(table: bytes) -> tuple[Fraction, list[list[bytes]]]:
+    """Reads ffmpeg's framecrc output: the tick of its first stream, seconds, and its packets.
+
+    A packet has the times of decoding and display, the duration, and fields that ffmpeg adds.
+    """
+    tick, rows = Fraction(1), []
+    for line in table.splitlines():
+        if line.startswith(b"#tb 0:"):
+            tick = Fraction(line[6:].strip().decode())
+        elif line.startswith(b"0,"):
+            rows.append(line.split(b",")[1:])
+    return tick, rows

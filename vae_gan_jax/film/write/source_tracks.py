@@ -11,11 +11,11 @@ import math
 import os
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.read.packets import UNKNOWN_TIME, packet_rows
 from vae_gan_jax.film.read.probe import Probe, Stream, list_streams, probe
 from vae_gan_jax.film.read.trim import section
 from vae_gan_jax.film.write import codecs
@@ -246,9 +246,7 @@ def _clock_start(source: str, film: Probe, choices: Choices, default: float) -> 
     mapped = [f"0:{part.kind}:{part.stream.index}" for part, _ in choices if part.kind in "as"]
     maps = [argument for stream in mapped for argument in ("-map", stream)]
     raw, shifted = (
-        _first_time(
-            [*options, "-i", ffmpeg.url(source), "-map", f"0:v:{film.stream}", *maps],
-        )
+        _first_time([*options, "-i", ffmpeg.url(source), "-map", f"0:v:{film.stream}", *maps])
         for options in (["-copyts"], [])
     )
     return default if raw is None or shifted is None else raw - shifted
@@ -261,8 +259,6 @@ def _first_time(opened: Iterable[str]) -> float | None:
         opened,
         ["-c", "copy", "-frames:v", "1", "-shortest", "-f", "framecrc", "pipe:1"],
     )
-    tick = re.search(rb"#tb 0: (\S+)", table)
-    first = re.search(rb"^0,\s*(-?\d+),", table, re.MULTILINE)
-    if not (tick and first) or int(first[1]) == -(2**63):
-        return None
-    return float(int(first[1]) * Fraction(tick[1].decode()))
+    tick, packets = packet_rows(table)
+    decoded = int(packets[0][0]) if packets else UNKNOWN_TIME
+    return None if decoded == UNKNOWN_TIME else float(decoded * tick)
