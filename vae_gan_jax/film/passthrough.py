@@ -26,7 +26,6 @@ def write_films(config: Config, framing: Framing) -> None:
         if not config.output:
             name = f"{source_films.name(config, source)}_passthrough.{extension}"
             output = Path(config.run_dir) / film_names.FILMS / name
-        if not config.output:
             probe(source, config.video_stream, config.fps)
             run_folder.open_run(config)
             output.parent.mkdir(exist_ok=True)

@@ -118,8 +118,7 @@ def _of(
     if any(stream.kind == "Video" and not stream.is_picture for stream in streams):
         film = probe(source, video_stream)
         part = section(film, trim_start, trim_end)
-        start = part.start
-        stop = math.inf if part.count is None else float(part.count / film.rate)
+        start, stop = part.start, float(part.count / film.rate)
     trial = _Trial(source, extension, start, stop, must_decode=sound == "auto")
     choices, losses = _choose(_parts(streams, extension, sound), trial)
     if sound == "copy" and (lost := [part for part in losses if part.kind == "a"]):
