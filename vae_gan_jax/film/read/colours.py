@@ -51,7 +51,7 @@ def over_black(film: Probe) -> list[str]:
     """Lays a transparent picture over black, which gives 16-bit RGB; empty for an opaque film."""
     if not re.match(TRANSPARENT, film.pixel_format):
         return []
-    matrix = "" if is_rgb(film) else f":{_swscale_matrix(film)}:out_range=pc"
+    matrix = "" if is_rgb(film) else f":{swscale_matrix(film, 'in')}:out_range=pc"
     return [
         f"scale={SCALING}{matrix}",
         "format=gbrap16le",
@@ -79,13 +79,15 @@ def to_rgb(film: Probe, even: bool, width: int, height: int) -> list[str]:
         return [*filters, "format=gbrp,format=rgb24"]
     return [
         *laid,
-        scale if rgb else f"{scale}:{_swscale_matrix(film)}:out_range=pc",
+        scale if rgb else f"{scale}:{swscale_matrix(film, 'in')}:out_range=pc",
         "format=rgb24",
     ]
 
 
-def _swscale_matrix(film: Probe) -> str:
-    return f"in_color_matrix={matrix_of(film)}:in_range={'pc' if is_full_range(film) else 'tv'}"
+def swscale_matrix(film: Probe, side: str) -> str:
+    """The options of ffmpeg's scale for the film's matrix and range; ``side`` is in or out."""
+    span = "pc" if is_full_range(film) else "tv"
+    return f"{side}_color_matrix={matrix_of(film)}:{side}_range={span}"
 
 
 def _range(film: Probe) -> str:

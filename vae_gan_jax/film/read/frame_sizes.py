@@ -8,13 +8,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from vae_gan_jax.film.read.colours import (
-    MATRICES,
-    SCALING,
-    is_full_range,
-    is_rgb,
-    matrix_of,
-)
+from vae_gan_jax.film.read.colours import MATRICES, SCALING, is_rgb, matrix_of, swscale_matrix
 from vae_gan_jax.film.read.probe import Probe
 
 STOPPED = "Error when evaluating the expression"  # by ffmpeg, at a frame of another shape
@@ -78,8 +72,7 @@ def _has_shape(film: Probe) -> str:
 def _scale(film: Probe, size: str) -> str:
     colours = ""
     if not is_rgb(film) and matrix_of(film) in MATRICES:
-        span = "pc" if is_full_range(film) else "tv"
-        colours = f":out_color_matrix={matrix_of(film)}:out_range={span}"
+        colours = f":{swscale_matrix(film, 'out')}"
         if film.matrix not in MATRICES:  # untagged
             colours += f":in_color_matrix={matrix_of(film)}"
     return f"scale={size}:eval=frame:interl=-1:{SCALING}{colours}"
