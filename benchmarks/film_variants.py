@@ -26,7 +26,6 @@ from vae_gan_jax.film.read.video import Framing, decode, probe
 
 COLUMNS = "{:36} {:>6} {:>6} {:>6} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9}"
 LONG = films.Variant("ten_thousand.mp4", seconds=400)
-QUARTERS_AFTER_ROTATION = {90: [1, 3, 0, 2], 180: [3, 2, 1, 0]}
 
 
 def row(path: Path, output: Path, variant: films.Variant | None) -> str:
@@ -39,8 +38,7 @@ def row(path: Path, output: Path, variant: films.Variant | None) -> str:
     colour = beep_delay = sound_end = "-"
     if variant is not None:
         first_HWC = next(decode(output, framing))
-        expected = films.COLOURS[QUARTERS_AFTER_ROTATION.get(variant.rotation, [0, 1, 2, 3])]
-        colour = np.abs(films.quarters(first_HWC) - expected).max()
+        colour = np.abs(films.quarters(first_HWC) - variant.shown_colours).max()
     if variant is not None and out.audio_streams:
         delay = beep_start(output) - flash_start(decode(output, framing), out.rate)
         beep_delay = f"{delay * float(out.rate):+.2f}"

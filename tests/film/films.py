@@ -126,6 +126,11 @@ class Variant:
         return str(path)
 
     @property
+    def shown_colours(self) -> np.ndarray:
+        """The colours in the quarters of a frame as shown, after turning: int [4, 3]."""
+        return COLOURS[{90: [1, 3, 0, 2], 180: [3, 2, 1, 0]}.get(self.rotation, [0, 1, 2, 3])]
+
+    @property
     def expected_frames(self) -> int:
         """The number of frames that decoding must give."""
         return self.frames or round(float(Fraction(self.rate)) * self.seconds)
@@ -173,14 +178,8 @@ def changing_sound(folder: Path, codec: str = "aac") -> str:
 def earlier_stream(folder: Path) -> str:
     """A broadcast with another, smaller picture that starts 0.3 s before picture and sound."""
     run_ffmpeg(
-        *(
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=s=96x64:r=25:d=1.6",
-            "-i",
-            Variant("later.mkv").make(folder),
-        ),
+        *("-f", "lavfi", "-i", "testsrc=s=96x64:r=25:d=1.6"),
+        *("-i", Variant("later.mkv").make(folder)),
         *("-map", "0", "-map", "1", "-c:v:0", "mpeg2video", "-c:v:1", "copy", "-c:a", "copy"),
         *("-bsf:v:1", "setts=ts=TS+0.3/TB", "-bsf:a", "setts=ts=TS+0.3/TB", folder / "earlier.ts"),
     )
