@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vae_gan_jax.evaluation import summary
 from vae_gan_jax.run import film_names
 from vae_gan_jax.run.settings import model_settings, recorded_settings
 
 # Keys of ``NAME.json``, and how a column's title ends.
-PARTS = {"whole": "", "learnt": ", learnt", "held_out": ", held out", "gap": ", gap"}
+PARTS = {"whole": ""} | {part: f", {words}" for part, words in summary.PARTS.items()}
 
 
 class Column(NamedTuple):

@@ -31,7 +31,7 @@ FRAME_COLUMNS = (
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),
 )
 
-PARTS = {
+PARTS_IN_WORDS = {
     "learnt": "learnt frames",
     "held_out": "held-out frames, never seen in training",
     "gap": "gap, held out minus learnt",
@@ -169,7 +169,7 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
     path = paths["measures"].with_suffix("")
     whole = _measures_text(result["whole"])
     logger.info("%d frames measured in %s: %s", result["frames"], path, whole)
-    for part, words in PARTS.items():
+    for part, words in PARTS_IN_WORDS.items():
         if part in result:
             logger.info("%s: %s", words, _measures_text(result[part]))
     return result

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_gan_jax.evaluation.summary import COLLAPSED_RETENTION
+from vae_gan_jax.evaluation.summary import COLLAPSED_RETENTION, PARTS
 from vae_gan_jax.figures import style
 
 MAX_POINTS = 2000  # of a curve; curves of longer films show means of several frames
@@ -61,8 +61,9 @@ def _curves(axes, result: dict[str, Any], frame_T: dict[str, np.ndarray]) -> Non
         colour = style.COLOURS[colour]
         axis.plot(seconds_T, _reduce(values_T), color=colour, label=label, linewidth=0.8)
 
-    parts = (("learnt", "learnt"), ("held_out", "held out"), ("gap", "gap"))
-    apart = [f", {words}: {_text(result[key]['psnr'], 2)}" for key, words in parts if key in result]
+    apart = [
+        f", {words}: {_text(result[p]['psnr'], 2)}" for p, words in PARTS.items() if p in result
+    ]
     axes[0].set_title(f"PSNR, dB — film: {_text(whole['psnr'], 2)}{''.join(apart)}")
     curve(axes[0], frame_T["psnr"], "first", None)
     axes[1].set_title(

@@ -9,6 +9,7 @@ import numpy as np
 from vae_gan_jax.evaluation import measures
 from vae_gan_jax.film.shots import Shot
 
+PARTS = {"learnt": "learnt", "held_out": "held out", "gap": "gap"}  # of ``summarise_parts``
 MEANS = ("ssim", "ms_ssim", "vmaf", "similarity")  # averaged over frames
 RECOGNISED = ("recognised_shot", "recognised_half_second")  # of ``recognition``
 MIN_MOVEMENT = 0.25  # mean absolute change of a low-passed frame that counts as movement, 1/255
