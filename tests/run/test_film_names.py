@@ -88,6 +88,13 @@ def test_a_foreign_name_in_the_record_of_learnt_films_is_damage(tmp_path, name):
         film_names.learnt_entries(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["", "7", "[1]", "[{}]", "[" * 50_000])
+def test_a_damaged_record_of_learnt_films_is_named(content, tmp_path):
+    (tmp_path / film_names.LEARNT).write_text(content)
+    with pytest.raises(InputError, match=r"learnt_films.json is damaged: delete it"):
+        film_names.learnt_entries(tmp_path)
+
+
 def test_names_with_commas_are_told_apart_by_what_exists(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a,b.mp4", "c.mp4", "d, e,f.mp4", " g.mp4"):

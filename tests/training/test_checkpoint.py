@@ -129,7 +129,10 @@ def test_without_a_sound_checkpoint_it_fails_and_renames_nothing(run_dir, state)
     assert checkpoint.steps(run_dir) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"letter.txt": [1, 2]}', "0\n{}", "ffffffff\nno"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"letter.txt": [1, 2]}', "0\n{}", "ffffffff\nno", "0\n" + "[" * 50_000],
+)
 def test_an_invalid_list_of_checksums_counts_as_damage(content, run_dir, state):
     (run_dir / "checkpoints" / "3" / checkpoint.CHECKSUMS).write_text(content)
     (run_dir / "checkpoints" / "2" / checkpoint.CHECKSUMS).write_bytes(b"\xff" * 100)

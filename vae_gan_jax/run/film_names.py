@@ -129,7 +129,15 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
                 raise ValueError("a path or name is no text")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ):
         raise InputError(f"{path} is damaged: delete it, then the same command resumes.") from None
     return entries
 

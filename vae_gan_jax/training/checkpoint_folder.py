@@ -118,8 +118,10 @@ def seal(folder) -> None:
 def _read_checksums(folder) -> dict[str, list[int]]:
     """Reads the file that ``seal`` writes; raises ``ValueError`` if it is damaged."""
     checksum, _, content = (folder / CHECKSUMS).read_bytes().partition(b"\n")
+    if int(checksum, 16) != zlib.crc32(content):
+        raise ValueError
     checksums = json.loads(content)
-    if int(checksum, 16) != zlib.crc32(content) or not isinstance(checksums, dict):
+    if not isinstance(checksums, dict):
         raise ValueError
     return checksums
 

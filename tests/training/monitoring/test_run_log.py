@@ -37,6 +37,7 @@ def full_disk(monkeypatch):
 
 def test_resuming_drops_later_and_unreadable_lines(tmp_path):
     text = '{"step": 20, "x": null}\n{"step": 40}\n[7]\n{"step": "6"}\n{"step": 60}\n{"step": 8'
+    text = f"{'[' * 50_000}\n{text}"
     (tmp_path / "metrics.jsonl").write_text(text)
     with RunLog(tmp_path) as log:
         assert log.begin(40) == [{"step": 20, "x": None}, {"step": 40}]
@@ -92,3 +93,10 @@ def test_stops_are_read_back_and_dropped_where_training_resumes_before_them(tmp_
         assert again.begin(7) == Stop(healthy=False, unfinished=[step])
         assert again.begin(6) == Stop()
         assert Stops(log).unhealthy() == set()
+
+
+@pytest.mark.parametrize("content", ["", "[", "[1, {}]", "[" * 50_000])
+def test_damaged_stops_are_none(content, tmp_path, caplog):
+    (tmp_path / "stops.json").write_text(content)
+    assert Stops(RunLog(tmp_path)).begin(7) == Stop()
+    assert "stops.json is damaged" in caplog.text

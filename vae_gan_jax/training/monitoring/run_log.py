@@ -145,7 +145,7 @@ class RunLog:
 
 def _parse(text: str) -> dict:
     """A line of metrics; one that was cut short or is not a line gets an infinite step."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         line = json.loads(text)
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             return line

@@ -48,7 +48,7 @@ class Stops:
             if checksum != zlib.crc32(json.dumps(stops).encode()):
                 raise ValueError
             self._stops = {int(step): Stop(**stop) for step, stop in stops.items()}
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             logger.warning("%s is damaged: the next line of metrics covers fewer steps", self._path)
 
     def begin(self, step: int) -> Stop:
