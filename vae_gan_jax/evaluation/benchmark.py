@@ -133,9 +133,8 @@ def _machine() -> dict[str, Any]:
 
 def _peak_memory() -> dict[str, int | None]:
     unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    device = jax.local_devices()[0].memory_stats() or {}
     return {
-        "device_peak_bytes": device.get("peak_bytes_in_use"),
+        "device_peak_bytes": devices.memory_statistics().get("peak_bytes_in_use"),
         "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
     }
 

@@ -66,9 +66,14 @@ def frames_on_device(config: Config, film_bytes: int) -> bool:
     return True
 
 
+def memory_statistics() -> dict[str, int]:
+    """The first device's memory, bytes; empty on backends that report none, such as the CPU."""
+    return jax.local_devices()[0].memory_stats() or {}
+
+
 def _free_bytes() -> int | None:
-    """Free memory of the device; ``None`` on backends that do not report it, such as the CPU."""
-    statistics = jax.local_devices()[0].memory_stats() or {}
+    """Free memory of the device; ``None`` if it reports none."""
+    statistics = memory_statistics()
     if "bytes_limit" not in statistics:
         return None
     return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
@@ -94,8 +99,7 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     if on_cpu():
         needed, available, where = needed * jax.local_device_count(), _host_bytes(), "this machine"
     else:
-        statistics = jax.local_devices()[0].memory_stats() or {}
-        available, where, other_bytes = statistics.get("bytes_limit"), "the device", 0
+        available, where, other_bytes = memory_statistics().get("bytes_limit"), "the device", 0
     if available is not None and needed + other_bytes > available:
         sizes = [f"--{name}={getattr(config, name)}" for name in SIZES]
         raise InputError(
