@@ -131,7 +131,7 @@ def film_checksum(paths: Iterable[str | Path], run_dir: str | Path | None = None
     cache = Path(run_dir) / FOLDER / CHECKSUMS if run_dir else None
     known = _cached_checksums(cache)
     if key not in known:
-        known[key] = _once(key, tuple(paths))
+        known[key] = _memoised_checksum(key, tuple(paths))
         if cache and os.path.isdir(run_dir) and atomic_io.is_writable(run_dir):
             with contextlib.suppress(OSError):  # a cache
                 atomic_io.write(cache, json.dumps(known, indent=1) + "\n")
@@ -139,7 +139,7 @@ def film_checksum(paths: Iterable[str | Path], run_dir: str | Path | None = None
 
 
 @functools.cache
-def _once(key: str, paths: tuple[str, ...]) -> str:
+def _memoised_checksum(key: str, paths: tuple[str, ...]) -> str:
     return checksum(paths)
 
 

@@ -1,4 +1,4 @@
-"""Standard streams that may be lost: nothing that is only shown stops the work."""
+"""Standard streams whose errors do not stop the program."""
 
 import contextlib
 import logging
