@@ -24,7 +24,7 @@ def detect(
       claimed: the rate that the container claims, if any.
     """
     if len(times_T) < 2:
-        return plausible(claimed, last_duration), False
+        return plausible_rate(claimed, last_duration), False
     average = (len(times_T) - 1) / max(times_T[-1] - times_T[0], 1e-9)
     candidates = [_nearest_standard(average), Fraction(average).limit_denominator(1001)]
     if claimed:
@@ -40,7 +40,7 @@ def detect(
     return _rate_to_resample_to(np.diff(times_T)), True
 
 
-def plausible(claimed: Fraction | None, duration: float = 0.0) -> Fraction:
+def plausible_rate(claimed: Fraction | None, duration: float = 0.0) -> Fraction:
     """The rate of a film without usable timestamps; ``duration`` of a frame, seconds, if known."""
     if claimed is not None and 0 < claimed <= MAX_CLAIMED_RATE:
         return claimed

@@ -22,7 +22,7 @@ def same_shape(film: Probe) -> str:
     return f"{_scale(film, size)},{_format(film)}"
 
 
-def cropped_alike(
+def crop_each_frame(
     film: Probe, part: Sequence[float], ratios: Sequence[Fraction], area: Sequence[int]
 ) -> str:
     """Places the chosen part of every frame, whatever its shape, where the film has its own.
@@ -54,7 +54,7 @@ def cropped_alike(
     )
 
 
-def letterboxed_alike(film: Probe, ratio: Fraction) -> str:
+def letterbox_each_frame(film: Probe, ratio: Fraction) -> str:
     """Letterboxes every frame to an aspect ratio, in a picture of the film's stored size."""
     width, height = film.stored_width, film.stored_height
     size = (

@@ -134,7 +134,7 @@ def _one_size(film: Probe, framing: Framing, area: Rectangle) -> str:
     if not film.several_shapes:
         return frame_sizes.same_shape(film)
     if framing.crop == "none":
-        return frame_sizes.letterboxed_alike(film, Fraction(framing.width, framing.height))
+        return frame_sizes.letterbox_each_frame(film, Fraction(framing.width, framing.height))
     part = _part(film, framing)
     if framing.crop == "auto":  # the bars are those of the first shape
         part = Rectangle(film.width, film.height, 0, 0)
@@ -143,7 +143,7 @@ def _one_size(film: Probe, framing: Framing, area: Rectangle) -> str:
         *(part.width / film.width, part.height / film.height),
     )
     pixels = area.x, area.y, area.width, area.height
-    return frame_sizes.cropped_alike(film, fractions, _ratios(framing), pixels)
+    return frame_sizes.crop_each_frame(film, fractions, _ratios(framing), pixels)
 
 
 def _may_be_interlaced(film: Probe) -> bool:

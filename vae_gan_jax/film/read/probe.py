@@ -123,7 +123,8 @@ def _probe_film(path: str, video_stream: int | None) -> Probe:
     timeline = read_timeline(path, stream, chosen.codec, first_time, area)
     times_T, claimed_rate = timeline.times_T, sample.pop("claimed_rate")
     if not timeline.ordered:
-        times_T = times_T[0] + np.arange(len(times_T)) / float(frame_rate.plausible(claimed_rate))
+        rate = float(frame_rate.plausible_rate(claimed_rate))
+        times_T = times_T[0] + np.arange(len(times_T)) / rate
     rate, variable = frame_rate.detect(times_T, timeline.last_duration, claimed_rate)
     frames, duration = len(times_T), float(len(times_T) / rate)
     if variable:

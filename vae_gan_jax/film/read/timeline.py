@@ -50,7 +50,7 @@ def read_timeline(path: str, stream: int, codec: str, first_time: float, area: i
     times_T = None
     long = len(packets.times_T) * area > COUNTED_PIXELS
     if long and packets.certain and not packets.jumps and codec in ONE_FRAME_PER_PACKET:
-        times_T = _confirmed(packets, path, stream, first_time)
+        times_T = _confirmed_times(packets, path, stream, first_time)
     if times_T is None:
         times_T = decoded_times(path, stream)
     if not len(times_T):
@@ -68,7 +68,9 @@ def read_timeline(path: str, stream: int, codec: str, first_time: float, area: i
     )
 
 
-def _confirmed(packets: Packets, path: str, stream: int, first_time: float) -> np.ndarray | None:
+def _confirmed_times(
+    packets: Packets, path: str, stream: int, first_time: float
+) -> np.ndarray | None:
     """The times of the packets, if the frames at the start and at the end decode as they promise.
 
     Packets before the first frame that decodes are left out: a recorded broadcast begins with
@@ -78,15 +80,15 @@ def _confirmed(packets: Packets, path: str, stream: int, first_time: float) -> n
     if len(packets.keys_T) < 3 or not len(start_T):
         return None
     times_T = packets.times_T[packets.times_T > start_T[0] - SAME_TIME]
-    if not _equal(times_T[: len(start_T)], start_T):
+    if not _same_times(times_T[: len(start_T)], start_T):
         return None
     seek = packets.keys_T[-2] - SAME_TIME
     origin = seek - start_T[0] + first_time
     end_T = decoded_times(path, stream, before=("-ss", f"{origin:.6f}")) + seek
-    return times_T if _equal(times_T[times_T > seek], end_T) else None
+    return times_T if _same_times(times_T[times_T > seek], end_T) else None
 
 
-def _equal(times_T: np.ndarray, others_T: np.ndarray) -> bool:
+def _same_times(times_T: np.ndarray, others_T: np.ndarray) -> bool:
     return len(times_T) == len(others_T) and bool((np.abs(times_T - others_T) < SAME_TIME).all())
 
 

@@ -153,9 +153,9 @@ class Encoder:
             ffmpeg.QUIET,
             ["-y", "-max_error_rate", "1", "-f", "concat", "-safe", "0"],
             ["-i", ffmpeg.url(self.segments.concat_list(self.rate))],
-            tracks.opened(stop) if tracks else [],
+            tracks.input_arguments(stop) if tracks else [],
             ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
-            tracks.written if tracks else [],
+            tracks.output_arguments if tracks else [],
             ["-f", codecs.MUXERS[codecs.extension_of(self.path)]],
             ["-t", f"{stop:.6f}", ffmpeg.url(self._joined)],
         )
