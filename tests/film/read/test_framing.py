@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.film import films
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.framing import Framing, Rectangle, chosen_rectangle
 from vae_gan_jax.film.read.video import decode, probe
 
@@ -142,6 +143,17 @@ def test_stills(tmp_path):
         assert (film.frames, film.rate, film.duration) == (12, 12, 1.0)
     later = Framing(64, 36, fps=Fraction(12), trim_start=0.5)
     assert [frame[18, 32, 1] for frame in decode(source, later)] == list(range(140, 241, 20))
+
+
+def test_stills_are_probed_again_only_if_one_changes(tmp_path, monkeypatch):
+    for number in range(3):
+        Image.new("L", (64, 36), 50).save(tmp_path / f"{number}.png")
+    first = probe(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ffmpeg, "output_of", None)
+        assert probe(tmp_path) == first
+    Image.new("RGB", (64, 36), (50, 60, 70)).save(tmp_path / "2.png")
+    assert probe(tmp_path).pixel_format != first.pixel_format
 
 
 def test_gaps_in_the_numbers_are_logged(tmp_path, caplog):

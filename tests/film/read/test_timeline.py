@@ -105,6 +105,16 @@ def test_a_long_film_with_a_damaged_end_is_counted(tmp_path, monkeypatch):
     agreed_numbers(path)
 
 
+def test_a_film_is_probed_again_only_if_it_changes(tmp_path, monkeypatch):
+    path = films.counting_film(tmp_path / "film.mp4", count=10)
+    first = probe(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ffmpeg, "output_of", None)
+        assert probe(path) is first
+    films.counting_film(path, count=20)
+    assert (first.frames, probe(path).frames) == (10, 20)
+
+
 def test_a_stream_that_never_ends_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ffmpeg, "STALL_SECONDS", 2)
     films.counting_film(tmp_path / "part.ts")
