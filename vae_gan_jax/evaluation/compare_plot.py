@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from vae_gan_jax.evaluation.compare_columns import Column, columns
 from vae_gan_jax.figures import style
 
-COLUMNS = 3  # of bar charts
+COLUMNS, LEGEND_COLUMNS = 3, 4  # of bar charts; of the legend
 # Inches: between bar charts, for the heading, above the curves, and for the labels below them.
 GAP, HEADING, CURVES_GAP, LABELS = 0.3, 0.75, 0.7, 0.45
 PART_ALPHA = {"whole": 1.0, "learnt": 0.7, "held_out": 0.4}  # opacity of the bars
@@ -56,7 +56,7 @@ def draw(path: Path, content: dict[str, Any]) -> None:
     bar_columns = [column for column in columns(content) if column.part != "gap"]
     shown = [m for m in MEASURES if any(run["whole"][m.key] is not None for run in runs)]
     rows = -(-len(shown) // COLUMNS)
-    chart, lines = 0.16 + 0.13 * len(bar_columns), 1.6 + 0.13 * (len(runs) + 1) // 2  # inches
+    chart, lines = 0.16 + 0.13 * len(bar_columns), 1.5 + 0.13 * _legend_rows(runs)  # inches
     charts = rows * chart + (rows - 1) * GAP
     height = HEADING + charts + CURVES_GAP + lines + LABELS
     left = min(0.3, 0.03 + 0.0085 * max(len(column.title) for column in bar_columns))
@@ -123,5 +123,9 @@ def _by_brightness(axis, runs: list[dict[str, Any]]) -> None:
     axis.set_xlim(-0.5, len(shown) - 0.5)
     axis.set_title("PSNR, dB, by the brightness of the source frame, 0–255")
     low, high = axis.get_ylim()  # makes room for the legend below the lines
-    axis.set_ylim(low - 0.14 * (high - low) * (1 + (len(runs) - 1) // 4), high)
-    axis.legend(loc="lower center", ncols=4)
+    axis.set_ylim(low - 0.14 * (high - low) * _legend_rows(runs), high)
+    axis.legend(loc="lower center", ncols=LEGEND_COLUMNS)
+
+
+def _legend_rows(runs: list[dict[str, Any]]) -> int:
+    return -(-len(runs) // LEGEND_COLUMNS)
