@@ -112,20 +112,23 @@ def test_learnt_and_held_out_frames_have_columns_of_their_own(comparison):
         assert words in printed, words
 
 
-def test_no_two_texts_of_the_figure_overlap(comparison, monkeypatch):
-    """All bars of a measure are negative, and some of another."""
+def test_the_texts_of_the_figure_fit_and_never_overlap(comparison, monkeypatch):
+    """All bars of a measure are negative, and some of another; the runs have long names."""
     save, texts = style.save, []
 
     def measure_texts(figure, path):
         figure.draw_without_rendering()
         for text in figure.findobj(Text):
             if text.get_visible() and text.get_text():
-                texts.append((text.get_text(), text.get_window_extent()))
+                box = text.get_window_extent()
+                assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
+                texts.append((text.get_text(), box))
         save(figure, path)
 
     monkeypatch.setattr(style, "save", measure_texts)
     hold_out = parse_hold_out("10s/60s")
-    comparison({f"a{seed}": {"seed": seed, "hold_out": hold_out} for seed in (0, 1)})
+    names = [f"residual_networks_of_256_filters_{seed}" for seed in (0, 1)]
+    comparison({name: {"seed": int(name[-1]), "hold_out": hold_out} for name in names})
     assert len(texts) > 9 * (len(MEASURES) - 1)
     for (one, box), (other, other_box) in itertools.combinations(texts, 2):
         assert not box.overlaps(other_box), f"{one} and {other} overlap"

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from vae_gan_jax.evaluation.compare_columns import Column, columns
 from vae_gan_jax.figures import style
 
-COLUMNS, LEGEND_COLUMNS = 3, 4  # of bar charts; of the legend
+COLUMNS, MAX_LEGEND_COLUMNS = 3, 4  # of bar charts; of the legend
 # Inches: between bar charts, for the heading, above the curves, and for the labels below them.
 GAP, HEADING, CURVES_GAP, LABELS = 0.3, 0.75, 0.7, 0.45
+LETTER, MIN_CHARTS_WIDTH = 0.06, 4.9  # inches: of small text; of the charts beside the titles
 PART_ALPHA = {"whole": 1.0, "learnt": 0.7, "held_out": 0.4}  # opacity of the bars
 ROOM, ROOM_FOR_MEANS = 0.28, 1.0  # for the labels right of the bars, in lengths of the longest bar
 
@@ -59,8 +60,10 @@ def draw(path: Path, content: dict[str, Any]) -> None:
     chart, lines = 0.16 + 0.13 * len(bar_columns), 1.5 + 0.13 * _legend_rows(runs)  # inches
     charts = rows * chart + (rows - 1) * GAP
     height = HEADING + charts + CURVES_GAP + lines + LABELS
-    left = min(0.3, 0.03 + 0.0085 * max(len(column.title) for column in bar_columns))
-    with style.figure(height=height) as figure:
+    titles = 0.21 + LETTER * max(len(column.title) for column in bar_columns)  # inches
+    width = max(style.WIDTH, titles + MIN_CHARTS_WIDTH)
+    left = titles / width
+    with style.figure(width, height) as figure:
         bars = figure.add_gridspec(
             rows, COLUMNS, top=1 - HEADING / height, bottom=1 - (HEADING + charts) / height,
             left=left, right=0.97, hspace=GAP / chart, wspace=0.12,
@@ -124,8 +127,13 @@ def _by_brightness(axis, runs: list[dict[str, Any]]) -> None:
     axis.set_title("PSNR, dB, by the brightness of the source frame, 0–255")
     low, high = axis.get_ylim()  # makes room for the legend below the lines
     axis.set_ylim(low - 0.14 * (high - low) * _legend_rows(runs), high)
-    axis.legend(loc="lower center", ncols=LEGEND_COLUMNS)
+    axis.legend(loc="lower center", ncols=_legend_columns(runs))
+
+
+def _legend_columns(runs: list[dict[str, Any]]) -> int:
+    entry = 0.4 + LETTER * max(len(run["run"]) for run in runs)  # inches
+    return min(MAX_LEGEND_COLUMNS, max(1, int(MIN_CHARTS_WIDTH / entry)))
 
 
 def _legend_rows(runs: list[dict[str, Any]]) -> int:
-    return -(-len(runs) // LEGEND_COLUMNS)
+    return -(-len(runs) // _legend_columns(runs))
