@@ -67,7 +67,6 @@ CANDIDATES = {
     "learning rate 5e-4": ["--learning_rate=5e-4"],
     "pixel share 0.1": ["--pixel_share=0.1"],
     "pixel share 0.5": ["--pixel_share=0.5"],
-    "EMA 0.1": ["--ema_span=0.1"],
     # The usual alternative without a discriminator.
     "plain VAE on pixels": ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
     "best.flags": RESIDUAL,

@@ -13,7 +13,7 @@ from typing import Any
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film, passthrough, source_films
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store import frame_weights, frames_file, preparation
+from vae_gan_jax.film.store import frames_file, preparation
 from vae_gan_jax.film.write import codecs, encode, source_tracks
 from vae_gan_jax.inference import film_outputs
 from vae_gan_jax.inference.opened_run import framing_of, open_store, store_folder
@@ -182,8 +182,7 @@ def train(config: Config, again: bool) -> None:
 
     devices.enable_compilation_cache()
     devices.warn_if_slow_precision(config)
-    film = frame_weights.training_frames(store, config.frame_reweighting)
-    loop.train(config, film, config.run_dir)
+    loop.train(config, store.training_frames, config.run_dir)
 
 
 def use_source(config: Config, again: bool) -> Config:
@@ -262,7 +261,7 @@ def benchmark(config: Config, again: bool) -> None:
     film = None
     if config.film:
         prepare(config, again)
-        film = frame_weights.training_frames(open_store(config), config.frame_reweighting)
+        film = open_store(config).training_frames
     from vae_gan_jax.evaluation import benchmark as speed
 
     speed.benchmark_run(config, film)

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 from fractions import Fraction
 
-import chex
 import jax
 import numpy as np
 import pytest
@@ -77,22 +76,6 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
     assert np.abs(running.astype(int) - batch).max() <= 1
     other = jax.tree.map(lambda a, b: np.abs(a - b).max(), own, statistics)
     assert max(jax.tree.leaves(other)) > 1e-3
-
-
-def test_statistics_weight_frames_as_in_training(small, state, frames_THWC):
-    """With inverse weights, a picture of nine equal frames counts like a picture of one frame."""
-    pictures_THWC = 255 * (frames_THWC[:4] > 127).astype(np.uint8)  # very different pictures
-    repeated_THWC = np.repeat(pictures_THWC, (9, 1, 1, 1), axis=0)
-
-    def first(film):  # the first batch norm; its input does not depend on the batch
-        statistics = batch_norm_statistics.estimate(small, state, film)
-        return statistics["encoder"]["stack"]["batch_norm_2"]
-
-    weights_T = 1 / np.repeat([9 * 4, 4, 4, 4], (9, 1, 1, 1))
-    even = first(TrainingFrames(np.repeat(pictures_THWC, 3, axis=0)))
-    weighted = first(TrainingFrames(repeated_THWC, weights_T=weights_T))
-    chex.assert_trees_all_close(weighted, even, rtol=1e-3, atol=1e-6)
-    assert np.abs(first(TrainingFrames(repeated_THWC))["mean"] - even["mean"]).max() > 1e-3
 
 
 @pytest.fixture(scope="module")

@@ -50,18 +50,6 @@ def test_the_newest_checkpoint_is_loaded_with_estimated_statistics(run, opened, 
         chex.assert_trees_all_close(network["batch_stats"], expected[name])
 
 
-def test_averaged_weights_are_used(small, read_frames, tmp_path):
-    config = dataclasses.replace(small, run_dir=str(tmp_path), ema_span=0.1)
-    state = train_state.create(config, jax.random.key(0))
-    average = jax.tree.map(lambda leaf: 1.5 * leaf, state.ema)
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state.replace(step=state.step + 1, ema=average))
-    variables = trained.load(config, read_frames).variables
-    params = {name: network["params"] for name, network in variables.items()}
-    chex.assert_trees_all_equal(params, state.params | average)
-    assert set(average) == {"encoder", "decoder"}
-
-
 def test_an_earlier_step_can_be_loaded(run, read_frames):
     config, states = run
     encoder = trained.load(config, read_frames, step=2).variables["encoder"]

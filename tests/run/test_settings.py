@@ -92,3 +92,10 @@ def test_the_step_depends_on_no_other_part():
     """The parts of Config have no field in common."""
     names = [field.name for part in Config.__bases__ for field in dataclasses.fields(part)]
     assert sorted(names) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("flag", ["ema_span", "frame_reweighting"])
+def test_a_run_made_with_a_setting_that_is_gone_is_refused(flag, tmp_path):
+    (tmp_path / "flags.txt").write_text(f"--film=demo\n--{flag}=0.5\n")
+    with pytest.raises(InputError, match=rf"flags\.txt has the unknown setting '{flag}': .*give"):
+        recorded_settings(tmp_path)

@@ -76,17 +76,6 @@ def test_the_content_checksum_follows_the_content(run_dir, state):
         checkpoint.content_checksum(run_dir, 9)
 
 
-def test_averaged_weights_are_saved(state, tmp_path):
-    ema = {"encoder": jax.tree.map(lambda leaf: leaf + 1, state.params["encoder"])}
-    averaging = state.replace(ema=ema)
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(at(averaging, 1))
-    empty = jax.tree.map(jnp.zeros_like, averaging)
-    chex.assert_trees_all_equal(restored(tmp_path, empty), at(averaging, 1))
-    with pytest.raises(InputError, match="does not fit"):
-        restored(tmp_path, state)
-
-
 @pytest.mark.parametrize("fault", [flip, truncate, lambda path: path.unlink()])
 def test_damage_to_any_file_is_detected_or_harmless(fault, saved, state, tmp_path, caplog):
     folder = saved / "checkpoints" / "3"

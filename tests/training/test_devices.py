@@ -34,18 +34,17 @@ def test_networks_that_no_machine_holds_are_refused_from_their_shapes(settings, 
 
 def test_the_estimate_is_below_what_the_state_and_a_batch_take(small, monkeypatch):
     """With just the memory of the arrays that training allocates, nothing is refused."""
-    config = dataclasses.replace(small, ema_span=0.5)
-    state = train_state.create(config, jax.random.key(0))
+    state = train_state.create(small, jax.random.key(0))
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    height, width = (config.height + 1) // 2, (config.width + 1) // 2
-    first_layer = config.batch_size * height * width * config.filters * 4
+    height, width = (small.height + 1) // 2, (small.width + 1) // 2
+    first_layer = small.batch_size * height * width * small.filters * 4
     monkeypatch.setattr(
         devices, "_host_bytes", lambda: jax.local_device_count() * (state_bytes + first_layer)
     )
-    devices.check_memory(config)
+    devices.check_memory(small)
     monkeypatch.setattr(devices, "_host_bytes", lambda: state_bytes // 2)
     with pytest.raises(InputError, match="need at least"):
-        devices.check_memory(config)
+        devices.check_memory(small)
 
 
 def test_the_machine_has_its_memory_and_swap_or_what_its_control_group_allows(

@@ -52,22 +52,6 @@ def test_every_length_gives_the_shuffled_epochs(small, frames_THWC, placement, s
     chex.assert_trees_all_equal(fed, expected)
 
 
-def test_with_weights_a_repeated_picture_counts_as_one_frame(small, frames_THWC):
-    frames_THWC = 255 * (frames_THWC[:6] > 127).astype(np.uint8)  # all different
-    repeated_THWC = np.concatenate([np.repeat(frames_THWC[:1], 15, axis=0), frames_THWC[1:]])
-    similar_T = np.repeat([15, 1, 1, 1, 1, 1], [15, 1, 1, 1, 1, 1])
-    film = TrainingFrames(repeated_THWC, weights_T=1 / (6 * similar_T))
-    dispatches = feeding.Feed(small, film, ()).dispatches(0)
-    drawn = [
-        frame_HWC.tobytes()
-        for *_, frames_BHWC in steps_of(dispatches, small)
-        for frame_HWC in frames_BHWC
-    ]
-    counts = [drawn.count(frame_HWC.tobytes()) for frame_HWC in frames_THWC]
-    assert sum(counts) == 2 * 20  # two epochs of 20 frames
-    assert all(abs(count - 40 / 6) < 2 for count in counts)
-
-
 def test_dispatches_end_at_the_boundaries_and_with_the_epoch(small, frames_THWC):
     config = dataclasses.replace(small, steps_per_dispatch=9, batch_size=1, data_placement="device")
     counts = [dispatch.count for dispatch in feed(config, frames_THWC, 4, 0).dispatches(1)]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.config.flag_text import HoldOut
-from vae_gan_jax.film.store import frame_weights
 from vae_gan_jax.film.store.frame_store import FrameStore
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
@@ -18,11 +17,10 @@ RATE, HELD_OUT = 2, [4, 5, 10, 11]  # frames a second; the last second of every 
 
 
 def film_of(frames_THWC) -> TrainingFrames:
-    """The frames to learn from, with weights."""
+    """The frames to learn from."""
     manifest = {"films": [{"count": 12, "rate": str(RATE), "first_time": 0.0}]}
     training_T = FrameStore("", manifest, hold_out=HoldOut(1.0, 3.0, "s")).training_T
-    similar_T = frame_weights.similar_frames(frames_THWC, training_T)
-    return TrainingFrames(frames_THWC, training_T, frame_weights.weights(similar_T, 0.5))
+    return TrainingFrames(frames_THWC, training_T)
 
 
 @pytest.fixture(scope="module")

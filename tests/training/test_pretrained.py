@@ -18,9 +18,9 @@ from vae_gan_jax.training.distributed import mesh
 
 @pytest.fixture(scope="module")
 def other(small, frames_THWC, tmp_path_factory):
-    """The folder and the state of a run of two epochs with averaged weights."""
+    """The folder and the state of a run of two epochs."""
     run_dir = tmp_path_factory.mktemp("other")
-    config = dataclasses.replace(small, run_dir=str(run_dir), ema_span=0.5)
+    config = dataclasses.replace(small, run_dir=str(run_dir))
     record_settings(run_dir, config)
     return run_dir, jax.device_get(loop.train(config, TrainingFrames(frames_THWC), run_dir))
 
@@ -53,30 +53,13 @@ def test_carried_moments_of_adam(tuned, other):
     chex.assert_trees_all_equal(state.opt_state, other[1].opt_state)
 
 
-def test_averages_are_taken_over_if_both_runs_have_them(tuned, other, tmp_path):
-    _, none = initialise(tuned)
-    assert not none.ema
-    averaging = dataclasses.replace(tuned, ema_span=0.1)
-    _, both = initialise(averaging)
-    chex.assert_trees_all_equal(both.ema, other[1].ema)
-    plain = tmp_path / "plain"
-    shutil.copytree(other[0], plain)
-    shutil.rmtree(plain / "checkpoints")
-    record_settings(plain, dataclasses.replace(tuned, init_from=""))
-    with checkpoint.Checkpoints(plain) as checkpoints:
-        checkpoints.save(other[1].replace(ema={}))
-    _, only_this_run = initialise(dataclasses.replace(averaging, init_from=str(plain)))
-    weights = {name: other[1].params[name] for name in ("encoder", "decoder")}
-    chex.assert_trees_all_equal(only_this_run.ema, weights)
-
-
 @pytest.mark.slow
 def test_the_run_does_not_need_the_other_one_after_its_first_checkpoint(
     tuned, other, frames_THWC, tmp_path
 ):
-    """With another film and new averages; the other run is deleted before the second epoch."""
+    """With another film; the other run is deleted before the second epoch."""
     gone = shutil.copytree(other[0], tmp_path / "gone")
-    config = dataclasses.replace(tuned, init_from=str(gone), ema_span=0.1)
+    config = dataclasses.replace(tuned, init_from=str(gone))
     film_THWC = np.random.default_rng(1).integers(0, 256, frames_THWC.shape, dtype=np.uint8)
     loop.train(config, TrainingFrames(film_THWC), config.run_dir)
     assert checkpoint.steps(config.run_dir) == [0, 2]
@@ -97,8 +80,7 @@ def test_uses_the_newest_sound_checkpoint_and_renames_none(tuned, other, tmp_pat
         _, state = initialise(config)
     assert "damaged: an older checkpoint is used" in caplog.text
     with checkpoint.Checkpoints(run_dir) as checkpoints:
-        other_config = dataclasses.replace(tuned, ema_span=0.5)
-        second = checkpoints.restore(train_state.create(other_config, jax.random.key(0)), 2)
+        second = checkpoints.restore(train_state.create(tuned, jax.random.key(0)), 2)
     chex.assert_trees_all_equal(state.params, second.params)
     assert checkpoint.steps(run_dir) == [2, 4]
     (run_dir / "checkpoints" / "2" / checkpoint.CHECKSUMS).unlink()

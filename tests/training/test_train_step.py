@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_gan_jax.config import Config
 from vae_gan_jax.model import autoencoder, networks, objectives
 from vae_gan_jax.training import train_state, train_step
 
@@ -235,45 +234,6 @@ def test_a_non_finite_step_changes_only_the_step_number(
         assert not jnp.isfinite(metrics["gradient_norm/encoder"])
     assert int(after.step) == int(before.step) + 1
     chex.assert_trees_all_equal(jax.device_get(after.replace(step=0)), before.replace(step=0))
-
-
-def test_the_average_covers_a_fraction_of_the_training():
-    """Step t has the weight t^(1/span) - (t - 1)^(1/span); the first weights have none."""
-    config = Config(ema_span=0.25)
-    steps = np.arange(1, 41)
-    values = np.random.default_rng(0).normal(size=40)
-    ema = {"encoder": 7.0, "decoder": -7.0}
-    for step, value in zip(steps, values, strict=True):
-        params = {"encoder": value, "decoder": 2 * value, "discriminator": 9.0}
-        ema = train_state.update_ema(config, ema, params, step)
-    weight_T = np.diff(np.arange(41) ** 4) / 40**4
-    chex.assert_trees_all_close(
-        ema, {"encoder": values @ weight_T, "decoder": 2 * values @ weight_T}
-    )
-
-
-def inference_params(state):
-    return {name: network["params"] for name, network in state.inference_variables.items()}
-
-
-@pytest.mark.slow
-def test_a_step_updates_the_average(small, batch_BHWC):
-    """After the first step it equals the weights, then it lags behind them."""
-    averaging = dataclasses.replace(small, ema_span=0.5)
-    arguments = batch_BHWC, jax.random.key(2), np.float32(NOISE_STD), averaging
-    state, _ = train_step.train_step(train_state.create(averaging, jax.random.key(1)), *arguments)
-    first = jax.device_get(state.params)
-    chex.assert_trees_all_close(inference_params(state), first, rtol=1e-6)
-    state, _ = train_step.train_step(state, *arguments)
-    expected = jax.tree.map(lambda old, new: 0.25 * old + 0.75 * new, first, state.params)
-    for name in ("encoder", "decoder"):
-        chex.assert_trees_all_close(
-            inference_params(state)[name], expected[name], rtol=1e-5, atol=1e-7
-        )
-    chex.assert_trees_all_equal(
-        inference_params(state)["discriminator"], state.params["discriminator"]
-    )
-    assert train_state.create(small, jax.random.key(1)).ema == {}
 
 
 def test_a_finite_step_is_not_skipped(small, state, batch_BHWC):

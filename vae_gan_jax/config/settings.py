@@ -91,12 +91,6 @@ class TrainingConfig:
         "command stays the same for the whole run.",
         parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
-    frame_reweighting: float = setting(
-        "training", 0.0,
-        "How strongly similar frames nearby make a frame less frequent: 0 draws every frame once "
-        "per epoch (4.5), 1 gives every distinct picture equal weight.",
-        fixed=True, minimum=0, maximum=1,
-    )  # fmt: skip
     init_from: str = setting(
         "training", "",
         "Folder of a run whose newest undamaged checkpoint initialises the networks; default: "

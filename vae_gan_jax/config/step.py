@@ -93,13 +93,6 @@ class StepConfig:
     adam_b1: float = setting(
         "training", 0.5, "Adam's decay rate of the first moment.", fixed=True, minimum=0, below=1
     )
-    ema_span: float = setting(
-        "training", 0.0,
-        "Films are reconstructed with weights averaged over this last fraction of the training; "
-        "0: with the last weights.",
-        fixed=True, minimum=0, maximum=1,
-    )  # fmt: skip
-
     shard_optimizer: bool = setting(
         "hardware", False, "Shard Adam's moments over the devices instead of replicating them."
     )

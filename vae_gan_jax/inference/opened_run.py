@@ -11,7 +11,7 @@ import numpy as np
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
-from vae_gan_jax.film.store import frame_store, frame_weights
+from vae_gan_jax.film.store import frame_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import atomic_io, film_names, remote_run, run_folder, storage
 from vae_gan_jax.run.settings import recorded_settings
@@ -43,8 +43,7 @@ def store_folder(config: Config) -> Path:
 def training_frames(config: Config) -> TrainingFrames:
     """The frames that the run learnt, even if this command names another film."""
     recorded = Config(**recorded_settings(Path(config.run_dir)))
-    store = open_store(dataclasses.replace(recorded, run_dir=config.run_dir))
-    return frame_weights.training_frames(store, recorded.frame_reweighting)
+    return open_store(dataclasses.replace(recorded, run_dir=config.run_dir)).training_frames
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,8 +82,8 @@ def _free_bytes() -> int | None:
 def check_memory(config: Config, other_bytes: int = 0) -> None:
     """Refuses a training that cannot fit into memory, before anything is allocated.
 
-    The estimate is a lower limit, so that nothing is refused that fits: the parameters, their
-    averages, Adam's moments, and the largest activation of a mini-batch.
+    The estimate is a lower limit, so that nothing is refused that fits: the parameters, Adam's
+    moments, and the largest activation of a mini-batch.
 
     Args:
       config: the settings of the run.
@@ -95,7 +95,7 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
     moments = _size(state.opt_state) // (jax.device_count() if config.shard_optimizer else 1)
     activations = config.batch_size // jax.device_count() * _largest_activation(config)
-    needed = _size((state.params, state.ema)) + moments + activations
+    needed = _size(state.params) + moments + activations
     if on_cpu():
         needed, available, where = needed * jax.local_device_count(), _host_bytes(), "this machine"
     else:

@@ -3,9 +3,6 @@
 import logging
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.run import storage
 from vae_gan_jax.run.settings import recorded_settings
@@ -29,15 +26,14 @@ def check(config: Config) -> None:
         have another size.
     """
     if not checkpoint.steps(config.run_dir):
-        _settings(config)
+        _check_other_run(config)
 
 
 def begin(config: Config, fresh: TrainState) -> TrainState:
     """Creates a state at step 0 with the networks of ``config.init_from``.
 
     Parameters, running statistics and constants come from the other run's newest sound checkpoint;
-    with ``config.init_optimizer`` "carried" so do Adam's moments. If only this run averages its
-    weights, the averages start with the other run's parameters.
+    with ``config.init_optimizer`` "carried" so do Adam's moments.
 
     Args:
       config: the settings of the new run.
@@ -46,26 +42,22 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
-    other_config, other = _settings(config), Path(storage.local(config.init_from))
+    _check_other_run(config)
+    other = Path(storage.local(config.init_from))
     step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
-    weights = {name: fresh.params[name] for name in ("encoder", "decoder")}
     with checkpoint.Checkpoints(other) as checkpoints:
-        template = fresh.replace(ema=weights if other_config.ema_span else {})
-        other_state = checkpoints.read(step, template)
-    ema = other_state.ema or {name: other_state.params[name] for name in weights}
+        other_state = checkpoints.read(step, fresh)
     logger.info("starting with the networks of %s at step %d", other, step)
     return fresh.replace(
         params=other_state.params,
         batch_stats=other_state.batch_stats,
         constants=other_state.constants,
         opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
-        # A copy, because a step donates the memory of both parameters and averages.
-        ema=jax.tree.map(jnp.copy, ema) if config.ema_span else {},
     )
 
 
-def _settings(config: Config) -> Config:
-    """The settings of the other run; raises like ``check``."""
+def _check_other_run(config: Config) -> None:
+    """As ``check``, even if this run has a checkpoint."""
     other = Path(storage.local(config.init_from))
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
@@ -87,7 +79,6 @@ def _settings(config: Config) -> Config:
             )
     if not checkpoint.steps(other):
         raise InputError(f"{other} has no checkpoint: train it first, with --mode=all or train.")
-    return other_config
 
 
 def _newest_sound(run: Path) -> int:

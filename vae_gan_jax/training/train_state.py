@@ -27,7 +27,6 @@ class TrainState(struct.PyTreeNode):
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
-    ema: dict[str, Any] = struct.field(default_factory=dict)  # averaged params, if --ema_span
     constants: dict[str, Any] = struct.field(default_factory=dict)  # the encoder's pca collection
 
     @property
@@ -40,9 +39,10 @@ class TrainState(struct.PyTreeNode):
 
     @property
     def inference_variables(self) -> dict[str, Any]:
-        """All collections by network, with averaged weights where the state has them."""
-        params = self.params | self.ema
-        return {name: {"params": params[name]} | rest for name, rest in self.collections.items()}
+        """All collections by network."""
+        return {
+            name: {"params": self.params[name]} | rest for name, rest in self.collections.items()
+        }
 
 
 def optimiser(config) -> optax.GradientTransformation:
@@ -61,26 +61,6 @@ def decay(config, step, total_steps):
     cosine = 0.5 + 0.5 * jnp.cos(jnp.pi * (progress - WARM_UP) / (1 - WARM_UP))
     factor = jnp.where(progress < WARM_UP, progress / WARM_UP, cosine)
     return jnp.where(total_steps > 0, factor, 1.0)
-
-
-def update_ema(config, ema: dict, params: dict, step) -> dict:
-    """Moves the averaged weights of encoder and decoder by one training step.
-
-    Step t has a weight proportional to t^(1/span - 1). So the average covers the same fraction of
-    a training of any length and soon forgets the first weights (Karras et al. 2024, Analyzing and
-    Improving the Training Dynamics of Diffusion Models, section 3.1).
-
-    Args:
-      config: a ``StepConfig``; with ``ema_span`` 0 nothing is averaged.
-      ema: averaged weights by network; empty for none.
-      params: weights after this step, by network.
-      step: number of steps done, including this one.
-    """
-    if not config.ema_span:
-        return ema
-    decay = (1 - 1 / step) ** (1 / config.ema_span)
-    new = {name: params[name] for name in ema}
-    return jax.tree.map(lambda old, new: new + decay * (old - new), ema, new)
 
 
 def create(config, key) -> TrainState:
@@ -108,5 +88,4 @@ def _create(config, key) -> TrainState:
         if variables:
             constants[name] = variables
     zero = jnp.zeros((), jnp.int32)
-    ema = {name: params[name] for name in ("encoder", "decoder")} if config.ema_span else {}
-    return TrainState(zero, zero, zero, params, batch_stats, opt_state, ema, constants)
+    return TrainState(zero, zero, zero, params, batch_stats, opt_state, constants)

@@ -133,13 +133,11 @@ def train_steps(state, frames, index_SB, count, key, noise_std, config):
 
 def _step(state, frames_uint8, key, noise_std, config):
     new = network_updates(state, frames_uint8, key, noise_std, config)
-    step, params = state.step + 1, optax.apply_updates(state.params, new.updates)
     state = state.replace(
-        step=step,
-        params=params,
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, new.updates),
         batch_stats=new.batch_stats,
         opt_state=new.opt_state,
-        ema=train_state.update_ema(config, state.ema, params, step),
     )
     return mesh.constrain_state(config, state), mesh.replicate(new.metrics)
 

@@ -9,9 +9,8 @@ from tests.film.films import run_ffmpeg
 from vae_gan_jax.config import InputError
 from vae_gan_jax.config.flag_text import parse_hold_out
 from vae_gan_jax.film.read.video import Framing
-from vae_gan_jax.film.store import frame_store, frame_weights, preparation
+from vae_gan_jax.film.store import frame_store, preparation
 from vae_gan_jax.film.store.frame_store import FrameStore, learnt_and_held_out
-from vae_gan_jax.film.store.training_frames import TrainingFrames
 
 SHOT_FRAMES = 12
 COLOURS = ("red", "blue", "yellow", "black", "white", "green", "gray")
@@ -83,33 +82,18 @@ def test_every_film_has_its_own_clock_and_its_own_shots():
         assert sorted([*learnt, *expected]) == [*range(100)], text
 
 
-@pytest.mark.parametrize("frame_reweighting", [0.0, 0.7])
 @pytest.mark.parametrize("text", ["0.5s/1.5s", "shots/3"])
-def test_whole_epochs_draw_every_learnt_frame_and_no_held_out_one(folder, text, frame_reweighting):
+def test_whole_epochs_draw_every_learnt_frame_and_no_held_out_one(folder, text):
     """The colours alone decide, not the numbers: each shot has a colour of its own."""
     store = frame_store.open_store(folder, hold_out=parse_hold_out(text))
-    training_film = frame_weights.training_frames(store, frame_reweighting)
     drawn = [
         frame_HWC[0, 0].tolist()
         for epoch in range(3)
-        for frames_BHWC in training_film.mini_batches(5, epoch, 6)
+        for frames_BHWC in store.training_frames.mini_batches(5, epoch, 6)
         for frame_HWC in frames_BHWC
     ]
     by_shot = [store.frames_THWC[SHOT_FRAMES * n, 0, 0].tolist() for n in range(len(COLOURS))]
     assert [colour in drawn for colour in by_shot] == [True, True, False, True, True, False, True]
-
-
-def test_weights_are_those_of_the_learnt_frames_alone(folder):
-    """Even if the store has the weights of all frames, or of others."""
-    counts = []
-    for text in (None, "shots/3", "0.5s/3s"):
-        store = frame_store.open_store(folder, hold_out=text and parse_hold_out(text))
-        weights_T = frame_weights.training_frames(store, 1.0).weights_T
-        alone = TrainingFrames(store.frames_THWC, store.training_T)
-        similar_T = frame_weights.similar_frames(alone.frames_THWC, alone.training_T)
-        np.testing.assert_array_equal(weights_T, frame_weights.weights(similar_T, 1.0))
-        counts.append(len(weights_T))
-    assert counts == [84, 60, 72]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The shuffle of an epoch: permutations by seed and epoch, resumable, weighted if asked."""
+"""The shuffle of an epoch: permutations by seed and epoch, resumable."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from vae_gan_jax.film.store.training_frames import FrameRanges, TrainingFrames
 
 
-def film(count: int, **options) -> TrainingFrames:
-    return TrainingFrames(None, FrameRanges([(0, count)]), **options)
+def film(count: int) -> TrainingFrames:
+    return TrainingFrames(None, FrameRanges([(0, count)]))
 
 
 def order(seed, epoch, count):
@@ -64,21 +64,6 @@ def test_ranges_index_like_the_array_of_their_numbers():
     with pytest.raises(IndexError):
         ranges[np.array([6])]
     assert len(FrameRanges([])) == 0
-
-
-def test_every_epoch_meets_the_weights_to_within_one_frame():
-    every_T = np.arange(200)
-    weights_T = np.random.default_rng(0).dirichlet(np.full(200, 0.3))
-    drawn = [film(200, weights_T=weights_T).drawn(3, epoch, every_T) for epoch in (0, 0, 1)]
-    counts = [np.bincount(order_T, minlength=200) for order_T in drawn]
-    for count_T in counts:
-        assert count_T.sum() == 200
-        assert (abs(count_T - 200 * weights_T) < 1).all()
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert (counts[0] != counts[2]).any()  # each epoch rounds other frames up
-    assert (np.diff(drawn[0]) == 0).mean() < 0.2  # shuffled: repeats are rarely neighbours
-    uniform = film(200, weights_T=np.full(200, 1 / 200))
-    np.testing.assert_array_equal(uniform.drawn(3, 0, every_T), order(3, 0, 200))
 
 
 def test_mini_batches_leave_the_remainder_out():

@@ -1,1 +1,1 @@
-"""Stores prepared frames on disk, and decides in which order and how often training draws them."""
+"""Stores prepared frames on disk, and decides in which order training draws them."""

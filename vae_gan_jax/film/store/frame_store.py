@@ -17,7 +17,7 @@ from vae_gan_jax.config import FIELDS, InputError, to_text
 from vae_gan_jax.config.flag_text import HoldOut
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_of
-from vae_gan_jax.film.store.training_frames import FrameRanges
+from vae_gan_jax.film.store.training_frames import FrameRanges, TrainingFrames
 from vae_gan_jax.run import film_names, storage
 
 MICROSECONDS = 10**6  # in a second
@@ -54,6 +54,11 @@ class FrameStore:
         """Ascending numbers of the frames to learn from: neither excluded nor held out."""
         edges = np.diff(self._learnt_and_held_out[0], prepend=False, append=False)
         return FrameRanges(np.flatnonzero(edges).reshape(-1, 2))
+
+    @property
+    def training_frames(self) -> TrainingFrames:
+        """The frames to learn from."""
+        return TrainingFrames(self.frames_THWC, self.training_T)
 
     @functools.cached_property
     def _learnt_and_held_out(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """The frames that training draws, and their order."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -28,17 +27,15 @@ class FrameRanges:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingFrames:
-    """A film's frames, the numbers of those to learn from, and how often to draw each.
+    """A film's frames and the numbers of those to learn from.
 
     Attributes:
       frames_THWC: every frame of the film, uint8.
       training_T: ascending numbers of the frames to learn from; default: all.
-      weights_T: the fraction of an epoch in which each is drawn, float64, sum 1; default: uniform.
     """
 
     frames_THWC: np.ndarray
     training_T: np.ndarray | FrameRanges | None = None
-    weights_T: np.ndarray | None = None
 
     def __post_init__(self):
         if self.training_T is None:
@@ -48,28 +45,14 @@ class TrainingFrames:
         """The number of frames that an epoch draws."""
         return len(self.training_T)
 
-    @functools.cached_property
-    def _cumulative_weights_T(self) -> np.ndarray | None:
-        if self.weights_T is None:
-            return None
-        cumulative_T = np.cumsum(self.weights_T)
-        return cumulative_T / cumulative_T[-1]
-
     def drawn(self, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
         """Numbers of the frames at some positions of an epoch's shuffle F_r (4.5).
 
-        A pure function of its arguments, so that a resumed run continues in the same order. With
-        weights, each frame takes its fraction of the positions; an offset drawn for the epoch
-        decides which fractions are rounded up. ``positions`` are integers below ``len(self)``, of
-        any shape.
+        A pure function of its arguments, so that a resumed run continues in the same order.
+        ``positions`` are integers below ``len(self)``, of any shape.
         """
-        random = np.random.SeedSequence([seed, epoch])
-        *keys, offset = random.generate_state(shuffle.ROUNDS + 1, np.uint64)
-        index = shuffle.permuted(np.array(keys), len(self), positions)
-        if self._cumulative_weights_T is not None:
-            quantile = (index + offset / 2**64) / len(self)
-            index = np.searchsorted(self._cumulative_weights_T, quantile)
-        return self.training_T[index]
+        keys = np.random.SeedSequence([seed, epoch]).generate_state(shuffle.ROUNDS, np.uint64)
+        return self.training_T[shuffle.permuted(keys, len(self), positions)]
 
     def mini_batches(self, seed: int, epoch: int, batch_size: int) -> Iterator[np.ndarray]:
         """The shuffled mini-batches of an epoch, uint8 ``[batch_size, H, W, C]``.
