@@ -127,7 +127,7 @@ def test_every_epoch_has_the_same_frames_and_latents(model, small, shown, pages,
     source_BHWC, output_BHWC, sampled_BHWC = first
     np.testing.assert_array_equal(source_BHWC, shown.at([0, 5, 10, 15, 20, 25]))
     assert np.abs(output_BHWC.astype(int) - through(model, source_BHWC)).max() <= 1
-    draws_TZ = trained.prior_draws(config, thesis_figures.STATISTICS_BATCHES * small.batch_size)
+    draws_TZ = trained.prior_draws(config, trained.STATISTICS_BATCHES * small.batch_size)
     by_themselves = trained.with_latent_statistics(model, draws_TZ)
     expected_BHWC = np.concatenate(list(trained.decode(by_themselves, draws_TZ[:6])))
     np.testing.assert_array_equal(sampled_BHWC, expected_BHWC)

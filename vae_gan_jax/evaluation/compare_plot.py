@@ -41,6 +41,11 @@ MEASURES = (
     Measure("black_error", "error on black, 1/255", 2, "↓"),
     Measure("psnr_darkest_fifth", "PSNR of the darkest fifth, dB", 2, "↑"),
     Measure("sharpness", "sharpness", 3, "→ 1"),
+    Measure("half_way_ratio", "half-way ratio", 3, "↓"),
+    Measure("prior_ratio", "prior ratio", 2, "↓"),
+    Measure("half_way_probability", "half-way, own discriminator", 3, ""),
+    Measure("prior_probability", "prior, own discriminator", 3, ""),
+    Measure("film_probability", "film, own discriminator", 3, ""),
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
-from vae_gan_jax.evaluation import measure_plot, measures, summary
+from vae_gan_jax.evaluation import latent_space, measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
 from vae_gan_jax.film.read import video
@@ -25,7 +25,7 @@ from vae_gan_jax.inference.trained import Trained, newest_step
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
 from vae_gan_jax.training import devices
 
-FOLDER, VERSION = "measures", 3
+FOLDER, VERSION = "measures", 4
 FRAME_COLUMNS = (
     *("brightness", "psnr", "ssim", "ms_ssim", "vmaf", "similarity", "absolute_error"),
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),
@@ -143,7 +143,8 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
     origin = made_from.output_frames(config, source, model.step)
     film = video.probe(source, framing.video_stream, framing.fps)
     parts = opened_run.learnt_and_held_out(config, origin["film"])
-    film_shots, frame_T = _measure_frames(model, source)
+    space = latent_space.of_learnt_film(model, source, parts.get("learnt"))
+    film_shots, frame_T = _measure_frames(model, source, space)
     if any(len(part_T) != len(frame_T["ssim"]) for part_T in parts.values()):
         raise film_names.film_changed(config.run_dir)  # another version of ffmpeg decodes it
     result = {
@@ -161,6 +162,7 @@ def evaluate(model: Trained, source: str) -> dict[str, Any]:
         "made_from": origin,
         **assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0, parts),
     }
+    result["whole"] |= space.measures() if space else dict.fromkeys(latent_space.MEASURES)
     if "held_out" in result:
         result["hold_out"] = to_text(FIELDS["hold_out"], config.hold_out)
     _write(paths, result, frame_T)
@@ -183,7 +185,9 @@ def _measures_text(measured: dict[str, Any]) -> str:
     )
 
 
-def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict[str, Any]]:
+def _measure_frames(
+    model: Trained, source: str, space: latent_space.LatentSpace | None
+) -> tuple[list[shots.Shot], dict[str, Any]]:
     """The film's shots, and the measures of every frame: arrays whose first axis is T."""
     config, name = model.config, source_films.name(model.config, source)
     framing = opened_run.framing_of(config)
@@ -200,8 +204,8 @@ def _measure_frames(model: Trained, source: str) -> tuple[list[shots.Shot], dict
     ):
         for source_BHWC, measured in _measured_batches(model, frames):
             scorer.add(source_BHWC, measured.pop("output"))
-            if finder:
-                finder.add(source_BHWC)
+            for watcher in filter(None, (finder, space)):
+                watcher.add(source_BHWC)
             blocks.append(measured)
             progress.update(len(source_BHWC))
         vmaf_T = scorer.scores()

@@ -30,7 +30,6 @@ SETTINGS = (
     *("at", "prior", "seed", "seconds", "rate", "interpolation", "slowdown"),
     *("codec", "quality", "upscale"),
 )  # that explorations depend on
-STATISTICS_BATCHES = 50  # of draws, over which their batch-norm statistics are estimated
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +165,8 @@ class ExploreContext:
 
     @property
     def _draw_count(self) -> int:
-        return max(STATISTICS_BATCHES * self.config.batch_size, MIN_DRAWS, len(self.seconds_T))
+        statistics = trained.STATISTICS_BATCHES * self.config.batch_size
+        return max(statistics, MIN_DRAWS, len(self.seconds_T))
 
     def time(self, number: int) -> str:
         """The time code of a frame."""

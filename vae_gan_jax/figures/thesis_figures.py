@@ -19,7 +19,6 @@ from vae_gan_jax.inference.trained import Trained
 FOLDER = "figures"
 PAIRS_PER_ROW = 2  # of source and reconstruction
 PICTURES_PER_ROW = 6  # in the other figures
-STATISTICS_BATCHES = 50  # of samples, over which their batch-norm statistics are estimated
 
 logger = logging.getLogger(__name__)
 
@@ -271,7 +270,7 @@ def _epoch_pictures(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reconstructions of the frames, and as many samples of the prior."""
     codes_BZ = np.concatenate(list(trained.encode(model, source_BHWC)))
-    draws_TZ = trained.prior_draws(config, STATISTICS_BATCHES * config.batch_size)
+    draws_TZ = trained.prior_draws(config, trained.STATISTICS_BATCHES * config.batch_size)
     sampler = trained.with_latent_statistics(model, draws_TZ)
     latents = (model, codes_BZ), (sampler, draws_TZ[: len(source_BHWC)])
     return tuple(np.concatenate(list(trained.decode(*pair))) for pair in latents)

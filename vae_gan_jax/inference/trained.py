@@ -17,6 +17,8 @@ from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import checkpoint, train_state
 
+STATISTICS_BATCHES = 50  # of latents, over which ``with_latent_statistics`` should estimate
+
 
 @dataclasses.dataclass(frozen=True)
 class Trained:

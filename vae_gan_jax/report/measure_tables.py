@@ -47,6 +47,17 @@ MEASURES = {
     "black_error": Measure("Error on black", "mean error of black frames, out of 255", "", 2),
     "psnr_darkest_fifth": Measure("PSNR in the dark", "darkest fifth of the frames", "dB", 2),
     "sharpness": Measure("Sharpness", "fine detail relative to the film's; 1 is equal"),
+    "half_way_ratio": Measure(
+        "Half-way codes", "distance to the nearest frame; 1 is that of a cross-dissolve", "", 2
+    ),
+    "prior_ratio": Measure(
+        "Samples of the prior", "distance to the nearest frame; 1 is that of reconstructions", "", 2
+    ),
+    "half_way_probability": Measure(
+        "Half-way codes taken for real", "mean probability by this run's discriminator", "%", 1
+    ),
+    "prior_probability": Measure("Samples taken for real", "the same", "%", 1),
+    "film_probability": Measure("Film's frames taken for real", "the same", "%", 1),
 }
 PARTS = {"learnt": "learnt", "held_out": "held out", "gap": "gap"}  # of a film; gap: a difference
 SHOT_TIMES = ("first", "stop", "start_seconds", "stop_seconds")  # in a shot, but not measures

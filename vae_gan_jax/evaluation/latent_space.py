@@ -1,0 +1,152 @@
+"""Measures of what the decoder makes of codes between and beyond those of the film's frames."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference import made_from, opened_run, trained
+from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.model import autoencoder
+from vae_gan_jax.run import film_names
+
+MEASURES = (
+    *("half_way_ratio", "prior_ratio"),
+    *("half_way_probability", "prior_probability", "film_probability"),
+)
+COUNT = 64  # pairs of frames, and samples of the prior
+MIN_SECONDS_APART = 10.0  # of the frames of a pair, or the quarter of a shorter film
+SEED = 0  # of the pairs, so that they are the same in every run of a film
+MIN_DISTANCE = 0.5  # RMS, 1/255; below it a picture is a frame of the film, but for rounding
+BATCH = 16  # pictures that the discriminator judges together; divides COUNT
+
+
+class LatentSpace:
+    """Compares decoded half-way codes and samples of the prior with all learnt frames of a film.
+
+    The pictures are decoded at once; ``add`` then takes the frames of the film in order. Only the
+    pictures and their distances stay in memory, not the film.
+
+    Args:
+      model: the networks.
+      film: the learnt film.
+      learnt_T: which of its frames take part, booleans ``[T]``.
+    """
+
+    def __init__(self, model: Trained, film: FilmReader, learnt_T: np.ndarray):
+        pair_N2 = frame_pairs(learnt_T, MIN_SECONDS_APART * float(film.rate))
+        first_NHWC, second_NHWC = np.split(film.at(pair_N2.T.ravel()), 2)
+        first_NZ, second_NZ = (
+            np.concatenate(list(trained.encode(model, frames)))
+            for frames in (first_NHWC, second_NHWC)
+        )
+        prior_TZ = trained.prior_draws(
+            model.config, max(COUNT, trained.STATISTICS_BATCHES * model.config.batch_size)
+        )
+        prior_model = trained.with_latent_statistics(model, prior_TZ)
+        dissolve_NHWC = first_NHWC.astype(np.float32) / 2 + second_NHWC.astype(np.float32) / 2
+        self._pictures = {
+            "half_way": _decode(model, (first_NZ + second_NZ) / 2),
+            "dissolve": dissolve_NHWC,
+            "prior": _decode(prior_model, prior_TZ[:COUNT]),
+            "reconstruction": _decode(model, first_NZ),
+        }
+        judged = {name: self._pictures[name] for name in ("half_way", "prior")}
+        self._probability = {
+            name: _probability(model, pictures_NHWC)
+            for name, pictures_NHWC in (judged | {"film": first_NHWC}).items()
+        }
+        all_NP = np.concatenate(list(self._pictures.values())).reshape(4 * COUNT, -1)
+        self._all_NP = jnp.asarray(all_NP, jnp.float32)
+        self._squared_N = np.full(4 * COUNT, np.inf)
+        self._learnt_T, self._next = learnt_T, 0
+
+    def add(self, frames_BHWC: np.ndarray) -> None:
+        """Compares the pictures with the next frames of the film, uint8."""
+        learnt_B = self._learnt_T[self._next : self._next + len(frames_BHWC)]
+        self._next += len(frames_BHWC)
+        if learnt_B.any():
+            frames_BP = frames_BHWC[: len(learnt_B)].reshape(len(learnt_B), -1)
+            squared_N = _least_squared_distance(self._all_NP, frames_BP, learnt_B)
+            self._squared_N = np.minimum(self._squared_N, squared_N)
+
+    def measures(self) -> dict[str, float | None]:
+        """The ``MEASURES``; call it after the last frame. A ratio without a distance is None."""
+        distances = np.split(np.sqrt(self._squared_N), 4)
+        distance_N = dict(zip(self._pictures, distances, strict=True))
+        differ_N = distance_N["dissolve"] > MIN_DISTANCE
+        ratio_N = distance_N["half_way"][differ_N] / distance_N["dissolve"][differ_N]
+        prior, reconstruction = (
+            float(np.median(distance_N[name])) for name in ("prior", "reconstruction")
+        )
+        return {
+            "half_way_ratio": float(np.median(ratio_N)) if len(ratio_N) else None,
+            "prior_ratio": prior / reconstruction if reconstruction > MIN_DISTANCE else None,
+            **{f"{name}_probability": mean for name, mean in self._probability.items()},
+        }
+
+
+def of_learnt_film(model: Trained, source: str, learnt_T: np.ndarray | None) -> LatentSpace | None:
+    """The pictures for a film of ``--film``; None for one of ``--source``.
+
+    Args:
+      model: the networks, and the settings of the command.
+      source: path of the film.
+      learnt_T: the learnt frames, if others are held out.
+
+    Raises:
+      InputError: the film cannot be read.
+    """
+    config = model.config
+    if config.source:
+        return None
+    film = FilmReader(source, "", opened_run.framing_of(config), config.strict)
+    if learnt_T is None:
+        checksum = made_from.source_frames(config, source)["film"]
+        films = film_names.learnt_entries(config.run_dir) or ()
+        counts = [int(entry["count"]) for entry in films if entry["sha256"] == checksum]
+        learnt_T = np.ones(min([*counts, film.count]), bool)
+    return LatentSpace(model, film, learnt_T[: film.count])
+
+
+def frame_pairs(learnt_T: np.ndarray, min_distance: float) -> np.ndarray:
+    """``COUNT`` random pairs of learnt frames by number, ``[COUNT, 2]``; equal for equal arguments.
+
+    Args:
+      learnt_T: which frames are learnt, booleans ``[T]``, at least one.
+      min_distance: of the two frames, at most a quarter of the learnt part's length.
+    """
+    random, number_N = np.random.default_rng(SEED), np.flatnonzero(learnt_T)
+    min_distance = min(min_distance, (number_N[-1] - number_N[0]) / 4)
+    first_N = random.choice(number_N, COUNT)
+    far = (number_N[abs(number_N - first) >= min_distance] for first in first_N)
+    return np.stack([first_N, [random.choice(number_N) for number_N in far]], axis=1)
+
+
+def _decode(model: Trained, z_NZ: np.ndarray) -> np.ndarray:
+    return np.concatenate(list(trained.decode(model, z_NZ)))
+
+
+@partial(jax.jit, static_argnames="config")
+def _probability_of_batch(config, variables, frames_BHWC):
+    logit_B, _ = autoencoder.discriminate(config, variables, frames_BHWC)
+    return jax.nn.sigmoid(logit_B)
+
+
+def _probability(model: Trained, frames_NHWC: np.ndarray) -> float:
+    """The discriminator's mean probability that these frames are real."""
+    batches = np.split(frames_NHWC, COUNT // BATCH)
+    arguments = model.config.step, model.variables
+    return float(np.mean([_probability_of_batch(*arguments, frames) for frames in batches]))
+
+
+@jax.jit
+def _least_squared_distance(pictures_NP, frames_BP, learnt_B):
+    """Mean squared difference of each picture from the nearest of the learnt frames, ``[N]``."""
+    x_NP, y_BP = pictures_NP - 127.5, frames_BP.astype(jnp.float32) - 127.5
+    product_NB = jnp.matmul(x_NP, y_BP.T, precision="highest") / x_NP.shape[1]
+    squares_NB = jnp.square(x_NP).mean(1)[:, None] + jnp.square(y_BP).mean(1)[None]
+    distance_NB = jnp.maximum(squares_NB - 2 * product_NB, 0.0)
+    return jnp.where(learnt_B[None], distance_NB, jnp.inf).min(1)
