@@ -8,6 +8,7 @@ usage:
   ./run.sh [demo --flag=value …]                    render, learn and reconstruct the demo film
   ./run.sh experiments/NAME.flags [--flag=value …]  run an experiment, or resume it
   ./run.sh test [pytest arguments]                  lint and run the tests
+  ./run.sh lock                                     renew requirements.lock
   ./run.sh --help                                   this text
 
 Paths are relative to the project's folder, wherever this is called from.
@@ -15,6 +16,8 @@ Paths are relative to the project's folder, wherever this is called from.
 environment:
   PLATFORM=cpu|cuda13|tpu   the build of jax; default: cuda13 where an NVIDIA driver answers, else cpu
   PYTHON=python3.12         the Python that .venv is made from; default: python3
+  EXTRAS=cloud              extras of pyproject.toml to install too, separated by commas
+  LOCKED=0                  the newest versions that requirements.txt allows, not requirements.lock
 TEXT
 }
 
@@ -34,30 +37,32 @@ choose_platform() {
   fi
 }
 
-# .venv/installed holds the platform and the requirements of .venv. It is written last, so that an
-# interrupted installation starts again.
-install() {
-  local platform wanted extra
-  platform="$(choose_platform)"
-  case "$platform" in
-    cpu) extra="" ;;
-    cuda13 | tpu) extra="jax[$platform]" ;;
-    *) echo "run.sh: PLATFORM=$platform is unknown: give cpu, cuda13 or tpu." >&2; exit 2 ;;
+# .venv/installed holds the platform with the extras, and a checksum of the requirements. It is
+# written last, so that an interrupted installation starts again.
+install() { # [extra]
+  local extras extra versions had="" lock="$project/requirements.lock"
+  extras="$(choose_platform)${EXTRAS:+,$EXTRAS}${1:+,$1}"
+  case "${extras%%,*}" in
+    cpu | cuda13 | tpu) ;;
+    *) echo "run.sh: PLATFORM=${extras%%,*} is unknown: give cpu, cuda13 or tpu." >&2; exit 2 ;;
   esac
-  wanted="$platform"$'\n'"$(cat "$project/requirements.txt")"
-  if [[ -f "$venv/installed" && "$(cat "$venv/installed")" == "$wanted" ]]; then
+  [[ "${LOCKED:-1}" != 0 ]] || lock=""
+  versions="$(cd "$project" && cat requirements.txt pyproject.toml ${lock:+"$lock"} | cksum)"
+  [[ ! -f "$venv/installed" ]] || had="$(cat "$venv/installed")"
+  if [[ "$had" == "$extras"*$'\n'"$versions" ]]; then
     return
   fi
-  echo "installing into .venv for $platform (once; some minutes) ..." >&2 || true # stderr may be lost
+  echo "installing into .venv for $extras (once; some minutes) ..." >&2 || true # stderr may be lost
   if ! "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "run.sh: Python 3.11 or newer is needed: name one, such as PYTHON=python3.12 ./run.sh." >&2
     exit 2
   fi
   [[ -x "$venv/bin/python" ]] || "${PYTHON:-python3}" -m venv "$venv"
   rm -f "$venv/installed"
+  extra="${extras/#cuda13/cuda}" && extra="${extra#cpu}" && extra="${extra#,}"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -r "$project/requirements.txt" ${extra:+"$extra"}
-  printf '%s\n' "$wanted" >"$venv/installed"
+    ${lock:+-c "$lock"} -r "$project/requirements.txt" ${extra:+-e "${project}[$extra]"}
+  printf '%s\n' "$extras" "$versions" >"$venv/installed"
 }
 
 run() { # from the project's folder, where flagfiles and films are; exec passes signals on
@@ -68,8 +73,15 @@ run() { # from the project's folder, where flagfiles and films are; exec passes 
 case "${1:-demo}" in
   -h | --help) usage ;;
   demo) install; run --flagfile=experiments/demo.flags "${@:2}" ;;
-  test)
+  lock)
     install
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+    cd "$project"
+    "$venv/bin/uv" pip compile --quiet --upgrade --universal --python-version=3.11 --all-extras \
+      --no-annotate --custom-compile-command="./run.sh lock" pyproject.toml -o requirements.lock
+    ;;
+  test)
+    install dev
     cd "$project"
     "$venv/bin/python" -m ruff check --quiet .
     "$venv/bin/python" -m ruff format --quiet --check .

@@ -8,3 +8,5 @@ Array names end in their shape, a letter for each axis:
 
 ``frames`` are uint8, 0..255; ``x`` are the same pictures as floats, -1..1.
 """
+
+__version__ = "0.2.0.dev0"

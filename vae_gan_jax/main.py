@@ -21,6 +21,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from tqdm import tqdm
 
+import vae_gan_jax
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, flagfile, from_text, to_text
 from vae_gan_jax.run import (
@@ -211,7 +212,12 @@ def _refuse(sentence: str) -> int:
 
 def help_text() -> str:
     """All modes, then all flags by group."""
-    lines = ["usage: python -m vae_gan_jax.main [--flagfile=FILE] [--FLAG=VALUE ...]", "", "modes:"]
+    lines = ["usage: vae-gan-jax [--flagfile=FILE] [--FLAG=VALUE ...]"]
+    lines += [
+        "       vae-gan-jax --flagfile=experiments/demo.flags",
+        "       vae-gan-jax --version",
+    ]
+    lines += ["in a checkout: python -m vae_gan_jax.main ...", "", "modes:"]
     lines += [_help_entry(f"--mode={name}", mode.help) for name, mode in modes.MODES.items()]
     for group in GROUPS:
         lines += ["", f"{group}:"]
@@ -236,6 +242,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses flags with absl; a wrong flag gives one sentence and exit code 2."""
     if {"--help", "-help", "-h"} & set(argv):
         print(help_text())
+        sys.exit(0)
+    if "--version" in argv:
+        print(f"vae_gan_jax {vae_gan_jax.__version__}")
         sys.exit(0)
     try:
         return flags.FLAGS([argv[0], *flagfile.expand(argv[1:])])

@@ -17,4 +17,4 @@ if (($# < 3)); then
 fi
 printf -v flags '%q ' "$3" --distributed "${@:4}"
 exec gcloud compute tpus tpu-vm ssh "$1" --zone="$2" --worker=all \
-  --command="cd vae_gan_jax && PLATFORM=tpu ./run.sh $flags"
+  --command="cd vae_gan_jax && PLATFORM=tpu EXTRAS=cloud ./run.sh $flags"

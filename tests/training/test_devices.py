@@ -6,6 +6,7 @@ import re
 import jax
 import pytest
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import InputError
 from vae_gan_jax.training import devices, train_state
 
@@ -38,24 +39,9 @@ def test_the_estimate_is_below_what_the_state_and_a_batch_take(small, monkeypatc
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     height, width = (small.height + 1) // 2, (small.width + 1) // 2
     first_layer = small.batch_size * height * width * small.filters * 4
-    monkeypatch.setattr(
-        devices, "_host_bytes", lambda: jax.local_device_count() * (state_bytes + first_layer)
-    )
+    needed = jax.local_device_count() * (state_bytes + first_layer)
+    monkeypatch.setattr(operating_system, "memory_bytes", lambda: needed)
     devices.check_memory(small)
-    monkeypatch.setattr(devices, "_host_bytes", lambda: state_bytes // 2)
+    monkeypatch.setattr(operating_system, "memory_bytes", lambda: state_bytes // 2)
     with pytest.raises(InputError, match="need at least"):
         devices.check_memory(small)
-
-
-def test_the_machine_has_its_memory_and_swap_or_what_its_control_group_allows(
-    tmp_path, monkeypatch
-):
-    before = devices._host_bytes()
-    assert before is None or before > 10**8
-    monkeypatch.setitem(devices.CGROUP_LIMITS, "v1", (tmp_path, "limit"))
-    monkeypatch.setitem(devices.CGROUP_LIMITS, "v2", (tmp_path, "limit"))
-    (tmp_path / "limit").write_text("max\n")
-    assert devices._host_bytes() in (before, None) or before < devices._host_bytes()
-    (tmp_path / "limit").write_text("1000000\n")
-    if before is not None:
-        assert devices._host_bytes() < before

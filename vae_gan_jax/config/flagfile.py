@@ -1,20 +1,23 @@
 """Replaces --flagfile=FILE by the flags in the file."""
 
 import os
-import select
 import stat
 import time
+from pathlib import Path
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config.flag_text import InputError
 
 MAX_BYTES = 1_000_000  # of a flagfile
+PACKAGE = Path(__file__).parents[1]
 PIPE_SECONDS = 5.0  # the longest wait for the writer of a named pipe, or of <(…) in a shell
 
 
 def expand(arguments: list[str], parents: tuple[str, ...] = ()) -> list[str]:
     """The arguments of a command, with the lines of each flagfile in its place.
 
-    Blank lines and lines that begin with # or // are comments. A flagfile may name others.
+    Blank lines and lines that begin with # or // are comments. A flagfile may name others. A file
+    experiments/NAME.flags that does not exist is the one that comes with the program.
 
     Args:
       arguments: flags.
@@ -33,7 +36,7 @@ def expand(arguments: list[str], parents: tuple[str, ...] = ()) -> list[str]:
         if path is None:
             raise InputError("--flagfile is given without a file: give --flagfile=FILE.")
         if path:
-            path = os.path.expanduser(path)
+            path = _find(os.path.expanduser(path))
             if os.path.abspath(path) in parents:
                 raise InputError(f"--flagfile={path} names itself: remove that line from it.")
             lines = map(str.strip, _read(path).split("\n"))
@@ -42,11 +45,18 @@ def expand(arguments: list[str], parents: tuple[str, ...] = ()) -> list[str]:
     return expanded
 
 
+def _find(path: str) -> str:
+    if not os.path.exists(path) and os.path.dirname(path) == "experiments":
+        for folder in (PACKAGE, PACKAGE.parent):  # of the wheel, of a checkout
+            if (folder / path).is_file():
+                return str(folder / path)
+    return path
+
+
 def _read(path: str) -> str:
     flag = f"--flagfile={path}"
     try:
-        # Without O_NONBLOCK a named pipe without a writer would block for ever.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=operating_system.open_at_once) as file:
             kind = os.fstat(file.fileno()).st_mode
             if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
                 raise InputError(f"{flag} is not an ordinary file: give a text file of flags.")
@@ -78,5 +88,5 @@ def _read_pipe(file, flag: str) -> bytes:
         if not block:
             if time.monotonic() > end:
                 raise InputError(f"{flag} is a pipe and nothing was written to it: give a file.")
-            select.select([file], [], [], 0.1)
+            operating_system.wait_readable(file, 0.1)
     return content

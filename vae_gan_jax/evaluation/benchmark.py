@@ -4,8 +4,6 @@ import dataclasses
 import json
 import logging
 import platform
-import resource
-import sys
 import tempfile
 import time
 from collections import deque
@@ -16,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import passthrough
 from vae_gan_jax.film.read import video
@@ -132,10 +131,9 @@ def _machine() -> dict[str, Any]:
 
 
 def _peak_memory() -> dict[str, int | None]:
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes
     return {
         "device_peak_bytes": devices.memory_statistics().get("peak_bytes_in_use"),
-        "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "host_peak_bytes": operating_system.peak_memory_bytes(),
     }
 
 

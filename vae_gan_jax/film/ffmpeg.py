@@ -5,14 +5,13 @@ import functools
 import itertools
 import os
 import re
-import select
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import imageio_ffmpeg
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import InputError
 
 QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error")
@@ -53,7 +52,7 @@ class Process:
         Raises:
           InputError: ffmpeg made no progress for ``STALL_SECONDS``.
         """
-        while not select.select([self.stdout], [], [], 1.0)[0]:
+        while not operating_system.wait_readable(self.stdout, 1.0):
             self._count_idle_second()
         self._idle_seconds = 0
         return self.stdout.readinto(buffer)
@@ -63,7 +62,7 @@ class Process:
         self._idle_seconds += 1
         if self._idle_seconds < STALL_SECONDS:
             return
-        work, earlier = _work_of(self._process.pid), self._work
+        work, earlier = operating_system.work_of(self._process.pid), self._work
         self._idle_seconds, self._work = 0, work
         if work[0] - earlier[0] < STALLED_CPU_SECONDS and work[1] - earlier[1] < STALLED_BYTES:
             self.kill()
@@ -112,15 +111,6 @@ def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
     finally:
         process.kill()
     return code, bytes(output), stderr
-
-
-def _work_of(process: int) -> tuple[float, int]:
-    """Seconds of processor time and bytes read and written; zeros where the system hides them."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        times = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
-        moved = Path(f"/proc/{process}/io").read_text().split()[1:4:2]
-        return sum(map(int, times)) / os.sysconf("SC_CLK_TCK"), sum(map(int, moved))
-    return 0.0, 0
 
 
 def failure_reason(stderr: str, otherwise: str = "ffmpeg was killed") -> str:

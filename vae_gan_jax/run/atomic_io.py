@@ -11,6 +11,8 @@ import filelock
 import numpy as np
 from PIL import Image
 
+from vae_gan_jax import operating_system
+
 MAX_HIDDEN_BYTES = 143  # of the name of a file or folder beside another; eCryptfs has no more
 
 
@@ -59,18 +61,9 @@ def publish(partial: str | Path, path: str | Path) -> None:
 
     A file replaces an earlier file. A folder replaces only an empty folder.
     """
-    _sync(partial)
-    os.replace(partial, path)
-    _sync(Path(path).absolute().parent)
-
-
-def _sync(path: str | Path) -> None:
-    with contextlib.suppress(OSError):  # folders cannot be opened on Windows
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    operating_system.sync(partial)
+    operating_system.replace(partial, path)
+    operating_system.sync(Path(path).absolute().parent)
 
 
 def png(picture_HWC: np.ndarray) -> bytes:

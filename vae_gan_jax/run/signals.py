@@ -8,6 +8,8 @@ import threading
 import time
 from types import FrameType
 
+from vae_gan_jax import operating_system
+
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 DUPLICATE_SECONDS = 1.0  # signals within this time count once: timeout(1) sends them twice
 RETRY_SECONDS = 0.05  # delay before a signal without effect is sent again
@@ -22,8 +24,7 @@ def install() -> None:
     Python runs no signal handler while compiled code runs, so a thread waits for a second signal
     and ends the program.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    reader, writer = operating_system.wakeup_pipe()
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_exit_at_second, args=(reader,), name="signals", daemon=True).start()
     for number in NUMBERS:
@@ -63,7 +64,7 @@ def _retry_swallowed_exit(unraisable) -> None:
 def _send_later(number: int) -> None:
     def send():
         _retries.append(number)
-        os.kill(os.getpid(), number)
+        operating_system.send_to_itself(number)
 
     threading.Timer(RETRY_SECONDS, send).start()
 

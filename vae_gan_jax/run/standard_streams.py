@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
+
+from vae_gan_jax import operating_system
 
 
 class Lossy:
@@ -43,5 +44,4 @@ def protect() -> None:
     sys.stderr = Lossy(sys.stderr or os.fdopen(2, "w", closefd=False))
     logging.raiseExceptions = False  # a handler that cannot write, such as absl's, stays silent
     logging.captureWarnings(True)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    operating_system.ignore_hangup()

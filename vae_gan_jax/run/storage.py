@@ -80,22 +80,28 @@ def check(settings: Mapping[str, Any]) -> None:
                 raise InputError(f"--{flag}={path} is incomplete: give {scheme}://BUCKET/PATH.")
             try:
                 fsspec.get_filesystem_class(scheme)
-            except (ValueError, ImportError) as error:  # it names the package to install
+            except ValueError as error:
                 raise InputError(f"--{flag}={path} ({error}): give gs:// or https://.") from None
+            except ImportError as error:  # it names the package
+                raise InputError(
+                    f"--{flag}={path} ({error}): install it; pip install 'vae-gan-jax[cloud]', or "
+                    "EXTRAS=cloud ./run.sh, installs those for gs://, s3:// and https://."
+                ) from None
 
 
 def file_system(url: str):
     """fsspec's file system for an address, with this program's timeouts."""
     # gcsfs would otherwise ask Google's servers by gRPC whether the bucket has real folders.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    import aiohttp
-
     logging.getLogger("gcsfs").disabled = True  # it logs the tracebacks of errors that it raises
-    timeout = aiohttp.ClientTimeout(total=None, **REQUEST_TIMEOUTS_SECONDS)
-    # Other processes write to the bucket too, so listings must not be cached.
-    defaults = fsspec.config.conf
-    defaults.setdefault("gcs", {"use_listings_cache": False, "requests_timeout": timeout})
-    defaults.setdefault("http", {"client_kwargs": {"timeout": timeout}})
+    with contextlib.suppress(ImportError):  # gs:// and https:// need aiohttp, and check() says so
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, **REQUEST_TIMEOUTS_SECONDS)
+        # Other processes write to the bucket too, so listings must not be cached.
+        defaults = fsspec.config.conf
+        defaults.setdefault("gcs", {"use_listings_cache": False, "requests_timeout": timeout})
+        defaults.setdefault("http", {"client_kwargs": {"timeout": timeout}})
     return fsspec.filesystem(url.partition("://")[0])
 
 

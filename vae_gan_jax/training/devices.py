@@ -1,15 +1,14 @@
 """Decisions that depend on the device: precision, dispatches, memory, cache of compiled code."""
 
 import contextlib
-import hashlib
 import logging
 import os
-import platform
 import re
 from pathlib import Path
 
 import jax
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.model import networks
 from vae_gan_jax.training import train_state
@@ -17,11 +16,6 @@ from vae_gan_jax.training import train_state
 ACCELERATOR_STEPS_PER_DISPATCH = 20
 MAX_FRAMES_FRACTION = 0.6  # of the free device memory that --data_placement=auto gives to frames
 SIZES = ("width", "height", "filters", "z_dim", "batch_size")  # settings that need memory
-MEMINFO = ("MemTotal", "SwapTotal")
-CGROUP_LIMITS = {
-    "v1": (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
-    "v2": (Path("/sys/fs/cgroup"), "memory.max"),
-}
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +91,8 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     activations = config.batch_size // jax.device_count() * _largest_activation(config)
     needed = _size(state.params) + moments + activations
     if on_cpu():
-        needed, available, where = needed * jax.local_device_count(), _host_bytes(), "this machine"
+        available, where = operating_system.memory_bytes(), "this machine"
+        needed *= jax.local_device_count()
     else:
         available, where, other_bytes = memory_statistics().get("bytes_limit"), "the device", 0
     if available is not None and needed + other_bytes > available:
@@ -118,26 +113,6 @@ def _largest_activation(config: Config) -> int:
     height, width = networks.layer_sizes(config.height, config.width)[1]
     itemsize = 2 if networks.compute_dtype(config) is not None else 4
     return height * width * config.filters * itemsize
-
-
-def _host_bytes() -> int | None:
-    """Memory and swap that this process may use; ``None`` where the system does not say it."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    total, swap = (1024 * int(re.search(rf"{name}:\s*(\d+)", text)[1]) for name in MEMINFO)
-    limits = [total]
-    for _, controllers, path in (line.split(":", 2) for line in groups):
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root, file = CGROUP_LIMITS["v1" if controllers else "v2"]
-        folder = root / path.strip("/")
-        for parent in [folder, *folder.parents]:
-            with contextlib.suppress(OSError, ValueError):
-                limits.append(int((parent / file).read_text()))  # "max" is no number
-    return min(limits) + swap
 
 
 def _gigabytes(size: int) -> str:
@@ -170,14 +145,5 @@ def enable_compilation_cache() -> None:
     """
     if jax.config.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "vae_gan_jax" / "compiled" / _processor()
+        folder = Path(home) / "vae_gan_jax" / "compiled" / operating_system.processor_kind()
         jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
-def _processor() -> str:
-    """The machine type and a checksum of the CPU's feature flags."""
-    features = None
-    with contextlib.suppress(OSError):
-        features = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.M)
-    digest = hashlib.sha256(features[0].encode() if features else b"").hexdigest()
-    return f"{platform.machine()}-{digest[:8]}"

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from PIL import Image, ImageOps
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 
@@ -144,7 +145,7 @@ def sequence(files: tuple[str, ...]) -> str:
     for number, name in enumerate(files):
         still = os.path.join(folder, f"{number:08d}.{kind}")
         if alike or not _header(name).turned:
-            os.symlink(os.path.abspath(name), still)
+            operating_system.link_or_copy(name, still)
         else:
             with Image.open(name) as picture:
                 options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
