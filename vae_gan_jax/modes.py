@@ -25,22 +25,15 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-    """A row of the table.
+    """A row of the table."""
 
-    Attributes:
-      help: for ``--help``.
-      steps: functions of (config, again), in order; a step may return a changed Config. ``again``
-        makes even results that are current: the user named this mode rather than ``all``.
-      learns: whether the given settings belong to the learnt film and are recorded.
-      own: settings that the mode does not inherit from the run.
-      needs_run: whether the mode needs ``--run_dir`` even if ``--output`` is given.
-    """
-
-    help: str
+    help: str  # for --help
+    # Functions of (config, again), in order; a step may return a changed Config. again makes even
+    # results that are current: the user named this mode rather than all.
     steps: tuple[Callable[[Config, bool], Config | None], ...]
-    learns: bool = False
-    own: frozenset[str] = frozenset()
-    needs_run: bool = True
+    learns: bool = False  # whether the settings belong to the learnt film and are recorded
+    own: frozenset[str] = frozenset()  # settings that the mode does not inherit from the run
+    needs_run: bool = True  # whether it needs --run_dir even if --output is given
 
 
 def resolve(given: dict[str, Any], mode: str) -> Config:

@@ -16,15 +16,9 @@ PIPE_SECONDS = 5.0  # the longest wait for the writer of a named pipe, or of <(â
 def expand(arguments: list[str], parents: tuple[str, ...] = ()) -> list[str]:
     """The arguments of a command, with the lines of each flagfile in its place.
 
-    Blank lines and lines that begin with # or // are comments. A flagfile may name others. A file
-    experiments/NAME.flags that does not exist is the one that comes with the program.
-
-    Args:
-      arguments: flags.
-      parents: the flagfiles that are being read.
-
-    Raises:
-      InputError: a flagfile cannot be read, or names itself.
+    Blank lines and lines that begin with # or // are comments. A flagfile may name others;
+    ``parents`` are those being read. A file experiments/NAME.flags that does not exist is the one
+    that comes with the program. Raises InputError if a flagfile cannot be read or names itself.
     """
     expanded, rest = [], iter(arguments)
     for argument in rest:

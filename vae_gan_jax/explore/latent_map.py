@@ -37,21 +37,13 @@ OFFSETS_N2 = np.array(
 
 @dataclasses.dataclass(frozen=True)
 class LatentMap:
-    """The map of one film.
+    """The map of one film."""
 
-    Attributes:
-      point_T2: the code of each frame along the first two principal components.
-      variance: the fraction of the codes' variance in each of the two.
-      thumbnails: pictures uint8 ``[H, W, 3]`` by frame number: one per shot, the longest first.
-      film: the film.
-      model_caption: the model in words.
-    """
-
-    point_T2: np.ndarray
-    variance: tuple[float, float]
-    thumbnails: dict[int, np.ndarray]
+    point_T2: np.ndarray  # code of each frame along the first two principal components
+    variance: tuple[float, float]  # fraction of the codes' variance in each of the two
+    thumbnails: dict[int, np.ndarray]  # uint8 [H, W, 3] by frame number, one per shot
     film: FilmReader
-    model_caption: str
+    model_caption: str  # the model in words
 
     @classmethod
     def of(
@@ -144,14 +136,9 @@ class LatentMap:
             )
 
     def frames(self, shown: np.ndarray, outputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """A film in which the path is drawn, with the current frame beside it.
+        """A film that draws the path beside the current frame: uint8 ``[1, 720, 1280, 3]``.
 
-        Args:
-          shown: numbers of the frames to show, ascending.
-          outputs: their reconstructions in blocks, uint8 ``[B, H, W, 3]``.
-
-        Yields:
-          One frame at a time, uint8 ``[1, 720, 1280, 3]``.
+        ``shown`` are ascending frame numbers, ``outputs`` the blocks of their reconstructions.
         """
         canvas, pixel_T2 = self._canvas()
         pen = ImageDraw.Draw(canvas)

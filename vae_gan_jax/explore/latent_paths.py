@@ -10,17 +10,11 @@ MIN_SINE = 1e-6  # of the angle between two latents; below it they lie on one li
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """A Gaussian over the latent space, by its principal components, largest variance first.
-
-    Attributes:
-      mean_Z: the mean.
-      std_K: the standard deviation along each component; K is at most Z.
-      components_KZ: the components, orthonormal.
-    """
+    """A Gaussian over the latent space, by its principal components, largest variance first."""
 
     mean_Z: np.ndarray
-    std_K: np.ndarray
-    components_KZ: np.ndarray
+    std_K: np.ndarray  # along each component; K is at most Z
+    components_KZ: np.ndarray  # orthonormal
 
     def transform(self, normal_TZ: np.ndarray) -> np.ndarray:
         """Turns draws of N(0, I), ``[T, Z]``, into draws of this Gaussian, ``[T, Z]``."""
@@ -44,11 +38,8 @@ def fit(mean_TZ: np.ndarray) -> Gaussian:
 def slerp(start_Z: np.ndarray, end_Z: np.ndarray, fraction_T: np.ndarray) -> np.ndarray:
     """Spherical interpolation ``[T, Z]``: direction and length change evenly.
 
-    Latents on one line through the origin, where the arc is undefined, are interpolated linearly.
-
-    Args:
-      start_Z, end_Z: two latents.
-      fraction_T: 0 at the start to 1 at the end.
+    ``fraction_T`` goes from 0 at the start to 1 at the end. Latents on one line through the origin,
+    where the arc is undefined, are interpolated linearly.
     """
     fraction_T1 = np.asarray(fraction_T, np.float64)[:, None]
     lengths = np.linalg.norm(start_Z), np.linalg.norm(end_Z)
@@ -75,12 +66,10 @@ INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
 
 
 def path_through(stops_NZ: np.ndarray, position_T: np.ndarray, interpolation: str) -> np.ndarray:
-    """The path ``[T, Z]`` through stops.
+    """The path ``[T, Z]`` through one stop or more.
 
-    Args:
-      stops_NZ: one latent or more.
-      position_T: 0 at the first stop to N-1 at the last.
-      interpolation: "spherical" or "linear".
+    ``position_T`` goes from 0 at the first stop to N-1 at the last; ``interpolation`` is
+    "spherical" or "linear".
     """
     stops_NZ = np.asarray(stops_NZ, np.float64)
     path_TZ = np.empty((len(position_T), stops_NZ.shape[1]))
@@ -107,16 +96,11 @@ def slow_motion_positions(frames: int, factor: int) -> np.ndarray:
 
 
 def loop(seed: int, frames: int, dimensions: int, harmonics: int) -> np.ndarray:
-    """A closed walk ``[T, Z]`` whose points are draws of N(0, I).
+    """A closed walk ``[frames, dimensions]`` whose points are draws of N(0, I).
 
     It is a sum of sines with normal amplitudes, a stationary Gaussian process on the circle. The
-    step from the last frame to the first is as large as the others.
-
-    Args:
-      seed: chooses the walk.
-      frames: of one round.
-      dimensions: of the latent space.
-      harmonics: the number of sines; with more, the walk goes farther in one round.
+    step from the last frame to the first is as large as the others. With more ``harmonics``, sines,
+    the walk goes farther in one round.
     """
     amplitudes_2HZ = np.random.default_rng(seed).standard_normal((2, harmonics, dimensions))
     turn_T = 2 * np.pi * np.arange(frames) / frames
@@ -147,12 +131,8 @@ def spiral(
 def grid(centre_Z: np.ndarray, gaussian: Gaussian, steps: np.ndarray) -> np.ndarray:
     """A square grid ``[len(steps), len(steps), Z]`` around a code, in the plane of ``spiral``.
 
-    The first component varies from left to right, the second from top to bottom.
-
-    Args:
-      centre_Z: the code.
-      gaussian: its first two components span the plane.
-      steps: in standard deviations along each component.
+    The first component of ``gaussian`` varies from left to right, the second from top to bottom;
+    ``steps`` are standard deviations.
     """
     across_Z, down_Z = _plane(gaussian)
     steps = np.asarray(steps, np.float64)

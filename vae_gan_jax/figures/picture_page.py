@@ -30,19 +30,12 @@ def rows_that_fit(columns: int, height: int, width: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Texts beside the pictures of a page.
+    """Texts beside the pictures of a page."""
 
-    Attributes:
-      pictures: a text below each picture, by row; an empty row takes no room.
-      rows: a text to the left of each row.
-      columns: a text above each column.
-      group: how many columns stand together, apart from the next; 0: all.
-    """
-
-    pictures: Sequence[Sequence[str]] = ()
-    rows: Sequence[str] = ()
-    columns: Sequence[str] = ()
-    group: int = 0
+    pictures: Sequence[Sequence[str]] = ()  # below each picture, by row; an empty row takes no room
+    rows: Sequence[str] = ()  # to the left of each row
+    columns: Sequence[str] = ()  # above each column
+    group: int = 0  # columns that stand together, apart from the next; 0: all
 
 
 class _Layout:
@@ -89,16 +82,11 @@ def draw(
     caption: str,
     labels: Labels | None = None,
 ) -> None:
-    """Draws a page onto a figure of the project's style, and sets the figure's size.
+    """Draws a page onto an empty figure of the project's style, and sets the figure's size.
 
-    In the PDF every picture keeps its own pixels; in the PNG it is enlarged by a whole number.
-
-    Args:
-      figure: an empty figure.
-      rows: pictures, uint8 ``[H, W, 3]``, all of one size; rows may differ in length.
-      title: above the pictures; the middle of a long one is left out.
-      caption: below the pictures.
-      labels: texts beside the pictures.
+    In the PDF every picture keeps its own pixels; in the PNG it is enlarged by a whole number. The
+    pictures, uint8 ``[H, W, 3]``, have one size; rows may differ in length. The middle of a long
+    title is left out.
     """
     labels = labels or Labels()
     layout = _Layout(rows, labels)

@@ -24,12 +24,8 @@ logger = logging.getLogger(__name__)
 def draw(config: Config, again: bool) -> None:
     """Draws the figures of the learnt films, or of ``config.source``, into the run's folder.
 
-    Args:
-      config: the settings of the command.
-      again: also figures that are current.
-
-    Raises:
-      InputError: the run has no checkpoint, or a film cannot be read.
+    ``again`` also draws figures that are current. Raises InputError if the run has no checkpoint or
+    a film cannot be read.
     """
     run_dir, model = config.run_dir, None
     films, folder = open_sources(config), results_folder(config, thesis_figures.FOLDER)

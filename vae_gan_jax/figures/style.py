@@ -72,12 +72,7 @@ METADATA = {
 
 @contextlib.contextmanager
 def figure(width: float = WIDTH, height: float = 4.0, dpi: float = DPI) -> Iterator[Figure]:
-    """A figure in the project's style; matplotlib's global state is restored afterwards.
-
-    Args:
-      width, height: inches.
-      dpi: pixels per inch of the PNG.
-    """
+    """A figure in the project's style, inches; matplotlib's global state is restored afterwards."""
     with matplotlib.rc_context(STYLE):
         styled = Figure(figsize=(width, height), dpi=dpi)
         FigureCanvasAgg(styled)
@@ -85,16 +80,7 @@ def figure(width: float = WIDTH, height: float = 4.0, dpi: float = DPI) -> Itera
 
 
 def save(styled: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
-    """Writes a figure, each file atomically.
-
-    Args:
-      styled: the figure.
-      path: of the files, without their extension.
-      formats: the extensions.
-
-    Returns:
-      The paths of the files.
-    """
+    """Writes a figure atomically in each format; returns the paths, ``path`` with an extension."""
     paths = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A film's name may contain letters that the font lacks; they appear as boxes.

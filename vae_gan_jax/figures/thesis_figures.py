@@ -25,26 +25,17 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class FilmFigures:
-    """The figures of one film through one model.
-
-    Attributes:
-      model: the networks.
-      film: the film that passes through them.
-      folder: where figures are written.
-      model_caption: the model in words, for captions.
-    """
+    """The figures of one film through one model."""
 
     model: Trained
     film: FilmReader
-    folder: Path
-    model_caption: str
+    folder: Path  # where figures are written
+    model_caption: str  # the model in words
 
     def alternating(self, count: int, every: int | None) -> list[Path]:
-        """Source frames next to their reconstructions, evenly spaced over the film.
+        """Source frames next to their reconstructions, evenly spaced over the ``count`` of a film.
 
-        Args:
-          count: frames of the film.
-          every: the distance of the frames shown; default: they fill one page.
+        ``every`` is the distance of the frames shown; None: they fill one page.
         """
         config, film = self.model.config, self.film
         page_rows = picture_page.rows_that_fit(2 * PAIRS_PER_ROW, config.height, config.width)
@@ -128,18 +119,10 @@ class FilmFigures:
 
 
 def make(model: Trained, film: FilmReader, folder: Path, model_caption: str) -> list[Path]:
-    """Draws figures 5.7, 5.8, 5.15 to 5.20 and 6.1 to 6.4 of one film.
+    """Draws figures 5.7, 5.8, 5.15 to 5.20 and 6.1 to 6.4 of one film; returns their paths.
 
-    ``config.every`` chooses the frames and ``config.at`` the shots that are shown.
-
-    Args:
-      model, film, folder, model_caption: see ``FilmFigures``.
-
-    Returns:
-      The paths of the figures.
-
-    Raises:
-      InputError: a time lies outside the film.
+    ``config.every`` chooses the frames and ``config.at`` the shots that are shown. Raises
+    InputError if a time lies outside the film.
     """
     config, figures = model.config, FilmFigures(model, film, folder, model_caption)
     scan = scan_film(film)
@@ -162,10 +145,7 @@ def make(model: Trained, film: FilmReader, folder: Path, model_caption: str) -> 
 def side_by_side(models: dict[str, Trained], film: FilmReader, folder: Path) -> None:
     """Draws the frames of a film at ``config.at`` above the reconstructions by several models.
 
-    Args:
-      models: by label; all of one frame size, with the settings of the command.
-      film: the film that passes through them.
-      folder: where ``NAME_frames`` is written as PNG and PDF.
+    The models, by label, have one frame size and the settings of the command.
     """
     times = next(iter(models.values())).config.at
     numbers = [film.number(seconds) for seconds in times]
@@ -216,8 +196,7 @@ def by_epoch(
     reconstructions and one of all samples.
 
     Args:
-      config: the settings of the run.
-      film: the film that the run learns.
+      config, film: the settings of the run, and the film that it learns.
       steps: of the checkpoints after whole epochs, by epoch.
       load: opens the checkpoint of a step.
       folder: where the figures are written.

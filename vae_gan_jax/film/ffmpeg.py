@@ -114,12 +114,7 @@ def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
 
 
 def failure_reason(stderr: str, otherwise: str = "ffmpeg was killed") -> str:
-    """The first line of ffmpeg's stderr that reports an error, without memory addresses.
-
-    Args:
-      stderr: all messages, those that describe the input and output too.
-      otherwise: the reason where no line reports an error.
-    """
+    """The first line of ffmpeg's whole stderr that reports an error, without memory addresses."""
     for reason in DISK_FAULTS:
         if reason in stderr:
             return reason

@@ -40,10 +40,7 @@ def passthrough(
     film_format: FilmFormat = FilmFormat(),  # noqa: B008
     strict: bool = False,
 ) -> int:
-    """Writes the frames that would be learnt as a film with the sound of the source.
-
-    Returns:
-      The number of frames written.
+    """Writes the frames that would be learnt as a film with sound; returns their number.
 
     Raises:
       InputError: the source cannot be read, or is damaged while ``strict``; or the output cannot be

@@ -25,13 +25,7 @@ def with_moved_film(
 ) -> dict[str, Any]:
     """``recorded`` with the given ``film`` if that is the learnt film at another path.
 
-    Args:
-      given: settings of this command.
-      recorded: settings of the run.
-      folder: of the run.
-
-    Raises:
-      InputError: the given film cannot be read.
+    Raises InputError if the given film cannot be read.
     """
     text = given.get("film")
     if not text or text in (film_names.DEMO, recorded.get("film")):

@@ -65,22 +65,14 @@ SHOT_TIMES = ("first", "stop", "start_seconds", "stop_seconds")  # in a shot, bu
 
 @dataclasses.dataclass(frozen=True)
 class FilmMeasures:
-    """The measures of one film, as ``--mode=evaluate`` wrote them; None where there is no value.
-
-    Attributes:
-      frames, rate: of the film; frames per second.
-      whole: measures of the whole film.
-      parts: the same of its learnt and its held-out frames, and their gap; empty if none are.
-      bands: PSNR by brightness: ``low``, ``high``, ``frames`` and ``psnr`` of each band.
-      shots: the ``first`` and ``stop`` frame of each shot, and its measures.
-    """
+    """The measures of one film, as ``--mode=evaluate`` wrote them; None where there is no value."""
 
     frames: int
-    rate: float
+    rate: float  # frames a second
     whole: dict[str, float | None]
-    parts: dict[str, dict[str, float | None]]
-    bands: list[dict[str, float]]
-    shots: list[dict[str, float | None]]
+    parts: dict[str, dict[str, float | None]]  # whole, of learnt and held-out frames, and gap
+    bands: list[dict[str, float]]  # PSNR by brightness: low, high, frames and psnr of each
+    shots: list[dict[str, float | None]]  # first and stop frame of each shot, and its measures
 
 
 def read(run_dir: Path) -> dict[str, FilmMeasures]:

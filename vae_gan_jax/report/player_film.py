@@ -45,25 +45,15 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A reconstructed film and the source that it is shown beside.
+    """A reconstructed film and the source that it is shown beside."""
 
-    Attributes:
-      name: of the source film.
-      film: the reconstructed film.
-      layout: what its frames show, one of ``LAYOUTS``.
-      source: path of the source film.
-      framing: which part of the source became frames.
-      step: of the model.
-      source_is_there: the source exists and is still the film that was reconstructed.
-    """
-
-    name: str
-    film: video.Probe
-    layout: str
-    source: str
-    framing: video.Framing
-    step: int
-    source_is_there: bool
+    name: str  # of the source film
+    film: video.Probe  # the reconstructed film
+    layout: str  # what its frames show, one of LAYOUTS
+    source: str  # path of the source film
+    framing: video.Framing  # which part of the source became frames
+    step: int  # of the model
+    source_is_there: bool  # and is still the film that was reconstructed
 
     @property
     def needs_source(self) -> bool:
@@ -166,15 +156,10 @@ def _checksum(source: str, framing: video.Framing, run_dir: str) -> str | None:
 
 
 def make(pair: Pair, max_bytes: int, beside: Path) -> PlayerFilm:
-    """Encodes the film that the player shows.
+    """Encodes the film that the player shows, in at most ``max_bytes`` if it can.
 
     It is made to fit into the page by a lower bit rate, then by a smaller picture. A film that is
     too long for that is written in full quality to ``beside``, and the page links to it.
-
-    Args:
-      pair: the films.
-      max_bytes: the largest size of a film in the page.
-      beside: path of a film that does not fit, in a folder beside the page.
 
     Raises:
       InputError: a film cannot be read, or the result cannot be written.

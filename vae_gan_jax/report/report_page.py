@@ -38,14 +38,8 @@ class _Section(NamedTuple):
 def write(config: Config, again: bool = True) -> Path:
     """Writes ``report.html`` into the run's folder: one page that contains all that it shows.
 
-    Films that are too long for the page are put into ``films/`` and linked.
-
-    Args:
-      config: the settings of the run.
-      again: also if nothing has changed since the last report.
-
-    Returns:
-      The path of the page.
+    Films that are too long for the page are put into ``films/`` and linked. ``again`` writes it
+    also if nothing has changed since the last report. Returns the path of the page.
 
     Raises:
       InputError: there is nothing to report, or the page cannot be written.

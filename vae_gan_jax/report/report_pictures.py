@@ -23,12 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def samples(run_dir: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What ``samples.html`` needs: the run's grids, evenly thinned to ``MAX_GRIDS``.
-
-    Args:
-      run_dir: the run's folder.
-      lines: of the metrics, see ``report_curves.read``.
-    """
+    """What ``samples.html`` needs: the run's grids, evenly thinned to ``MAX_GRIDS``."""
     grids = _grids(run_dir / run_log.SAMPLES_FOLDER, report_curves.epoch_ends(lines))
     total, last = len(grids), len(grids) - 1
     if total > MAX_GRIDS:

@@ -27,8 +27,7 @@ def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Ite
     """Records what a group of files was made from, unless the run's folder is read-only.
 
     Args:
-      run_dir: the run's folder.
-      name: of the group, such as ``"films/mine"``.
+      run_dir, name: the run's folder, and the name of the group, such as ``"films/mine"``.
       made_from: JSON values; tuples equal lists.
       files: paths of the finished files, inside or outside the run's folder.
     """

@@ -32,14 +32,10 @@ class LogFile(logging.FileHandler):
 
 
 def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
-    """Creates the run's folder, locks it and logs into its ``log.txt``.
+    """Creates the run's folder, locks it, logs into its ``log.txt``; can ``record`` the settings.
 
-    The lock lasts until the process ends or opens another run.
-
-    Args:
-      config: the settings of the command.
-      record: whether to record them as the settings of the run.
-      lock: False only reads a run that another process may use.
+    The lock lasts until the process ends or opens another run. Without ``lock`` it only reads a run
+    that another process may use.
 
     Raises:
       InputError: another process uses the run, or its folder is read-only or has no UTF-8 name.

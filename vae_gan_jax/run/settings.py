@@ -66,11 +66,10 @@ def resolve(
     learns: bool,
     own: frozenset[str] = frozenset(),
 ) -> Config:
-    """The settings of a command: everything that the run was made with, unless given again.
+    """The settings of a command: everything that the run was made with, unless ``given`` again.
 
     Args:
-      given: settings of this command.
-      recorded: settings of the run; empty for a new run.
+      given, recorded: settings of this command, and of the run; empty for a new run.
       learns: whether the command prepares or trains. Otherwise ``source`` may name another film,
         which has its own trims, stream and frame rate.
       own: settings that this command does not inherit.

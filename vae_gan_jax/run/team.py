@@ -6,17 +6,11 @@ from collections.abc import Callable
 
 @dataclasses.dataclass(frozen=True)
 class Team:
-    """The processes that share a job, from the view of one of them; by default there is one.
+    """The processes that share a job, from the view of one of them; by default there is one."""
 
-    Attributes:
-      index: number of this process, from 0.
-      count: number of processes.
-      barrier: waits until every process has called it with the same name.
-    """
-
-    index: int = 0
-    count: int = 1
-    barrier: Callable[[str], None] = lambda name: None
+    index: int = 0  # number of this process, from 0
+    count: int = 1  # of processes
+    barrier: Callable[[str], None] = lambda name: None  # waits until all have called it
 
     def own(self, items: int) -> range:
         """This process's contiguous part of ``range(items)``; earlier processes get more."""

@@ -44,14 +44,9 @@ class Checkpoints:
     """Saves and restores the checkpoints of a run by step; a context manager.
 
     It saves in the background; leaving the context waits for that. Several processes must call its
-    methods together. It deletes old checkpoints, but not the latest two, nor the latest
-    ``keep_epochs`` of those after whole epochs.
-
-    Args:
-      run_dir: the run's folder.
-      steps_per_epoch: mini-batches in an epoch; not needed for reading.
-      keep_epochs: ``None``: delete nothing.
-      strict: if a checkpoint cannot be written, raise instead of logging a warning.
+    methods together. With ``keep_epochs`` it deletes old checkpoints, but not the latest two, nor
+    the latest ``keep_epochs`` of those after whole epochs. With ``strict`` it raises InputError
+    instead of logging a warning if a checkpoint cannot be written.
     """
 
     def __init__(
@@ -163,13 +158,9 @@ class Checkpoints:
     def restore(
         self, state: train_state.TrainState, step: int | None = None
     ) -> train_state.TrainState:
-        """Restores the newest sound checkpoint, or the one at ``step``.
+        """Restores the newest sound checkpoint, or the one at ``step``, sharded like ``state``.
 
         Newer checkpoints that are damaged are logged and renamed, with the suffix ``.damaged``.
-
-        Args:
-          state: a state of the same configuration, for its shapes and shardings.
-          step: which checkpoint.
 
         Raises:
           InputError: no checkpoint is sound, or its networks do not fit ``state``.
@@ -225,10 +216,9 @@ def steps(run_dir: str | Path) -> list[int]:
 
 
 def newest_sound(run_dir: str | Path) -> tuple[int | None, dict[int, str]]:
-    """Finds a run's newest checkpoint whose files match their checksums; changes no file.
+    """The step of a run's newest checkpoint whose files match their checksums, or None.
 
-    Returns:
-      Its step, or ``None``; and the damage of each newer checkpoint, by step.
+    Also returns the damage of each newer checkpoint, by step. Changes no file.
     """
     files = CheckpointFolder(run_dir)
     return _newest_sound(files, files.steps())

@@ -77,11 +77,7 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     """Refuses a training that cannot fit into memory, before anything is allocated.
 
     The estimate is a lower limit, so that nothing is refused that fits: the parameters, Adam's
-    moments, and the largest activation of a mini-batch.
-
-    Args:
-      config: the settings of the run.
-      other_bytes: memory of this process for other arrays.
+    moments, the largest activation of a mini-batch, and ``other_bytes`` of this process.
 
     Raises:
       InputError: the device or the machine has less memory.

@@ -62,13 +62,9 @@ def non_finite_networks(state) -> list[str]:
 class DivergenceMonitor:
     """Judges the metrics of a run as they are logged.
 
-    Args:
-      max_bad_steps: this many skipped steps in a row are a divergence.
-      lines: the lines of metrics so far; with them a resumed run judges like an uninterrupted one.
-      bad_steps: initial value of the attribute.
-
-    Attributes:
-      bad_steps: metrics of the latest steps, as far back as all were skipped.
+    ``max_bad_steps`` skipped steps in a row are a divergence. With the lines of metrics so far, a
+    resumed run judges like an uninterrupted one. ``bad_steps`` are the metrics of the latest steps,
+    as far back as all were skipped.
     """
 
     def __init__(self, max_bad_steps: int, lines=(), bad_steps=()):
@@ -87,14 +83,7 @@ class DivergenceMonitor:
         return not self.bad_steps and not self._high_steps
 
     def update(self, steps: list[dict], line: dict) -> list[str]:
-        """Judges a line of metrics.
-
-        Args:
-          steps: the metrics of each step that the line covers, with its number under "step".
-          line: the logged mean of these metrics.
-
-        Returns:
-          New warnings.
+        """Judges a line of metrics, the mean of those of its ``steps``; returns new warnings.
 
         Raises:
           DivergedError: training has diverged.

@@ -17,24 +17,16 @@ MAX_TRANSFER_BYTES = 64 * 2**20  # of frames sent to the device for one dispatch
 
 @dataclasses.dataclass(frozen=True)
 class Dispatch:
-    """The inputs of one dispatch, on the devices.
+    """The inputs of one dispatch, on the devices."""
 
-    Attributes:
-      epoch: the epoch of its steps, from 0.
-      count: how many steps it runs.
-      noise_std: standard deviation of the noise.
-      frames: uint8. For a single step its mini-batch, ``[B, H, W, 3]``. For a compiled loop of up
-        to S steps their mini-batches, ``[S, B, H, W, 3]``, or with ``index_SB`` the whole film.
-      index_SB: the frames of each step of the loop.
-      count_on_device: ``count``, for the loop.
-    """
-
-    epoch: int
-    count: int
+    epoch: int  # of its steps, from 0
+    count: int  # how many steps it runs
     noise_std: jax.Array
+    # uint8. For a single step its mini-batch, [B, H, W, 3]. For a compiled loop of up to S steps
+    # their mini-batches, [S, B, H, W, 3], or with index_SB the whole film.
     frames: jax.Array
-    index_SB: jax.Array | None = None
-    count_on_device: jax.Array | None = None
+    index_SB: jax.Array | None = None  # the frames of each step of a loop
+    count_on_device: jax.Array | None = None  # count, for a loop
 
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
         """The state after these steps and their metrics; those of a loop have the shape ``[S]``."""
@@ -58,12 +50,8 @@ class Feed:
     """Divides the training of a run into dispatches.
 
     The length of dispatches changes the speed but not the results. One exception: single steps and
-    loops are different compiled functions, so their results may differ by rounding.
-
-    Args:
-      config: the settings of the run.
-      film: the frames to learn from.
-      boundaries: numbers of steps; a dispatch ends at each of their multiples, and at each epoch.
+    loops are different compiled functions, so their results may differ by rounding. A dispatch ends
+    at each multiple of the ``boundaries``, numbers of steps, and at each epoch.
 
     Raises:
       InputError: ``--data_placement=device`` and the frames do not fit.

@@ -40,11 +40,6 @@ def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_st
     resumed run equals an uninterrupted one, bit for bit. Training that diverges (6.2, see
     ``divergence``) rolls back to its newest healthy checkpoint and continues with other noise.
 
-    Args:
-      config: the settings of the run.
-      film: the frames to learn from.
-      run_dir: the run's folder.
-
     Returns:
       The state after the last epoch.
 
@@ -257,13 +252,10 @@ class _Attempt:
             self.training.write_grid(self.state, f"epoch_{epoch + 1:03d}", title)
 
     def _save(self, at_stop: bool = False) -> bool:
-        """Saves a checkpoint if the state is finite, and healthy enough to roll back to.
+        """Saves the state if it is finite and fit for a roll-back; returns whether it did.
 
         At a stop and at the end of training an unhealthy state is saved too, and marked as such.
         Nothing is saved while metrics or grids wait for room on the disk: they would be lost.
-
-        Returns:
-          Whether it saved.
         """
         checkpoints, stops = self.training.checkpoints, self.training.stops
         last = self.step == self.training.total_steps

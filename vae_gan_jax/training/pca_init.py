@@ -18,11 +18,8 @@ MIN_RELATIVE_STD = 0.05
 def begin(config: Config, fresh: TrainState, film: TrainingFrames) -> TrainState:
     """Initialises the linear skip to encode and decode the film's principal components.
 
-    Args:
-      config: settings with residual networks.
-      fresh: a state from ``train_state.create``.
-      film: the frames to learn from; the components come from up to ``MAX_FRAMES`` of them, evenly
-        spaced, regardless of their weights.
+    ``fresh`` is a state of residual networks. The components come from up to ``MAX_FRAMES`` of the
+    frames to learn from, evenly spaced.
     """
     count = min(MAX_FRAMES, len(film))
     chosen = film.training_T[np.arange(count) * len(film) // count]
@@ -45,14 +42,14 @@ def _downscale(config: Config, frames_BHWC: np.ndarray) -> np.ndarray:
 
 
 def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
-    """Computes linear maps from pictures to scaled principal components and back.
+    """Linear maps from pictures to scaled principal components and back, float32.
 
     Args:
       small_NP: downscaled pictures in -1..1.
       z_dim: number of components; those that the pictures do not have are 0.
 
     Returns:
-      float32: mean picture ``[P]``, encoding ``[P, Z]``, decoding ``[Z, P]``.
+      Mean picture ``[P]``, encoding ``[P, Z]``, decoding ``[Z, P]``.
     """
     small_NP = small_NP.astype(np.float64)
     count, pixels = small_NP.shape

@@ -30,14 +30,10 @@ def check(config: Config) -> None:
 
 
 def begin(config: Config, fresh: TrainState) -> TrainState:
-    """Creates a state at step 0 with the networks of ``config.init_from``.
+    """Creates a state at step 0 with the networks of ``config.init_from``, sharded like ``fresh``.
 
     Parameters, running statistics and constants come from the other run's newest sound checkpoint;
     with ``config.init_optimizer`` "carried" so do Adam's moments.
-
-    Args:
-      config: the settings of the new run.
-      fresh: the new run's state from ``train_state.create``; gives each array's sharding.
 
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.

@@ -64,14 +64,7 @@ def decay(config, step, total_steps):
 
 
 def create(config, key) -> TrainState:
-    """Creates a fresh state.
-
-    Weights are drawn from N(0, 0.02^2), Adam's moments are 0, running statistics are (0, 1).
-
-    Args:
-      config: a ``Config``.
-      key: from ``jax.random.key``.
-    """
+    """Creates a fresh state: weights from N(0, 0.02^2), moments 0, running statistics (0, 1)."""
     return _create(config.step, key)
 
 

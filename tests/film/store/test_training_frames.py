@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from vae_gan_jax.film.store.training_frames import FrameRanges, TrainingFrames
+from vae_gan_jax.film.store import shuffle
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 
 
 def film(count: int) -> TrainingFrames:
-    return TrainingFrames(None, FrameRanges([(0, count)]))
+    return TrainingFrames(np.empty(count, np.uint8))
 
 
 def order(seed, epoch, count):
@@ -41,8 +42,9 @@ def test_all_orders_of_a_few_frames_are_equally_likely():
 def test_an_order_has_no_pattern(count):
     """Neither the position nor the frame before says anything about a frame."""
     position = np.linspace(0, count - 2, 5_000).astype(np.int64)
-    number = film(count).drawn(0, 0, position)
-    following = film(count).drawn(0, 0, position + 1)
+    keys = np.random.SeedSequence([0, 0]).generate_state(shuffle.ROUNDS, np.uint64)
+    number = shuffle.permuted(keys, count, position)
+    following = shuffle.permuted(keys, count, position + 1)
     assert number.min() >= 0
     assert number.max() < count
     for other in (position, following):
@@ -51,19 +53,6 @@ def test_an_order_has_no_pattern(count):
         assert abs(difference - 1 / 3) < 0.015  # 4.5 standard deviations
         cells, *_ = np.histogram2d(number, other, bins=10, range=[(0, count)] * 2)
         assert ((cells - 50) ** 2 / 50).sum() < 160  # 99 degrees of freedom
-
-
-def test_ranges_index_like_the_array_of_their_numbers():
-    """Empty and inverted ranges are ignored."""
-    ranges = FrameRanges([(0, 0), (2, 5), (5, 5), (9, 7), (7, 8), (10**12, 10**12 + 2)])
-    expected = np.array([2, 3, 4, 7, 10**12, 10**12 + 1])
-    assert len(ranges) == 6
-    np.testing.assert_array_equal(ranges[np.arange(6)], expected)
-    some = np.array([[5, 0], [3, 3]])
-    np.testing.assert_array_equal(ranges[some], expected[some])
-    with pytest.raises(IndexError):
-        ranges[np.array([6])]
-    assert len(FrameRanges([])) == 0
 
 
 def test_mini_batches_leave_the_remainder_out():

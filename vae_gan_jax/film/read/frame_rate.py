@@ -18,10 +18,8 @@ def detect(
 ) -> tuple[Fraction, bool]:
     """The constant rate that fits every timestamp and False, or a rate to resample to and True.
 
-    Args:
-      times_T: when each frame is shown, seconds, ascending.
-      last_duration: of the last frame, seconds; 0: unknown.
-      claimed: the rate that the container claims, if any.
+    ``times_T`` ascend, in seconds; a ``last_duration`` of 0 is unknown; ``claimed`` is the
+    container's.
     """
     if len(times_T) < 2:
         return plausible_rate(claimed, last_duration), False

@@ -18,25 +18,18 @@ DEINTERLACED_FORMATS = r"yuva?j?4\d\dp.*"  # others are converted for it, which 
 
 @dataclasses.dataclass(frozen=True)
 class Framing:
-    """Which part of a film becomes frames, and the size of the frames.
+    """Which part of a film becomes frames, and the size of the frames."""
 
-    Attributes:
-      width, height: of a frame, pixels.
-      crop: rectangle of the displayed picture, with square pixels: ``W:H`` is the largest central
-        one of that aspect ratio, ``W:H:X:Y`` is in pixels, ``auto`` removes black bars. Each is
-        then cropped centrally to the aspect ratio of the frames. ``none`` letterboxes instead.
-      trim_start, trim_end: time range, seconds; None: the film's own.
-      video_stream: index among the video streams; None: see ``probe``.
-      fps: frames a second of stills; None: 24.
-    """
-
-    width: int
+    width: int  # of a frame, pixels
     height: int
+    # A rectangle of the displayed picture, with square pixels: W:H is the largest central one of
+    # that aspect ratio, W:H:X:Y is in pixels, auto removes black bars. Each is then cropped
+    # centrally to the aspect ratio of the frames. none letterboxes instead.
     crop: str = "16:9"
-    trim_start: float | None = None
+    trim_start: float | None = None  # time range, seconds; None: the film's own
     trim_end: float | None = None
-    video_stream: int | None = None
-    fps: Fraction | None = None
+    video_stream: int | None = None  # index among the video streams; None: see probe
+    fps: Fraction | None = None  # frames a second of stills; None: 24
 
     def __post_init__(self):
         check_crop(self.crop)

@@ -17,19 +17,12 @@ MIN_SEEK_SECONDS = 10.0  # shorter gaps between wanted frames are decoded, which
 
 @dataclasses.dataclass(frozen=True)
 class FilmReader:
-    """The frames of a film under a framing, numbered from 0.
-
-    Attributes:
-      path: the film.
-      name: stem of the names of files made from the film.
-      framing: which part of the film becomes frames.
-      strict: refuse a damaged film.
-    """
+    """The frames of a film under a framing, numbered from 0."""
 
     path: str
-    name: str
+    name: str  # stem of the names of files made from the film
     framing: video.Framing
-    strict: bool = False
+    strict: bool = False  # refuse a damaged film
 
     @functools.cached_property
     def _probe(self) -> video.Probe:

@@ -163,12 +163,7 @@ def decode_blocks(
     """The frames of a film in blocks of up to 8 MiB: uint8 RGB ``[B, H, W, 3]``, B at least 1.
 
     A damaged film gives the frames that decode, and logs a warning unless ``count`` is given.
-    Closing the generator ends ffmpeg.
-
-    Args:
-      path, framing: the film, and which part of it becomes frames.
-      skip, count: as for ``Decoder``.
-      strict: refuse a damaged film.
+    Closing the generator ends ffmpeg. ``skip`` and ``count`` are as for ``Decoder``.
 
     Raises:
       InputError: there is no film, no video or no frame; or the film is damaged, if ``strict``.

@@ -17,7 +17,7 @@ from vae_gan_jax.config import FIELDS, InputError, to_text
 from vae_gan_jax.config.flag_text import HoldOut
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_of
-from vae_gan_jax.film.store.training_frames import FrameRanges, TrainingFrames
+from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import film_names, storage
 
 MICROSECONDS = 10**6  # in a second
@@ -27,21 +27,15 @@ DAMAGED = "the frames in {} are damaged: delete the folder, and they will be pre
 
 @dataclasses.dataclass(frozen=True)
 class FrameStore:
-    """A folder with ``frames.u8``, uint8 ``[T, H, W, C]``, and ``manifest.json``.
-
-    Attributes:
-      folder: path of the folder.
-      manifest: films, settings and checksums of the frames. It replaces a provenance record, which
-        would read gigabytes at every start.
-      exclude: ranges ``(start, end)`` of every film that ``training_T`` leaves out, seconds; None
-        is the end of the film.
-      hold_out: further frames of every film that ``training_T`` leaves out.
-    """
+    """A folder with ``frames.u8``, uint8 ``[T, H, W, C]``, and ``manifest.json``."""
 
     folder: str
+    # Films, settings and checksums of the frames. It replaces a provenance record, which would read
+    # gigabytes at every start.
     manifest: dict[str, Any]
+    # Ranges (start, end) of every film that are not learnt, seconds; None: the end of the film.
     exclude: tuple[tuple[float, float | None], ...] = ()
-    hold_out: HoldOut | None = None
+    hold_out: HoldOut | None = None  # further frames of every film that are not learnt
 
     @functools.cached_property
     def frames_THWC(self) -> np.ndarray:
@@ -50,10 +44,9 @@ class FrameStore:
         return np.memmap(os.path.join(self.folder, FRAMES), np.uint8, "r", shape=shape)
 
     @functools.cached_property
-    def training_T(self) -> FrameRanges:
+    def training_T(self) -> np.ndarray:
         """Ascending numbers of the frames to learn from: neither excluded nor held out."""
-        edges = np.diff(self._learnt_and_held_out[0], prepend=False, append=False)
-        return FrameRanges(np.flatnonzero(edges).reshape(-1, 2))
+        return np.flatnonzero(self._learnt_and_held_out[0])
 
     @property
     def training_frames(self) -> TrainingFrames:
@@ -113,11 +106,7 @@ def learnt_and_held_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which frames of a film are learnt, and which are held out: booleans ``[T]`` each.
 
-    Excluded frames are neither.
-
-    Args:
-      film: its entry in the manifest.
-      exclude, hold_out: as of ``FrameStore``.
+    ``film`` is the film's entry in the manifest. Excluded frames are neither.
     """
     number_T = np.arange(film["count"])
     time_T = film["first_time"] + number_T / float(Fraction(film["rate"]))

@@ -33,7 +33,8 @@ def prepare(
 ) -> FrameStore:
     """Decodes films into a store, or opens the store in ``folder`` if it holds the same frames.
 
-    The store appears atomically; the unfinished folder is called ``folder.partial``.
+    The store appears atomically, also in place of one with other frames; the unfinished folder is
+    called ``folder.partial``.
 
     Processes with a common disk share the films: each decodes some of them into folders inside the
     unfinished one, and process 0 joins these. The number of processes does not change the result. A
@@ -41,8 +42,7 @@ def prepare(
     makes its own store.
 
     Args:
-      films: paths of the films, in order.
-      folder: for the store; created if needed, replaced if it holds other frames.
+      films, folder: paths.
       framing, strict: as for ``decode_blocks``.
       team: the processes that share the films.
       exchange: copies the store between machines. First process 0 uploads with ``exchange(True)``,

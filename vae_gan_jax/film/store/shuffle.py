@@ -7,20 +7,13 @@ ROUNDS = 12
 
 
 def permuted(keys: np.ndarray, count: int, positions: np.ndarray) -> np.ndarray:
-    """The items at some positions of a pseudorandom permutation of ``range(count)``.
+    """The items at some positions of a pseudorandom permutation of ``range(count)``, int64.
 
-    Neither memory nor time grows with ``count``. The permutation is a Feistel network (Luby and
-    Rackoff 1988, How to Construct Pseudorandom Permutations from Pseudorandom Functions) over the
-    numbers with as many bits as ``count``. Results beyond the last item go through the network
-    again (Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 5).
-
-    Args:
-      keys: uint64 ``[ROUNDS]``; they select the permutation.
-      count: number of items, up to 2^63.
-      positions: integers below ``count``, any shape.
-
-    Returns:
-      int64 items below ``count``, of the same shape.
+    Neither memory nor time grows with ``count``, at most 2^63. The permutation is a Feistel network
+    (Luby and Rackoff 1988, How to Construct Pseudorandom Permutations from Pseudorandom Functions)
+    over the numbers with as many bits as ``count``. Results beyond the last item go through the
+    network again (Black and Rogaway 2002, Ciphers with Arbitrary Finite Domains, section 5).
+    ``keys``, uint64 ``[ROUNDS]``, select the permutation; ``positions`` are integers of any shape.
     """
     bits = max(2, (count - 1).bit_length())
     high_bits, low_bits = np.uint64(bits - bits // 2), np.uint64(bits // 2)

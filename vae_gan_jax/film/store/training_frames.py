@@ -1,45 +1,23 @@
 """The frames that training draws, and their order."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from vae_gan_jax.film.store import shuffle
 
 
-class FrameRanges:
-    """Ascending frame numbers, stored as ranges ``(first, stop)`` and indexed like an array."""
-
-    def __init__(self, bounds: Iterable[tuple[int, int]]):
-        bounds = [(first, stop) for first, stop in bounds if first < stop]
-        starts, self._stops = np.array(bounds, np.int64).reshape(-1, 2).T
-        self._counts = np.cumsum(self._stops - starts)
-
-    def __len__(self) -> int:
-        return int(self._counts[-1]) if self._counts.size else 0
-
-    def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        """The int64 numbers at these indices; raises ``IndexError`` beyond the last."""
-        range_number = np.searchsorted(self._counts, index, side="right")
-        return index - self._counts[range_number] + self._stops[range_number]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingFrames:
-    """A film's frames and the numbers of those to learn from.
+    """A film's frames and the numbers of those to learn from."""
 
-    Attributes:
-      frames_THWC: every frame of the film, uint8.
-      training_T: ascending numbers of the frames to learn from; default: all.
-    """
-
-    frames_THWC: np.ndarray
-    training_T: np.ndarray | FrameRanges | None = None
+    frames_THWC: np.ndarray  # every frame of the film, uint8
+    training_T: np.ndarray | None = None  # ascending; default: all
 
     def __post_init__(self):
         if self.training_T is None:
-            object.__setattr__(self, "training_T", FrameRanges([(0, len(self.frames_THWC))]))
+            object.__setattr__(self, "training_T", np.arange(len(self.frames_THWC)))
 
     def __len__(self) -> int:
         """The number of frames that an epoch draws."""

@@ -29,19 +29,12 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class FilmFormat:
-    """How a film is encoded.
+    """How a film is encoded."""
 
-    Attributes:
-      codec: h264, h265, ffv1 or prores.
-      quality: constant rate factor, 0 (best) to 51; default: the codec's.
-      upscale: width and height to which the frames are scaled, by Lanczos.
-      sound: auto, copy, encode or none; see ``source_tracks.of``.
-    """
-
-    codec: str = "h264"
-    quality: int | None = None
-    upscale: tuple[int, int] | None = None
-    sound: str = "auto"
+    codec: str = "h264"  # h264, h265, ffv1 or prores
+    quality: int | None = None  # constant rate factor, 0 (best) to 51; default: the codec's
+    upscale: tuple[int, int] | None = None  # width and height, scaled by Lanczos
+    sound: str = "auto"  # auto, copy, encode or none; see source_tracks.of
 
 
 class Encoder:

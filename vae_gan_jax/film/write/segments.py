@@ -125,11 +125,7 @@ class Segments:
         return [*range(complete), *([LAST] if rest else [])]
 
     def concat_list(self, rate: Fraction) -> str:
-        """Ends the last segment and lists all for ffmpeg; ``rate`` is in frames a second.
-
-        Returns:
-          The path of the list.
-        """
+        """Ends the last segment, lists all in a file for ffmpeg and returns its path."""
         if self._process is not None:
             self._end_segment()
         lines, rest = ["ffconcat version 1.0"], self.frames

@@ -32,17 +32,11 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part of the source, and ffmpeg's options for each way to write it, best first.
+    """A part of the source, and ffmpeg's options for each way to write it, best first."""
 
-    Attributes:
-      kind: a (sound), s (subtitles), t (attachment), map_chapters or map_metadata.
-      name: for messages.
-      stream: the stream; None for chapters and metadata.
-    """
-
-    kind: str
-    name: str
-    stream: Stream | None = None
+    kind: str  # a (sound), s (subtitles), t (attachment), map_chapters or map_metadata
+    name: str  # for messages
+    stream: Stream | None = None  # None for chapters and metadata
     ways: tuple[dict[str, str], ...] = dataclasses.field(default=({},), compare=False)
 
 
@@ -51,19 +45,13 @@ Choices = list[tuple[Part, dict[str, str]]]
 
 @dataclasses.dataclass(frozen=True)
 class SourceTracks:
-    """The parts of a source that a film takes over, and how ffmpeg writes them.
-
-    Attributes:
-      start: when the film begins, seconds of ffmpeg's clock while it reads these streams.
-      picture: index of the video stream, from 0; None for a file of sound alone.
-      losses: a sentence about each part that is not written, for ``warn``.
-    """
+    """The parts of a source that a film takes over, and how ffmpeg writes them."""
 
     source: str
-    start: float
-    picture: int | None
+    start: float  # of the film, seconds of ffmpeg's clock while it reads these streams
+    picture: int | None  # index of the video stream, from 0; None for a file of sound alone
     choices: Choices
-    losses: tuple[str, ...]
+    losses: tuple[str, ...]  # a sentence about each part that is not written, for warn
 
     def input_arguments(self, stop: float) -> list[str]:
         """ffmpeg's arguments for the source as input 1, before ``stop``, seconds of the film."""
@@ -91,11 +79,8 @@ def of(
 ) -> SourceTracks:
     """Tries which parts of a film or sound file can be written to the film ``path``.
 
-    Args:
-      source: an existing file.
-      path: decides the container.
-      framing: time range and video stream.
-      sound: auto (copy, else encode again), copy, encode or none.
+    The path decides the container. ``sound`` is auto (copy, else encode again), copy, encode or
+    none.
 
     Raises:
       InputError: the source cannot be read; or a track cannot be copied and ``sound`` is copy.
@@ -171,19 +156,13 @@ def _choose(parts: list[Part], trial: "_Trial") -> tuple[Choices, dict[Part, str
 
 @dataclasses.dataclass(frozen=True)
 class _Trial:
-    """Writes parts of a source to nowhere.
-
-    Attributes:
-      source, extension: the source, and the container to write.
-      start, stop: time range in the source, seconds; ``stop`` counts from ``start``.
-      must_decode: whether sound that is copied must decode too.
-    """
+    """Writes parts of a source to nowhere."""
 
     source: str
-    extension: str
-    start: float
-    stop: float
-    must_decode: bool
+    extension: str  # the container to write
+    start: float  # in the source, seconds
+    stop: float  # seconds after the start
+    must_decode: bool  # whether sound that is copied must decode too
 
     def failure(self, choices: Choices, seconds: float) -> str | None:
         """Why these parts cannot be written together; None if they can.

@@ -47,17 +47,11 @@ class ProcessFlags:
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """What the flags say about this process; ``None`` where jax asks the launcher.
+    """What the flags say about this process; ``None`` where jax asks the launcher."""
 
-    Attributes:
-      address: ``HOST:PORT`` of process 0.
-      count: number of processes.
-      index: number of this process, from 0.
-    """
-
-    address: str | None = None
-    count: int | None = None
-    index: int | None = None
+    address: str | None = None  # HOST:PORT of process 0
+    count: int | None = None  # of processes
+    index: int | None = None  # of this process, from 0
 
 
 def detect(

@@ -45,12 +45,9 @@ def check_batch(config: Config | StepConfig) -> None:
 def to_mesh(value: np.ndarray | jax.Array, *axes: str | None) -> jax.Array:
     """Moves a host array, equal in all processes, to the mesh.
 
-    Each process reads only the slices that its devices need.
-
-    Args:
-      value: an array, or anything else with a shape, a dtype and slices.
-      axes: for each axis of the array, the mesh axis over which it is sharded; by default the
-        array is replicated.
+    Each process reads only the slices that its devices need, so ``value`` may be anything with a
+    shape, a dtype and slices. ``axes`` are the mesh axes over which the array's axes are sharded;
+    by default the array is replicated.
     """
     if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(to_mesh(jax.random.key_data(value)))
@@ -111,8 +108,7 @@ def data_parallel(function, replicated: tuple, batch: tuple) -> tuple:
     Args:
       function: returns three trees: means over its items; values that are equal on all devices,
         after its own collectives over ``DATA``; arrays with one entry for each item.
-      replicated: trees of replicated arrays.
-      batch: trees of arrays that are sharded over their first axis, the items of the mini-batch.
+      replicated, batch: trees of replicated arrays, and of arrays sharded over their first axis.
 
     Returns:
       The function's three trees, for the whole mini-batch.

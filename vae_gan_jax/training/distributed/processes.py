@@ -143,13 +143,9 @@ def finish() -> None:
 
 
 def fail(sentence: str, code: int) -> None:
-    """Ends this process alone; the others notice that it is lost. Without others, it does nothing.
+    """Logs a sentence, if any, and ends this process alone; the others notice that it is lost.
 
-    It skips jax's shutdown, which would wait for the others.
-
-    Args:
-      sentence: to log; may be empty.
-      code: the exit code.
+    Without others, it does nothing. It skips jax's shutdown, which would wait for the others.
     """
     if _filter is None:
         return

@@ -28,9 +28,7 @@ _EXIT_SECONDS = 10.0  # the longest wait for the filter's answer
 class Filter:
     """Sends file descriptor 2 through the filter, until ``close``. Python's own stderr bypasses it.
 
-    Args:
-      on_lost_peer: called from a thread when the runtime is about to abort; it should end the
-        process at once.
+    A thread calls ``on_lost_peer`` when the runtime is about to abort; it should end the process.
     """
 
     def __init__(self, on_lost_peer: Callable[[], None]):

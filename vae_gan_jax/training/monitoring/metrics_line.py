@@ -10,8 +10,7 @@ import numpy as np
 class MetricsLine:
     """Collects the metrics of training steps, and fetches them from the devices all at once.
 
-    Args:
-      unfinished: metrics of the first steps of this line, done before a stop.
+    ``unfinished`` are the metrics of the first steps of this line, done before a stop.
     """
 
     def __init__(self, unfinished: Sequence[dict[str, float]] = ()):

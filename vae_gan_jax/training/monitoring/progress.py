@@ -9,14 +9,7 @@ BAR = (
 
 
 class Progress(tqdm.tqdm):
-    """A progress bar that counts training steps.
-
-    Args:
-      config: the settings of the run.
-      steps_per_epoch: mini-batches in an epoch.
-      step: where training starts or resumes.
-      hidden: show nothing.
-    """
+    """A progress bar of training steps, from the ``step`` where training starts or resumes."""
 
     def __init__(self, config, steps_per_epoch: int, step: int, hidden: bool = False):
         self._config, self._steps_per_epoch = config, steps_per_epoch

@@ -23,14 +23,8 @@ class RunLog:
     """The log of a run; a context manager. In all processes but process 0 it does nothing.
 
     A full disk does not stop training: lines and files that cannot be written wait in memory, and
-    each later call tries again.
-
-    Args:
-      run_dir: the run's folder.
-      strict: raise where something cannot be written.
-
-    Raises, in every method that writes:
-      InputError: the run's folder was moved or deleted, or the disk is full and ``strict`` is set.
+    each later call tries again. With ``strict`` it raises InputError instead. Every method that
+    writes raises InputError if the run's folder was moved or deleted.
     """
 
     def __init__(self, run_dir: str | Path, strict: bool = False):
@@ -50,8 +44,7 @@ class RunLog:
     def begin(self, step: int) -> list[dict]:
         """Starts or resumes the log at a step and drops what was logged after it.
 
-        Returns:
-          The remaining lines of metrics, oldest first.
+        Returns the remaining lines of metrics, oldest first.
         """
         if processes.index() > 0:
             return []

@@ -26,13 +26,7 @@ BACKGROUND, TITLE_COLOUR, LABEL_COLOUR = (22, 22, 24), (236, 236, 230), (150, 15
 
 
 class SampleGrids:
-    """Draws the grids of a run: fixed frames and latent codes, and frames drawn for each grid.
-
-    Args:
-      config: the settings of the run.
-      film: the frames to learn from.
-      key: random key of the latent codes.
-    """
+    """Draws the grids of a run: fixed frames and latent codes, and frames drawn for each grid."""
 
     def __init__(self, config: Config, film: TrainingFrames, key: jax.Array):
         self._config, self._film, self._key = config, film, key
@@ -66,16 +60,7 @@ class SampleGrids:
 
 
 def labelled_grid(rows_BHWC: list[np.ndarray], labels: tuple[str, ...], title: str) -> np.ndarray:
-    """Rows of pictures, each under its label, all under a title.
-
-    Args:
-      rows_BHWC: uint8, ``[B, H, W, 3]`` each.
-      labels: one for each row.
-      title: above the grid.
-
-    Returns:
-      uint8, ``[height, width, 3]``.
-    """
+    """Rows of pictures, uint8 ``[B, H, W, 3]``, each under its label, all under a title: uint8."""
     columns, height, width, _ = rows_BHWC[0].shape
     grid_width = columns * (width + GAP_PIXELS) - GAP_PIXELS
     size = max(MIN_FONT_PIXELS, grid_width // 90)

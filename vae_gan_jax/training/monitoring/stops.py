@@ -20,16 +20,12 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """What a resumed run needs besides the training state.
+    """What a resumed run needs besides the training state."""
 
-    Attributes:
-      healthy: whether a roll-back may return to the checkpoint.
-      bad_steps: see ``DivergenceMonitor``, at the last line of metrics.
-      unfinished: metrics of each step after the last line.
-    """
-
-    healthy: bool = True
+    healthy: bool = True  # whether a roll-back may return to the checkpoint
+    # See DivergenceMonitor; at the last line of metrics.
     bad_steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    # Metrics of each step after the last line.
     unfinished: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 

@@ -17,11 +17,8 @@ class Events:
     """A file of events in ``run_dir/tensorboard``; a context manager.
 
     Everything in it is also in ``metrics.jsonl`` and ``samples``, so an event that does not fit on
-    a full disk is dropped.
-
-    Args:
-      run_dir: the run's folder.
-      step: where training starts or resumes. TensorBoard hides later steps of earlier files.
+    a full disk is dropped. ``step`` is where training starts or resumes: TensorBoard hides later
+    steps of earlier files.
     """
 
     def __init__(self, run_dir: str | Path, step: int):
