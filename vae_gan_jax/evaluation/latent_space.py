@@ -20,6 +20,7 @@ COUNT = 64  # pairs of frames, and samples of the prior
 MIN_SECONDS_APART = 10.0  # of the frames of a pair, or the quarter of a shorter film
 SEED = 0  # of the pairs, so that they are the same in every run of a film
 MIN_DISTANCE = 0.5  # RMS, 1/255; below it a picture is a frame of the film, but for rounding
+GREY = 127.5  # of 255
 BATCH = 16  # pictures that the discriminator judges together; divides COUNT
 
 
@@ -59,7 +60,8 @@ class LatentSpace:
             for name, pictures_NHWC in (judged | {"film": first_NHWC}).items()
         }
         all_NP = np.concatenate(list(self._pictures.values())).reshape(4 * COUNT, -1)
-        self._all_NP = jnp.asarray(all_NP, jnp.float32)
+        self._centred_NP = jnp.asarray(all_NP - np.float32(GREY))
+        self._square_N = jnp.square(self._centred_NP).mean(1)
         self._squared_N = np.full(4 * COUNT, np.inf)
         self._learnt_T, self._next = learnt_T, 0
 
@@ -69,7 +71,8 @@ class LatentSpace:
         self._next += len(frames_BHWC)
         if learnt_B.any():
             frames_BP = frames_BHWC[: len(learnt_B)].reshape(len(learnt_B), -1)
-            squared_N = _least_squared_distance(self._all_NP, frames_BP, learnt_B)
+            pictures = self._centred_NP, self._square_N
+            squared_N = _least_squared_distance(*pictures, frames_BP, learnt_B)
             self._squared_N = np.minimum(self._squared_N, squared_N)
 
     def measures(self) -> dict[str, float | None]:
@@ -143,10 +146,16 @@ def _probability(model: Trained, frames_NHWC: np.ndarray) -> float:
 
 
 @jax.jit
-def _least_squared_distance(pictures_NP, frames_BP, learnt_B):
-    """Mean squared difference of each picture from the nearest of the learnt frames, ``[N]``."""
-    x_NP, y_BP = pictures_NP - 127.5, frames_BP.astype(jnp.float32) - 127.5
+def _least_squared_distance(x_NP, square_N, frames_BP, learnt_B):
+    """Mean squared difference of each picture from the nearest of the learnt frames, ``[N]``.
+
+    Args:
+      x_NP: the pictures minus ``GREY``, which makes rounding errors small.
+      square_N: their mean squares.
+      frames_BP: uint8 frames.
+      learnt_B: which of them are learnt.
+    """
+    y_BP = frames_BP.astype(jnp.float32) - GREY
     product_NB = jnp.matmul(x_NP, y_BP.T, precision="highest") / x_NP.shape[1]
-    squares_NB = jnp.square(x_NP).mean(1)[:, None] + jnp.square(y_BP).mean(1)[None]
-    distance_NB = jnp.maximum(squares_NB - 2 * product_NB, 0.0)
-    return jnp.where(learnt_B[None], distance_NB, jnp.inf).min(1)
+    distance_NB = square_N[:, None] + jnp.square(y_BP).mean(1)[None] - 2 * product_NB
+    return jnp.where(learnt_B[None], jnp.maximum(distance_NB, 0.0), jnp.inf).min(1)
