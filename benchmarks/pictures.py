@@ -2,15 +2,17 @@
 
     python -m benchmarks.pictures --films=FOLDER [--only=NAME;NAME] [--seeds=0,1,2] [--film=bunny]
     python -m benchmarks.pictures --films=FOLDER --size=256x144x80 [--schedule=0.25,0.05]
+    python -m benchmarks.pictures --films=FOLDER --hold_out=10s/50s
     python -m benchmarks.pictures            # writes the tables from the existing measurements
 
 FOLDER holds a 24 fps Big Buck Bunny and the Sintel trailer (Blender Foundation). Each candidate
 learns each film with the same steps, seed and size and is measured by ``--mode=evaluate``. A row
 takes three minutes at the smallest size; larger sizes run only the finalists, unless --only names
 others. Measurements are stored in ``pictures.json`` beside this file and are not repeated, so the
-same command resumes after an interruption. At the end it writes ``results/pictures_tables.md``.
-Rows of candidates that are no longer listed here stay: settings that did not pay were deleted from
-the program, their measurements were not.
+same command resumes after an interruption. With --hold_out, frames are kept from training and
+measured apart; an epoch then has fewer steps, which the tables tell. At the end it writes
+``results/pictures_tables.md``. Rows of candidates that are no longer listed here stay: settings
+that did not pay were deleted from the program, their measurements were not.
 """
 
 import argparse
@@ -72,7 +74,7 @@ CANDIDATES = {
     "best.flags": RESIDUAL,
     "best.flags, β₁ 0.5, KL 0.01": [*RESIDUAL, "--adam_b1=0.5", "--kl_weight=0.01"],
 }
-# Key in the measures, column, decimals.
+# Key in the measures of the whole film, column, decimals.
 COLUMNS = (
     ("psnr", "PSNR", 2),
     ("psnr_darkest_fifth", "darkest fifth", 2),
@@ -82,7 +84,11 @@ COLUMNS = (
     ("aligned_retention", "β", 3),
     ("sharpness", "sharpness", 2),
     ("active_units", "units", 0),
+    ("half_way_ratio", "half-way ratio", 2),
+    ("prior_ratio", "prior ratio", 2),
 )
+# Part of the film whose PSNR is a column, column.
+PARTS = (("held_out", "held-out PSNR"), ("gap", "gap"))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -95,6 +101,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--film", choices=FILMS, help="only this film")
     parser.add_argument("--size", choices=SIZES, default=SMALLEST_SIZE, help="WxHxFILTERS")
     parser.add_argument("--schedule", help="noise schedule, instead of the film's own")
+    parser.add_argument("--hold_out", default="", help="frames to keep from training")
     parser.add_argument("--seeds", default="0", help="separated by commas")
     arguments = parser.parse_args()
     listed = CANDIDATES if arguments.size == SMALLEST_SIZE else FINALISTS
@@ -111,7 +118,8 @@ def measure(arguments: argparse.Namespace, row: dict) -> dict:
     if not paths:
         sys.exit(f"{arguments.films} has no {pattern}: give the folder of the films with --films.")
     width, height, filters = row["size"].split("x")
-    run = arguments.runs / "_".join(map(str, row.values())).translate(str.maketrans(" ,", "_-"))
+    name = "_".join(str(value) for value in row.values() if value != "")
+    run = arguments.runs / name.translate(str.maketrans(" ,/", "_--"))
     flags = [
         f"--run_dir={run}",
         f"--film={paths[0]}",
@@ -120,14 +128,11 @@ def measure(arguments: argparse.Namespace, row: dict) -> dict:
         *(f"--width={width}", f"--height={height}", f"--filters={filters}"),
         *(f"--noise_schedule={row['schedule']}", f"--seed={row['seed']}"),
         *CANDIDATES[row["name"]],
+        *([f"--hold_out={row['hold_out']}"] if row["hold_out"] else []),
         *("--sample_every=0", "--keep_epochs=1"),
     ]
     for mode in ("prepare", "train", "evaluate"):
-        subprocess.run(
-            [sys.executable, "-m", "vae_gan_jax.main", f"--mode={mode}", *flags],
-            check=True,
-            stderr=subprocess.DEVNULL,  # the run's log.txt has it
-        )
+        run_mode(mode, flags)
     measures = json.loads((run / "measures" / f"{paths[0].stem}.json").read_text())
     return {
         **row,
@@ -135,7 +140,16 @@ def measure(arguments: argparse.Namespace, row: dict) -> dict:
         "day": datetime.date.today().isoformat(),
         "steps": measures["step"],
         **{key: measures["whole"][key] for key, *_ in COLUMNS},
+        **{f"psnr_{part}": measures[part]["psnr"] for part, _ in PARTS if part in measures},
     }
+
+
+def run_mode(mode: str, flags: list[str]) -> None:
+    """Runs the program in a process of its own; its last message ends this one if it fails."""
+    command = [sys.executable, "-m", "vae_gan_jax.main", f"--mode={mode}", *flags]
+    process = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+    if process.returncode:
+        sys.exit("\n".join([" ".join(command), *process.stderr.splitlines()[-1:]]))
 
 
 def read_measurements() -> list[dict]:
@@ -149,26 +163,30 @@ def add_measurement(row: dict) -> None:
 
 
 def format_tables(rows: list[dict]) -> str:
-    """One table for each size and film, one line for each candidate and schedule.
+    """One table for each size, film and hold-out, one line for each candidate and schedule.
 
     Measures are means over seeds, ± their standard deviation.
     """
-    titles = ["candidate", "flags", "steps", "seeds", *(title for _, title, _ in COLUMNS)]
+    columns = [*COLUMNS, *((f"psnr_{part}", title, 2) for part, title in PARTS)]
+    hold_outs = dict.fromkeys(row.get("hold_out", "") for row in rows)
     lines = []
-    for size, film in itertools.product(SIZES, FILMS):
+    for size, film, hold_out in itertools.product(SIZES, FILMS, hold_outs):
         candidates = {}
         for row in rows:
-            if (row["size"], row["film"]) == (size, film):
+            if (row["size"], row["film"], row.get("hold_out", "")) == (size, film, hold_out):
                 candidates.setdefault((row["name"], row["schedule"]), []).append(row)
         if not candidates:
             continue
         width, height, filters = size.split("x")
-        lines += ["", f"**{film}, {width}×{height}, {filters} filters**", ""]
+        held_out = f", {hold_out} held out" if hold_out else ""
+        shown = columns if hold_out else columns[: len(COLUMNS)]
+        titles = ["candidate", "flags", "steps", "seeds", *(title for _, title, _ in shown)]
+        lines += ["", f"**{film}, {width}×{height}, {filters} filters{held_out}**", ""]
         lines += [_format_line(titles), _format_line(["---"] * len(titles))]
         for (name, _), seeds in candidates.items():
             flags = " ".join(flag.removeprefix("--") for flag in seeds[0]["flags"])
             cells = [
-                _format_cell([row[key] for row in seeds], digits) for key, _, digits in COLUMNS
+                _format_cell([row.get(key) for row in seeds], digits) for key, _, digits in shown
             ]
             counts = [f"{seeds[0]['steps']:,}", str(len(seeds))]
             lines.append(_format_line([name, f"`{flags}`" if flags else "", *counts, *cells]))
@@ -193,7 +211,9 @@ def main() -> None:
     for seed, name, film in itertools.product(seeds, arguments.only, films):
         schedule = arguments.schedule or FILMS[film][2]
         row = dict(film=film, name=name, seed=seed, size=arguments.size, schedule=schedule)
-        is_measured = any(row.items() <= other.items() for other in read_measurements())
+        row["hold_out"] = arguments.hold_out
+        known = ({"hold_out": ""} | other for other in read_measurements())
+        is_measured = any(row.items() <= other.items() for other in known)
         if arguments.films and not is_measured:
             row = measure(arguments, row)
             add_measurement(row)
