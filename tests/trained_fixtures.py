@@ -10,7 +10,7 @@ from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import train_state
@@ -30,12 +30,12 @@ def without_figures(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def model(small, frames_THWC) -> Trained:
+def model(small, frames_THWC) -> Model:
     """Untrained networks."""
     state = train_state.create(small, jax.random.key(0))
     statistics = batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
-    return Trained(small, variables, 4)
+    return Model(small, variables, 4)
 
 
 @pytest.fixture(scope="session")

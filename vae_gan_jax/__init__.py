@@ -1,5 +1,12 @@
 """Autoencoding video frames: a VAE-GAN learns the frames of a film and plays it back (Broad, 2016).
 
+    model = vae_gan_jax.open("runs/mine")
+    codes = model.encode(model.film.at([0, 100]))
+    frames = model.decode(codes.mean)
+
+docs/python.md explains the Python API: ``open``, ``train``, ``Codes`` and ``InputError``. jax is
+imported by ``open`` and ``train``.
+
 Array names end in their shape, a letter for each axis:
 
     B  batch          T  frames of a film, in order
@@ -9,4 +16,62 @@ Array names end in their shape, a letter for each axis:
 ``frames`` are uint8, 0..255; ``x`` are the same pictures as floats, -1..1.
 """
 
+import os
+from typing import TYPE_CHECKING, Any
+
+from vae_gan_jax.config import InputError, from_python
+from vae_gan_jax.inference.codes import Codes
+
+if TYPE_CHECKING:
+    from vae_gan_jax.inference.trained_model import Model
+
+__all__ = ["Codes", "InputError", "open", "train"]
 __version__ = "0.2.0.dev0"
+
+
+def open(run_dir: str | os.PathLike, **settings: Any) -> "Model":
+    """Opens a trained run. Neither locks nor changes it, so it may be read-only or in training.
+
+    Args:
+      run_dir: the run's folder, or its address gs://BUCKET/PATH.
+      settings: settings of how films are read and written, such as ``codec="ffv1"``, by the names
+        of the flags; by default those of the run.
+
+    Raises:
+      InputError: there is no such run, it has no checkpoint, or a setting is invalid.
+    """
+    from vae_gan_jax import modes
+    from vae_gan_jax.inference import opened_run
+
+    given = from_python({**settings, "run_dir": run_dir})
+    config = modes.resolve(given, "decode")
+    return opened_run.open_model(config, read_only=True)
+
+
+def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) -> "Model":
+    """Learns a film as ``--mode=train`` does; resumes a run that was interrupted.
+
+    The run is locked meanwhile. An interrupt saves a checkpoint first.
+
+    Args:
+      film: the film, several separated by commas, or "demo".
+      run_dir: the run's folder.
+      settings: any others, by the names of the flags.
+
+    Raises:
+      InputError: the film cannot be learnt, or a setting is invalid.
+    """
+    from vae_gan_jax import modes
+    from vae_gan_jax.inference import opened_run
+    from vae_gan_jax.run import run_folder
+
+    given = from_python({**settings, "film": film, "run_dir": run_dir})
+    config = modes.resolve(given, "train")
+    try:
+        for step in (modes.stage_learnt_films, modes.check_devices, modes.prepare, modes.train):
+            step(config, True)
+        return opened_run.open_model(config)
+    except SystemExit:  # what a signal ends the program with
+        raise KeyboardInterrupt from None
+    finally:
+        run_folder.close_run()

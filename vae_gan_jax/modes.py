@@ -190,6 +190,25 @@ def reconstruct(config: Config, again: bool) -> None:
     reconstruct_film.reconstruct_films(config, again)
 
 
+def encode_films(config: Config, again: bool) -> None:
+    """Writes the latent codes of the source films."""
+    from vae_gan_jax.inference import codes_film
+
+    codes_film.encode_films(config, again)
+
+
+def stage_sound(config: Config, again: bool) -> None:
+    """Downloads ``--source`` from a bucket; ``--mode=decode`` needs only its sound."""
+    _stage(config.source)
+
+
+def decode_codes(config: Config, again: bool) -> None:
+    """Writes the film of a file of latent codes."""
+    from vae_gan_jax.inference import codes_film
+
+    codes_film.decode_film(config)
+
+
 def evaluate(config: Config, again: bool) -> None:
     """Measures the reconstructions of the source films."""
     from vae_gan_jax.evaluation import evaluate as evaluation
@@ -265,6 +284,9 @@ def pass_through(config: Config, again: bool) -> None:
     passthrough.write_films(config, framing_of(config))
 
 
+# Settings of one command. Neither --mode=decode nor a run opened from Python inherits them.
+OF_A_COMMAND = frozenset({"source", "output", "frames_out", "codes", "layout", "at"})
+
 MODES = {
     "all": Mode(
         "Do everything up to the report; skip what is already done. Flags: all groups below.",
@@ -293,6 +315,17 @@ MODES = {
     "reconstruct": Mode(
         "Pass the film, or --source, through the networks and write it. Flags: films, output.",
         (stage_sources, check_output, reconstruct),
+    ),
+    "encode": Mode(
+        "Write the latent codes of the film, or of --source, to a file. Flags: films, --output.",
+        (stage_sources, encode_films),
+        own=frozenset({"output"}),
+    ),
+    "decode": Mode(
+        "Write the film of a file of codes, with the sound of --source. Flags: --codes, --source, "
+        "output.",
+        (stage_sound, decode_codes),
+        own=OF_A_COMMAND,
     ),
     "evaluate": Mode(
         "Measure the reconstruction, or compare runs. Flags: --source, --compare, "

@@ -19,7 +19,7 @@ from vae_gan_jax.config.flag_text import parse_hold_out
 from vae_gan_jax.evaluation import evaluate, latent_space, measures, vmaf
 from vae_gan_jax.film import shots
 from vae_gan_jax.film.read import video
-from vae_gan_jax.inference import reconstruct, trained
+from vae_gan_jax.inference import reconstruct, trained_model
 from vae_gan_jax.run import film_names, provenance, run_folder
 
 NULLABLE = {"psnr", "ssim", "ms_ssim", "vmaf", "similarity", "retention", "aligned_retention",
@@ -58,7 +58,7 @@ def table(path):
 
 def reconstruction(config):
     """Frames of the learnt film and of its reconstruction, as in the mode reconstruct."""
-    model = trained.load(config, lambda: pytest.fail("estimated again"))
+    model = trained_model.load(config, lambda: pytest.fail("estimated again"))
     frames = video.decode(config.film, modes.framing_of(config))
     pairs = reconstruct.reconstruct_frames(model, frames)
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))

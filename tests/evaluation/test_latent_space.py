@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.evaluation import latent_space
-from vae_gan_jax.inference import trained
+from vae_gan_jax.inference.trained_model import prior_draws
 from vae_gan_jax.model import autoencoder
 
 
@@ -24,10 +24,6 @@ def rms_to_nearest(pictures_NHWC, frames_THWC):
     return np.sqrt((difference_NTHWC**2).mean((2, 3, 4)).min(1))
 
 
-def decode(model, z_NZ):
-    return np.concatenate(list(trained.decode(model, z_NZ)))
-
-
 @pytest.mark.parametrize("held_out", [slice(0, 0), slice(5, 16)])
 def test_the_ratios_are_those_of_the_equations(held_out, model, shown):
     """An independent computation, pair by pair; held-out frames are neither drawn nor nearest."""
@@ -36,19 +32,19 @@ def test_the_ratios_are_those_of_the_equations(held_out, model, shown):
     measured = measures(model, shown, learnt_T)
     assert set(measured) == set(latent_space.MEASURES)
     frames_THWC = np.stack(list(shown.frames()))
-    code_TZ = np.concatenate(list(trained.encode(model, frames_THWC)))
+    code_TZ = model.encode(frames_THWC).mean
     first_N, second_N = latent_space.frame_pairs(learnt_T, 10 * float(shown.rate)).T
     learnt_frames_THWC = frames_THWC[learnt_T]
-    half_way_NHWC = decode(model, (code_TZ[first_N] + code_TZ[second_N]) / 2)
+    half_way_NHWC = model.decode((code_TZ[first_N] + code_TZ[second_N]) / 2)
     dissolve_NHWC = (frames_THWC[first_N].astype(float) + frames_THWC[second_N]) / 2
     half_way_N, dissolve_N = (
         rms_to_nearest(pictures, learnt_frames_THWC) for pictures in (half_way_NHWC, dissolve_NHWC)
     )
     assert measured["half_way_ratio"] == pytest.approx(np.median(half_way_N / dissolve_N), rel=1e-3)
-    draws_TZ = trained.prior_draws(model.config, 50 * model.config.batch_size)
-    sample_NHWC = decode(trained.with_latent_statistics(model, draws_TZ), draws_TZ[:64])
+    draws_TZ = prior_draws(model.config, 50 * model.config.batch_size)
+    sample_NHWC = model.with_latent_statistics(draws_TZ).decode(draws_TZ[:64])
     prior_N = rms_to_nearest(sample_NHWC, learnt_frames_THWC)
-    reconstruction_N = rms_to_nearest(decode(model, code_TZ[first_N]), learnt_frames_THWC)
+    reconstruction_N = rms_to_nearest(model.decode(code_TZ[first_N]), learnt_frames_THWC)
     ratio = np.median(prior_N) / np.median(reconstruction_N)
     assert measured["prior_ratio"] == pytest.approx(ratio, rel=1e-3)
     for name, pictures_NHWC in (("half_way", half_way_NHWC), ("prior", sample_NHWC)):

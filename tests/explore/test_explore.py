@@ -15,7 +15,6 @@ from vae_gan_jax.explore import explore, explore_context, latent_map
 from vae_gan_jax.explore.explore_context import ExploreContext
 from vae_gan_jax.figures import style
 from vae_gan_jax.film.read import video
-from vae_gan_jax.inference import trained
 from vae_gan_jax.run import provenance
 
 SECONDS = 0.5  # twelve frames
@@ -57,7 +56,7 @@ def frames_of(path, width=20, height=18):
 
 
 def decoded(model, z_TZ):
-    return np.concatenate(list(trained.decode(model, z_TZ)))
+    return model.decode(z_TZ)
 
 
 def test_every_exploration_writes_a_film_and_a_sheet(explorer, tmp_path, caplog):
@@ -89,7 +88,7 @@ def test_the_explorations_are_those_that_the_flag_allows():
 
 def test_slow_motion_by_one_is_the_reconstruction(explorer, model, shown, tmp_path, sheets):
     explore.explore(explorer(explore=("slow_motion",), slowdown=1, at=(0.25,)))
-    codes_TZ = np.concatenate(list(trained.encode(model, shown.at(range(6, 18)))))
+    codes_TZ = model.encode(shown.at(range(6, 18))).mean
     film_THWC = frames_of(*films_of(tmp_path, "slow_motion"))
     np.testing.assert_array_equal(film_THWC, decoded(model, codes_TZ))
 
@@ -97,7 +96,7 @@ def test_slow_motion_by_one_is_the_reconstruction(explorer, model, shown, tmp_pa
 def test_slow_motion_shows_every_frame_of_its_range(explorer, model, shown, tmp_path, sheets):
     explore.explore(explorer(explore=("slow_motion",), slowdown=5, at=(0.0,)))
     film_THWC = frames_of(*films_of(tmp_path, "slow_motion"))
-    codes_TZ = np.concatenate(list(trained.encode(model, shown.at(range(3)))))
+    codes_TZ = model.encode(shown.at(range(3))).mean
     assert len(film_THWC) == 11
     difference = film_THWC[::5].astype(int) - decoded(model, codes_TZ)
     assert np.abs(difference).max() <= 1
@@ -126,7 +125,7 @@ def test_an_interpolation_goes_through_the_frames_given(
     (path,) = tmp_path.glob("*.mkv")
     assert path.stem == "film_interpolation_0h00m00.00s_to_0h00m01.00s_2_legs"
     film_THWC = frames_of(path)
-    codes_TZ = np.concatenate(list(trained.encode(model, shown.at([0, 12, 24]))))
+    codes_TZ = model.encode(shown.at([0, 12, 24])).mean
     expected_THWC = decoded(model, codes_TZ)
     assert len(film_THWC) == 25
     assert np.abs(film_THWC[[0, 12, 24]].astype(int) - expected_THWC).max() <= 1
@@ -168,7 +167,7 @@ def test_a_sweep_shows_the_widest_dimensions_first(explorer, model, sheets):
 def test_a_neighbourhood_surrounds_its_frame(explorer, model, shown, sheets):
     explore.explore(explorer(explore=("neighbourhood",), at=(0.5,)))
     ((rows, _),) = sheets
-    code_1Z = np.concatenate(list(trained.encode(model, shown.at([12]))))
+    code_1Z = model.encode(shown.at([12])).mean
     assert np.abs(rows[2][2].astype(int) - decoded(model, code_1Z)[0]).max() <= 1
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.explore import latent_paths
+from vae_gan_jax.inference.gaussian import fit
 
 FRACTIONS = np.linspace(0, 1, 9)
 
@@ -84,7 +85,7 @@ def test_every_point_of_a_loop_is_a_draw_of_the_prior():
 
 def test_a_fitted_gaussian_has_the_mean_and_covariance_of_the_codes(random):
     codes_TZ = random.normal(size=(500, 3)) @ np.array([[2, 1, 0], [0, 0.5, 0], [0, 0.1, 0.1]]) + 5
-    gaussian = latent_paths.fit(codes_TZ)
+    gaussian = fit(codes_TZ)
     assert (np.diff(gaussian.std_K) < 0).all()
     np.testing.assert_allclose(
         gaussian.components_KZ @ gaussian.components_KZ.T, np.eye(3), atol=1e-9
@@ -96,13 +97,13 @@ def test_a_fitted_gaussian_has_the_mean_and_covariance_of_the_codes(random):
 
 def test_a_gaussian_of_two_codes_lies_on_their_line():
     codes_TZ = np.array([[0.0, 0.0, 1.0], [0.2, 0.0, 1.0]])
-    drawn_TZ = latent_paths.fit(codes_TZ).transform(np.random.default_rng(0).normal(size=(9, 3)))
+    drawn_TZ = fit(codes_TZ).transform(np.random.default_rng(0).normal(size=(9, 3)))
     np.testing.assert_allclose(drawn_TZ[:, 1:], np.tile([0, 1.0], (9, 1)), atol=1e-6)
     assert np.ptp(drawn_TZ[:, 0]) > 0.1
 
 
 def test_a_spiral_begins_and_ends_at_its_code(random):
-    gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
+    gaussian = fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
     centre_Z = random.normal(size=4)
     path_TZ = latent_paths.spiral(centre_Z, gaussian, 101, radius=1.5)
     np.testing.assert_allclose(path_TZ[[0, -1]], [centre_Z, centre_Z], atol=1e-12)
@@ -112,7 +113,7 @@ def test_a_spiral_begins_and_ends_at_its_code(random):
 
 
 def test_a_grid_surrounds_the_code(random):
-    gaussian = latent_paths.fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
+    gaussian = fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
     centre_Z = random.normal(size=4)
     square = latent_paths.grid(centre_Z, gaussian, [-1, 0, 1])
     np.testing.assert_allclose(square[1, 1], centre_Z)

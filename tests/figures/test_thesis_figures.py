@@ -10,7 +10,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film import film_scan
 from vae_gan_jax.film.read import reader
-from vae_gan_jax.inference import reconstruct, trained
+from vae_gan_jax.inference import reconstruct, trained_model
 
 
 @pytest.fixture
@@ -127,9 +127,11 @@ def test_every_epoch_has_the_same_frames_and_latents(model, small, shown, pages,
     source_BHWC, output_BHWC, sampled_BHWC = first
     np.testing.assert_array_equal(source_BHWC, shown.at([0, 5, 10, 15, 20, 25]))
     assert np.abs(output_BHWC.astype(int) - through(model, source_BHWC)).max() <= 1
-    draws_TZ = trained.prior_draws(config, trained.STATISTICS_BATCHES * small.batch_size)
-    by_themselves = trained.with_latent_statistics(model, draws_TZ)
-    expected_BHWC = np.concatenate(list(trained.decode(by_themselves, draws_TZ[:6])))
+    draws_TZ = trained_model.prior_draws(
+        config, trained_model.STATISTICS_BATCHES * small.batch_size
+    )
+    by_themselves = model.with_latent_statistics(draws_TZ)
+    expected_BHWC = by_themselves.decode(draws_TZ[:6])
     np.testing.assert_array_equal(sampled_BHWC, expected_BHWC)
     by_epoch = pages["film_samples_by_epoch"]
     assert by_epoch[3].rows == ["epoch 1", "epoch 3"]

@@ -17,7 +17,7 @@ from vae_gan_jax.inference import (
     made_from,
     opened_run,
     reconstruct_film,
-    trained,
+    trained_model,
 )
 from vae_gan_jax.run import film_names, provenance
 
@@ -65,27 +65,27 @@ def test_films_and_measures_of_a_replaced_checkpoint_are_made_again(run, frames_
 
 
 def test_statistics_follow_the_content_of_a_checkpoint(run, frames_THWC, read_frames):
-    first = trained.load(run, read_no_frames)
+    first = trained_model.load(run, read_no_frames)
     replace_checkpoint(run, frames_THWC)
-    second = trained.load(run, read_no_frames)
+    second = trained_model.load(run, read_no_frames)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_close(
             first.variables["decoder"]["batch_stats"], second.variables["decoder"]["batch_stats"]
         )
     path = Path(run.run_dir) / batch_norm_statistics.FOLDER / "6.msgpack"
     shutil.rmtree(path.parent)
-    chex.assert_trees_all_close(trained.load(run, read_frames).variables, second.variables)
+    chex.assert_trees_all_close(trained_model.load(run, read_frames).variables, second.variables)
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 def test_damaged_statistics_are_estimated_again(damage, run, read_frames):
-    expected = trained.load(run, read_no_frames).variables
+    expected = trained_model.load(run, read_no_frames).variables
     path = Path(run.run_dir) / batch_norm_statistics.FOLDER / "6.msgpack"
     path.write_bytes(damage)
-    chex.assert_trees_all_close(trained.load(run, read_frames).variables, expected)
+    chex.assert_trees_all_close(trained_model.load(run, read_frames).variables, expected)
     record = Path(run.run_dir) / provenance.FOLDER / batch_norm_statistics.FOLDER / "6.json"
     record.write_bytes(damage)
-    chex.assert_trees_all_close(trained.load(run, read_frames).variables, expected)
+    chex.assert_trees_all_close(trained_model.load(run, read_frames).variables, expected)
 
 
 def test_damaged_measures_are_never_loaded(run):

@@ -19,7 +19,7 @@ from vae_gan_jax.inference import (
     reconstruct,
     reconstruct_film,
 )
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
 
@@ -34,9 +34,9 @@ def statistics(small, state, frames_THWC):
     return batch_norm_statistics.estimate(small, state, TrainingFrames(frames_THWC))
 
 
-def trained_model(config, state, statistics) -> Trained:
+def trained_model(config, state, statistics) -> Model:
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
-    return Trained(config, variables, 4)
+    return Model(config, variables, 4)
 
 
 def reconstruct_all(config, state, statistics, frames):

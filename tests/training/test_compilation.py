@@ -9,7 +9,7 @@ import pytest
 from vae_gan_jax.config import Config, StepConfig
 from vae_gan_jax.config.flag_text import HoldOut
 from vae_gan_jax.inference import reconstruct
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.training import train_state, train_step
 
 # Another valid value for every setting that compiled functions must not depend on.
@@ -83,7 +83,7 @@ def test_settings_outside_step_config_compile_nothing(small, frames_THWC, compil
 
     def run(config):
         state = train_state.create(config, key)
-        model = Trained(config, state.inference_variables, step=0)
+        model = Model(config, state.inference_variables, step=0)
         list(reconstruct.reconstruct_frames(model, frames_BHWC))
         train_step.train_step(state, frames_BHWC, key, np.float32(0.1), config)
 

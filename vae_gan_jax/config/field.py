@@ -1,6 +1,7 @@
 """One setting as a dataclass field: default, help text, limits, and its form as a flag."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -86,3 +87,23 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
         return parse(flag_text.unquote(text))
     except ValueError as error:
         raise InputError(f"--{field.name}={text} {error}.") from None
+
+
+def from_python_value(field: dataclasses.Field, value: Any) -> Any:
+    """The value of a setting from a Python value: its flag's text, or a number, path or list.
+
+    Raises:
+      InputError: the value is none of this setting.
+    """
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    value = tuple(value) if isinstance(value, list) else value
+    try:
+        text = value if isinstance(value, str) else to_text(field, value)
+        return from_text(field, text)
+    except InputError:
+        raise
+    except (TypeError, AttributeError, ValueError, OverflowError):
+        raise InputError(
+            f"--{field.name}={value!r} is no value of this setting: give one as in --help."
+        ) from None

@@ -5,9 +5,10 @@
 
 import dataclasses
 from fractions import Fraction
+from typing import Any
 
 from vae_gan_jax.config import flag_text
-from vae_gan_jax.config.field import check, setting
+from vae_gan_jax.config.field import check, from_python_value, setting
 from vae_gan_jax.config.flag_text import InputError
 from vae_gan_jax.config.step import StepConfig
 
@@ -139,6 +140,11 @@ class OutputConfig:
         "The reconstructed film; default: RUN_DIR/films/NAME.mp4. With --compare: the folder for "
         "table and figure. With --mode=benchmark: the JSON file.",
     )  # fmt: skip
+    codes: str = setting(
+        "output",
+        "",
+        "With --mode=decode: the file of latent codes, such as RUN_DIR/codes/NAME.npz.",
+    )
     frames_out: str = setting("output", "", "Folder for the reconstructed frames as numbered PNGs.")
     reconstruct_noise: float = setting(
         "output", 0.0, "Standard deviation of the noise when reconstructing.", minimum=0
@@ -251,6 +257,18 @@ class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+def from_python(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings from the keyword arguments of the Python API; values as of ``from_python_value``.
+
+    Raises:
+      InputError: there is no setting of a name, or a value is none of its setting.
+    """
+    for name in values:
+        if name not in FIELDS:
+            raise InputError(f"there is no setting {name}: give one of the flags in --help.")
+    return {name: from_python_value(FIELDS[name], value) for name, value in values.items()}
 
 
 def _check_combinations(config: Config) -> None:

@@ -24,7 +24,7 @@ from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference import opened_run, reconstruct
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import fuse_batch_norm, networks
 from vae_gan_jax.run import atomic_io, film_names, run_folder
 from vae_gan_jax.training import devices, feeding, train_state, train_step
@@ -99,7 +99,7 @@ def measure(
         networks_alone = _reconstruction(config, state, film.frames_THWC)
         whole_film = {}
         if source is not None:
-            model = Trained(config, state.inference_variables, int(state.step))
+            model = Model(config, state.inference_variables, int(state.step))
             whole_film = _film(model, source, networks_alone["frames_per_second"])
     for figures in (training, networks_alone):
         gflop = figures["gflop_per_frame"]
@@ -241,7 +241,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     key = jax.random.key(config.seed)
     frames_BHWC = jax.device_put(np.asarray(frames_THWC[: config.batch_size]))
     arguments = config.step, variables, frames_BHWC, key, noise_std, train
-    lowered = reconstruct.reconstruct_batch.lower(*arguments)
+    lowered = jax.jit(reconstruct.reconstruct_batch, static_argnums=(0, 5)).lower(*arguments)
     jax.block_until_ready(reconstruct.reconstruct_batch(*arguments))
     count, queue, start = 0, deque(maxlen=MAX_QUEUED_BATCHES), time.perf_counter()
     while count < MIN_DISPATCHES or time.perf_counter() - start < config.seconds:
@@ -257,7 +257,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     }
 
 
-def _film(model: Trained, source: str, rate: float) -> dict[str, Any]:
+def _film(model: Model, source: str, rate: float) -> dict[str, Any]:
     """The speed from file to file, with and without the networks.
 
     The networks reconstruct ``rate`` frames per second; it uses ``config.seconds`` of their work.

@@ -15,7 +15,7 @@ from vae_gan_jax.evaluation.compare_columns import PARTS, Column, columns, means
 from vae_gan_jax.evaluation.compare_plot import MEASURES
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film import source_films
-from vae_gan_jax.inference import made_from, opened_run, trained
+from vae_gan_jax.inference import made_from, opened_run, trained_model
 from vae_gan_jax.run import atomic_io, film_names
 
 VERSION = 2
@@ -44,7 +44,7 @@ def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
         sources = film_names.sources(config)
         if len(sources) > 1:
             raise InputError(f"{config.run_dir} learnt several films: name one with --source.")
-        step = trained.newest_step(config.run_dir)
+        step = trained_model.newest_step(config.run_dir)
         origins.append(made_from.output_frames(config, sources[0], step))
     require_one_film(runs, origins)
     if given.get("at"):

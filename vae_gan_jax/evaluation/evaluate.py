@@ -21,7 +21,7 @@ from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
-from vae_gan_jax.inference.trained import Trained, newest_step
+from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
 from vae_gan_jax.training import devices
 
@@ -51,7 +51,7 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
       The content of ``NAME.json`` for each film, by name.
 
     Raises:
-      InputError: as of ``trained.load`` and ``evaluate``.
+      InputError: as of ``trained_model.load`` and ``evaluate``.
     """
     devices.enable_compilation_cache()
     newest = newest_step(config.run_dir)
@@ -121,7 +121,7 @@ def _paths(run_dir: str | Path, name: str) -> dict[str, Path]:
     }
 
 
-def evaluate(model: Trained, source: str) -> dict[str, Any]:
+def evaluate(model: Model, source: str) -> dict[str, Any]:
     """Measures the reconstruction of a film and writes ``measures/NAME...`` of the run.
 
     Decoding, networks, VMAF and the detection of cuts overlap. Of each frame, only measures, the
@@ -186,7 +186,7 @@ def _measures_text(measured: dict[str, Any]) -> str:
 
 
 def _measure_frames(
-    model: Trained, source: str, space: latent_space.LatentSpace | None
+    model: Model, source: str, space: latent_space.LatentSpace | None
 ) -> tuple[list[shots.Shot], dict[str, Any]]:
     """The film's shots, and the measures of every frame: arrays whose first axis is T."""
     config, name = model.config, source_films.name(model.config, source)
@@ -217,7 +217,7 @@ def _measure_frames(
     return film_shots, frame_T | {"vmaf": vmaf_T}
 
 
-def _measured_batches(model: Trained, frames) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+def _measured_batches(model: Model, frames) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Batches of source frames, and what ``measures.measure_batch`` returns for them."""
     size = model.config.height // measures.LOW_PASS, model.config.width // measures.LOW_PASS, 3
     previous = (jnp.zeros(size), jnp.zeros(size))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.inference import made_from, opened_run, trained
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference import made_from, opened_run
+from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.run import film_names
 
@@ -36,23 +36,20 @@ class LatentSpace:
       learnt_T: which of its frames take part, booleans ``[T]``.
     """
 
-    def __init__(self, model: Trained, film: FilmReader, learnt_T: np.ndarray):
+    def __init__(self, model: Model, film: FilmReader, learnt_T: np.ndarray):
         pair_N2 = frame_pairs(learnt_T, MIN_SECONDS_APART * float(film.rate))
         first_NHWC, second_NHWC = np.split(film.at(pair_N2.T.ravel()), 2)
-        first_NZ, second_NZ = (
-            np.concatenate(list(trained.encode(model, frames)))
-            for frames in (first_NHWC, second_NHWC)
+        first_NZ, second_NZ = (model.encode(frames).mean for frames in (first_NHWC, second_NHWC))
+        prior_TZ = prior_draws(
+            model.config, max(COUNT, STATISTICS_BATCHES * model.config.batch_size)
         )
-        prior_TZ = trained.prior_draws(
-            model.config, max(COUNT, trained.STATISTICS_BATCHES * model.config.batch_size)
-        )
-        prior_model = trained.with_latent_statistics(model, prior_TZ)
+        prior_model = model.with_latent_statistics(prior_TZ)
         dissolve_NHWC = first_NHWC.astype(np.float32) / 2 + second_NHWC.astype(np.float32) / 2
         self._pictures = {
-            "half_way": _decode(model, (first_NZ + second_NZ) / 2),
+            "half_way": model.decode((first_NZ + second_NZ) / 2),
             "dissolve": dissolve_NHWC,
-            "prior": _decode(prior_model, prior_TZ[:COUNT]),
-            "reconstruction": _decode(model, first_NZ),
+            "prior": prior_model.decode(prior_TZ[:COUNT]),
+            "reconstruction": model.decode(first_NZ),
         }
         judged = {name: self._pictures[name] for name in ("half_way", "prior")}
         self._probability = {
@@ -91,7 +88,7 @@ class LatentSpace:
         }
 
 
-def of_learnt_film(model: Trained, source: str, learnt_T: np.ndarray | None) -> LatentSpace | None:
+def of_learnt_film(model: Model, source: str, learnt_T: np.ndarray | None) -> LatentSpace | None:
     """The pictures for a film of ``--film``; None for one of ``--source``.
 
     Args:
@@ -128,17 +125,13 @@ def frame_pairs(learnt_T: np.ndarray, min_distance: float) -> np.ndarray:
     return np.stack([first_N, [random.choice(number_N) for number_N in far]], axis=1)
 
 
-def _decode(model: Trained, z_NZ: np.ndarray) -> np.ndarray:
-    return np.concatenate(list(trained.decode(model, z_NZ)))
-
-
 @partial(jax.jit, static_argnames="config")
 def _probability_of_batch(config, variables, frames_BHWC):
     logit_B, _ = autoencoder.discriminate(config, variables, frames_BHWC)
     return jax.nn.sigmoid(logit_B)
 
 
-def _probability(model: Trained, frames_NHWC: np.ndarray) -> float:
+def _probability(model: Model, frames_NHWC: np.ndarray) -> float:
     """The discriminator's mean probability that these frames are real."""
     batches = np.split(frames_NHWC, COUNT // BATCH)
     arguments = model.config.step, model.variables

@@ -18,7 +18,6 @@ from vae_gan_jax.explore.explore_context import (
 )
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.read.reader import time_code
-from vae_gan_jax.inference import trained
 from vae_gan_jax.inference.opened_run import model_caption, open_model, open_sources, results_folder
 from vae_gan_jax.run import film_names
 
@@ -174,7 +173,7 @@ def write_map(context: ExploreContext) -> None:
     drawing.save(path.with_suffix(""))
     last = len(context.codes_TZ) - 1
     shown = np.linspace(0, last, len(context.seconds_T)).round().astype(int)
-    outputs = trained.decode(context.model, context.codes_TZ[shown])
+    outputs = context.model.decode_batches(context.codes_TZ[shown])
     context.write_film(path, drawing.frames(shown, outputs), len(shown), latent_map.SIZE)
 
 

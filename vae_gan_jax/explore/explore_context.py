@@ -19,8 +19,8 @@ from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
-from vae_gan_jax.inference import made_from, trained
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference import gaussian, made_from
+from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 from vae_gan_jax.run import provenance
 
 FOLDER = "explorations"
@@ -47,7 +47,7 @@ class Exploration:
     """
 
     name: str
-    model: Trained
+    model: Model
     path_TZ: np.ndarray
     rows: Sequence[np.ndarray]
     title: str
@@ -67,7 +67,7 @@ class Distribution:
     caption: str
     transform: Callable[[np.ndarray], np.ndarray]
     draws_TZ: np.ndarray
-    model: Trained
+    model: Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ExploreContext:
     """
 
     config: Config
-    model: Trained
+    model: Model
     film: FilmReader
     folder: Path
     model_caption: str
@@ -87,7 +87,7 @@ class ExploreContext:
     def _scan_and_codes(self) -> tuple[FilmScan, np.ndarray]:
         scan, film = FilmScan(), self.film
         frames = tqdm(film.frames(), f"codes of {film.name}", film.count, unit="frame")
-        return scan, np.concatenate(list(trained.encode(self.model, scan.watch(frames))))
+        return scan, self.model.encode(scan.watch(frames)).mean
 
     @property
     def scan(self) -> FilmScan:
@@ -100,7 +100,7 @@ class ExploreContext:
         return self._scan_and_codes[1]
 
     @functools.cached_property
-    def gaussian(self) -> latent_paths.Gaussian:
+    def gaussian(self) -> gaussian.Gaussian:
         """The Gaussian fitted to the film's codes.
 
         Raises:
@@ -110,7 +110,7 @@ class ExploreContext:
             raise TooShortError(
                 f"{self.film.name} has only one frame: give a film of two or more frames."
             )
-        return latent_paths.fit(self.codes_TZ)
+        return gaussian.fit(self.codes_TZ)
 
     @property
     def rate(self) -> Fraction:
@@ -133,7 +133,7 @@ class ExploreContext:
 
     def codes_at(self, numbers: Sequence[int]) -> np.ndarray:
         """The codes of the frames with these numbers, ``[len(numbers), Z]``."""
-        return np.concatenate(list(trained.encode(self.model, self.film.at(numbers))))
+        return self.model.encode(self.film.at(numbers)).mean
 
     @functools.cached_property
     def prior(self) -> Distribution:
@@ -144,7 +144,7 @@ class ExploreContext:
             "the prior",
             f"the prior, {'N(0, I)' if is_normal else 'uniform(-1, 1)'}",
             np.asarray if is_normal else latent_paths.to_uniform,
-            *self._normalised(trained.prior_draws(self.config, self._draw_count)),
+            *self._normalised(prior_draws(self.config, self._draw_count)),
         )
 
     @functools.cached_property
@@ -160,12 +160,12 @@ class ExploreContext:
             *self._normalised(self.gaussian.transform(normal_TZ)),
         )
 
-    def _normalised(self, draws_TZ: np.ndarray) -> tuple[np.ndarray, Trained]:
-        return draws_TZ, trained.with_latent_statistics(self.model, draws_TZ)
+    def _normalised(self, draws_TZ: np.ndarray) -> tuple[np.ndarray, Model]:
+        return draws_TZ, self.model.with_latent_statistics(draws_TZ)
 
     @property
     def _draw_count(self) -> int:
-        statistics = trained.STATISTICS_BATCHES * self.config.batch_size
+        statistics = STATISTICS_BATCHES * self.config.batch_size
         return max(statistics, MIN_DRAWS, len(self.seconds_T))
 
     def time(self, number: int) -> str:
@@ -188,7 +188,7 @@ class ExploreContext:
           InputError: the film cannot be written.
         """
         path, model = self.path_of(exploration.name), exploration.model
-        frames_THWC = np.concatenate(list(trained.decode(model, np.concatenate(exploration.rows))))
+        frames_THWC = model.decode(np.concatenate(exploration.rows))
         ends = np.cumsum([len(row) for row in exploration.rows])[:-1]
         with style.figure() as figure:
             picture_page.draw(
@@ -199,7 +199,7 @@ class ExploreContext:
                 exploration.labels,
             )
             style.save(figure, path.with_suffix(""), ["png"])
-        blocks = trained.decode(model, exploration.path_TZ)
+        blocks = model.decode_batches(exploration.path_TZ)
         self.write_film(path, blocks, len(exploration.path_TZ))
 
     def write_film(self, path: Path, blocks: Iterable[np.ndarray], count: int, size=None) -> None:

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image, ImageDraw
 
-from vae_gan_jax.explore.latent_paths import Gaussian
 from vae_gan_jax.figures import style
 from vae_gan_jax.figures.picture_page import CAPTION_LETTERS
 from vae_gan_jax.film.read.reader import FilmReader, time_code
 from vae_gan_jax.film.shots import Shot
+from vae_gan_jax.inference.gaussian import Gaussian
 
 SIZE = 1280, 720  # pixels of the film
 MAP_WIDTH = 860  # pixels of the film's frame; the current frame is shown beside the map

@@ -1,38 +1,12 @@
 """Paths through the latent space as pure functions: interpolations, walks, spirals, sweeps."""
 
-import dataclasses
 import math
 
 import numpy as np
 
+from vae_gan_jax.inference.gaussian import Gaussian
+
 MIN_SINE = 1e-6  # of the angle between two latents; below it they lie on one line
-
-
-@dataclasses.dataclass(frozen=True)
-class Gaussian:
-    """A Gaussian over the latent space, by its principal components, largest variance first."""
-
-    mean_Z: np.ndarray
-    std_K: np.ndarray  # along each component; K is at most Z
-    components_KZ: np.ndarray  # orthonormal
-
-    def transform(self, normal_TZ: np.ndarray) -> np.ndarray:
-        """Turns draws of N(0, I), ``[T, Z]``, into draws of this Gaussian, ``[T, Z]``."""
-        return self.mean_Z + (normal_TZ[:, : len(self.std_K)] * self.std_K) @ self.components_KZ
-
-
-def fit(mean_TZ: np.ndarray) -> Gaussian:
-    """The Gaussian with the mean and covariance of codes ``[T, Z]``, T at least 2."""
-    mean_Z = mean_TZ.mean(axis=0, dtype=np.float64)
-    centred_TZ = mean_TZ - mean_Z
-    covariance_ZZ = centred_TZ.T @ centred_TZ / (len(mean_TZ) - 1)
-    variance_K, components_ZK = np.linalg.eigh(covariance_ZZ)
-    std_K = np.sqrt(np.maximum(variance_K[::-1], 0))
-    components_KZ = components_ZK.T[::-1]
-    # The sign of a component is arbitrary; its largest entry is made positive.
-    largest_K = np.abs(components_KZ).argmax(axis=1)
-    signs_K = np.sign(components_KZ[np.arange(len(largest_K)), largest_K])
-    return Gaussian(mean_Z, std_K, components_KZ * signs_K[:, None])
 
 
 def slerp(start_Z: np.ndarray, end_Z: np.ndarray, fraction_T: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 from vae_gan_jax.config import Config
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.inference import made_from, trained
+from vae_gan_jax.inference import made_from
 from vae_gan_jax.inference.opened_run import (
     model_caption,
     open_model,
@@ -15,6 +15,7 @@ from vae_gan_jax.inference.opened_run import (
     results_folder,
     steps_per_epoch,
 )
+from vae_gan_jax.inference.trained_model import newest_step
 from vae_gan_jax.run import provenance
 from vae_gan_jax.training import checkpoint
 
@@ -29,7 +30,7 @@ def draw(config: Config, again: bool) -> None:
     """
     run_dir, model = config.run_dir, None
     films, folder = open_sources(config), results_folder(config, thesis_figures.FOLDER)
-    newest = trained.newest_step(run_dir)
+    newest = newest_step(run_dir)
     for index, film in enumerate(films):
         epochs = {} if config.source or index else _epochs(config)
         group = f"{thesis_figures.FOLDER}/{film.name}"

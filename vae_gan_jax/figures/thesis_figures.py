@@ -13,8 +13,8 @@ from vae_gan_jax.figures import picture_page, style
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
-from vae_gan_jax.inference import reconstruct, trained
-from vae_gan_jax.inference.trained import Trained
+from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 
 FOLDER = "figures"
 PAIRS_PER_ROW = 2  # of source and reconstruction
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class FilmFigures:
     """The figures of one film through one model."""
 
-    model: Trained
+    model: Model
     film: FilmReader
     folder: Path  # where figures are written
     model_caption: str  # the model in words
@@ -118,7 +118,7 @@ class FilmFigures:
         return write(path, rows, f"{self.film.name}, {title}", caption, labels)
 
 
-def make(model: Trained, film: FilmReader, folder: Path, model_caption: str) -> list[Path]:
+def make(model: Model, film: FilmReader, folder: Path, model_caption: str) -> list[Path]:
     """Draws figures 5.7, 5.8, 5.15 to 5.20 and 6.1 to 6.4 of one film; returns their paths.
 
     ``config.every`` chooses the frames and ``config.at`` the shots that are shown. Raises
@@ -142,7 +142,7 @@ def make(model: Trained, film: FilmReader, folder: Path, model_caption: str) -> 
     return paths
 
 
-def side_by_side(models: dict[str, Trained], film: FilmReader, folder: Path) -> None:
+def side_by_side(models: dict[str, Model], film: FilmReader, folder: Path) -> None:
     """Draws the frames of a film at ``config.at`` above the reconstructions by several models.
 
     The models, by label, have one frame size and the settings of the command.
@@ -187,7 +187,7 @@ def by_epoch(
     config: Config,
     film: FilmReader,
     steps: dict[int, int],
-    load: Callable[[int], Trained],
+    load: Callable[[int], Model],
     folder: Path,
 ) -> list[Path]:
     """Draws figures 5.1 to 5.6 and 5.9 to 5.14: frames, reconstructions, samples by epoch.
@@ -245,11 +245,10 @@ def by_epoch(
 
 
 def _epoch_pictures(
-    config: Config, model: Trained, source_BHWC: np.ndarray
+    config: Config, model: Model, source_BHWC: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reconstructions of the frames, and as many samples of the prior."""
-    codes_BZ = np.concatenate(list(trained.encode(model, source_BHWC)))
-    draws_TZ = trained.prior_draws(config, trained.STATISTICS_BATCHES * config.batch_size)
-    sampler = trained.with_latent_statistics(model, draws_TZ)
-    latents = (model, codes_BZ), (sampler, draws_TZ[: len(source_BHWC)])
-    return tuple(np.concatenate(list(trained.decode(*pair))) for pair in latents)
+    draws_TZ = prior_draws(config, STATISTICS_BATCHES * config.batch_size)
+    sampler = model.with_latent_statistics(draws_TZ)
+    reconstructed_BHWC = model.decode(model.encode(source_BHWC).mean)
+    return reconstructed_BHWC, sampler.decode(draws_TZ[: len(source_BHWC)])

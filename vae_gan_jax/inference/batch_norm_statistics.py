@@ -98,7 +98,10 @@ def _pooled(statistics: Iterable) -> dict:
 
 
 def load_or_estimate(
-    config: Config, state: TrainState, read_frames: Callable[[], TrainingFrames]
+    config: Config,
+    state: TrainState,
+    read_frames: Callable[[], TrainingFrames],
+    read_only: bool = False,
 ) -> dict:
     """``estimate``, cached in the run's folder, so that later commands need no frames.
 
@@ -110,13 +113,14 @@ def load_or_estimate(
       state: of the run's checkpoint.
       read_frames: returns the frames that the run was trained on; called if the cached file is
         missing, damaged, or of another checkpoint.
+      read_only: do not write the file.
     """
     run_dir, step = config.run_dir, int(state.step)
     template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}
     if not jax.tree.leaves(template):  # networks without batch norm
         return template
     path = Path(run_dir) / FOLDER / f"{step}.msgpack"
-    read_only = not atomic_io.is_writable(run_dir)
+    read_only = read_only or not atomic_io.is_writable(run_dir)
     if processes.index() == 0 or read_only:
         content = checkpoint.content_checksum(run_dir, step)
         made_from = {"checkpoint": content, "batches": MAX_BATCHES}

@@ -1,6 +1,8 @@
 """What a command reads from a run: prepared frames, source films, the trained model."""
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import reader, video
+from vae_gan_jax.film.shots import Shot
 from vae_gan_jax.film.store import frame_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import atomic_io, film_names, remote_run, run_folder, storage
@@ -47,10 +50,22 @@ def training_frames(config: Config) -> TrainingFrames:
 
 
 @dataclasses.dataclass(frozen=True)
-class AbsentFilm(reader.FilmReader):
-    """A learnt film that is not at its path; ``entry`` is what the run knows of it."""
+class LearntFilm(reader.FilmReader):
+    """A learnt film; ``entry`` is what the run knows of it."""
 
     entry: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def shots(self) -> list[Shot]:
+        """The shots, as ``(first, stop)``; decodes the film only if the run does not know them."""
+        firsts = self.entry.get("shots")
+        if not (isinstance(firsts, list) and all(isinstance(first, int) for first in firsts)):
+            return super().shots
+        return [Shot(*pair) for pair in itertools.pairwise([*firsts, self.count])]
+
+
+class AbsentFilm(LearntFilm):
+    """A learnt film that is not at its path."""
 
     @property
     def rate(self) -> Fraction:
@@ -75,26 +90,39 @@ class AbsentFilm(reader.FilmReader):
 def open_sources(config: Config) -> list[reader.FilmReader]:
     """Opens the films that figures and explorations show.
 
-    A learnt film that is not at its path has no frames, but everything else.
-
     Raises:
       InputError: the run has no checkpoint, a film cannot be read, or a time of ``--at`` lies
         outside a film.
     """
-    from vae_gan_jax.inference import made_from, trained
+    from vae_gan_jax.inference import made_from, trained_model
 
-    trained.newest_step(config.run_dir)
+    trained_model.newest_step(config.run_dir)
     made_from.check_learnt_films(config)
-    framing = framing_of(config)
-    films = []
-    for source in film_names.sources(config):
-        arguments = source, source_films.name(config, source), framing, config.strict
-        entry = film_names.absent_entry(config, source)
-        films.append(AbsentFilm(*arguments, entry) if entry else reader.FilmReader(*arguments))
+    films = open_films(config)
     for film in films:
         film.start  # raises if the film cannot be read  # noqa: B018
         for seconds in config.at:
             film.number(seconds)
+    return films
+
+
+def open_films(config: Config) -> list[reader.FilmReader]:
+    """Readers of the films that the command reconstructs.
+
+    A learnt film that is not at its path has no frames, but everything else.
+    """
+    framing, sources = framing_of(config), film_names.sources(config)
+    entries = None if config.source else film_names.learnt_entries(config.run_dir)
+    if entries is None or len(entries) != len(sources):
+        entries = [None] * len(sources)
+    films = []
+    for source, entry in zip(sources, entries, strict=True):
+        arguments = source, source_films.name(config, source), framing, config.strict
+        if entry is None:
+            films.append(reader.FilmReader(*arguments))
+        else:
+            absent = film_names.absent_entry(config, source)
+            films.append((AbsentFilm if absent else LearntFilm)(*arguments, entry))
     return films
 
 
@@ -112,11 +140,11 @@ def results_folder(config: Config, name: str) -> Path:
     return folder
 
 
-def open_model(config: Config, step: int | None = None):
-    """The run as a ``trained.Trained``; arguments and errors as ``trained.load``."""
-    from vae_gan_jax.inference import trained
+def open_model(config: Config, step: int | None = None, read_only: bool = False):
+    """The run as a ``trained_model.Model``; arguments and errors as ``trained_model.load``."""
+    from vae_gan_jax.inference import trained_model
 
-    return trained.load(config, lambda: training_frames(config), step)
+    return trained_model.load(config, lambda: training_frames(config), step, read_only)
 
 
 def steps_per_epoch(config: Config) -> int:

@@ -1,5 +1,10 @@
-"""Frames through the trained networks, one output frame per source frame (4.6)."""
+"""Frames to latent codes and back (4.6): pure functions of (variables, arrays), and batches.
 
+A reconstruction is ``decode_batch`` of ``encode_batch``, two compiled functions. So codes that were
+written to a file and decode later give the same frames, bit for bit.
+"""
+
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -8,29 +13,53 @@ import jax
 import numpy as np
 
 from vae_gan_jax.film.store import batches
-from vae_gan_jax.inference.trained import Trained
-from vae_gan_jax.model import autoencoder, fuse_batch_norm
+from vae_gan_jax.model import autoencoder
 
 
 @partial(jax.jit, static_argnames=("config", "train"))
+def encode_batch(config, variables, frames_BHWC, train: bool = False):
+    """Encodes uint8 frames as ``(mean_BZ, log_variance_BZ)``, float32.
+
+    Args:
+      config: a ``StepConfig``.
+      variables: collections by network, such as ``Model.fused``.
+      frames_BHWC: uint8 frames.
+      train: normalise with the batch's own statistics. Otherwise a frame's code does not depend on
+        the other frames of its batch.
+    """
+    codes, _ = autoencoder.encode(config, variables, frames_BHWC, train)
+    return codes
+
+
+@partial(jax.jit, static_argnames=("config", "train"))
+def decode_batch(config, variables, z_BZ, train: bool = False):
+    """Decodes latents to uint8 frames ``[B, H, W, 3]``; arguments as of ``encode_batch``."""
+    x_BHWC, _ = autoencoder.decode(config, variables, z_BZ, train)
+    return autoencoder.to_frames(x_BHWC)
+
+
+@jax.jit
+def _with_noise(mean_BZ, log_variance_BZ, key, noise_std):
+    epsilon_BZ = autoencoder.noise(key, mean_BZ.shape, noise_std)
+    return autoencoder.reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ)
+
+
 def reconstruct_batch(config, variables, frames_BHWC, key, noise_std, train: bool):
     """Reconstructs uint8 frames ``[B, H, W, 3]`` as uint8 frames.
 
     Args:
-      config: a ``StepConfig``.
-      variables: collections by network.
-      frames_BHWC: uint8 frames.
+      config, variables, frames_BHWC, train: as of ``encode_batch``.
       key: for the noise.
       noise_std: standard deviation of the noise; ``None``: the decoder gets the mean.
-      train: normalise with the batch's own statistics. Otherwise a frame's reconstruction does not
-        depend on the other frames of its batch.
     """
-    x_BHWC, _ = autoencoder.autoencode(config, variables, frames_BHWC, key, noise_std, train)
-    return autoencoder.to_frames(x_BHWC)
+    z_BZ, log_variance_BZ = encode_batch(config, variables, frames_BHWC, train)
+    if noise_std is not None:
+        z_BZ = _with_noise(z_BZ, log_variance_BZ, key, noise_std)
+    return decode_batch(config, variables, z_BZ, train)
 
 
 def reconstruct_frames(
-    model: Trained,
+    model,
     frames: Iterable[np.ndarray],
     first_batch: int = 0,
     batch_function: Callable = reconstruct_batch,
@@ -38,7 +67,7 @@ def reconstruct_frames(
     """Yields batches of source frames with their reconstructions, every frame once and in order.
 
     Args:
-      model: the networks, and the settings of the command.
+      model: the networks, and the settings of the command: a ``trained_model.Model``.
       frames: uint8 frames ``[H, W, 3]`` in order.
       first_batch: number of the first batch; it seeds the noise.
       batch_function: takes the arguments of ``reconstruct_batch`` and returns a tree of arrays
@@ -49,26 +78,54 @@ def reconstruct_frames(
     """
     config, key = model.config, jax.random.key(model.config.seed)
     train = config.batch_norm == "batch"
-    variables = model.variables if train else fuse_batch_norm.fuse(model.variables)
+    variables = model.variables if train else model.fused
     noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
-    last_BHWC = pending = None
-    source = batches.prefetch(batches.sequential(frames, config.batch_size))
-    for index, source_BHWC in enumerate(source, first_batch):
-        padded_BHWC = source_BHWC
-        if last_BHWC is not None and len(source_BHWC) < config.batch_size:
-            # The frames before it pad a short last batch, so that one compilation suffices and the
-            # batch's own statistics come from as many frames as in other batches.
-            padded_BHWC = np.concatenate([last_BHWC, source_BHWC])[-config.batch_size :]
-        last_BHWC = source_BHWC
+
+    def reconstruct(index: int, source_BHWC: np.ndarray):
         batch_key = jax.random.fold_in(key, index)
-        result = batch_function(config.step, variables, padded_BHWC, batch_key, noise_std, train)
-        if pending is not None:  # fetched while the device computes the next batch
-            yield _fetch(*pending)
-        pending = source_BHWC, result
+        return batch_function(config.step, variables, source_BHWC, batch_key, noise_std, train)
+
+    yield from map_batches(reconstruct, frames, config.batch_size, first_batch, not train)
+
+
+def map_batches(
+    function: Callable[[int, np.ndarray], Any],
+    items: Iterable[np.ndarray],
+    batch_size: int,
+    first_batch: int = 0,
+    pad_first: bool = True,
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Applies a compiled function to batches of items; yields each batch and its result.
+
+    The device computes a batch while the result of the one before is fetched. A short last batch is
+    filled at its front: with the items before it, so that the batch's own statistics come from as
+    many items as in other batches; otherwise, with ``pad_first``, with its first item. So one
+    compilation suffices for all lengths.
+
+    Args:
+      function: takes the number of the batch, counted from ``first_batch``, and the batch.
+      items: arrays of one shape, read by a thread.
+      batch_size: items in a batch.
+    """
+    previous = pending = None
+    prefetched = batches.prefetch(batches.sequential(items, batch_size))
+    with contextlib.closing(prefetched) as source:
+        for index, batch in enumerate(source, first_batch):
+            padded = batch
+            if previous is not None and len(batch) < batch_size:
+                padded = np.concatenate([previous, batch])[-batch_size:]
+            elif pad_first and len(batch) < batch_size:
+                first = np.repeat(batch[:1], batch_size - len(batch), axis=0)
+                padded = np.concatenate([first, batch])
+            previous = batch
+            result = function(index, padded)
+            if pending is not None:
+                yield _fetch(*pending)
+            pending = batch, result
     if pending is not None:
         yield _fetch(*pending)
 
 
-def _fetch(source_BHWC: np.ndarray, result) -> tuple[np.ndarray, Any]:
+def _fetch(batch: np.ndarray, result) -> tuple[np.ndarray, Any]:
     """A batch and its result on the host, without the padding."""
-    return source_BHWC, jax.tree.map(lambda array: np.asarray(array)[-len(source_BHWC) :], result)
+    return batch, jax.tree.map(lambda array: np.asarray(array)[-len(batch) :], result)

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths
 from vae_gan_jax.inference.reconstruct import reconstruct_frames
-from vae_gan_jax.inference.trained import Trained, newest_step
+from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
 from vae_gan_jax.run.team import ALONE, Team
 from vae_gan_jax.training import devices
@@ -43,7 +44,7 @@ def reconstruct_films(config: Config, again: bool) -> None:
     With ``--output`` the run's folder may be read-only.
 
     Raises:
-      InputError: as of ``Reconstruction.of``, ``trained.load`` and ``Reconstruction.write``.
+      InputError: as of ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write``.
     """
     devices.enable_compilation_cache()
     newest = newest_step(config.run_dir)
@@ -96,7 +97,8 @@ class Reconstruction:
       source: path of the film.
       framing: which part of the film becomes frames.
       paths: the films to write, by layout.
-      made_from: what the written films depend on, as JSON.
+      made_from: what the written films depend on, as JSON; None: an interrupted film is not
+        resumed.
       team: the processes that share the film; they need a common disk.
     """
 
@@ -104,7 +106,7 @@ class Reconstruction:
     source: str
     framing: video.Framing
     paths: dict[str, Path]
-    made_from: dict[str, Any]
+    made_from: dict[str, Any] | None = None
     team: Team = ALONE
 
     @classmethod
@@ -146,7 +148,7 @@ class Reconstruction:
             name = atomic_io.fitting_name(name, RECORD_NAME_BYTES)
             yield f"{film_names.FILMS}/{name}", origin | {"layout": layout}, [path]
 
-    def write(self, model: Trained) -> int | None:
+    def write(self, model: Model) -> int | None:
         """Writes the reconstructed film at the source's frame rate and with its sound.
 
         Decoding, networks and encoding overlap; memory does not grow with the film. After an
@@ -169,7 +171,7 @@ class Reconstruction:
         with self._open() as outputs:
             return self._render(model, outputs)
 
-    def _write_own_range(self, model: Trained) -> None:
+    def _write_own_range(self, model: Model) -> None:
         name = next(iter(self.paths.values()))
         own, writable = self._own_range(), f"the segments of {name} can be written"
         if self.team.index == 0:  # creates the folder that the others open
@@ -199,6 +201,10 @@ class Reconstruction:
         return video.probe(self.source, self.framing.video_stream, self.framing.fps)
 
     @property
+    def _rate(self) -> Fraction:
+        return self._film.rate
+
+    @property
     def _expected_frames(self) -> int:
         return video.expected_frames(self._film, self.framing)
 
@@ -216,7 +222,9 @@ class Reconstruction:
             yield FilmOutputs(encoders, pngs)
 
     def _encoder(self, layout: str, path: Path, own: range | None) -> Encoder:
-        config = self.config
+        config, origin = self.config, self.made_from
+        if origin is not None:  # the picture in the segments does not depend on the sound
+            origin = {name: value for name, value in origin.items() if name != "sound"}
         frame_BHWC = np.empty((1, config.height, config.width, 3), np.uint8)
         _, height, width, _ = LAYOUTS[layout](frame_BHWC, frame_BHWC).shape
         upscale = config.upscale
@@ -225,15 +233,13 @@ class Reconstruction:
                 upscale[0] * (width // config.width), upscale[1] * (height // config.height),
             )  # fmt: skip
         return Encoder(
-            path, dataclasses.replace(self.framing, width=width, height=height), self._film.rate,
-            sound_from=self._film.path,
+            path, dataclasses.replace(self.framing, width=width, height=height), self._rate,
+            sound_from=self.source or None,
             film_format=FilmFormat(config.codec, config.quality, upscale, config.sound),
-            # The picture in the segments does not depend on the sound.
-            resume={name: value for name, value in self.made_from.items() if name != "sound"},
-            frame_range=own,
+            resume=origin, frame_range=own,
         )  # fmt: skip
 
-    def _render(self, model: Trained, outputs: FilmOutputs, own: range | None = None) -> int:
+    def _render(self, model: Model, outputs: FilmOutputs, own: range | None = None) -> int:
         """Reconstructs from where an earlier attempt stopped; returns the next frame's number."""
         batch_size, stop = self.config.batch_size, None if own is None else own.stop
         done = outputs.resume()
@@ -242,10 +248,9 @@ class Reconstruction:
         # The batch before is repeated, because its frames pad a short last batch.
         first_batch = max(0, done // batch_size - 1)
         repeated = done - first_batch * batch_size  # reconstructed again, but not written again
-        frames = self._decode(first_batch * batch_size, own)
         total = self._expected_frames if own is None else stop
         with self._progress(total, done, own) as progress:
-            for pair_BHWC in reconstruct_frames(model, frames, first_batch):
+            for pair_BHWC in self._pairs(model, first_batch, own):
                 rows = slice(repeated, None if own is None else repeated + stop - done)
                 source_BHWC, output_BHWC = (side_BHWC[rows] for side_BHWC in pair_BHWC)
                 repeated = max(0, repeated - batch_size)
@@ -253,6 +258,11 @@ class Reconstruction:
                 done += len(output_BHWC)
                 progress.update(len(output_BHWC))
         return done
+
+    def _pairs(self, model: Model, first_batch: int, own: range | None) -> Iterator:
+        """Batches of source frames and output frames, from number ``first_batch`` on."""
+        frames = self._decode(first_batch * self.config.batch_size, own)
+        return reconstruct_frames(model, frames, first_batch)
 
     def _decode(self, skip: int, own: range | None) -> Iterator:
         decode = functools.partial(video.decode, self.source, self.framing, skip=skip)

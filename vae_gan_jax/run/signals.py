@@ -105,5 +105,6 @@ class Deferred:
     def __exit__(self, exception, error, _):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self.received and exception and issubclass(exception, SystemExit) and self._handlers:
+        ends = self.received and exception and issubclass(exception, SystemExit)
+        if ends and _exit in self._handlers.values():  # not under the Python API
             _ignore_signals()

@@ -23,7 +23,7 @@ CACHE = "remote"  # in the scratch folder; the copy of an object is CACHE/SCHEME
 CONTACT_TIMEOUT_SECONDS = 15.0  # of the first request to a server
 REQUEST_TIMEOUTS_SECONDS = {"sock_connect": 10.0, "sock_read": 20.0}  # of each later request
 SCHEMES = dict.fromkeys(("run_dir", "frames_dir", "init_from", "compare"), ("gs",))  # by flag
-SCHEMES |= {"film": None, "source": None, "output": (), "frames_out": ()}  # None: any
+SCHEMES |= {"film": None, "source": None, "output": (), "frames_out": (), "codes": ()}  # None: any
 
 
 def use_scratch(folder: str | None) -> None:

@@ -156,11 +156,15 @@ class Checkpoints:
             self.delete(set(steps) - set(keep))
 
     def restore(
-        self, state: train_state.TrainState, step: int | None = None
+        self,
+        state: train_state.TrainState,
+        step: int | None = None,
+        rename_damaged: bool = True,
     ) -> train_state.TrainState:
         """Restores the newest sound checkpoint, or the one at ``step``, sharded like ``state``.
 
-        Newer checkpoints that are damaged are logged and renamed, with the suffix ``.damaged``.
+        Newer checkpoints that are damaged are logged, and with ``rename_damaged`` renamed with the
+        suffix ``.damaged``.
 
         Raises:
           InputError: no checkpoint is sound, or its networks do not fit ``state``.
@@ -169,8 +173,10 @@ class Checkpoints:
         candidate = processes.broadcast_from_first(candidate)
         restored = self.read(candidate, state)
         for damaged, problem in damages.items():
-            new_path = self._files.rename_damaged(damaged)
-            logger.warning("%s: renamed to %s, step %d is used", problem, new_path, candidate)
+            renamed = ""
+            if rename_damaged:
+                renamed = f"renamed to {self._files.rename_damaged(damaged)}, "
+            logger.warning("%s: %sstep %d is used", problem, renamed, candidate)
         return restored
 
     def _newest_sound(self, step: int | None) -> tuple[int, dict[int, str]]:

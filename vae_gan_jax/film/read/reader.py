@@ -1,5 +1,6 @@
 """Random access to the frames of a film, by number or time."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -9,8 +10,10 @@ from fractions import Fraction
 import numpy as np
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.trim import section
+from vae_gan_jax.film.shots import Shot
 
 MIN_SEEK_SECONDS = 10.0  # shorter gaps between wanted frames are decoded, which is faster
 
@@ -43,6 +46,13 @@ class FilmReader:
         """The number of frames."""
         return video.expected_frames(self._probe, self.framing)
 
+    @functools.cached_property
+    def shots(self) -> list[Shot]:
+        """The shots, as ``(first, stop)``; finding them decodes the film."""
+        scan = FilmScan()
+        collections.deque(scan.watch(self.frames()), maxlen=0)
+        return scan.shots
+
     def frames(self, first: int = 0) -> Iterator[np.ndarray]:
         """The frames from number ``first`` on, in order: uint8 ``[H, W, 3]``."""
         return video.decode(self.path, self.framing, skip=first, strict=self.strict)
@@ -51,8 +61,13 @@ class FilmReader:
         """The frames with these numbers, in the given order: uint8 ``[len(numbers), H, W, 3]``.
 
         Raises:
-          InputError: a frame cannot be decoded.
+          InputError: there is no such frame, or it cannot be decoded.
         """
+        for number in numbers:
+            if not 0 <= number < self.count:
+                raise InputError(
+                    f"{self.path} has no frame {number}: give a number from 0 to {self.count - 1}."
+                )
         decoded, next_number, frames = {}, 0, iter(())
         min_seek = MIN_SEEK_SECONDS * float(self.rate)
         with contextlib.ExitStack() as stack:
@@ -70,7 +85,8 @@ class FilmReader:
                         f"frame {wanted} of {self.path} cannot be decoded, the film is damaged: "
                         "repair it, or trim it before that frame."
                     )
-        return np.stack([decoded[int(number)] for number in numbers])
+        shape = len(numbers), self.framing.height, self.framing.width, 3
+        return np.array([decoded[int(number)] for number in numbers], np.uint8).reshape(shape)
 
     def seconds(self, number: int) -> float:
         """When a frame is shown, seconds of the film's clock."""

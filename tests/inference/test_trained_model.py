@@ -10,7 +10,7 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.inference import batch_norm_statistics, reconstruct, trained
+from vae_gan_jax.inference import batch_norm_statistics, reconstruct, trained_model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
@@ -37,12 +37,12 @@ def read_frames(frames_THWC):
 @pytest.fixture(scope="module")
 def opened(run, frames_THWC):
     config, _ = run
-    return trained.load(config, lambda: TrainingFrames(frames_THWC))
+    return trained_model.load(config, lambda: TrainingFrames(frames_THWC))
 
 
 def test_the_newest_checkpoint_is_loaded_with_estimated_statistics(run, opened, frames_THWC):
     config, states = run
-    assert opened.step == trained.newest_step(config.run_dir) == 4
+    assert opened.step == trained_model.newest_step(config.run_dir) == 4
     expected = batch_norm_statistics.estimate(config, states[4], TrainingFrames(frames_THWC))
     expected |= {"discriminator": states[4].batch_stats["discriminator"]}
     for name, network in opened.variables.items():
@@ -52,31 +52,32 @@ def test_the_newest_checkpoint_is_loaded_with_estimated_statistics(run, opened, 
 
 def test_an_earlier_step_can_be_loaded(run, read_frames):
     config, states = run
-    encoder = trained.load(config, read_frames, step=2).variables["encoder"]
+    encoder = trained_model.load(config, read_frames, step=2).variables["encoder"]
     chex.assert_trees_all_equal(encoder["params"], states[2].params["encoder"])
 
 
 def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
     """Ten frames in batches of four; the last batch is shorter."""
-    z_TZ = np.concatenate(list(trained.encode(opened, frames_THWC)))
+    z_TZ = opened.encode(frames_THWC).mean
     assert z_TZ.shape == (10, opened.config.z_dim)
     assert np.abs(z_TZ).max() < 1
-    blocks = list(trained.decode(opened, z_TZ))
+    blocks = list(opened.decode_batches(z_TZ))
     assert [len(block) for block in blocks] == [4, 4, 2]
     pairs = reconstruct.reconstruct_frames(opened, frames_THWC)
     expected = np.concatenate([output_BHWC for _, output_BHWC in pairs])
-    assert np.abs(np.concatenate(blocks).astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
 
 def test_no_frames_have_no_codes(opened):
-    assert not list(trained.encode(opened, []))
-    assert not list(trained.decode(opened, []))
+    codes = opened.encode([])
+    assert codes.mean.shape == codes.log_variance.shape == (0, opened.config.z_dim)
+    assert opened.decode(codes.mean).shape == (0, opened.config.height, opened.config.width, 3)
 
 
 def test_a_run_without_checkpoints_is_refused(small, tmp_path, read_frames):
     config = dataclasses.replace(small, run_dir=str(tmp_path))
     with pytest.raises(InputError, match=r"has no checkpoint: train it first.*\.$"):
-        trained.load(config, read_frames)
+        trained_model.load(config, read_frames)
     assert not list(tmp_path.iterdir())
 
 
@@ -88,20 +89,20 @@ def test_a_damaged_checkpoint_is_skipped(run, read_frames, tmp_path, caplog):
             checkpoints.save(states[step])
     (tmp_path / "checkpoints" / "4" / "checksums.json").unlink()
     with caplog.at_level(logging.WARNING):
-        assert trained.load(config, read_frames).step == 2
+        assert trained_model.load(config, read_frames).step == 2
     assert "step 2 is used" in caplog.text
 
 
 def test_latents_are_normalised_with_their_own_statistics(opened, small):
     """The same mini-batch twice gives the batch's own statistics."""
     z_BZ = 20 * np.random.default_rng(1).normal(size=(small.batch_size, small.z_dim)) + 5
-    normalised = trained.with_latent_statistics(opened, np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
+    normalised = opened.with_latent_statistics(np.concatenate([z_BZ, z_BZ, z_BZ[:1]]))
     own_BHWC, _ = autoencoder.decode(
         opened.config.step, opened.variables, np.float32(z_BZ), train=True
     )
-    (output_BHWC,) = trained.decode(normalised, z_BZ)
+    output_BHWC = normalised.decode(z_BZ)
     expected_BHWC = np.asarray(autoencoder.to_frames(own_BHWC)).astype(int)
     assert np.abs(output_BHWC - expected_BHWC).max() <= 1
-    (films_own_BHWC,) = trained.decode(opened, z_BZ)
+    films_own_BHWC = opened.decode(z_BZ)
     assert np.abs(films_own_BHWC - expected_BHWC).max() > 1
     assert normalised.variables["encoder"] is opened.variables["encoder"]

@@ -1,0 +1,309 @@
+"""The Python API: a run opened from Python, its bad input, and what it leaves alone."""
+
+import dataclasses
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import vae_gan_jax
+from tests import runs
+from vae_gan_jax import modes
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store import preparation
+from vae_gan_jax.inference import opened_run, reconstruct
+from vae_gan_jax.run import film_names
+from vae_gan_jax.training.checkpoint import Checkpoints
+
+NETWORKS = ("thesis", "residual")
+
+
+def learn(run_dir, small, film, frames_THWC, **settings):
+    """A run that learnt the film, with prepared frames."""
+    config = runs.make(run_dir, small, film, frames_THWC, crop="none", **settings)
+    store = preparation.prepare(
+        [str(film)], opened_run.store_folder(config), opened_run.framing_of(config)
+    )
+    film_names.record_learnt_films(config.run_dir, store.manifest["films"])
+    return config
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def run_dir(request, small, film, frames_THWC, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    learn(folder, small, film, frames_THWC, networks=request.param)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def thesis_dir(small, film, frames_THWC, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "thesis"
+    learn(folder, small, film, frames_THWC)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run_dir):
+    return vae_gan_jax.open(run_dir)
+
+
+def contents(folder) -> dict[str, tuple[int, int]]:
+    """The size and time of change of each file and folder below a folder."""
+    status = {str(path): path.stat() for path in Path(folder).rglob("*")}
+    return {path: (each.st_size, each.st_mtime_ns) for path, each in status.items()}
+
+
+def process_state():
+    """What a library must leave alone."""
+    loggers = [logging.getLogger(), logging.getLogger("vae_gan_jax")]
+    numbers = signal.SIGTERM, signal.SIGINT
+    return (
+        [(list(log.handlers), log.level, log.propagate, log.disabled) for log in loggers],
+        [signal.getsignal(number) for number in numbers],
+        sorted(os.environ.items()),
+    )
+
+
+def decoded(path, width=20, height=18):
+    framing = video.Framing(width=width, height=height, crop="none")
+    return np.stack(list(video.decode(path, framing)))
+
+
+def test_codes_decode_to_the_reconstruction_bit_for_bit(model, tmp_path):
+    """26 frames in batches of 4, as arrays and as files; ffv1 keeps every bit."""
+    frames_THWC = np.stack(list(model.film.frames()))
+    codes = model.encode(frames_THWC)
+    assert codes.mean.shape == codes.log_variance.shape == (26, model.settings["z_dim"])
+    output_THWC = model.decode(codes.mean)
+    pairs = reconstruct.reconstruct_frames(model, frames_THWC)
+    expected = np.concatenate([output_BHWC for _, output_BHWC in pairs])
+    np.testing.assert_array_equal(output_THWC, expected)
+    assert output_THWC.dtype == np.uint8
+    lossless = dataclasses.replace(model, config=dataclasses.replace(model.config, codec="ffv1"))
+    path = lossless.reconstruct(output=tmp_path / "film.mkv")
+    np.testing.assert_array_equal(decoded(path), expected)
+    from_codes = lossless.decode_film(
+        lossless.encode_film(), output=tmp_path / "codes.mkv", sound=model.film.path
+    )
+    assert from_codes.read_bytes() == path.read_bytes()
+
+
+def test_a_film_has_times_shots_and_frames(model, film):
+    assert (model.film.count, model.film.rate) == (26, Fraction(24000, 1001))
+    assert model.film.shots == [(0, 26)]
+    frames_THWC = decoded(film)
+    number = model.film.number(0.5)
+    np.testing.assert_array_equal(model.film.at([number, 3]), frames_THWC[[number, 3]])
+    codes = model.encode_film()
+    np.testing.assert_allclose(codes.times, np.arange(26) * 1001 / 24000)
+    assert (codes.rate, codes.shots.tolist()) == (Fraction(24000, 1001), [[0, 26]])
+    np.testing.assert_array_equal(codes.mean, model.encode(frames_THWC).mean)
+    other = model.encode_film(film)  # by its path
+    np.testing.assert_array_equal(other.mean, codes.mean)
+    assert other.shots.tolist() == [[0, 26]]
+    with pytest.raises(vae_gan_jax.InputError, match="has no frame 26: give a number from 0 to 25"):
+        model.film.at([26])
+
+
+def test_samples_depend_on_the_seed_alone(model):
+    first, more, other = model.sample(3, seed=1), model.sample(6, seed=1), model.sample(3, seed=2)
+    assert first.shape == (3, 18, 20, 3)
+    np.testing.assert_array_equal(more[:3], first)
+    assert (other != first).any()
+
+
+def test_directions_are_principal_components(model):
+    codes = model.encode_film()
+    directions = model.directions(2)
+    assert directions.components_KZ.shape == (2, 3)
+    along_T2 = (codes.mean - directions.mean_Z) @ directions.components_KZ.T
+    np.testing.assert_allclose(along_T2.std(axis=0, ddof=1), directions.std_K, rtol=1e-3)
+    assert directions.std_K[0] > directions.std_K[1]
+    given = model.directions(2, codes)
+    np.testing.assert_array_equal(given.components_KZ, directions.components_KZ)
+
+
+def test_one_compilation_serves_all_lengths(model, frames_THWC):
+    jax.clear_caches()
+    events = []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        model.decode(model.encode(frames_THWC[:4]).mean)
+        assert events
+        before = len(events)
+        for length in (1, 3, 5, 10):
+            model.decode(model.encode(frames_THWC[:length]).mean)
+        assert len(events) == before
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
+def test_opening_leaves_the_run_and_the_process_alone(thesis_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(thesis_dir, run_dir)
+    shutil.rmtree(run_dir / "batch_norm_statistics")  # estimated again, but not written
+    shutil.copytree(run_dir / "checkpoints" / "6", run_dir / "checkpoints" / "8")
+    (run_dir / "checkpoints" / "8" / "checksums.json").unlink()  # damaged, but not renamed
+    before, state = contents(run_dir), process_state()
+    model = vae_gan_jax.open(run_dir)
+    assert model.step == 6
+    model.directions(1)
+    model.sample(2)
+    model.reconstruct(output=tmp_path / "film.mp4")
+    model.decode_film(model.encode(model.film.at([0, 3])), output=tmp_path / "two.mp4")
+    assert contents(run_dir) == before
+    assert process_state() == state
+
+
+def test_training_from_python(film, tmp_path):
+    """As ``--mode=train``: the same command resumes, and the lock is released."""
+    settings = dict(
+        width=20, height=18, filters=2, z_dim=3, batch_size=4, noise_schedule=[0], crop="none",
+        sample_every="0",
+    )  # fmt: skip
+    state = process_state()
+    model = vae_gan_jax.train(film, tmp_path / "run", **settings)
+    assert process_state() == state
+    assert model.step == 26 // 4
+    assert model.settings["noise_schedule"] == (0,)
+    opened = vae_gan_jax.open(tmp_path / "run")
+    frames_THWC = model.film.at(range(5))
+    np.testing.assert_array_equal(opened.encode(frames_THWC).mean, model.encode(frames_THWC).mean)
+    longer = vae_gan_jax.train(film, tmp_path / "run", noise_schedule=(0.0, 0.1))
+    assert longer.step == 2 * (26 // 4)
+    with pytest.raises(vae_gan_jax.InputError, match="--width=40 disagrees with the run"):
+        vae_gan_jax.train(film, tmp_path / "run", width=40)
+
+
+def test_an_interrupt_saves_a_checkpoint(film, tmp_path, monkeypatch):
+    from vae_gan_jax.training.monitoring.run_log import RunLog
+
+    def interrupt(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    state = process_state()
+    monkeypatch.setattr(RunLog, "line", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        vae_gan_jax.train(
+            film, tmp_path, width=20, height=18, filters=2, z_dim=3, batch_size=4,
+            noise_schedule=[0, 0, 0], crop="none",
+        )  # fmt: skip
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps
+    assert process_state() == state
+
+
+def test_a_run_in_use_is_refused(film, thesis_dir, tmp_path):
+    import filelock
+
+    run_dir = tmp_path / "run"
+    shutil.copytree(thesis_dir, run_dir)
+    with filelock.FileLock(run_dir / ".lock"):
+        with pytest.raises(vae_gan_jax.InputError, match="is in use by another process"):
+            vae_gan_jax.train(film, run_dir)
+        assert vae_gan_jax.open(run_dir).step == 6
+
+
+OPENINGS = {
+    "no run": (lambda run, empty: vae_gan_jax.open(empty), "has no checkpoint: train it first"),
+    "a folder": (lambda run, empty: vae_gan_jax.open(empty.parent), "is no run folder"),
+    "a setting": (lambda run, empty: vae_gan_jax.open(run, colour=3), "no setting colour"),
+    "a value": (lambda run, empty: vae_gan_jax.open(run, codec=3), "--codec=3 is none of h264"),
+    "a type": (lambda run, empty: vae_gan_jax.open(run, upscale=3), "--upscale=3 is no value"),
+    "a fixed one": (lambda run, empty: vae_gan_jax.open(run, z_dim=8), "--z_dim=8 disagrees"),
+    "no film": (lambda run, empty: vae_gan_jax.train("none.mp4", empty), "there is no film"),
+}
+
+
+@pytest.mark.parametrize(("call", "words"), OPENINGS.values(), ids=OPENINGS)
+def test_what_cannot_be_opened_is_one_sentence(call, words, thesis_dir, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other.txt").touch()
+    with pytest.raises(vae_gan_jax.InputError, match=words) as refusal:
+        call(thesis_dir, tmp_path / "empty")
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)
+
+
+FRAMES = {
+    "a size": np.zeros((2, 18, 21, 3), np.uint8),
+    "a type": np.zeros((2, 18, 20, 3), np.float32),
+    "one frame": np.zeros((18, 20, 3), np.uint8),
+    "grey": np.zeros((2, 18, 20), np.uint8),
+    "nothing": None,
+    "texts": ["a", "b"],
+}
+LATENTS = {
+    "dimensions": (np.zeros((2, 4)), "4 dimensions and the model's codes have 3"),
+    "one code": (np.zeros(3), r"shape \[3\]"),
+    "NaN": (np.array([[0.0, np.nan, 0.0]]), "not finite"),
+    "infinity": (np.array([[0.0, np.inf, 0.0]]), "not finite"),
+    "too large": (np.array([[0.0, 1e300, 0.0]]), "not finite"),
+    "objects": (np.array([[None, 1, 2]]), "no array of numbers"),
+    "ragged": ([[1, 2, 3], [1]], "no array of numbers"),
+    "nothing": (None, "no array of numbers"),
+}
+
+
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+def test_other_frames_are_refused(frames, thesis):
+    with pytest.raises(vae_gan_jax.InputError, match=r"give an array \[T, 18, 20, 3\] of uint8"):
+        thesis.encode(frames)
+
+
+@pytest.mark.parametrize(("latents", "words"), LATENTS.values(), ids=LATENTS)
+def test_other_latents_are_refused(latents, words, thesis):
+    with pytest.raises(vae_gan_jax.InputError, match=words):
+        thesis.decode(latents)
+
+
+@pytest.fixture(scope="module")
+def thesis(thesis_dir):
+    return vae_gan_jax.open(thesis_dir)
+
+
+def test_other_numbers_are_refused(thesis, film, tmp_path):
+    for call, words in {
+        lambda: thesis.directions(0): "give 1 to 3",
+        lambda: thesis.directions(1, vae_gan_jax.Codes([[0, 0, 0]])): "two codes or more",
+        lambda: thesis.sample(-1): "n=-1",
+        lambda: thesis.sample(2, seed=-1): "--seed=-1",
+        lambda: thesis.reconstruct("none.mp4", output=tmp_path / "a.mp4"): "there is no film",
+        lambda: thesis.reconstruct(output=tmp_path / "none" / "a.mp4"): "no folder",
+        lambda: thesis.reconstruct(output=tmp_path / "a.txt"): "a.txt",
+        lambda: thesis.encode_film(tmp_path): "no",
+    }.items():
+        with pytest.raises(vae_gan_jax.InputError, match=words):
+            call()
+
+
+def test_the_import_is_cheap():
+    """It imports neither jax nor absl nor what draws and serves; opening imports them."""
+    code = (
+        "import sys, vae_gan_jax;"
+        "heavy = {'jax', 'flax', 'orbax', 'absl', 'matplotlib', 'fsspec', 'scipy'};"
+        "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        cwd=Path(vae_gan_jax.__file__).parent.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_decode_mode_opens_a_run_as_the_api_does(thesis_dir):
+    config = modes.resolve({"run_dir": str(thesis_dir)}, "decode")
+    assert vae_gan_jax.open(thesis_dir).config == config
