@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tensorboardX  # sets an environment variable when it is imported
 
 import vae_gan_jax
 from tests import runs
@@ -23,6 +24,7 @@ from vae_gan_jax.inference import opened_run, reconstruct
 from vae_gan_jax.run import film_names
 from vae_gan_jax.training.checkpoint import Checkpoints
 
+assert tensorboardX
 NETWORKS = ("thesis", "residual")
 
 

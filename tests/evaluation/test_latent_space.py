@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vae_gan_jax.evaluation import latent_space
-from vae_gan_jax.inference.trained_model import prior_draws
+from vae_gan_jax.inference.codes import Codes
+from vae_gan_jax.inference.trained_model import Model, prior_draws
 from vae_gan_jax.model import autoencoder
 
 
@@ -55,16 +56,17 @@ def test_the_ratios_are_those_of_the_equations(held_out, model, shown):
 
 def test_networks_that_return_cross_dissolves_have_the_half_way_ratio_1(model, shown, monkeypatch):
     """Pixels as codes: half-way codes are dissolves, reconstructions are the frames."""
-    monkeypatch.setattr(
-        trained, "encode", lambda _, frames: [np.asarray(frames, np.float32).reshape(64, -1)]
-    )
+
+    def encode(_, frames):
+        return Codes(np.asarray(frames, np.float32).reshape(64, -1))
 
     def decode(_, z_NZ):
         if z_NZ.shape[1] == model.config.z_dim:
-            return [np.zeros((64, 18, 20, 3), np.uint8)]
-        return [np.rint(z_NZ).astype(np.uint8).reshape(-1, 18, 20, 3)]
+            return np.zeros((64, 18, 20, 3), np.uint8)
+        return np.rint(z_NZ).astype(np.uint8).reshape(-1, 18, 20, 3)
 
-    monkeypatch.setattr(trained, "decode", decode)
+    monkeypatch.setattr(Model, "encode", encode)
+    monkeypatch.setattr(Model, "decode", decode)
     measured = measures(model, shown)
     assert measured["half_way_ratio"] == pytest.approx(1, abs=0.01)
     assert measured["prior_ratio"] is None  # reconstructions have no distance

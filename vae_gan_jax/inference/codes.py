@@ -81,7 +81,7 @@ class Codes:
           InputError: there is no code, or the film would be too long.
         """
         if not len(self):
-            raise InputError("codes without a frame make no film: give one code or more.")
+            raise InputError(f"mean of codes has the length {len(self)}: give one code or more.")
         if self.times is None:
             return np.arange(len(self))
         position_T = np.rint((self.times - self.times[0]) * float(rate))

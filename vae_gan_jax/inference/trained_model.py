@@ -96,7 +96,7 @@ class Model:
         shape = self.config.height, self.config.width, 3
         remedy = f"give an array [T, {shape[0]}, {shape[1]}, 3] of uint8"
         if not isinstance(frames, Iterable):
-            raise InputError(f"frames is no array of frames: {remedy}.")
+            raise InputError(f"frames are {frames!r:.40} and no array: {remedy}.")
         for number, frame in enumerate(frames):
             frame_HWC = np.asarray(frame)
             if frame_HWC.dtype != np.uint8 or frame_HWC.shape != shape:
