@@ -56,8 +56,7 @@ for _field in [*FIELDS.values(), *PROCESS_FIELDS.values()]:
 def given_settings(fields: dict[str, dataclasses.Field] = FIELDS) -> dict[str, Any]:
     """The settings on the command line and in flagfiles, by name.
 
-    Raises:
-      InputError: a flag has an invalid value.
+    Raises InputError if a flag has an invalid value.
     """
     given = {}
     for name, field in fields.items():

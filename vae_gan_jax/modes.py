@@ -39,8 +39,7 @@ class Mode:
 def resolve(given: dict[str, Any], mode: str) -> Config:
     """Opens the run; returns all settings, those given and those inherited from the run.
 
-    Raises:
-      InputError: the settings contradict each other or the run.
+    Raises InputError if the settings contradict each other or the run.
     """
     row, run_dir, recorded = MODES[mode], given.get("run_dir"), {}
     if not run_dir and (row.needs_run or not given.get("output")):
@@ -219,8 +218,7 @@ def evaluate(config: Config, again: bool) -> None:
 def compare(given: dict[str, Any], mode: str) -> None:
     """Compares the measures of several runs; measures runs that lack them.
 
-    Raises:
-      InputError: the runs cannot be compared, or the result cannot be written.
+    Raises InputError if the runs cannot be compared, or the result cannot be written.
     """
     if mode != "evaluate":
         raise InputError("--compare needs --mode=evaluate: add it.")

@@ -1,18 +1,37 @@
 """Renders small films of many kinds with the bundled ffmpeg."""
 
 import dataclasses
+import itertools
 import subprocess
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
+
+from vae_gan_jax.film import demo_film
 
 REAL = Path(__file__).parents[3] / "shared" / "films"
 
 # Each film shows four quarters of known colours; a box in the middle flashes white with a beep.
 COLOURS = np.array([(200, 30, 40), (30, 180, 60), (20, 60, 210), (128, 128, 128)])
 FLASH, LENGTH = 0.5, 0.25  # seconds: start and length of flash and beep
+
+
+class DemoShot(NamedTuple):
+    """A shot of the demo film: its frames from ``start`` up to ``stop``."""
+
+    name: str
+    start: int
+    stop: int
+
+
+_STARTS = itertools.accumulate((scene.length for scene in demo_film.SCENES.values()), initial=0)
+DEMO_SHOTS = [
+    DemoShot(name, start, start + scene.length)
+    for (name, scene), start in zip(demo_film.SCENES.items(), _STARTS, strict=False)
+]
 
 
 def run_ffmpeg(*arguments) -> bytes:

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.film.films import DEMO_SHOTS as SHOTS
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import demo_film
-from vae_gan_jax.film.demo_film import SHOTS
 from vae_gan_jax.film.read.video import Framing, decode, probe
 
 SHOT = {shot.name: slice(shot.start, shot.stop) for shot in SHOTS}

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.film.films import REAL
+from tests.film.films import DEMO_SHOTS, REAL
 from vae_gan_jax.film import demo_film, shots
 from vae_gan_jax.film.read import video
 
@@ -79,7 +79,7 @@ def test_films_of_one_shot_and_of_one_frame():
 @pytest.mark.parametrize("size", [(64, 36), (128, 72), (20, 18)])
 def test_the_shots_of_the_demo_film(size):
     frames_THWC = np.stack(list(demo_film.frames(*size)))
-    assert cuts(frames_THWC) == [shot.start for shot in demo_film.SHOTS[1:]]
+    assert cuts(frames_THWC) == [shot.start for shot in DEMO_SHOTS[1:]]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real films are not here")

@@ -77,8 +77,7 @@ def to_text(field: dataclasses.Field, value: Any) -> str:
 def from_text(field: dataclasses.Field, text: str) -> Any:
     """The value of a setting from the text of its flag.
 
-    Raises:
-      InputError: the text is no value of this setting.
+    Raises InputError if the text is no value of this setting.
     """
     if text == "" and field.default in (None, ()):
         return field.default

@@ -228,8 +228,7 @@ class ExploreConfig:
 class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig):
     """All settings of a run; ``step`` is the part that compiled functions depend on.
 
-    Raises:
-      InputError: a value is outside its limits, or two settings exclude each other.
+    Raises InputError if a value is outside its limits, or two settings exclude each other.
     """
 
     def __post_init__(self):

@@ -194,8 +194,7 @@ WITHOUT_FILM = ("prior", "prior_walk")  # these show no frame of the film
 def explore_run(config: Config) -> None:
     """Writes the explorations of the learnt films, or of ``config.source``, into the run's folder.
 
-    Raises:
-      InputError: the run has no checkpoint, a film cannot be read, or see ``explore``.
+    Raises InputError if the run has no checkpoint, a film cannot be read, or as ``explore`` does.
     """
     films = open_sources(config)
     if set(config.explore or NAMES) - set(WITHOUT_FILM):

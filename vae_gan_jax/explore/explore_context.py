@@ -103,8 +103,7 @@ class ExploreContext:
     def gaussian(self) -> gaussian.Gaussian:
         """The Gaussian fitted to the film's codes.
 
-        Raises:
-          TooShortError: the film has only one frame.
+        Raises TooShortError if the film has only one frame.
         """
         if len(self.codes_TZ) < 2:
             raise TooShortError(
@@ -184,8 +183,7 @@ class ExploreContext:
     def write(self, exploration: Exploration) -> None:
         """Writes the contact sheet and the film of an exploration.
 
-        Raises:
-          InputError: the film cannot be written.
+        Raises InputError if the film cannot be written.
         """
         path, model = self.path_of(exploration.name), exploration.model
         frames_THWC = model.decode(np.concatenate(exploration.rows))

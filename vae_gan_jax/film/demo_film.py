@@ -14,7 +14,6 @@ import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
 
 import numpy as np
 
@@ -26,15 +25,6 @@ RATE = 24  # frames a second
 SOUND_RATE = 48_000  # samples a second
 FUNDAMENTAL_HZ = 110.0
 LOUDNESS = 0.07  # root mean square of each shot's sound; full scale is 1
-
-
-@dataclass(frozen=True)
-class Shot:
-    """Frames from ``start`` up to, not including, ``stop``, between hard cuts."""
-
-    name: str
-    start: int
-    stop: int
 
 
 def _rose(canvas: Canvas, time: float) -> None:
@@ -171,7 +161,7 @@ def _black(canvas: Canvas, time: float) -> None:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """How one shot is drawn, and the chord that it sustains."""
 
     draw: Callable[[Canvas, float], None]
@@ -181,29 +171,24 @@ class _Scene:
     release: float = 0.15  # seconds in which the chord fades out
 
 
-_SCENES = {
-    "rose": _Scene(_rose, 54, Fraction(1), (2, 3, 4, 5, 6)),
-    "rings": _Scene(_rings, 48, Fraction(4, 3), (2, 3, 5, 6)),
-    "knot": _Scene(_knot, 48, Fraction(3, 2), (2, 3, 4, 5)),
-    "spiral": _Scene(_spiral, 54, Fraction(9, 8), (2, 3, 5, 8)),
-    "face": _Scene(_face, 72, Fraction(4, 3), (2, 3, 4, 5, 6)),
-    "discs": _Scene(_discs, 48, Fraction(5, 4), (2, 3, 4)),
-    "night": _Scene(_night, 42, Fraction(5, 6), (1, 2, 3)),
-    "bands": _Scene(_bands, 48, Fraction(3, 2), (1, 2, 3, 4)),
-    "triangles": _Scene(_triangles, 52, Fraction(1), (2, 3, 4, 6), release=0.9),
-    "black": _Scene(_black, 14),
+SCENES = {
+    "rose": Scene(_rose, 54, Fraction(1), (2, 3, 4, 5, 6)),
+    "rings": Scene(_rings, 48, Fraction(4, 3), (2, 3, 5, 6)),
+    "knot": Scene(_knot, 48, Fraction(3, 2), (2, 3, 4, 5)),
+    "spiral": Scene(_spiral, 54, Fraction(9, 8), (2, 3, 5, 8)),
+    "face": Scene(_face, 72, Fraction(4, 3), (2, 3, 4, 5, 6)),
+    "discs": Scene(_discs, 48, Fraction(5, 4), (2, 3, 4)),
+    "night": Scene(_night, 42, Fraction(5, 6), (1, 2, 3)),
+    "bands": Scene(_bands, 48, Fraction(3, 2), (1, 2, 3, 4)),
+    "triangles": Scene(_triangles, 52, Fraction(1), (2, 3, 4, 6), release=0.9),
+    "black": Scene(_black, 14),
 }
-_STOPS = tuple(accumulate(scene.length for scene in _SCENES.values()))
-SHOTS: tuple[Shot, ...] = tuple(
-    Shot(name, stop - scene.length, stop)
-    for (name, scene), stop in zip(_SCENES.items(), _STOPS, strict=True)
-)
 
 
 def frames(width: int = 256, height: int = 144) -> Iterator[np.ndarray]:
     """Draws the film's 480 frames in order, each uint8 RGB ``[H, W, 3]``."""
     canvas = Canvas(width, height)
-    for scene in _SCENES.values():
+    for scene in SCENES.values():
         for index in range(scene.length):
             scene.draw(canvas, index / (scene.length - 1))
             yield np.rint(canvas.picture_HWC).astype(np.uint8)
@@ -215,11 +200,11 @@ def soundtrack() -> np.ndarray:
     Each shot sustains a chord of one harmonic series while its notes ring one after another. The
     sound fades in and out with the shot, so that no cut clicks.
     """
-    sound_N = np.concatenate([_tones(scene) for scene in _SCENES.values()])
+    sound_N = np.concatenate([_tones(scene) for scene in SCENES.values()])
     return np.rint(32767 * sound_N).astype(np.int16)
 
 
-def _tones(scene: _Scene) -> np.ndarray:
+def _tones(scene: Scene) -> np.ndarray:
     """The sound of one shot: float ``[N]`` in -1..1."""
     seconds = scene.length / RATE
     time_N = np.arange(scene.length * SOUND_RATE // RATE) / SOUND_RATE
@@ -240,8 +225,7 @@ def _tones(scene: _Scene) -> np.ndarray:
 def render(path: str | os.PathLike) -> None:
     """Writes the film atomically, 256x144, as H.264 and AAC.
 
-    Raises:
-      InputError: the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     with tempfile.NamedTemporaryFile(suffix=".wav") as sound:
         with wave.open(sound, "wb") as file:

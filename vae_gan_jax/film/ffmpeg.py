@@ -49,8 +49,7 @@ class Process:
     def read_into(self, buffer: memoryview) -> int:
         """Reads from stdout; returns the number of bytes, 0 at its end.
 
-        Raises:
-          InputError: ffmpeg made no progress for ``STALL_SECONDS``.
+        Raises InputError if ffmpeg made no progress for ``STALL_SECONDS``.
         """
         while not operating_system.wait_readable(self.stdout, 1.0):
             self._count_idle_second()

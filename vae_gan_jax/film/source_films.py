@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.read.probe import probe
 from vae_gan_jax.film.store import frames_file
-from vae_gan_jax.run import atomic_io, film_names, provenance, settings, storage
+from vae_gan_jax.run import atomic_io, damaged_json, film_names, provenance, settings, storage
 
 FILE = Path(provenance.FOLDER, "film_names.json")
 
@@ -62,8 +62,7 @@ def name(config: Config, film: str) -> str:
 def names(config: Config) -> dict[str, str]:
     """The name of each film that the command reconstructs, by its local path.
 
-    Raises:
-      InputError: there are no films, or one cannot be read.
+    Raises InputError if there are no films, or one cannot be read.
     """
     films = film_names.sources(config)
     learnt = list(
@@ -125,9 +124,8 @@ def _recorded(config: Config) -> list[_Named]:
     if not config.run_dir:
         return []
     try:
-        lines = json.loads(Path(config.run_dir, FILE).read_text())
-        known = [_Named(**line) for line in lines]
-    except (OSError, ValueError, TypeError, RecursionError):
+        known = [_Named(**line) for line in damaged_json.read(Path(config.run_dir, FILE))]
+    except damaged_json.DAMAGE:
         return []
     valid = all(isinstance(text, str) for named in known for text in named)
     return known if valid and all(map(film_names.is_name, (n.name for n in known))) else []

@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_gan_jax.report import damaged_json
 from vae_gan_jax.report.player_film import clock
+from vae_gan_jax.run import damaged_json
 
 FOLDER = "measures"
 
@@ -81,7 +81,7 @@ def read(run_dir: Path) -> dict[str, FilmMeasures]:
     for path in sorted((run_dir / FOLDER).glob("*.json")):
         try:
             measures[path.stem] = _film_measures(damaged_json.parse(path.read_text()))
-        except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError):
+        except damaged_json.DAMAGE:
             logger.warning("%s is damaged: measure again with --mode=evaluate.", path)
     return measures
 

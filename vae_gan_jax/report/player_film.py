@@ -22,7 +22,7 @@ from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.colours import SCALING
 from vae_gan_jax.film.write.encode import TAGS, TO_BT709
-from vae_gan_jax.run import disk_errors, provenance, storage
+from vae_gan_jax.run import damaged_json, disk_errors, provenance, storage
 
 # Widths of one of the two pictures, in pixels: narrower ones are enlarged, wider ones reduced.
 NARROW_WIDTH, WIDE_WIDTH = 256, 640
@@ -121,7 +121,7 @@ def pairs(config: Config) -> list[Pair]:
                 continue
             try:
                 pair = _pair(config, path, made_from)
-            except (ArithmeticError, AttributeError, InputError, KeyError, TypeError, ValueError):
+            except damaged_json.DAMAGE:  # InputError is a ValueError
                 logger.warning("%s is left out of the report: its record is damaged.", path)
                 continue
             key = pair.name, content  # two films may have the same content
@@ -159,10 +159,8 @@ def make(pair: Pair, max_bytes: int, beside: Path) -> PlayerFilm:
     """Encodes the film that the player shows, in at most ``max_bytes`` if it can.
 
     It is made to fit into the page by a lower bit rate, then by a smaller picture. A film that is
-    too long for that is written in full quality to ``beside``, and the page links to it.
-
-    Raises:
-      InputError: a film cannot be read, or the result cannot be written.
+    too long for that is written in full quality to ``beside``, and the page links to it. Raises
+    InputError if a film cannot be read, or the result cannot be written.
     """
     width, height, max_kbits = _plan(pair, max_bytes)
     unfinished = beside.with_name(f"{beside.name}.partial")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from vae_gan_jax.report import damaged_json
+from vae_gan_jax.run import damaged_json
 
 MAX_POINTS = 400  # of a curve; with more lines, each point is the mean of several
 PLOT = {"width": 420, "height": 236, "left": 46, "right": 410, "top": 26, "bottom": 202}

@@ -39,10 +39,8 @@ def write(config: Config, again: bool = True) -> Path:
     """Writes ``report.html`` into the run's folder: one page that contains all that it shows.
 
     Films that are too long for the page are put into ``films/`` and linked. ``again`` writes it
-    also if nothing has changed since the last report. Returns the path of the page.
-
-    Raises:
-      InputError: there is nothing to report, or the page cannot be written.
+    also if nothing has changed since the last report. Returns the path of the page. Raises
+    InputError if there is nothing to report, or the page cannot be written.
     """
     run_dir = Path(config.run_dir)
     path = run_dir / FILE

@@ -13,6 +13,7 @@ from typing import Any
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.config.flag_text import UNPRINTABLE
 from vae_gan_jax.run import atomic_io, storage
+from vae_gan_jax.run.damaged_json import DAMAGE
 
 FRAMES, FILMS = "frames", "films"  # folders of prepared frames and written films in a run
 LEARNT = "learnt_films.json"  # the entries of the learnt films in the frame store's manifest
@@ -50,8 +51,7 @@ def learnt_films(config: Config) -> list[str]:
 def sources(config: Config) -> list[str]:
     """Local paths of the films to reconstruct, without repetitions.
 
-    Raises:
-      InputError: there are no films, or several would be written to one file.
+    Raises InputError if there are no films, or several would be written to one file.
     """
     films = [storage.local(film) for film in split_films(config.source)] or learnt_films(config)
     films = list(dict.fromkeys(films))
@@ -116,8 +116,7 @@ def _distinct_names(films: Iterable[str]) -> list[str]:
 def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
     """The frame store's entries of the films that the run learns; None before training.
 
-    Raises:
-      InputError: their file is damaged.
+    Raises InputError if their file is damaged.
     """
     path = (Path(run_dir) if isinstance(run_dir, str) else run_dir) / LEARNT
     try:
@@ -129,15 +128,7 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
                 raise ValueError("a path or name is no text")
     except FileNotFoundError:
         return None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ):
+    except DAMAGE:
         raise InputError(f"{path} is damaged: delete it, then the same command resumes.") from None
     return entries
 
@@ -169,8 +160,7 @@ def absent(film: str) -> InputError:
 def record_learnt_films(run_dir: str | Path, entries: list[dict[str, Any]]) -> None:
     """Records the frame store's entries when training begins; afterwards compares them.
 
-    Raises:
-      InputError: the frames are those of another film.
+    Raises InputError if the frames are those of another film.
     """
     learnt = learnt_entries(run_dir)
     if learnt is None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, damaged_json
 
 FOLDER = "provenance"
 LABEL = "made_from.json"  # inside a folder of unfinished work
@@ -90,7 +90,7 @@ def groups(run_dir: str | Path, folder: str) -> dict[str, tuple[dict[str, Any], 
 
 def resumes(folder: str | Path, made_from: dict[str, Any]) -> bool:
     """Whether a folder holds unfinished work with this ``label``."""
-    return _json(Path(folder) / LABEL) == json.loads(json.dumps(made_from))
+    return damaged_json.read(Path(folder) / LABEL) == json.loads(json.dumps(made_from))
 
 
 def label(folder: str | Path, made_from: dict[str, Any]) -> None:
@@ -101,8 +101,7 @@ def label(folder: str | Path, made_from: dict[str, Any]) -> None:
 def checksum(paths: Iterable[str | Path]) -> str:
     """SHA-256 of the concatenated contents of files, 64 hexadecimal digits.
 
-    Raises:
-      OSError: a file cannot be read.
+    Raises OSError if a file cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -115,10 +114,8 @@ def checksum(paths: Iterable[str | Path]) -> str:
 def film_checksum(paths: Iterable[str | Path], run_dir: str | Path | None = None) -> str:
     """``checksum`` of a film, or of stills in order, cached by path, size and time of change.
 
-    ``run_dir`` also caches the checksum in the run's folder.
-
-    Raises:
-      OSError: a file cannot be read.
+    ``run_dir`` also caches the checksum in the run's folder. Raises OSError if a file cannot be
+    read.
     """
     paths = [os.path.abspath(path) for path in paths]
     status = [os.stat(path) for path in paths]
@@ -143,18 +140,10 @@ def _memoised_checksum(key: str, paths: tuple[str, ...]) -> str:
 
 
 def _cached_checksums(cache: Path | None) -> dict[str, str]:
-    known = _json(cache) if cache else {}
+    known = damaged_json.read(cache) if cache else {}
     if not isinstance(known, dict):
         return {}
     return {key: checksum for key, checksum in known.items() if isinstance(checksum, str)}
-
-
-def _json(path: Path) -> Any:
-    """The content of a JSON file; None if it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _without(values: dict[str, Any], ignored: Iterable[str]) -> dict[str, Any]:
@@ -171,6 +160,6 @@ def _path(run_dir: str | Path, name: str) -> Path:
 
 
 def _read(run_dir: str | Path, name: str) -> dict[str, Any] | None:
-    entry = _json(_path(run_dir, name))
+    entry = damaged_json.read(_path(run_dir, name))
     valid = isinstance(entry, dict) and "made_from" in entry
     return entry if valid and isinstance(entry.get("files"), dict) else None

@@ -35,10 +35,8 @@ def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
     """Creates the run's folder, locks it, logs into its ``log.txt``; can ``record`` the settings.
 
     The lock lasts until the process ends or opens another run. Without ``lock`` it only reads a run
-    that another process may use.
-
-    Raises:
-      InputError: another process uses the run, or its folder is read-only or has no UTF-8 name.
+    that another process may use. Raises InputError if another process uses the run, or its folder
+    is read-only or has no UTF-8 name.
     """
     run_dir = Path(config.run_dir).absolute()
     if re.search("[\ud800-\udfff]", str(run_dir)):  # checkpoints could not be written there

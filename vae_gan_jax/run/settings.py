@@ -18,8 +18,7 @@ OF_THE_SOURCE = OF_THE_FILM - {"crop"} | {"output", "frames_out", "at"}
 def recorded_settings(run_dir: Path) -> dict[str, Any]:
     """The settings that a run was made with, by name; empty for a new run.
 
-    Raises:
-      InputError: the folder is no run folder, or its settings cannot be read.
+    Raises InputError if the folder is no run folder, or its settings cannot be read.
     """
     path = run_dir / FILE
     if not path.exists():

@@ -81,10 +81,8 @@ class Checkpoints:
         """Saves the state, unless its step already has a checkpoint.
 
         If it cannot be written, this or the next call logs a warning; earlier checkpoints stay.
-
-        Raises:
-          InputError: a checkpoint could not be written, and ``strict`` is set or the run's folder
-            was deleted.
+        Raises InputError if a checkpoint could not be written, and ``strict`` is set or the run's
+        folder was deleted.
         """
         self.wait()
         self._saving_step = step = int(jax.device_get(state.step))
@@ -164,10 +162,8 @@ class Checkpoints:
         """Restores the newest sound checkpoint, or the one at ``step``, sharded like ``state``.
 
         Newer checkpoints that are damaged are logged, and with ``rename_damaged`` renamed with the
-        suffix ``.damaged``.
-
-        Raises:
-          InputError: no checkpoint is sound, or its networks do not fit ``state``.
+        suffix ``.damaged``. Raises InputError if no checkpoint is sound, or its networks do not fit
+        ``state``.
         """
         candidate, damages = (0, {}) if processes.index() else self._newest_sound(step)
         candidate = processes.broadcast_from_first(candidate)
@@ -180,7 +176,7 @@ class Checkpoints:
         return restored
 
     def _newest_sound(self, step: int | None) -> tuple[int, dict[int, str]]:
-        sound, damages = _newest_sound(self._files, self.steps if step is None else [step])
+        sound, damages = self._files.newest_sound(None if step is None else [step])
         if sound is None:
             problems = "; ".join(damages.values()) or "there is none"
             raise InputError(
@@ -221,30 +217,10 @@ def steps(run_dir: str | Path) -> list[int]:
     return CheckpointFolder(run_dir).steps()
 
 
-def newest_sound(run_dir: str | Path) -> tuple[int | None, dict[int, str]]:
-    """The step of a run's newest checkpoint whose files match their checksums, or None.
-
-    Also returns the damage of each newer checkpoint, by step. Changes no file.
-    """
-    files = CheckpointFolder(run_dir)
-    return _newest_sound(files, files.steps())
-
-
-def _newest_sound(files: CheckpointFolder, steps: list[int]) -> tuple[int | None, dict[int, str]]:
-    damages = {}
-    for step in reversed(steps):
-        damage = files.damage(step)
-        if damage is None:
-            return step, damages
-        damages[step] = damage
-    return None, damages
-
-
 def content_checksum(run_dir: str | Path, step: int) -> str:
     """The SHA-256 of a checkpoint's list of checksums, in hexadecimal digits.
 
-    Raises:
-      InputError: the checkpoint or its list of checksums is missing.
+    Raises InputError if the checkpoint or its list of checksums is missing.
     """
     path = CheckpointFolder(run_dir).path / str(step) / CHECKSUMS
     try:

@@ -98,6 +98,19 @@ class CheckpointFolder:
                     return f"{folder / name} is damaged"
         return None
 
+    def newest_sound(self, steps: list[int] | None = None) -> tuple[int | None, dict[int, str]]:
+        """The newest of these checkpoints, or of all, that is sound; None if there is none.
+
+        Also returns the ``damage`` of each newer checkpoint, by step. Changes no file.
+        """
+        damages = {}
+        for step in reversed(self.steps() if steps is None else steps):
+            damage = self.damage(step)
+            if damage is None:
+                return step, damages
+            damages[step] = damage
+        return None, damages
+
     def _children(self) -> list:
         return list(self.path.iterdir()) if self.path.exists() else []
 

@@ -42,8 +42,7 @@ def steps_per_dispatch(config: Config) -> int:
 def frames_on_device(config: Config, film_bytes: int) -> bool:
     """Whether training keeps all frames of the film on the device, as uint8.
 
-    Raises:
-      InputError: ``--data_placement=device`` and the frames do not fit.
+    Raises InputError if ``--data_placement=device`` and the frames do not fit.
     """
     if config.data_placement == "host":
         return False
@@ -77,10 +76,8 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     """Refuses a training that cannot fit into memory, before anything is allocated.
 
     The estimate is a lower limit, so that nothing is refused that fits: the parameters, Adam's
-    moments, the largest activation of a mini-batch, and ``other_bytes`` of this process.
-
-    Raises:
-      InputError: the device or the machine has less memory.
+    moments, the largest activation of a mini-batch, and ``other_bytes`` of this process. Raises
+    InputError if the device or the machine has less memory.
     """
     state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
     moments = _size(state.opt_state) // (jax.device_count() if config.shard_optimizer else 1)

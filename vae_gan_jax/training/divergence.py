@@ -85,8 +85,7 @@ class DivergenceMonitor:
     def update(self, steps: list[dict], line: dict) -> list[str]:
         """Judges a line of metrics, the mean of those of its ``steps``; returns new warnings.
 
-        Raises:
-          DivergedError: training has diverged.
+        Raises DivergedError if training has diverged.
         """
         warnings = []
         for step in steps:

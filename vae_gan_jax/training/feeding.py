@@ -51,10 +51,8 @@ class Feed:
 
     The length of dispatches changes the speed but not the results. One exception: single steps and
     loops are different compiled functions, so their results may differ by rounding. A dispatch ends
-    at each multiple of the ``boundaries``, numbers of steps, and at each epoch.
-
-    Raises:
-      InputError: ``--data_placement=device`` and the frames do not fit.
+    at each multiple of the ``boundaries``, numbers of steps, and at each epoch. Raises InputError
+    if ``--data_placement=device`` and the frames do not fit.
     """
 
     def __init__(self, config: Config, film: TrainingFrames, boundaries: tuple[int, ...]):

@@ -7,6 +7,7 @@ from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.run import storage
 from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint
+from vae_gan_jax.training.checkpoint_folder import CheckpointFolder
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
@@ -25,35 +26,8 @@ def check(config: Config) -> None:
       InputError: ``config.init_from`` is not a run, is this run, has no checkpoint, or its networks
         have another size.
     """
-    if not checkpoint.steps(config.run_dir):
-        _check_other_run(config)
-
-
-def begin(config: Config, fresh: TrainState) -> TrainState:
-    """Creates a state at step 0 with the networks of ``config.init_from``, sharded like ``fresh``.
-
-    Parameters, running statistics and constants come from the other run's newest sound checkpoint;
-    with ``config.init_optimizer`` "carried" so do Adam's moments.
-
-    Raises:
-      InputError: as ``check`` does, or no checkpoint of the other run is sound.
-    """
-    _check_other_run(config)
-    other = Path(storage.local(config.init_from))
-    step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
-    with checkpoint.Checkpoints(other) as checkpoints:
-        other_state = checkpoints.read(step, fresh)
-    logger.info("starting with the networks of %s at step %d", other, step)
-    return fresh.replace(
-        params=other_state.params,
-        batch_stats=other_state.batch_stats,
-        constants=other_state.constants,
-        opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
-    )
-
-
-def _check_other_run(config: Config) -> None:
-    """As ``check``, even if this run has a checkpoint."""
+    if checkpoint.steps(config.run_dir):
+        return
     other = Path(storage.local(config.init_from))
     if other.resolve() == Path(config.run_dir).resolve():
         raise InputError(
@@ -77,9 +51,32 @@ def _check_other_run(config: Config) -> None:
         raise InputError(f"{other} has no checkpoint: train it first, with --mode=all or train.")
 
 
+def begin(config: Config, fresh: TrainState) -> TrainState:
+    """Creates a state at step 0 with the networks of ``config.init_from``, sharded like ``fresh``.
+
+    Parameters, running statistics and constants come from the other run's newest sound checkpoint;
+    with ``config.init_optimizer`` "carried" so do Adam's moments.
+
+    Raises:
+      InputError: as ``check`` does, or no checkpoint of the other run is sound.
+    """
+    check(config)
+    other = Path(storage.local(config.init_from))
+    step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
+    with checkpoint.Checkpoints(other) as checkpoints:
+        other_state = checkpoints.read(step, fresh)
+    logger.info("starting with the networks of %s at step %d", other, step)
+    return fresh.replace(
+        params=other_state.params,
+        batch_stats=other_state.batch_stats,
+        constants=other_state.constants,
+        opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
+    )
+
+
 def _newest_sound(run: Path) -> int:
     """The step of a run's newest sound checkpoint; damaged ones stay where they are."""
-    step, damages = checkpoint.newest_sound(run)
+    step, damages = CheckpointFolder(run).newest_sound()
     if step is None:
         reasons = "; ".join(damages.values())
         raise InputError(

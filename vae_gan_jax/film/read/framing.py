@@ -56,8 +56,7 @@ class Rectangle:
 def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
     """The part of the displayed picture that becomes a frame.
 
-    Raises:
-      InputError: the crop lies outside the picture.
+    Raises InputError if the crop lies outside the picture.
     """
     part, ratios = _part(film, framing), _ratios(framing)
     for ratio in ratios:

@@ -177,8 +177,7 @@ def _probe_stills(
 def list_streams(path: str) -> tuple[tuple[Stream, ...], float, float]:
     """The streams of a file, the start of its clock and its claimed duration, seconds.
 
-    Raises:
-      InputError: ffmpeg cannot open the file.
+    Raises InputError if ffmpeg cannot open the file.
     """
     _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", ffmpeg.url(path)])
     if "Input #0" not in text:

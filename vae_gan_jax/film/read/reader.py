@@ -60,8 +60,7 @@ class FilmReader:
     def at(self, numbers: Sequence[int]) -> np.ndarray:
         """The frames with these numbers, in the given order: uint8 ``[len(numbers), H, W, 3]``.
 
-        Raises:
-          InputError: there is no such frame, or it cannot be decoded.
+        Raises InputError if there is no such frame, or it cannot be decoded.
         """
         for number in numbers:
             if not 0 <= number < self.count:
@@ -95,8 +94,7 @@ class FilmReader:
     def number(self, seconds: float) -> int:
         """The number of the frame that begins nearest to a time of the film's clock.
 
-        Raises:
-          InputError: the time lies outside the film.
+        Raises InputError if the time lies outside the film.
         """
         position = (seconds - self.start) * float(self.rate)
         if not -0.5 <= position <= self.count:

@@ -36,8 +36,7 @@ def are_stills(path: str) -> bool:
 def find_pictures(path: str) -> tuple[str, ...]:
     """The pictures of a folder or pattern in numeric order; logs gaps in their numbers.
 
-    Raises:
-      InputError: there are no pictures, they differ in kind or size, or one cannot be read.
+    Raises InputError if there are no pictures, they differ in kind or size, or one cannot be read.
     """
     if os.path.isdir(path):
         if not os.access(path, os.R_OK | os.X_OK):

@@ -19,8 +19,7 @@ class Section:
 def section(film: Probe, trim_start: float | None = None, trim_end: float | None = None) -> Section:
     """The frames shown from ``trim_start`` until just before ``trim_end``, seconds.
 
-    Raises:
-      InputError: there are no such frames, or the trim ends after the film.
+    Raises InputError if there are no such frames, or the trim ends after the film.
     """
     first, stop = 0, film.frames
     if trim_start is not None:

@@ -104,8 +104,7 @@ class Decoder:
     def loss(self) -> str | None:
         """After the last block: a sentence about damage, or None.
 
-        Raises:
-          InputError: no frame decoded.
+        Raises InputError if no frame decoded.
         """
         code, stderr = self._ended or self._process.wait()
         reason = ffmpeg.failure_reason(self.film.complaints or stderr, "its pictures are damaged")
@@ -188,7 +187,6 @@ def report_loss(decoder: Decoder, strict: bool) -> str | None:
 def expected_frames(film: Probe, framing: Framing) -> int:
     """The number of frames of a film under a framing.
 
-    Raises:
-      InputError: the framing selects no frame of this film.
+    Raises InputError if the framing selects no frame of this film.
     """
     return section(film, framing.trim_start, framing.trim_end).count

@@ -85,8 +85,7 @@ class FrameStore:
     def verify(self, blocks: int | None = None) -> None:
         """Compares all frames, or ``blocks`` blocks spread over the store, with their checksums.
 
-        Raises:
-          InputError: they differ.
+        Raises InputError if they differ.
         """
         checksums, size = self.manifest["checksums"], int(np.prod(self.manifest["shape"][1:]))
         ends = np.cumsum([count for count, _ in checksums])
@@ -132,8 +131,7 @@ def open_store(
 ) -> FrameStore:
     """Opens a prepared store and compares some of its frames with their checksums.
 
-    Raises:
-      InputError: there is no store, it is damaged, or as of ``require_frames``.
+    Raises InputError if there is no store, it is damaged, or as ``require_frames`` does.
     """
     folder = os.fspath(folder)
     try:

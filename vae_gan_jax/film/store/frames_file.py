@@ -17,6 +17,7 @@ from vae_gan_jax.film.read.video import Decoder, expected_frames, report_loss
 from vae_gan_jax.film.shots import ShotFinder
 from vae_gan_jax.film.store.batches import prefetch
 from vae_gan_jax.run import atomic_io, provenance, storage
+from vae_gan_jax.run.damaged_json import DAMAGE
 
 VERSION = 2  # of the manifest's layout
 COPY_BYTES = 8 << 20  # copied at a time
@@ -77,10 +78,8 @@ def join(folder: str, others: Sequence[str]) -> None:
     """Appends the frames of other folders to those of this one and removes the other folders.
 
     Each is removed before the next is read, so that the disk holds at most one of them twice. The
-    result equals, byte for byte, that of one ``decode_into`` for all films.
-
-    Raises:
-      OSError: the disk is full.
+    result equals, byte for byte, that of one ``decode_into`` for all films. Raises OSError if the
+    disk is full.
     """
     manifest = read_manifest(folder)
     with open(os.path.join(folder, FRAMES), "ab") as file:
@@ -100,19 +99,10 @@ def join(folder: str, others: Sequence[str]) -> None:
 def read_manifest(folder: str) -> dict[str, Any]:
     """The manifest in a folder.
 
-    Raises:
-      OSError, ValueError: it is missing, damaged, or no manifest of this version.
+    Raises OSError or ValueError if it is missing, damaged, or no manifest of this version.
     """
     with open(os.path.join(folder, MANIFEST), "rb") as file:
-        return parse_manifest(file.read())
-
-
-def parse_manifest(content: bytes) -> dict[str, Any]:
-    """A manifest from the content of its file.
-
-    Raises:
-      ValueError: it is damaged, or no manifest of this version.
-    """
+        content = file.read()
     try:
         manifest = json.loads(content)
         count, *frame_shape = manifest["shape"]
@@ -125,7 +115,7 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
             _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
             firsts = [*map(int, film["shots"]), film["count"]]  # frames that begin a shot
             valid &= firsts[0] == 0 and firsts == sorted(set(firsts))
-    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
+    except DAMAGE:
         valid = False
     if not valid:
         raise ValueError(f"this is no manifest of version {VERSION}")

@@ -57,8 +57,7 @@ def extension_of(path: str) -> str:
 def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     """ffmpeg's arguments for the picture of the file ``path``.
 
-    Raises:
-      InputError: the codec is unknown, or does not suit the container or the quality.
+    Raises InputError if the codec is unknown, or does not suit the container or the quality.
     """
     if codec not in CODECS:
         raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}: give one of them.")

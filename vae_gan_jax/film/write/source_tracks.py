@@ -85,24 +85,16 @@ def of(
     Raises:
       InputError: the source cannot be read; or a track cannot be copied and ``sound`` is copy.
     """
-    what = os.fspath(source), codecs.extension_of(os.fspath(path)), sound
-    return _of(*what, framing.video_stream, framing.trim_start, framing.trim_end)
+    return _of(os.fspath(source), codecs.extension_of(os.fspath(path)), framing, sound)
 
 
 @ffmpeg.cached_by_file()
-def _of(
-    source: str,
-    extension: str,
-    sound: str,
-    video_stream: int | None,
-    trim_start: float | None,
-    trim_end: float | None,
-) -> SourceTracks:
+def _of(source: str, extension: str, framing: Framing, sound: str) -> SourceTracks:
     streams, clock_start, _ = list_streams(source)
-    film, start, stop = None, trim_start or 0.0, math.inf
+    film, start, stop = None, framing.trim_start or 0.0, math.inf
     if any(stream.kind == "Video" and not stream.is_picture for stream in streams):
-        film = probe(source, video_stream)
-        part = section(film, trim_start, trim_end)
+        film = probe(source, framing.video_stream)
+        part = section(film, framing.trim_start, framing.trim_end)
         start, stop = part.start, float(part.count / film.rate)
     trial = _Trial(source, extension, start, stop, must_decode=sound == "auto")
     choices, losses = _choose(_parts(streams, extension, sound), trial)

@@ -99,10 +99,8 @@ def local_gpus() -> list[int] | None:
     """This process's equal part of the machine's GPUs, under Slurm or Open MPI; ``None``: no GPUs.
 
     By itself jax gives each process the one GPU that has the process's number on the machine. That
-    is wrong if a process drives several GPUs, or if the launcher shows it only its own.
-
-    Raises:
-      InputError: there are more processes than GPUs.
+    is wrong if a process drives several GPUs, or if the launcher shows it only its own. Raises
+    InputError if there are more processes than GPUs.
     """
     if "SLURM_LOCALID" in os.environ:
         local, tasks = _number("SLURM_LOCALID"), _slurm_tasks_on_node()

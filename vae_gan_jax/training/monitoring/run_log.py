@@ -10,6 +10,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io, disk_errors
+from vae_gan_jax.run.damaged_json import DAMAGE
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.monitoring.tensorboard import Events
 
@@ -138,7 +139,7 @@ class RunLog:
 
 def _parse(text: str) -> dict:
     """A line of metrics; one that was cut short or is not a line gets an infinite step."""
-    with contextlib.suppress(ValueError, RecursionError):
+    with contextlib.suppress(*DAMAGE):
         line = json.loads(text)
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             return line

@@ -9,6 +9,7 @@ import logging
 import zlib
 from typing import Any
 
+from vae_gan_jax.run.damaged_json import DAMAGE
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.monitoring.run_log import RunLog
 
@@ -44,7 +45,7 @@ class Stops:
             if checksum != zlib.crc32(json.dumps(stops).encode()):
                 raise ValueError
             self._stops = {int(step): Stop(**stop) for step, stop in stops.items()}
-        except (OSError, ValueError, TypeError, RecursionError):
+        except DAMAGE:
             logger.warning("%s is damaged: the next line of metrics covers fewer steps", self._path)
 
     def begin(self, step: int) -> Stop:

@@ -6,9 +6,9 @@ import struct
 import time
 from pathlib import Path
 
-from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import masked_crc32c
 
 FOLDER = "tensorboard"
 
@@ -77,10 +77,5 @@ def _record(content: bytes) -> bytes:
     tensorboardX's own writer is buffered and leaves half a record on a full disk.
     """
     length = struct.pack("<Q", len(content))
-    return length + _masked_checksum(length) + content + _masked_checksum(content)
-
-
-def _masked_checksum(content: bytes) -> bytes:
-    checksum = crc32c(content)
-    rotated = (checksum >> 15 | checksum << 17) & 0xFFFFFFFF
-    return struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
+    checksums = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
+    return b"".join((length, next(checksums), content, next(checksums)))

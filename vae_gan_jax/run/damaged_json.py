@@ -1,16 +1,31 @@
-"""Reads JSON that may be damaged or foreign, so that one file never ends a report."""
+"""Reads JSON that may be damaged or foreign."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
+# What reading, parsing and using the content of a damaged or foreign file may raise.
+DAMAGE = (
+    *(ArithmeticError, AttributeError, LookupError, OSError),
+    *(RecursionError, TypeError, ValueError),
+)
 MAX_MAGNITUDE = 1e100  # larger numbers are damage, and could overflow when an axis is computed
+
+
+def read(path: str | os.PathLike) -> Any:
+    """The content of a JSON file; None if it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text())
+    except DAMAGE:
+        return None
 
 
 def parse(text: str) -> Any:
     """JSON from text, None if it is damaged; NaN and infinities become None."""
     try:
         return json.loads(text, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+    except DAMAGE:
         return None
 
 
