@@ -185,7 +185,8 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("it is no ordinary file")
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened:
+            file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array")
             unpacked = sum(member.file_size for member in file.zip.infolist())
