@@ -91,8 +91,7 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
 def from_python_value(field: dataclasses.Field, value: Any) -> Any:
     """The value of a setting from a Python value: its flag's text, or a number, path or list.
 
-    Raises:
-      InputError: the value is none of this setting.
+    Raises InputError if the value is none of this setting.
     """
     value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
     value = os.fspath(value) if isinstance(value, os.PathLike) else value

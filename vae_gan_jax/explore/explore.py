@@ -209,10 +209,8 @@ def explore_run(config: Config) -> None:
 def explore(context: ExploreContext) -> None:
     """Writes the explorations that ``--explore`` names, whether they are current or not.
 
-    By default these are all, but the interpolation only if ``--at`` names two times or more.
-
-    Raises:
-      InputError: a named exploration is impossible; those before it are written.
+    By default these are all, but the interpolation only if ``--at`` names two times or more. Raises
+    InputError if a named exploration is impossible; those before it are written.
     """
     asked = context.config.explore
     for name in asked or NAMES:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 
 import imageio_ffmpeg
+import numpy as np
 
 from vae_gan_jax import operating_system
 from vae_gan_jax.config import InputError
@@ -55,6 +56,12 @@ class Process:
             self._count_idle_second()
         self._idle_seconds = 0
         return self.stdout.readinto(buffer)
+
+    def write(self, frames: np.ndarray) -> None:
+        """Writes an array to stdin; raises OSError if ffmpeg has closed it."""
+        block = memoryview(np.ascontiguousarray(frames)).cast("B")
+        while block:
+            block = block[self.stdin.write(block) :]
 
     def _count_idle_second(self) -> None:
         """Counts a second without output; raises InputError if ffmpeg does not work either."""

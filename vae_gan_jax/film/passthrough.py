@@ -42,9 +42,8 @@ def passthrough(
 ) -> int:
     """Writes the frames that would be learnt as a film with sound; returns their number.
 
-    Raises:
-      InputError: the source cannot be read, or is damaged while ``strict``; or the output cannot be
-        written.
+    Raises InputError if the source cannot be read, or is damaged while ``strict``; or the output
+    cannot be written.
     """
     film = probe(source, framing.video_stream, framing.fps)
     total = expected_frames(film, framing)

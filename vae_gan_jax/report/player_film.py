@@ -221,9 +221,7 @@ def _encode(pair: Pair, size: tuple[int, int], max_kbits: int | None, path: Path
             for number, frame_HWC in enumerate(frames):
                 if number % keyframe_every == 0 and frame_HWC.std() > contrast:
                     poster_HWC, contrast = frame_HWC, float(frame_HWC.std())
-                block = memoryview(np.ascontiguousarray(frame_HWC)).cast("B")
-                while block:
-                    block = block[encoder.stdin.write(block) :]
+                encoder.write(frame_HWC)
             encoder.stdin.close()
         code, complaints = encoder.wait()
     finally:

@@ -51,6 +51,24 @@ def write(path: str | Path, content: bytes | str) -> None:
         raise
 
 
+def append(file: io.FileIO, content: bytes, sync: bool = False) -> None:
+    """Appends all of the content to an unbuffered file, or nothing; raises OSError if that fails.
+
+    ``sync`` also flushes it to the disk.
+    """
+    end, rest = file.tell(), memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        if sync:
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.seek(end)
+            file.truncate()
+        raise
+
+
 def is_writable(folder: str | Path) -> bool:
     """Whether files can be created in a folder, or the folder does not exist yet."""
     return not os.path.isdir(folder) or os.access(folder, os.W_OK | os.X_OK)

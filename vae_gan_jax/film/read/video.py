@@ -162,10 +162,8 @@ def decode_blocks(
     """The frames of a film in blocks of up to 8 MiB: uint8 RGB ``[B, H, W, 3]``, B at least 1.
 
     A damaged film gives the frames that decode, and logs a warning unless ``count`` is given.
-    Closing the generator ends ffmpeg. ``skip`` and ``count`` are as for ``Decoder``.
-
-    Raises:
-      InputError: there is no film, no video or no frame; or the film is damaged, if ``strict``.
+    Closing the generator ends ffmpeg. ``skip`` and ``count`` are as for ``Decoder``. Raises
+    InputError if there is no film, no video or no frame; or the film is damaged, if ``strict``.
     """
     film = probe(path, framing.video_stream, framing.fps)
     with Decoder(film, framing, skip, count) as decoder:

@@ -98,10 +98,8 @@ class Segments:
                 *(ffmpeg.QUIET, self._arguments, [ffmpeg.url(self._unfinished)]),
                 stdin=subprocess.PIPE,
             )
-        block = memoryview(np.ascontiguousarray(frames_BHWC)).cast("B")
         try:
-            while block:
-                block = block[self._process.stdin.write(block) :]
+            self._process.write(frames_BHWC)
         except OSError:  # ffmpeg has closed the pipe; its stderr says why
             finish(self._process, self._path)
             raise failed(self._path, "ffmpeg stopped early") from None

@@ -80,10 +80,8 @@ def of(
     """Tries which parts of a film or sound file can be written to the film ``path``.
 
     The path decides the container. ``sound`` is auto (copy, else encode again), copy, encode or
-    none.
-
-    Raises:
-      InputError: the source cannot be read; or a track cannot be copied and ``sound`` is copy.
+    none. Raises InputError if the source cannot be read; or a track cannot be copied and ``sound``
+    is copy.
     """
     return _of(os.fspath(source), codecs.extension_of(os.fspath(path)), framing, sound)
 

@@ -59,12 +59,8 @@ def detect(
 ) -> Launch | None:
     """Decides whether this process is one of several; ``None``: it works alone.
 
-    Args:
-      distributed: whether it is; ``None``: if Slurm, Open MPI or a TPU pod started several.
-      address, count, index: as in ``Launch``. An indexed Kubernetes job supplies the index.
-
-    Raises:
-      InputError: the flags contradict each other.
+    It is if Slurm, Open MPI or a TPU pod started several, unless ``distributed`` says otherwise. An
+    indexed Kubernetes job supplies the index. Raises InputError if the flags contradict each other.
     """
     if distributed is False:
         return None

@@ -57,7 +57,7 @@ class RunLog:
         if remaining != text:
             atomic_io.write(self._path, remaining)
         self._metrics = self._files.enter_context(self._path.open("r+b", buffering=0))
-        self._end = self._metrics.seek(0, os.SEEK_END)
+        self._metrics.seek(0, os.SEEK_END)
         self._events = self._files.enter_context(Events(self.run_dir, step))
         return lines
 
@@ -93,7 +93,8 @@ class RunLog:
     def _flush(self) -> None:
         self._check_folder()
         try:
-            self._append_lines()
+            atomic_io.append(self._metrics, self._waiting_lines, sync=True)
+            self._waiting_lines = b""
             for path in list(self._waiting_files):
                 atomic_io.write(path, self._waiting_files[path])
                 del self._waiting_files[path]
@@ -111,21 +112,6 @@ class RunLog:
                     error.strerror,
                 )
             self._warned = True
-
-    def _append_lines(self) -> None:
-        """Appends the waiting lines, all or none."""
-        try:
-            self._metrics.seek(self._end)
-            rest = memoryview(self._waiting_lines)
-            while rest:
-                rest = rest[self._metrics.write(rest) :]
-            os.fsync(self._metrics.fileno())
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._metrics.truncate(self._end)
-            raise
-        self._end += len(self._waiting_lines)
-        self._waiting_lines = b""
 
     def _check_folder(self) -> None:
         with contextlib.suppress(OSError):

@@ -10,6 +10,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
+from vae_gan_jax.run import atomic_io
+
 FOLDER = "tensorboard"
 
 
@@ -58,17 +60,10 @@ class Events:
 
     def _write(self, event: Event) -> None:
         """Appends a whole event, or nothing where the disk is full."""
-        if self._file is None:
-            return
-        event.wall_time = time.time()
-        end, rest = self._file.tell(), memoryview(_record(event.SerializeToString()))
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
+        if self._file is not None:
+            event.wall_time = time.time()
             with contextlib.suppress(OSError):
-                self._file.truncate(end)
-                self._file.seek(end)
+                atomic_io.append(self._file, _record(event.SerializeToString()))
 
 
 def _record(content: bytes) -> bytes:
