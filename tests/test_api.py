@@ -71,6 +71,7 @@ def process_state():
         [(list(log.handlers), log.level, log.propagate, log.disabled) for log in loggers],
         [signal.getsignal(number) for number in numbers],
         sorted(os.environ.items()),
+        jax.config.jax_compilation_cache_dir,
     )
 
 

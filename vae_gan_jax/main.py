@@ -141,6 +141,7 @@ def main(argv: list[str]) -> int:
     """Runs the program; bad input gives one sentence on stderr and exit code 2."""
     signals.install()
     xla_flags.prefer_eigen_convolutions()
+    xla_flags.cache_compiled_code()
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag: give flags that start with --, see --help.")

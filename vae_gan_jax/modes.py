@@ -172,7 +172,6 @@ def train(config: Config, again: bool) -> None:
     processes.check_same_frames(store.digest, store.folder)
     from vae_gan_jax.training import devices, loop
 
-    devices.enable_compilation_cache()
     devices.warn_if_slow_precision(config)
     loop.train(config, store.training_frames, config.run_dir)
 

@@ -23,7 +23,6 @@ from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
-from vae_gan_jax.training import devices
 
 FOLDER, VERSION = "measures", 4
 FRAME_COLUMNS = (
@@ -53,7 +52,6 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
     Raises:
       InputError: as of ``trained_model.load`` and ``evaluate``.
     """
-    devices.enable_compilation_cache()
     newest = newest_step(config.run_dir)
     results, stale = {}, {}
     for source in film_names.sources(config):

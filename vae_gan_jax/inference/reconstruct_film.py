@@ -26,7 +26,6 @@ from vae_gan_jax.inference.reconstruct import reconstruct_frames
 from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
 from vae_gan_jax.run.team import ALONE, Team
-from vae_gan_jax.training import devices
 from vae_gan_jax.training.distributed import processes
 
 RECORD_NAME_BYTES = 200  # of the name of a film's record, without its extension
@@ -46,7 +45,6 @@ def reconstruct_films(config: Config, again: bool) -> None:
     Raises:
       InputError: as of ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write``.
     """
-    devices.enable_compilation_cache()
     newest = newest_step(config.run_dir)
     sources = film_names.sources(config)
     in_run = not config.output or atomic_io.is_writable(config.run_dir)

@@ -1,10 +1,8 @@
-"""Decisions that depend on the device: precision, dispatches, memory, cache of compiled code."""
+"""Decisions that depend on the device: precision, dispatches, memory."""
 
 import contextlib
 import logging
-import os
 import re
-from pathlib import Path
 
 import jax
 
@@ -128,15 +126,3 @@ def explain_out_of_memory():
             f"the device has too little memory{needed}{available}: lower --batch_size, --filters, "
             "or --width and --height, or give --precision=bfloat16 or --data_placement=host."
         ) from error
-
-
-def enable_compilation_cache() -> None:
-    """Caches compiled code on disk, so that the next start does not compile it again.
-
-    The folder is ``JAX_COMPILATION_CACHE_DIR`` if set, otherwise one in the user's cache folder
-    for each kind of processor: code compiled for one processor may not run on another.
-    """
-    if jax.config.jax_compilation_cache_dir is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "vae_gan_jax" / "compiled" / operating_system.processor_kind()
-        jax.config.update("jax_compilation_cache_dir", str(folder))
