@@ -127,6 +127,14 @@ def test_the_image_is_built_from_all_that_the_wheel_needs(wheel, tmp_path):
     assert 'ENTRYPOINT ["vae-gan-jax"]' in text
 
 
+@pytest.mark.slow
+def test_the_types_of_the_python_api_and_the_networks_are_clean():
+    pytest.importorskip("pyright")
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def imported_packages() -> set[str]:
     """The distributions that the package imports."""
     names = set()

@@ -112,7 +112,7 @@ class Codes:
         file = io.BytesIO()
         np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
         try:
-            atomic_io.write(path, file.getvalue())
+            atomic_io.write(os.fspath(path), file.getvalue())
         except OSError as error:
             raise InputError(disk_errors.sentence(error)) from None
 
@@ -180,14 +180,14 @@ def _finite(values: Any, name: str, dtype: type) -> np.ndarray:
     return converted
 
 
-def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def _read(path: str | os.PathLike) -> dict[str, Any]:
     """The arrays of a file that codes may have. Pickled objects are never loaded."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("it is no ordinary file")
         with open(path, "rb") as opened:
             file = np.load(opened, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
+            if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
                 raise ValueError("it is a single array")
             unpacked = sum(member.file_size for member in file.zip.infolist())
             if unpacked > max(MAX_UNPACKED_BYTES, MAX_EXPANSION * os.path.getsize(path)):

@@ -18,7 +18,7 @@ def _scale_and_shift(norm: dict, statistics: dict):
 
 def _fuse_convolution(layer: dict, norm: dict | None, statistics: dict | None, axis: int) -> dict:
     """Fuses a convolution with the batch norm after it, if any; ``axis`` holds its outputs."""
-    if norm is not None:
+    if norm is not None and statistics is not None:
         scale_F, shift_F = _scale_and_shift(norm, statistics)
         shape = [1, 1, 1, 1]
         shape[axis] = scale_F.size

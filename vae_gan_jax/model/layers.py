@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from vae_gan_jax.model import winograd
 from vae_gan_jax.model.convolutions import strided_convolution, transposed_convolution
@@ -43,7 +44,7 @@ class StridedConvolution(nn.Module):
             y_BHWG = _winograd(self, winograd.strided_convolution, x_BHWF, shape)
         else:
             kernel = self.param("kernel", weights, shape)
-            y_BHWG = strided_convolution(*nn.dtypes.promote_dtype(x_BHWF, kernel, dtype=self.dtype))
+            y_BHWG = strided_convolution(*promote_dtype(x_BHWF, kernel, dtype=self.dtype))
         if self.bias:
             y_BHWG = _add_bias(self, y_BHWG)
         return y_BHWG
@@ -66,7 +67,7 @@ class TransposedConvolution(nn.Module):
             x_BHWF = _winograd(self, convolution, y_BHWG, shape)
         else:
             kernel = self.param("kernel", weights, shape)
-            y_BHWG, kernel = nn.dtypes.promote_dtype(y_BHWG, kernel, dtype=self.dtype)
+            y_BHWG, kernel = promote_dtype(y_BHWG, kernel, dtype=self.dtype)
             x_BHWF = transposed_convolution(y_BHWG, kernel, self.size)
         if self.bias:
             x_BHWF = _add_bias(self, x_BHWF)
@@ -79,7 +80,7 @@ def batch_norm(train: bool, dtype: jnp.dtype | None, name: str):
     Statistics are always float32. Inside ``shard_map`` they cover the shards of all devices.
     """
     return nn.BatchNorm(
-        axis_name=jax.sharding.get_abstract_mesh().manual_axes or None,
+        axis_name=jax.sharding.get_abstract_mesh().manual_axes or None,  # pyright: ignore
         use_running_average=not train,
         dtype=dtype,
         momentum=BATCH_NORM_MOMENTUM,

@@ -1,5 +1,7 @@
 """The three networks of Tables 1 to 3: encoder, decoder and discriminator."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -183,14 +185,9 @@ def compute_dtype(config) -> jnp.dtype | None:
 def create(config, fused: bool = False) -> dict[str, nn.Module]:
     """Creates the three networks of a ``StepConfig``; ``fused``: see ``fuse_batch_norm``."""
     dtype = compute_dtype(config)
-    stack = dict(
-        filters=config.filters,
-        leak=config.leak,
-        first_batch_norm=config.first_batch_norm,
-        dtype=dtype,
-    )
+    shared: dict[str, Any] = dict(filters=config.filters, dtype=dtype)
+    stack = shared | dict(leak=config.leak, first_batch_norm=config.first_batch_norm)
     if config.networks == "residual":
-        shared = dict(filters=config.filters, dtype=dtype)
         return {
             "encoder": ResidualEncoder(z_dim=config.z_dim, **shared),
             "decoder": ResidualDecoder(height=config.height, width=config.width, **shared),
@@ -199,6 +196,6 @@ def create(config, fused: bool = False) -> dict[str, nn.Module]:
     size = dict(height=config.height, width=config.width)
     return {
         "encoder": Encoder(z_dim=config.z_dim, fused=fused, **stack),
-        "decoder": Decoder(filters=config.filters, dtype=dtype, fused=fused, **size),
+        "decoder": Decoder(fused=fused, **shared, **size),
         "discriminator": Discriminator(**stack),
     }

@@ -88,7 +88,8 @@ def _by_row(values) -> list:
 
 def _tiles(size: tuple[int, int]) -> tuple[int, int]:
     """The number of tiles, down and across, that cover the convolution's output."""
-    return tuple(-(-output_side(side) // tile) for side, tile in zip(size, TILE, strict=True))
+    down, across = (-(-output_side(side) // tile) for side, tile in zip(size, TILE, strict=True))
+    return down, across
 
 
 def transform(kernel) -> list[jax.Array]:
@@ -230,7 +231,7 @@ def _outputs_to_points(y_BHWG, size: tuple[int, int], *dependencies) -> list[jax
 
 def _products(left, right, contracted: tuple[int, int]) -> list[jax.Array]:
     """Matrix products at all points; ``contracted`` are the axes of left and right to sum over."""
-    axes = tuple((axis,) for axis in contracted), ((), ())
+    axes = (contracted[:1], contracted[1:]), ((), ())
     return [lax.dot_general(*pair, axes) for pair in zip(left, right, strict=True)]
 
 
