@@ -89,6 +89,7 @@ class CodesFilm(Reconstruction):
     """The film of codes; ``source`` is a film or file with its sound, or empty."""
 
     codes: Codes | None = None
+    job = "decoding"
 
     @classmethod
     def of(

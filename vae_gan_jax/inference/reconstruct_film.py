@@ -107,6 +107,8 @@ class Reconstruction:
     made_from: dict[str, Any] | None = None
     team: Team = ALONE
 
+    job = "reconstructing"  # in the progress bar
+
     @classmethod
     def of(cls, config: Config, source: str, step: int, team: Team = ALONE):
         """The reconstruction of a film by the run's checkpoint of ``step``.
@@ -271,6 +273,6 @@ class Reconstruction:
 
     def _progress(self, total: int, done: int, own: range | None) -> tqdm:
         return tqdm(
-            desc="reconstructing", total=total, initial=done, unit="frame", mininterval=1,
+            desc=self.job, total=total, initial=done, unit="frame", mininterval=1,
             disable=bool(own and own.start),  # only process 0 shows progress
         )  # fmt: skip
