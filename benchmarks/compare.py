@@ -1,16 +1,20 @@
-"""Compares the speed of training and reconstruction with the PyTorch port.
+"""Compares the speed of training and reconstruction of several networks, and of the PyTorch port.
 
+    python -m benchmarks.compare [--rounds=5] --side= --side=--filters=16
+        --side=--networks=residual --side="--networks=residual --filters=16"
     python3 -m venv /tmp/torch && /tmp/torch/bin/pip install -r benchmarks/requirements-pytorch.txt
     python -m benchmarks.compare --torch_python=/tmp/torch/bin/python [--rounds=5] [--compile]
         [--precision=bfloat16] [--width=256 --height=144 --filters=80 --batch_size=12]
 
-The two sides are processes that work in turns, so that other load on the machine slows both. It
-prints the median time of each side over the rounds, and the median, lowest and highest ratio of a
-round. A ratio below 1 means that this project takes less time.
+The sides are processes that work in turns, so that other load on the machine slows all of them.
+Each --side is a set of flags of vae_gan_jax.main; by default there is one, the thesis's networks.
+It prints parameters, arithmetic and compiled memory of each side, then the median time over the
+rounds, and the median, lowest and highest ratio of a round to the port, or else to the first side.
 """
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -19,11 +23,14 @@ from pathlib import Path
 
 PORT = Path(__file__).parent / "pytorch_port.py"
 SIZES = dict(width=256, height=144, filters=80, z_dim=200, batch_size=12)
+VERSIONS = ("jax", "torch", "device", "threads")
+JOBS = ("training", "reconstruction")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch_python", help="a Python with torch")
+    parser.add_argument("--side", action="append", help="flags of vae_gan_jax.main, as one text")
+    parser.add_argument("--torch_python", help="a Python with torch, to compare with the port")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="training steps per round")
     parser.add_argument("--batches", type=int, default=8, help="batches to reconstruct per round")
@@ -35,37 +42,69 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def sizes_of(given) -> list[str]:
+    return [f"--{name}={getattr(given, name)}" for name in (*SIZES, "precision")]
+
+
 def serve(given) -> None:
     """This project's side: answers "JOB N" on stdin with times, as pytorch_port.py does."""
+    from absl import flags
+
+    from vae_gan_jax import main as program
+    from vae_gan_jax.training import xla_flags
+
+    xla_flags.prefer_eigen_convolutions()
     import jax
     import numpy as np
 
     from vae_gan_jax.config import Config
     from vae_gan_jax.inference.reconstruct import reconstruct_batch
     from vae_gan_jax.model import fuse_batch_norm
-    from vae_gan_jax.training import train_state, train_step, xla_flags
+    from vae_gan_jax.training import train_state, train_step
 
-    xla_flags.prefer_eigen_convolutions()
-    config = Config(**{name: getattr(given, name) for name in (*SIZES, "precision")})
+    flags.FLAGS(["compare", *sizes_of(given), *shlex.split(given.side[0])])
+    config = Config(**program.given_settings())
     key = jax.random.key(0)
     state = train_state.create(config, key)
     fused = fuse_batch_norm.fuse(state.inference_variables)
     shape = (config.batch_size, config.height, config.width, 3)
     frames_BHWC = jax.device_put(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     noise_std = jax.device_put(np.float32(0.1))
+    arguments = config.step, fused, frames_BHWC, key, None, False
+    lowered = {
+        "training": train_step.jitted_step.lower(state, frames_BHWC, key, noise_std, config.step),
+        "reconstruction": jax.jit(reconstruct_batch, static_argnums=(0, 5)).lower(*arguments),
+    }
+    compiled = {job: lowered[job].compile() for job in JOBS}
+    facts = {
+        "jax": jax.__version__,
+        "device": str(jax.devices()[0]),
+        "parameters": {
+            name: sum(leaf.size for leaf in jax.tree.leaves(params))
+            for name, params in state.params.items()
+        },
+        "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+    }
+    for job in JOBS:
+        cost, memory = lowered[job].cost_analysis(), compiled[job].memory_analysis()
+        flop = cost and cost.get("flops")
+        facts[job] = {
+            "gflop_per_frame": flop and flop / config.batch_size / 1e9,
+            "temporary_bytes": memory and memory.temp_size_in_bytes,
+        }
 
     def train(count):
         nonlocal state
         for _ in range(count):
-            state, _ = train_step.train_step(state, frames_BHWC, key, noise_std, config)
+            state, _ = compiled["training"](state, frames_BHWC, key, noise_std)
         jax.block_until_ready(state)
 
     def reconstruct(count):
         for _ in range(count):
-            result = reconstruct_batch(config.step, fused, frames_BHWC, key, None, False)
+            result = reconstruct_batch(*arguments)
         jax.block_until_ready(result)
 
-    print(json.dumps({"jax": jax.__version__, "device": str(jax.devices()[0])}), flush=True)
+    print(json.dumps(facts), flush=True)
     for line in sys.stdin:
         job, count = line.split()
         start, processor = time.perf_counter(), time.process_time()
@@ -81,7 +120,10 @@ class Side:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.versions = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"this side failed: {shlex.join(command)}")
+        self.facts = json.loads(line)
 
     def seconds(self, job: str, count: int) -> tuple[float, float]:
         """Wall clock time, and processor time of all cores."""
@@ -94,35 +136,64 @@ class Side:
         self._process.wait()
 
 
+def print_facts(sides: dict[str, Side]) -> None:
+    """Parameters, arithmetic and memory of this project's sides."""
+    for name, side in sides.items():
+        facts = side.facts
+        if "jax" not in facts:
+            continue
+        counts = [*facts["parameters"].values()]
+        print(
+            f"{name}: {sum(counts) / 1e6:.1f} M parameters ("
+            + ", ".join(f"{n} {count / 1e6:.1f}" for n, count in facts["parameters"].items())
+            + f"), state {facts['state_bytes'] / 1e9:.2f} GB"
+        )
+        for job in JOBS:
+            gflop, memory = facts[job]["gflop_per_frame"], facts[job]["temporary_bytes"]
+            arithmetic = "unknown" if gflop is None else f"{gflop:.2f} GFLOP a frame"
+            temporary = "unknown" if memory is None else f"{memory / 1e9:.2f} GB"
+            print(f"  {job}: arithmetic {arithmetic}, temporary memory {temporary}", flush=True)
+
+
+def compare(sides: dict[str, Side], reference: str, given) -> None:
+    """Times all sides in turns and prints the times and the ratios to the reference."""
+    for job, count in zip(JOBS, (given.steps, given.batches), strict=True):
+        for side in sides.values():
+            side.seconds(job, 2)  # the port compiles
+        rounds = [
+            {name: side.seconds(job, count) for name, side in sides.items()}
+            for _ in range(given.rounds)
+        ]
+        for kind, measure in enumerate(("wall", "processor")):
+            for name in sides:
+                seconds = statistics.median(times[name][kind] / count for times in rounds)
+                ratios = [times[name][kind] / times[reference][kind] for times in rounds]
+                rate = given.batch_size / seconds
+                print(
+                    f"{job:14} {measure:9} {seconds:8.3f} s a mini-batch ({rate:7.1f} frames/s)  "
+                    f"ratio {statistics.median(ratios):.2f} "
+                    f"({min(ratios):.2f} to {max(ratios):.2f})  {name}",
+                    flush=True,
+                )
+
+
 def main() -> None:
     given = parse()
     if given.serve:
         serve(given)
         return
-    sizes = [f"--{name}={getattr(given, name)}" for name in (*SIZES, "precision")]
-    ours = Side(sys.executable, "-m", "benchmarks.compare", "--serve", *sizes)
-    theirs = Side(given.torch_python, str(PORT), *sizes, *(["--compile"] if given.compile else []))
-    print(ours.versions, theirs.versions, flush=True)
-    frames = given.batch_size
-    for job, count in (("training", given.steps), ("reconstruction", given.batches)):
-        for side in (ours, theirs):
-            side.seconds(job, 2)  # compiles
-        pairs = [
-            (ours.seconds(job, count), theirs.seconds(job, count)) for _ in range(given.rounds)
-        ]
-        for kind, measure in enumerate(("wall", "processor")):
-            our_seconds, their_seconds = zip(
-                *((a[kind] / count, b[kind] / count) for a, b in pairs), strict=True
-            )
-            ratios = [a / b for a, b in zip(our_seconds, their_seconds, strict=True)]
-            ours_median, theirs_median = map(statistics.median, (our_seconds, their_seconds))
-            print(
-                f"{job:14} {measure:9} ours {ours_median:8.3f} s ({frames / ours_median:7.1f} "
-                f"frames/s)  port {theirs_median:8.3f} s ({frames / theirs_median:7.1f} frames/s)  "
-                f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-                flush=True,
-            )
-    for side in (ours, theirs):
+    sizes, serving = sizes_of(given), [sys.executable, "-m", "benchmarks.compare", "--serve"]
+    sides = {
+        side or "here": Side(*serving, f"--side={side}", *sizes) for side in given.side or [""]
+    }
+    if given.torch_python:
+        compiled = ["--compile"] if given.compile else []
+        sides["port"] = Side(given.torch_python, str(PORT), *sizes, *compiled)
+    for name, side in sides.items():
+        print(name, {key: side.facts[key] for key in VERSIONS if key in side.facts})
+    print_facts(sides)
+    compare(sides, "port" if given.torch_python else next(iter(sides)), given)
+    for side in sides.values():
         side.close()
 
 
