@@ -80,15 +80,10 @@ def writable_folder(run_dir: str | Path) -> Path:
       InputError: the folder cannot be written.
     """
     folder = Path(run_dir) / FOLDER
-    try:
+    with disk_errors.readable(f"the measures cannot be written to {folder}"):
         folder.mkdir(exist_ok=True)
         atomic_io.write(folder / "writable", "")
         (folder / "writable").unlink()
-    except OSError as error:
-        raise InputError(
-            f"the measures cannot be written to {folder} ({error.strerror}): "
-            f"{disk_errors.advice(error)}."
-        ) from None
     return folder
 
 

@@ -45,33 +45,21 @@ class FilmFigures:
         pages = np.split(numbers, range(pairs_per_page, len(numbers), pairs_per_page))
         paths = []
         for index, shown in enumerate(pages, 1):
-            pairs = list(zip(*self._pairs(shown), strict=True))
-            starts = range(0, len(shown), PAIRS_PER_ROW)
-            is_only_page = len(pages) == 1
-            paths += self._write(
-                f"alternating_every_{every}" + ("" if is_only_page else f"_page_{index}"),
-                [
-                    [picture for pair in pairs[start : start + PAIRS_PER_ROW] for picture in pair]
-                    for start in starts
-                ],
-                "frame by frame",
+            pictures = [
+                picture for pair in zip(*self._pairs(shown), strict=True) for picture in pair
+            ]
+            times = [text for number in shown for text in (self._time(number), "")]
+            name = f"alternating_every_{every}"
+            caption = (
                 f"Frames of {film.name} from {self._time(shown[0])} to {self._time(shown[-1])} in "
                 f"steps of {self._span(every)}, each next to its reconstruction by "
                 f"{self.model_caption}."
-                + ("" if is_only_page else f" Page {index} of {len(pages)}."),
-                Labels(
-                    [
-                        [
-                            text
-                            for n in shown[start : start + PAIRS_PER_ROW]
-                            for text in (self._time(n), "")
-                        ]
-                        for start in starts
-                    ],
-                    columns=["source", "reconstruction"] * min(PAIRS_PER_ROW, len(shown)),
-                    group=2,
-                ),
             )
+            if len(pages) > 1:
+                name, caption = f"{name}_page_{index}", f"{caption} Page {index} of {len(pages)}."
+            columns = ["source", "reconstruction"] * min(PAIRS_PER_ROW, len(shown))
+            labels = Labels(_in_rows(times), columns=columns, group=2)
+            paths += self._write(name, _in_rows(pictures), "frame by frame", caption, labels)
         return paths
 
     def static_shot(self, first: int, stop: int) -> list[Path]:
@@ -116,6 +104,12 @@ class FilmFigures:
     def _write(self, name: str, rows, title: str, caption: str, labels: Labels) -> list[Path]:
         path = self.folder / f"{self.film.name}_{name}"
         return write(path, rows, f"{self.film.name}, {title}", caption, labels)
+
+
+def _in_rows(items: list) -> list[list]:
+    """Pictures of sources and reconstructions, or their labels, divided into rows."""
+    length = 2 * PAIRS_PER_ROW
+    return [items[start : start + length] for start in range(0, len(items), length)]
 
 
 def make(model: Model, film: FilmReader, folder: Path, model_caption: str) -> list[Path]:

@@ -1,7 +1,11 @@
 """What a user can do about an error of the file system."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
+
+from vae_gan_jax.config import InputError
 
 ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -26,6 +30,15 @@ def advice(error: OSError | str) -> str:
         if os.strerror(number) in str(error):
             return clause
     return "give another path"
+
+
+@contextlib.contextmanager
+def readable(problem: str) -> Iterator[None]:
+    """Turns an error of the file system into an InputError that begins with the problem."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{problem} ({error.strerror}): {advice(error)}.") from None
 
 
 def sentence(error: OSError) -> str:

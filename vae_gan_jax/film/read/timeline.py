@@ -21,15 +21,10 @@ SAME_TIME = 1e-4  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
-class Timeline:
-    """The frames that decode, on the film's clock; times in seconds, ascending."""
+class Timeline(Packets):
+    """The frames that decode, on the film's clock."""
 
-    times_T: np.ndarray
-    keys_T: np.ndarray  # the times of keyframes; empty if the film cannot be sought
-    last_duration: float  # of the last frame; 0.0 if unknown
     ordered: bool  # False: the timestamps contradict the order of the frames, and are useless
-    jumps: bool  # whether the timestamps jumped before ffmpeg joined the parts
-    complaints: str  # ffmpeg's errors about the file
 
 
 def read_timeline(path: str, stream: int, codec: str, first_time: float, area: int) -> Timeline:
@@ -55,14 +50,9 @@ def read_timeline(path: str, stream: int, codec: str, first_time: float, area: i
     steps = np.diff(times_T)
     ordered = not len(steps) or (steps.min() >= 0 and (steps <= 0).mean() <= MAX_UNORDERED)
     shift = first_time - times_T[0]
-    return Timeline(
-        times_T=times_T + shift,
-        keys_T=packets.keys_T + shift if ordered else np.zeros(0),
-        last_duration=packets.last_duration,
-        ordered=bool(ordered),
-        jumps=packets.jumps,
-        complaints=packets.complaints,
-    )
+    keys_T = packets.keys_T + shift if ordered else np.zeros(0)
+    shifted = vars(packets) | {"times_T": times_T + shift, "keys_T": keys_T}
+    return Timeline(**shifted, ordered=bool(ordered))
 
 
 def _confirmed_times(

@@ -156,16 +156,8 @@ class _Job:
         if folders:
             frames_file.join(self.unfinished, folders)
 
-    @contextlib.contextmanager
     def _readable_errors(self):
-        """Turns disk errors into an InputError."""
-        try:
-            yield
-        except OSError as error:
-            raise InputError(
-                f"the frames cannot be written to {self.folder} ({error.strerror}): "
-                f"{disk_errors.advice(error)}."
-            ) from None
+        return disk_errors.readable(f"the frames cannot be written to {self.folder}")
 
 
 def _size(count: int) -> str:

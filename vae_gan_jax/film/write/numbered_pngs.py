@@ -49,13 +49,8 @@ class NumberedPngs:
                     "same flags, and for --frames_out a folder that they share."
                 )
             shutil.rmtree(self._unfinished, ignore_errors=True)
-            try:
+            with disk_errors.readable(f"--frames_out={folder} cannot be written"):
                 provenance.label(self._unfinished, made_from)
-            except OSError as error:
-                raise InputError(
-                    f"--frames_out={folder} cannot be written ({error.strerror}): "
-                    f"{disk_errors.advice(error)}."
-                ) from None
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and self._png(self.frames + 1).exists():
             self.frames += 1
