@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import FIELDS, Config, InputError, to_text
+from vae_gan_jax.config import FIELDS, Config, to_text
 from vae_gan_jax.evaluation import latent_space, measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
