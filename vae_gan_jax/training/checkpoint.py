@@ -40,7 +40,7 @@ class _Restore(ocp.args.StandardRestore):
     pass
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
     """Saves and restores the checkpoints of a run by step; a context manager.
 
     It saves in the background; leaving the context waits for that. Several processes must call its
@@ -64,9 +64,6 @@ class Checkpoints:
         options = ocp.AsyncOptions(create_directories_asynchronously=False)
         self._checkpointer = ocp.AsyncCheckpointer(_Handler(), async_options=options)
         self._saving_step: int | None = None
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self.wait()

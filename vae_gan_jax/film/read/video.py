@@ -1,5 +1,6 @@
 """Decodes films to frames through ffmpeg."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -21,7 +22,7 @@ __all__ = ["Decoder", "Framing", "Probe", "decode", "decode_blocks", "expected_f
 BLOCK_BYTES = 8 << 20  # of frames in a block
 
 
-class Decoder:
+class Decoder(contextlib.AbstractContextManager):
     """Decodes a film into blocks of frames; a context manager that ends ffmpeg.
 
     A frame's number is its time, times the rate. A number whose frame does not decode shows the
@@ -123,9 +124,6 @@ class Decoder:
         elif self.film.complaints and self.film.claimed_frames > self.film.frames:
             total = f" of a film of about {self.film.claimed_frames}"
         return f"{self.film.path} is damaged ({reason}): {self.decoded} frames{total} decoded."
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self._process.kill()

@@ -37,7 +37,7 @@ class FilmFormat:
     sound: str = "auto"  # auto, copy, encode or none; see source_tracks.of
 
 
-class Encoder:
+class Encoder(contextlib.AbstractContextManager):
     """Writes a film atomically; a context manager.
 
     The picture is encoded in segments beside the film. ``close`` adds the sound, subtitles, fonts,
@@ -153,9 +153,6 @@ class Encoder:
             ["-t", f"{stop:.6f}", ffmpeg.url(self._joined)],
         )
         return ffmpeg.failure_reason(stderr) if code else None
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, kind, *_):
         try:

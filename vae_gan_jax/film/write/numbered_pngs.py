@@ -1,5 +1,6 @@
 """Reconstructed frames as a folder of numbered PNGs."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from vae_gan_jax.run import atomic_io, disk_errors, provenance
 NAME = "{:08d}.png"
 
 
-class NumberedPngs:
+class NumberedPngs(contextlib.AbstractContextManager):
     """Writes frames as PNGs numbered from 1 into a folder that appears whole; a context manager.
 
     An unfinished folder is called ``folder.partial`` and can be resumed. A folder of earlier PNGs
@@ -74,9 +75,6 @@ class NumberedPngs:
             partial = path.with_suffix(".partial")
             partial.write_bytes(atomic_io.png(frame_HWC))
             os.replace(partial, path)
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, exception, *_):
         if self._folder is None or self._shared:

@@ -20,7 +20,7 @@ SAMPLES_FOLDER = "samples"
 logger = logging.getLogger(__name__)
 
 
-class RunLog:
+class RunLog(contextlib.AbstractContextManager):
     """The log of a run; a context manager. In all processes but process 0 it does nothing.
 
     A full disk does not stop training: lines and files that cannot be written wait in memory, and
@@ -35,9 +35,6 @@ class RunLog:
         self._metrics = None
         self._waiting_lines, self._waiting_files = b"", {}
         self._warned = False
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self._files.close()

@@ -15,7 +15,7 @@ from vae_gan_jax.run import atomic_io
 FOLDER = "tensorboard"
 
 
-class Events:
+class Events(contextlib.AbstractContextManager):
     """A file of events in ``run_dir/tensorboard``; a context manager.
 
     Everything in it is also in ``metrics.jsonl`` and ``samples``, so an event that does not fit on
@@ -33,9 +33,6 @@ class Events:
             self._file = (folder / name).open("xb", buffering=0)
         self._write(Event(file_version="brain.Event:2"))
         self._write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         if self._file is not None:
