@@ -9,7 +9,8 @@ from absl import flags
 from vae_gan_jax import main, modes
 
 PROJECT = Path(__file__).parent.parent
-MANUAL = [PROJECT / "README.md", PROJECT / "WORKSPACE.md", *sorted((PROJECT / "docs").glob("*.md"))]
+MANUAL = [PROJECT / name for name in ("README.md", "WORKSPACE.md", "CONTRIBUTING.md")]
+MANUAL += sorted((PROJECT / "docs").glob("*.md"))
 PAGES = [*MANUAL, *sorted((PROJECT / "benchmarks").rglob("*.md"))]
 MAX_LINES = {"README.md": 200, "WORKSPACE.md": 110}
 OTHER_PROGRAMS = (
@@ -22,6 +23,7 @@ OTHER_PROGRAMS = (
     "XLA_FLAGS",
     "tensorboard",
     "pytest",
+    "pyright",
     "run.sh test",
 )
 
@@ -64,9 +66,20 @@ def test_links_lead_somewhere(path):
 @pytest.mark.parametrize("path", MANUAL, ids=by_name)
 def test_files_in_commands_exist(path):
     for name in re.findall(
-        r"\b(?:experiments|benchmarks)/[\w/]+\.(?:flags|txt|md|py)", path.read_text()
+        r"\b(?:experiments|benchmarks|tests|vae_gan_jax)/[\w/]+\.(?:flags|txt|md|py)",
+        path.read_text(),
     ):
         assert (PROJECT / name).exists(), name
+
+
+def test_contributing_names_what_the_code_has():
+    code = "".join(
+        path.read_text()
+        for folder in ("vae_gan_jax", "tests")
+        for path in (PROJECT / folder).rglob("*.py")
+    )
+    for name in re.findall(r"`(?:\w+\.)?([A-Za-z_]+)`", (PROJECT / "CONTRIBUTING.md").read_text()):
+        assert re.search(rf"\b{name}\b", code) or name == "NAME", name
 
 
 def test_readme_lists_every_mode_and_experiment():

@@ -11,6 +11,7 @@ import numpy as np
 
 from vae_gan_jax.model import autoencoder, objectives
 
+MEANS = ("ssim", "ms_ssim", "vmaf", "similarity")  # averaged over the frames of a shot or film
 MAX_PSNR = 100.0  # dB; the PSNR of equal frames, whose error is 0
 LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 WINDOW, WINDOW_STD = 11, 1.5  # pixels; SSIM, Wang et al. 2004

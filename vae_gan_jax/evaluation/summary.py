@@ -10,7 +10,6 @@ from vae_gan_jax.evaluation import measures
 from vae_gan_jax.film.shots import Shot
 
 PARTS = {"learnt": "learnt", "held_out": "held out", "gap": "gap"}  # of ``summarise_parts``
-MEANS = ("ssim", "ms_ssim", "vmaf", "similarity")  # averaged over frames
 RECOGNISED = ("recognised_shot", "recognised_half_second")  # of ``recognition``
 MIN_MOVEMENT = 0.25  # mean absolute change of a low-passed frame that counts as movement, 1/255
 FROZEN_RATIO = 0.1  # a reconstruction that changes less than this part of the source is frozen
@@ -29,12 +28,12 @@ def summarise(frame_T: dict[str, np.ndarray], inside_T: np.ndarray) -> dict[str,
       inside_T: which frames to summarise, booleans ``[T]``.
 
     Returns:
-      ``psnr`` of the mean squared error; the means of ``MEANS``; and from the changes within shots
-      ``retention``, ``aligned_retention``, ``correlation`` and ``freeze_fraction``. ``None`` where
+      ``psnr`` of the mean squared error; the means of ``measures.MEANS``; and from the changes within
+      shots ``retention``, ``aligned_retention``, ``correlation`` and ``freeze_fraction``; ``None`` where
       a measure is undefined.
     """
     summary = {"psnr": float(measures.psnr(frame_T["squared_error"][inside_T].mean()))}
-    for name in MEANS:
+    for name in measures.MEANS:
         summary[name] = None if frame_T[name] is None else float(frame_T[name][inside_T].mean())
     return summary | _movement(frame_T, inside_T)
 
