@@ -28,9 +28,9 @@ def summarise(frame_T: dict[str, np.ndarray], inside_T: np.ndarray) -> dict[str,
       inside_T: which frames to summarise, booleans ``[T]``.
 
     Returns:
-      ``psnr`` of the mean squared error; the means of ``measures.MEANS``; and from the changes within
-      shots ``retention``, ``aligned_retention``, ``correlation`` and ``freeze_fraction``; ``None`` where
-      a measure is undefined.
+      ``psnr`` of the mean squared error; the means of ``measures.MEANS``; and from the changes
+      within shots ``retention``, ``aligned_retention``, ``correlation`` and ``freeze_fraction``.
+      ``None`` where a measure is undefined.
     """
     summary = {"psnr": float(measures.psnr(frame_T["squared_error"][inside_T].mean()))}
     for name in measures.MEANS:
