@@ -72,7 +72,11 @@ run() { # from the project's folder, where flagfiles and films are; exec passes 
 
 case "${1:-demo}" in
   -h | --help) usage ;;
-  demo) install; run --flagfile=experiments/demo.flags "${@:2}" ;;
+  demo)
+    install
+    (run --flagfile=experiments/demo_thesis.flags)
+    run --flagfile=experiments/demo.flags --compare=runs/demo_thesis "${@:2}"
+    ;;
   lock)
     install
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv

@@ -73,7 +73,7 @@ def run() -> None:
     process_flags = ProcessFlags(**given_settings(PROCESS_FIELDS))
     storage.use_scratch(process_flags.scratch_dir)
     _join_processes(process_flags, given)
-    if given.get("compare"):
+    if given.get("compare") and MODE.value != "all":
         if processes.count() > 1:
             _continue_alone()
         else:

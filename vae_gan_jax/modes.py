@@ -220,7 +220,7 @@ def compare(given: dict[str, Any], mode: str) -> None:
     Raises InputError if the runs cannot be compared, or the result cannot be written.
     """
     if mode != "evaluate":
-        raise InputError("--compare needs --mode=evaluate: add it.")
+        raise InputError("--compare needs --mode=evaluate, or --mode=all: add it.")
     Config(**given)  # refuses values outside their limits
     shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
     configs = []
@@ -234,6 +234,15 @@ def compare(given: dict[str, Any], mode: str) -> None:
     from vae_gan_jax.evaluation import compare as comparison
 
     comparison.compare_runs(configs, given)
+
+
+def compare_with_others(config: Config, again: bool) -> None:
+    """Puts the run beside the runs of ``--compare``, for the report."""
+    if config.compare:
+        from vae_gan_jax.evaluation.compare import FOLDER
+
+        output = str(Path(config.run_dir) / FOLDER)
+        compare({"compare": (*config.compare, config.run_dir), "output": output}, "evaluate")
 
 
 def figures(config: Config, again: bool) -> None:
@@ -297,6 +306,7 @@ MODES = {
             reconstruct,
             evaluate,
             figures,
+            compare_with_others,
             report,
         ),
         learns=True,

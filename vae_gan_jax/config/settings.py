@@ -179,7 +179,9 @@ class OutputConfig:
         choices=("auto", "copy", "encode", "none"),
     )  # fmt: skip
     compare: tuple[str, ...] = setting(
-        "output", (), "With --mode=evaluate: folders of runs whose measures are compared.",
+        "output", (),
+        "Folders of runs: --mode=evaluate compares them with each other, --mode=all with the run, "
+        "on its page.",
         parse=flag_text.parse_words,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from vae_gan_jax.inference import made_from, opened_run, trained_model
 from vae_gan_jax.run import atomic_io, film_names
 
 VERSION = 2
+FOLDER = "comparison"
 FILM_KEYS = ("film", "video_stream", "fps", "trim_start", "trim_end", "crop")  # of ``made_from``
 SETTINGS = ("reconstruct_noise", "batch_norm")  # of reconstruction; may differ between runs
 CONDITIONS = ("step", *SETTINGS, "width", "height", "hold_out")  # that a row of the table states
@@ -29,8 +30,9 @@ logger = logging.getLogger(__name__)
 def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
     """Prints the measures of runs and writes the table and the figure; measures what is missing.
 
-    The files go to ``--output``, by default to ``comparison`` beside the first run. With ``--at``
-    a second figure shows frames of all runs.
+    The files go to ``--output``, by default to ``comparison`` beside the first run. If all runs
+    have one frame size, a second figure shows frames of the film, those at ``--at`` or some of all,
+    above their reconstructions.
 
     Args:
       configs: the settings of each run for this command.
@@ -47,10 +49,10 @@ def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
         step = trained_model.newest_step(config.run_dir)
         origins.append(made_from.output_frames(config, sources[0], step))
     require_one_film(runs, origins)
+    one_size = len({(origin["width"], origin["height"]) for origin in origins}) == 1
     if given.get("at"):
         require_one_size(runs, origins)
-        (film,) = opened_run.open_sources(configs[0])
-    folder = Path(given.get("output") or Path(runs[0]).absolute().parent / "comparison")
+    folder = Path(given.get("output") or Path(runs[0]).absolute().parent / FOLDER)
     folder.mkdir(exist_ok=True)
     # Measures may come from a reconstruction with other settings than the defaults, unless this
     # command gives the settings.
@@ -61,7 +63,8 @@ def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
         result = evaluate.load(config.run_dir, name, origin, ignored)
         results.append(result or evaluate.evaluate_films(config, again=True)[name])
     print(write_comparison(runs, results, folder))
-    if given.get("at"):
+    if one_size:
+        (film,) = opened_run.open_sources(configs[0])
         models = map(opened_run.open_model, configs)
         thesis_figures.side_by_side(dict(zip(labels(runs), models, strict=True)), film, folder)
     logger.info("table and figure: %s", folder)

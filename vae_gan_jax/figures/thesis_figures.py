@@ -137,11 +137,15 @@ def make(model: Model, film: FilmReader, folder: Path, model_caption: str) -> li
 
 
 def side_by_side(models: dict[str, Model], film: FilmReader, folder: Path) -> None:
-    """Draws the frames of a film at ``config.at`` above the reconstructions by several models.
+    """Draws frames of a film above their reconstructions by several models.
 
-    The models, by label, have one frame size and the settings of the command.
+    The frames are those at ``config.at``, by default some of the whole film. The models, by label,
+    have one frame size and the settings of the command.
     """
     times = next(iter(models.values())).config.at
+    if not times:
+        middles = (np.arange(PICTURES_PER_ROW) + 0.5) * film.count / PICTURES_PER_ROW
+        times = tuple(film.start + middle / float(film.rate) for middle in middles)
     numbers = [film.number(seconds) for seconds in times]
     pairs = [FilmFigures(model, film, folder, "")._pairs(numbers) for model in models.values()]
     pictures = [pairs[0][0], *(output_BHWC for _, output_BHWC in pairs)]

@@ -20,7 +20,7 @@ FILE = "report.html"
 TEMPLATES = Path(__file__).parent / "template"
 MAX_FILMS_BYTES = 19 << 20  # all films in the page; as base64 they take a third more
 COMMAND = "python -m vae_gan_jax.main"
-FIGURES, EXPLORATIONS = "figures", "explorations"
+FIGURES, EXPLORATIONS, COMPARISON = "figures", "explorations", "comparison"
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _environment() -> jinja2.Environment:
 def _made_from(run_dir: Path) -> dict[str, Any]:
     """The checksum of every file that the report shows or is made with, by path."""
     folders = [(run_log.SAMPLES_FOLDER, "*.png"), (measure_tables.FOLDER, "*.json")]
-    folders += [(FIGURES, "*.png"), (EXPLORATIONS, "*.png")]
+    folders += [(name, "*.png") for name in (FIGURES, EXPLORATIONS, COMPARISON)]
     paths = [path for name, pattern in folders for path in (run_dir / name).glob(pattern)]
     paths += [run_dir / run_log.METRICS_FILE, run_dir / settings.FILE, *TEMPLATES.iterdir()]
     films = provenance.groups(run_dir, "films")
@@ -111,12 +111,17 @@ def _sections(config: Config, lines: list[dict[str, Any]], pairs: list) -> list[
         tables["pictures"] = report_pictures.figures(run_dir / measure_tables.FOLDER)
     curves = report_curves.draw(lines)
     grids = report_pictures.samples(run_dir, lines)
-    pictures = {name: report_pictures.figures(run_dir / name) for name in (FIGURES, EXPLORATIONS)}
+    pictures = {
+        name: report_pictures.figures(run_dir / name)
+        for name in (FIGURES, EXPLORATIONS, COMPARISON)
+    }
     heading = "Films" if len(pairs) > 1 else "The film"
     films = _films(run_dir, pairs, measures)
+    beside = _Section("comparison", "Beside other runs", "pictures.html", pictures[COMPARISON])
     return [
         _Section("films", heading, "films.html", films, "reconstruct"),
         _Section("measures", "Measures", "measures.html", tables, "evaluate"),
+        *([beside] if beside.content else []),
         _Section("curves", "Training", "curves.html", curves["charts"] and curves, "train"),
         _Section("samples", "Samples by epoch", "samples.html", grids["grids"] and grids, "train"),
         _Section("figures", "Figures", "pictures.html", pictures[FIGURES], "figures"),
