@@ -6,7 +6,7 @@ Steps import jax and what depends on it themselves, so that bad input is refused
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,11 @@ def _stage(*films: str) -> None:
 
 
 def check_output(config: Config, again: bool) -> None:
-    """Refuses outputs and sources that would fail after training; warns of sound that is lost."""
+    """Refuses what would fail after training: outputs, sources, and runs to compare with.
+
+    It warns of sound that will be lost.
+    """
+    list(_compared_runs(config.compare))
     if config.output and not Path(config.output).absolute().parent.is_dir():
         raise InputError(f"--output={config.output} is in a folder that does not exist: make it.")
     if config.source or config.film:
@@ -214,6 +218,15 @@ def evaluate(config: Config, again: bool) -> None:
     evaluation.evaluate_films(config, again)
 
 
+def _compared_runs(folders: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The local folder of each run of ``--compare``, and its recorded settings."""
+    for run_dir in map(remote_run.open_run, folders):
+        recorded = settings.recorded_settings(Path(run_dir))
+        if not recorded:
+            raise InputError(f"there is no run in {run_dir}: give --compare the folders of runs.")
+        yield run_dir, recorded
+
+
 def compare(given: dict[str, Any], mode: str) -> None:
     """Compares the measures of several runs; measures runs that lack them.
 
@@ -224,10 +237,7 @@ def compare(given: dict[str, Any], mode: str) -> None:
     Config(**given)  # refuses values outside their limits
     shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
     configs = []
-    for run_dir in map(remote_run.open_run, given["compare"]):
-        recorded = settings.recorded_settings(Path(run_dir))
-        if not recorded:
-            raise InputError(f"there is no run in {run_dir}: give --compare the folders of runs.")
+    for run_dir, recorded in _compared_runs(given["compare"]):
         own = MODES["evaluate"].own
         configs.append(settings.resolve(shared | {"run_dir": run_dir}, recorded, False, own))
         stage_sources(configs[-1], again=True)
@@ -310,6 +320,7 @@ MODES = {
             report,
         ),
         learns=True,
+        own=frozenset({"compare"}),
     ),
     "prepare": Mode(
         "Decode the film into frames. Flags: films.", (stage_learnt_films, prepare), learns=True

@@ -1,16 +1,19 @@
 """Comparison of runs: one table and one figure, missing measures, and refusals."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import compare, compare_plot, evaluate
 from vae_gan_jax.figures import thesis_figures
+from vae_gan_jax.report import report_page
 from vae_gan_jax.run import run_folder
 
 pytestmark = pytest.mark.usefixtures("log_closed")
@@ -57,7 +60,7 @@ def test_missing_measures_are_made_and_the_files_agree_with_them(two_runs, monke
     assert [config.run_dir for config in measured] == [two_runs[1].run_dir]
     folder = Path(two_runs[0].run_dir).parent / "comparison"
     assert {path.name for path in folder.iterdir()} == {
-        "film.csv", "film.json", "film.png", "film.pdf"
+        "film.csv", "film.json", "film.png", "film.pdf", "film_frames.png", "film_frames.pdf"
     }  # fmt: skip
     content = json.loads((folder / "film.json").read_text())
     assert content["frames"] == 26
@@ -115,6 +118,27 @@ def test_a_folder_that_is_no_run_is_refused(two_runs, tmp_path):
 def test_labels_of_equal_folder_names_are_paths():
     assert compare.labels(["a/run", "b/other"]) == ["run", "other"]
     assert compare.labels(["a/run", "b/run"]) == ["a/run", "b/run"]
+
+
+def test_a_run_beside_others_has_them_on_its_page(two_runs, without_figures, tmp_path):
+    """The step of ``--mode=all``; the pages of frames are drawn without ``--at`` too."""
+    first, second = two_runs
+    config = dataclasses.replace(second, compare=(first.run_dir,))
+    modes.compare_with_others(config, again=False)
+    folder = Path(second.run_dir) / "comparison"
+    content = json.loads((folder / "film.json").read_text())
+    assert [row["run"] for row in content["runs"]] == ["first", "second"]
+    Image.new("RGB", (40, 20)).save(folder / "film_frames.png")
+    page = report_page.write(second).read_text()
+    assert "Beside other runs" in page
+    assert "film_frames" in page
+    assert "Beside other runs" not in report_page.write(first).read_text()
+
+
+def test_all_refuses_a_missing_run_to_compare_with_before_it_trains(two_runs, tmp_path):
+    config = dataclasses.replace(two_runs[0], compare=(str(tmp_path / "nowhere"),))
+    with pytest.raises(InputError, match="there is no run in"):
+        modes.check_output(config, again=False)
 
 
 @pytest.mark.parametrize("arguments", [["--mode=train"], ["--mode=evaluate", "--seed=-1"]])
