@@ -162,6 +162,11 @@ def add_measurement(row: dict) -> None:
     atomic_io.write(MEASUREMENTS, "[\n" + ",\n".join(rows) + "\n]\n")
 
 
+def is_measured(row: dict, measurements: list[dict]) -> bool:
+    """Whether a row is measured; the older measurements name no hold-out and had none."""
+    return any(row.items() <= ({"hold_out": ""} | other).items() for other in measurements)
+
+
 def format_tables(rows: list[dict]) -> str:
     """One table for each size, film and hold-out, one line for each candidate and schedule.
 
@@ -212,9 +217,7 @@ def main() -> None:
         schedule = arguments.schedule or FILMS[film][2]
         row = dict(film=film, name=name, seed=seed, size=arguments.size, schedule=schedule)
         row["hold_out"] = arguments.hold_out
-        known = ({"hold_out": ""} | other for other in read_measurements())
-        is_measured = any(row.items() <= other.items() for other in known)
-        if arguments.films and not is_measured:
+        if arguments.films and not is_measured(row, read_measurements()):
             row = measure(arguments, row)
             add_measurement(row)
             print(json.dumps(row, ensure_ascii=False), flush=True)
