@@ -74,8 +74,10 @@ case "${1:-demo}" in
   -h | --help) usage ;;
   demo)
     install
+    # Other settings may not be comparable with the thesis's recipe.
+    (($# > 1)) && run --flagfile=experiments/demo.flags "${@:2}"
     (run --flagfile=experiments/demo_thesis.flags)
-    run --flagfile=experiments/demo.flags --compare=runs/demo_thesis "${@:2}"
+    run --flagfile=experiments/demo.flags --compare=runs/demo_thesis
     ;;
   lock)
     install
