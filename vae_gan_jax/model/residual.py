@@ -17,7 +17,7 @@ from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
 SKIP_PIXELS = 18  # shorter side of the skip's small picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
-MAX_FEATURES = 192  # of a convolution
+MAX_FEATURES = 128  # of a convolution
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
 
 
