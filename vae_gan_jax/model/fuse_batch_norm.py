@@ -2,8 +2,9 @@
 
 With running statistics, batch norm multiplies each feature by a scale and adds a shift. The linear
 layer before it can do both: its kernel is multiplied by the scale, and the shift becomes its bias.
-Fused kernels no longer change, so they are stored in Winograd form where that is faster.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +24,7 @@ def _fuse_convolution(layer: dict, norm: dict | None, statistics: dict | None, a
         shape = [1, 1, 1, 1]
         shape[axis] = scale_F.size
         layer = {"kernel": layer["kernel"] * scale_F.reshape(shape), "bias": shift_F}
-    kernel = layer["kernel"]
-    if winograd.pays(kernel.shape):
-        kernel = winograd.transform(kernel)
-    return {"kernel": kernel, "bias": layer["bias"]}
+    return {"kernel": layer["kernel"], "bias": layer["bias"]}
 
 
 def _fuse_stack(params: dict, batch_stats: dict) -> dict:
@@ -53,12 +51,19 @@ def _fuse_decoder(params: dict, batch_stats: dict) -> dict:
     return fused
 
 
-@jax.jit
-def fuse(variables: dict) -> dict:
+def _in_winograd_form(array):
+    is_kernel = array.ndim == 4  # of a convolution
+    return winograd.transform(array) if is_kernel and winograd.pays(array.shape) else array
+
+
+@partial(jax.jit, static_argnames="winograd_form")
+def fuse(variables: dict, winograd_form: bool = True) -> dict:
     """Fuses the batch norms of encoder and decoder, for use with ``train=False``.
 
     Args:
       variables: collections by network; encoder and decoder must be among them.
+      winograd_form: store the kernels, which no longer change, in Winograd form where that is
+        faster. ``autoencoder`` needs that.
 
     Returns:
       The collections by network. Those of fused networks lack ``batch_stats``; ``autoencoder``
@@ -70,4 +75,6 @@ def fuse(variables: dict) -> dict:
     stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])
     encoder["params"] = encoder["params"] | {"stack": stack}
     decoder["params"] = _fuse_decoder(decoder["params"], decoder.pop("batch_stats"))
+    if winograd_form:
+        encoder, decoder = jax.tree.map(_in_winograd_form, (encoder, decoder))
     return variables | {"encoder": encoder, "decoder": decoder}
