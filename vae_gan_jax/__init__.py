@@ -30,10 +30,11 @@ __version__ = "0.2.0.dev0"
 
 
 def open(run_dir: str | os.PathLike, **settings: Any) -> "Model":
-    """Opens a trained run. Neither locks nor changes it, so it may be read-only or in training.
+    """Opens a trained run, or an export. Neither locks nor changes it: it may be in training.
 
     Args:
-      run_dir: the run's folder, or its address gs://BUCKET/PATH.
+      run_dir: the run's folder, or its address gs://BUCKET/PATH, or a folder of --mode=export,
+        whose model has no film.
       settings: settings of how films are read and written, such as ``codec="ffv1"``, by the names
         of the flags; by default those of the run.
 
@@ -42,8 +43,13 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "Model":
     """
     from vae_gan_jax import modes
     from vae_gan_jax.inference import opened_run
+    from vae_gan_jax.run import exported
 
     given = from_python({**settings, "run_dir": run_dir})
+    if exported.is_export(given["run_dir"]):
+        from vae_gan_jax.inference.export import opened_export
+
+        return opened_export.open_model(given)
     config = modes.resolve(given, "decode")
     return opened_run.open_model(config, read_only=True)
 

@@ -54,6 +54,10 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
             recorded = settings.recorded_settings(folder)
             recorded = source_films.with_moved_film(given, recorded, folder)
     config = settings.resolve(given, recorded, row.learns, row.own)
+    if config.precision == "float16" and mode != "export":
+        raise InputError(
+            "--precision=float16 is for --mode=export: give auto, float32 or bfloat16."
+        )
     if config.per_device_batch_size:
         from vae_gan_jax.training.distributed import mesh
 
@@ -211,6 +215,13 @@ def decode_codes(config: Config, again: bool) -> None:
     codes_film.decode_film(config)
 
 
+def export(config: Config, again: bool) -> None:
+    """Writes the networks as files that other programs read."""
+    from vae_gan_jax.inference.export import export as exporting
+
+    exporting.export_run(config)
+
+
 def evaluate(config: Config, again: bool) -> None:
     """Measures the reconstructions of the source films."""
     from vae_gan_jax.evaluation import evaluate as evaluation
@@ -344,6 +355,12 @@ MODES = {
         "output.",
         (stage_sound, decode_codes),
         own=OF_A_COMMAND,
+    ),
+    "export": Mode(
+        "Write the networks as ONNX, StableHLO and safetensors, with a model card. Flags: "
+        "--output, --source, --precision.",
+        (stage_sources, export),
+        own=OF_A_COMMAND | {"precision"},
     ),
     "evaluate": Mode(
         "Measure the reconstruction, or compare runs. Flags: --source, --compare, "

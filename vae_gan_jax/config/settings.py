@@ -94,8 +94,8 @@ class TrainingConfig:
     )  # fmt: skip
     init_from: str = setting(
         "training", "",
-        "Folder of a run whose newest undamaged checkpoint initialises the networks; default: "
-        "random weights.",
+        "Folder of a run whose newest undamaged checkpoint initialises the networks, or of an "
+        "export; default: random weights.",
         fixed=True,
     )  # fmt: skip
     init_optimizer: str = setting(
@@ -138,7 +138,8 @@ class OutputConfig:
     output: str = setting(
         "output", "",
         "The reconstructed film; default: RUN_DIR/films/NAME.mp4. With --compare: the folder for "
-        "table and figure. With --mode=benchmark: the JSON file.",
+        "table and figure. With --mode=export: the folder; default: RUN_DIR/export. With "
+        "--mode=benchmark: the JSON file.",
     )  # fmt: skip
     codes: str = setting(
         "output",

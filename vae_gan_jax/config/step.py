@@ -99,8 +99,8 @@ class StepConfig:
     precision: str = setting(
         "hardware", "auto",
         "Precision of the networks' arithmetic; parameters and objectives are always float32. "
-        "auto: bfloat16 on an accelerator, float32 on a CPU.",
-        choices=("auto", "float32", "bfloat16"),
+        "auto: bfloat16 on an accelerator, float32 on a CPU. float16: with --mode=export.",
+        choices=("auto", "float32", "bfloat16", "float16"),
     )  # fmt: skip
 
     @property

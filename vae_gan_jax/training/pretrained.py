@@ -1,14 +1,18 @@
-"""Starts a run with the networks of another run, to fine-tune them on one film."""
+"""Starts a run with the networks of another run or of an export, to fine-tune them on one film."""
 
 import logging
 from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
 
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
-from vae_gan_jax.run import storage
+from vae_gan_jax.run import exported, storage
 from vae_gan_jax.run.settings import recorded_settings
-from vae_gan_jax.training import checkpoint
+from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.checkpoint_folder import CheckpointFolder
-from vae_gan_jax.training.distributed import processes
+from vae_gan_jax.training.distributed import mesh, processes
 from vae_gan_jax.training.train_state import TrainState
 
 # The settings that determine the shapes of the parameters.
@@ -33,11 +37,8 @@ def check(config: Config) -> None:
         raise InputError(
             f"--init_from={other} is this run itself: give another run or another --run_dir."
         )
-    with storage.readable_errors(config.init_from):
-        recorded = recorded_settings(storage.path_of(other))
-    if not recorded:
-        raise InputError(f"there is no run in {other}: give --init_from the folder of a run.")
-    other_config = Config(**recorded)
+    is_export = exported.is_export(other)
+    other_config = Config(**(exported.read(other).settings if is_export else _recorded(config)))
     for name in SIZES:
         expected, given = (
             to_text(FIELDS[name], getattr(settings, name)) for settings in (other_config, config)
@@ -47,21 +48,41 @@ def check(config: Config) -> None:
                 f"--{name}={given} does not fit the networks in {other}, which have "
                 f"--{name}={expected}: give that, or another --init_from."
             )
-    if not checkpoint.steps(other):
+    if is_export and config.init_optimizer == "carried":
+        raise InputError(
+            f"--init_optimizer=carried needs a run, and {other} is an export without Adam's "
+            "moments: leave it out."
+        )
+    if not is_export and not checkpoint.steps(other):
         raise InputError(f"{other} has no checkpoint: train it first, with --mode=all or train.")
+
+
+def _recorded(config: Config) -> dict[str, Any]:
+    """The settings of the other run."""
+    with storage.readable_errors(config.init_from):
+        recorded = recorded_settings(storage.path_of(storage.local(config.init_from)))
+    if not recorded:
+        raise InputError(
+            f"there is no run in {storage.local(config.init_from)}: give --init_from the folder of "
+            "a run or of an export."
+        )
+    return recorded
 
 
 def begin(config: Config, fresh: TrainState) -> TrainState:
     """Creates a state at step 0 with the networks of ``config.init_from``, sharded like ``fresh``.
 
     Parameters, running statistics and constants come from the other run's newest sound checkpoint;
-    with ``config.init_optimizer`` "carried" so do Adam's moments.
+    with ``config.init_optimizer`` "carried" so do Adam's moments. An export has no moments, and the
+    statistics of its film.
 
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
     """
     check(config)
     other = Path(storage.local(config.init_from))
+    if exported.is_export(other):
+        return _begin_from_export(config, fresh, other)
     step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
     with checkpoint.Checkpoints(other) as checkpoints:
         other_state = checkpoints.read(step, fresh)
@@ -72,6 +93,43 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
         constants=other_state.constants,
         opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
     )
+
+
+def _begin_from_export(config: Config, fresh: TrainState, other: Path) -> TrainState:
+    export = exported.read(other)
+    variables = processes.broadcast_from_first(read_variables(export, config))
+    logger.info("starting with the networks of %s at step %d", other, export.step)
+    constants = {name: {"pca": each["pca"]} for name, each in variables.items() if "pca" in each}
+    state = fresh.replace(
+        params={name: each["params"] for name, each in variables.items()},
+        batch_stats={name: each["batch_stats"] for name, each in variables.items()},
+        constants=constants,
+    )
+    return mesh.place_state(config, state)
+
+
+def read_variables(export: exported.Export, config: Config) -> dict[str, Any]:
+    """The collections of an export's networks, NumPy arrays by network.
+
+    Raises InputError if its file is damaged or does not fit the settings.
+    """
+    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    arrays, wanted = exported.read_arrays(export.folder), flat(state.inference_variables)
+    if {name: leaf.shape for name, leaf in wanted.items()} != {
+        name: array.shape for name, array in arrays.items()
+    } or any(array.dtype != np.float32 for array in arrays.values()):
+        raise InputError(
+            f"{export.folder / exported.WEIGHTS} does not fit {exported.CONFIG} beside it: export "
+            "the run again."
+        )
+    structure = jax.tree.structure(state.inference_variables)
+    return jax.tree.unflatten(structure, [arrays[name] for name in wanted])
+
+
+def flat(variables: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of nested dicts by their path, such as ``encoder/params/linear/kernel``."""
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _newest_sound(run: Path) -> int:

@@ -59,7 +59,7 @@ class Graph:
     def _rounded(self, array: np.ndarray) -> np.ndarray:
         return np.asarray(array).astype(self.precision)
 
-    # Layers. Parameters are those of the networks' layers in the code: kernels are HWIO or [in, out].
+    # Layers. Parameters are as in the code: kernels are [h, w, in, out] or [in, out].
 
     def convolution(
         self, x: str, layer: dict[str, np.ndarray], size: tuple[int, int], stride: int = 1

@@ -1,5 +1,8 @@
 """Encoder and decoder as ONNX graphs, for both kinds of networks."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import onnx
 
@@ -11,43 +14,47 @@ from vae_gan_jax.model.plain_convolutions import padding_before
 PHASE_TAPS = 3  # rows and columns of the kernel of one phase of a transposed convolution
 
 
-def models(config: Config, variables: dict, precision: str, metadata: dict) -> dict:
-    """The ONNX models ``encoder``, ``decoder`` and ``autoencoder``.
+def builders(
+    config: Config, variables: dict, precision: str, metadata: dict[str, str]
+) -> dict[str, Callable[[], onnx.ModelProto]]:
+    """Functions that build the models ``encoder``, ``decoder`` and ``autoencoder``, by name.
 
     Args:
       config: the settings of the networks.
       variables: NumPy arrays by network and collection, with batch norm fused and no kernel in
         Winograd form.
       precision: "float32" or "float16", of weights and convolutions.
-      metadata: texts to store, by name.
+      metadata: texts to store in the models, by name.
     """
     frame = "uint8", (config.height, config.width, 3)
     latent = "float32", (config.z_dim,)
     encode, decode = NETWORKS[config.networks]
 
-    def autoencoder(graph):
-        mean, _ = encode(graph, config, variables["encoder"], graph.from_frames("frames"))
-        z = mean()
-        return {"reconstruction": (decoded(graph, z), *frame)}
+    def encoded(graph):
+        return encode(graph, config, variables["encoder"], graph.from_frames("frames"))
 
     def decoded(graph, z):
         return graph.to_frames(decode(graph, config, variables["decoder"]["params"], z))
 
     def encoder(graph):
-        mean, log_variance = encode(graph, config, variables["encoder"], graph.from_frames("frames"))
+        mean, log_variance = encoded(graph)
         return {"mean": (mean(), *latent), "log_variance": (log_variance(), *latent)}
 
     def decoder(graph):
         return {"frames": (decoded(graph, "z"), *frame)}
 
-    def build(function, inputs) -> onnx.ModelProto:
+    def autoencoder(graph):
+        mean, _ = encoded(graph)
+        return {"reconstruction": (decoded(graph, mean()), *frame)}
+
+    def build(outputs, name, shape) -> onnx.ModelProto:
         graph = Graph(precision)
-        return graph.model(function.__name__, inputs, function(graph), metadata)
+        return graph.model(outputs.__name__, {name: shape}, outputs(graph), metadata)
 
     return {
-        "encoder": build(encoder, {"frames": frame}),
-        "decoder": build(decoder, {"z": latent}),
-        "autoencoder": build(autoencoder, {"frames": frame}),
+        "encoder": partial(build, encoder, "frames", frame),
+        "decoder": partial(build, decoder, "z", latent),
+        "autoencoder": partial(build, autoencoder, "frames", frame),
     }
 
 
@@ -134,7 +141,7 @@ def _phase(tap: int, side: int) -> tuple[int, int]:
 
 
 def _linear_maps(size: tuple[int, int], new_size: tuple[int, int]) -> list[np.ndarray]:
-    """``residual.resize`` as matrices: of the rows ``[H, height]``, of the columns ``[W, width]``."""
+    """``residual.resize`` as matrices, of rows ``[H, height]`` and columns ``[W, width]``."""
     return [
         np.asarray(residual.resize(np.eye(side, dtype=np.float32)[..., None, None], (new, 1)))[
             ..., 0, 0
@@ -148,7 +155,9 @@ def _residual_encoder(graph: Graph, config: Config, variables: dict, x: str):
     small = residual.skip_size(*size)
     centre = np.float32(variables["pca"]["centre"].transpose(2, 0, 1))
     difference = graph.node("Sub", graph.resize(x, *_linear_maps(size, small)), centre)
-    linear = graph.dense(graph.node("Flatten", difference), _from_pixels(params["linear"], (*small, 3)))
+    linear = graph.dense(
+        graph.node("Flatten", difference), _from_pixels(params["linear"], (*small, 3))
+    )
     x = graph.enter(x)
     for level in range(1, residual.halvings(*size) + 2):
         x = graph.convolution(x, params[f"down_{level}"], size, stride=2)

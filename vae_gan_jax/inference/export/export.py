@@ -1,0 +1,150 @@
+"""``--mode=export``: a folder with the trained networks for other programs."""
+
+import dataclasses
+import importlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import vae_gan_jax
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference import made_from, opened_run
+from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.run import atomic_io, exported, film_names, provenance, run_folder
+
+FOLDER = "export"  # in a run
+PACKAGES = ("onnx", "onnxruntime", "safetensors", "flatbuffers")  # of the extra "export"
+
+logger = logging.getLogger(__name__)
+
+
+def export_run(config: Config) -> None:
+    """Writes the newest model of a run into ``--output``, by default the run's ``export``.
+
+    The folder appears when everything in it is written and checked, and replaces an earlier export.
+
+    Raises:
+      InputError: packages are missing, the folder has other files, the run has no checkpoint, a
+        film cannot be read, or a file differs from the model.
+    """
+    precision = "float32" if config.precision == "auto" else config.precision
+    if precision == "bfloat16":
+        raise InputError("--precision=bfloat16 is not for --mode=export: give float32 or float16.")
+    _require_packages()
+    path = Path(config.output or Path(config.run_dir, FOLDER))
+    _check_replaceable(path)
+    films = opened_run.open_sources(config)
+    for film in films:
+        film_names.require(config, film.path)
+    if not config.output:
+        run_folder.open_run(config)
+    model = opened_run.open_model(config, read_only=bool(config.output))
+    model = dataclasses.replace(model, config=dataclasses.replace(config, precision="float32"))
+    partial = atomic_io.beside(path, ".partial")
+    _remove(partial)
+    try:
+        partial.mkdir()
+        # Otherwise an accelerator multiplies with fewer digits.
+        with jax.default_matmul_precision("highest"):
+            origin = _write(partial, model, precision, films)
+        _check_replaceable(path)
+        _publish(partial, path)
+    except BaseException:
+        _remove(partial)
+        raise
+    files = [file for file in path.rglob("*") if file.is_file()]
+    provenance.record(config.run_dir, f"{FOLDER}/{path.name}", origin, files)
+    logger.info("export: %s, %.1f MB", path, sum(file.stat().st_size for file in files) / 1e6)
+
+
+def _require_packages() -> None:
+    for name in PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(f"--mode=export lacks {name} ({error}): {exported.INSTALL}.") from None
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises InputError unless a folder is new, empty, or an earlier export and nothing else."""
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--output={path} is in a folder that does not exist: make it.")
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir() or path.is_symlink():
+        raise InputError(f"--output={path} is no folder: give another.")
+    known = {exported.CONFIG}
+    if exported.is_export(path):
+        known |= exported.read(path).files
+    others = [file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()]
+    others = sorted(set(others) - known if len(known) > 1 else others)
+    if others:
+        raise InputError(
+            f"{path} has files that are not of an export, such as {others[0]}: move them, or give "
+            "another --output."
+        )
+
+
+def _write(folder: Path, model: Model, precision: str, films: list[FilmReader]) -> dict[str, Any]:
+    """Writes and checks all files; returns what they were made from."""
+    from vae_gan_jax.inference.export import film_check, film_codes, model_card, model_files
+
+    config = model.config
+    origin = {
+        "checkpoint": model.checkpoint,
+        "films": [made_from.source_frames(config, film.path) for film in films],
+        "precision": precision,
+        "version": vae_gan_jax.__version__,
+    }
+    metadata = {"step": str(model.step), "checkpoint": str(model.checkpoint)}
+    logger.info("writing the networks")
+    model_files.write_onnx(folder, model, precision, metadata)
+    model_files.write_stablehlo(folder, model)
+    model_files.write_safetensors(folder, model)
+    checked = film_check.check(folder, model, precision, films)
+    atomic_io.write(folder / "codes.npz", film_codes.pack(checked.codes, origin))
+    atomic_io.write(folder / "sample.png", atomic_io.png(checked.samples))
+    facts = {
+        "format": exported.FORMAT,
+        "width": config.width,
+        "height": config.height,
+        "z_dim": config.z_dim,
+        "precision": precision,
+        "films": film_names.learnt_names(config),
+        "step": model.step,
+        "checkpoint": model.checkpoint,
+        "settings": exported.settings_of(config),
+        "made_from": origin,
+    }
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    atomic_io.write(folder / "README.md", model_card.render(config, facts, checked, sizes))
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    content = json.dumps(facts | {"files": files}, indent=1) + "\n"
+    atomic_io.write(folder / exported.CONFIG, content)
+    return origin
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Renames the finished folder to ``path``; an earlier export is put aside, then deleted."""
+    former = atomic_io.beside(path, ".former")
+    _remove(former)
+    if path.exists():
+        os.replace(path, former)
+    try:
+        atomic_io.publish(partial, path)
+    except OSError:
+        if former.exists():
+            os.replace(former, path)
+        raise
+    _remove(former)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
