@@ -151,7 +151,7 @@ def imported_packages() -> set[str]:
 
 def test_requirements_are_what_the_program_imports():
     own = {canonicalize_name(requirement.name) for requirement in requirements("requirements.txt")}
-    extras = {canonicalize_name(r.name) for name in ("cloud",) for r in EXTRAS[name]}
+    extras = {canonicalize_name(r.name) for name in ("cloud", "export") for r in EXTRAS[name]}
     indirect = {"crc32c"}  # tensorboardX imports it where it is installed
     assert own - indirect <= imported_packages() <= own | extras
     assert not own & {canonicalize_name(r.name) for r in EXTRAS["dev"]}
