@@ -1,5 +1,7 @@
 """Random access gives the frames of the whole film; times and numbers agree."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -47,9 +49,25 @@ def test_a_time_outside_the_film_is_refused(film_reader, seconds):
         film_reader.number(seconds)
 
 
-def test_a_frame_that_does_not_decode_is_named(film_reader):
-    with pytest.raises(InputError, match=r"frame 30 of .* cannot be decoded"):
-        film_reader.at([2, 30])
+def test_a_frame_that_does_not_decode_is_named(film_reader, monkeypatch):
+    few = list(itertools.islice(film_reader.frames(), 5))
+    monkeypatch.setattr(reader.FilmReader, "frames", lambda _, first=0: (f for f in few[first:]))
+    with pytest.raises(InputError, match=r"frame 20 of .* cannot be decoded"):
+        film_reader.at([2, 20])
+
+
+@pytest.mark.parametrize("number", [-1, 26, 10**12])
+def test_a_number_outside_the_film_is_refused(film_reader, number):
+    with pytest.raises(InputError, match=f"has no frame {number}: give a number from 0 to 25"):
+        film_reader.at([2, number])
+
+
+def test_no_numbers_give_no_frames(film_reader):
+    assert film_reader.at([]).shape == (0, 36, 64, 3)
+
+
+def test_the_shots_are_those_of_the_film(film_reader):
+    assert film_reader.shots == [(0, 26)]
 
 
 @pytest.mark.parametrize(
