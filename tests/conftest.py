@@ -14,7 +14,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.training import xla_flags
 
 PROJECT = Path(__file__).parent.parent
-pytest_plugins = ["tests.trained_fixtures"]
+pytest_plugins = ["tests.trained_fixtures", "tests.browser"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 xla_flags.prefer_eigen_convolutions()  # programs started by tests inherit it

@@ -358,9 +358,9 @@ MODES = {
     ),
     "export": Mode(
         "Write the networks as ONNX, StableHLO and safetensors, with a model card. Flags: "
-        "--output, --source, --precision.",
+        "--output, --source, --precision, --web.",
         (stage_sources, export),
-        own=OF_A_COMMAND | {"precision"},
+        own=OF_A_COMMAND | {"precision", "web", "onnxruntime_web"},
     ),
     "evaluate": Mode(
         "Measure the reconstruction, or compare runs. Flags: --source, --compare, "

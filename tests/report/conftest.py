@@ -1,14 +1,12 @@
 """A run of everything that a report shows, and its page."""
 
 import dataclasses
-import os
-import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from selenium import webdriver
 
+from tests.browser import chromium
 from tests.film.films import counting_film, run_ffmpeg
 from tests.report.runs_to_report import (
     FRAMES,
@@ -69,23 +67,5 @@ def page(config) -> str:
 
 @pytest.fixture(scope="session")
 def browser():
-    """Headless Chromium; without it the tests are skipped, except in CI."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs chromium and chromedriver for the report's tests")
-        pytest.skip("no chromium here")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (
-        *("--headless=new", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"),
-        "--autoplay-policy=no-user-gesture-required",
-    ):
-        options.add_argument(option)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
-    driver.set_script_timeout(20)
-    yield driver
-    driver.quit()
+    with chromium("--autoplay-policy=no-user-gesture-required") as driver:
+        yield driver

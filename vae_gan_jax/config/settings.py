@@ -179,6 +179,15 @@ class OutputConfig:
         "copied, leave it out where it does not decode), copy, encode or none.",
         choices=("auto", "copy", "encode", "none"),
     )  # fmt: skip
+    web: bool = setting(
+        "output", False,
+        "With --mode=export: also index.html, a page that runs the networks in a browser.",
+    )  # fmt: skip
+    onnxruntime_web: str = setting(
+        "output", "",
+        "With --web: the folder of the npm package onnxruntime-web, which is copied beside the "
+        "page, or cdn, from where the page loads it; default: npm, and cdn if npm has no network.",
+    )  # fmt: skip
     compare: tuple[str, ...] = setting(
         "output", (),
         "Folders of runs: --mode=evaluate compares them with each other, --mode=all with the run, "

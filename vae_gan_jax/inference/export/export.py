@@ -15,6 +15,7 @@ import vae_gan_jax
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, opened_run
+from vae_gan_jax.inference.export import web_page
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, exported, film_names, provenance, run_folder
 
@@ -37,6 +38,7 @@ def export_run(config: Config) -> None:
     if precision == "bfloat16":
         raise InputError("--precision=bfloat16 is not for --mode=export: give float32 or float16.")
     _require_packages()
+    runtime = web_page.runtime_files(config.onnxruntime_web) if config.web else {}
     path = Path(config.output or Path(config.run_dir, FOLDER))
     _check_replaceable(path)
     films = opened_run.open_sources(config)
@@ -52,7 +54,7 @@ def export_run(config: Config) -> None:
         partial.mkdir()
         # Otherwise an accelerator multiplies with fewer digits.
         with jax.default_matmul_precision("highest"):
-            origin = _write(partial, model, precision, films)
+            origin = _write(partial, model, precision, films, runtime)
         _check_replaceable(path)
         _publish(partial, path)
     except BaseException:
@@ -91,7 +93,13 @@ def _check_replaceable(path: Path) -> None:
         )
 
 
-def _write(folder: Path, model: Model, precision: str, films: list[FilmReader]) -> dict[str, Any]:
+def _write(
+    folder: Path,
+    model: Model,
+    precision: str,
+    films: list[FilmReader],
+    runtime: dict[str, bytes],
+) -> dict[str, Any]:
     """Writes and checks all files; returns what they were made from."""
     from vae_gan_jax.inference.export import film_check, film_codes, model_card, model_files
 
@@ -117,6 +125,7 @@ def _write(folder: Path, model: Model, precision: str, films: list[FilmReader]) 
         "z_dim": config.z_dim,
         "precision": precision,
         "films": film_names.learnt_names(config),
+        "web": config.web,
         "step": model.step,
         "checkpoint": model.checkpoint,
         "settings": exported.settings_of(config),
@@ -124,6 +133,8 @@ def _write(folder: Path, model: Model, precision: str, films: list[FilmReader]) 
     }
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     atomic_io.write(folder / "README.md", model_card.render(config, facts, checked, sizes))
+    if config.web:
+        web_page.write(folder, facts["films"], runtime)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     content = json.dumps(facts | {"files": files}, indent=1) + "\n"
     atomic_io.write(folder / exported.CONFIG, content)

@@ -1,0 +1,85 @@
+"""Headless Chromium, web servers of folders, and the files of ONNX Runtime Web."""
+
+import contextlib
+import functools
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.inference.export import web_page
+from vae_gan_jax.run import atomic_io
+
+QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run")
+
+
+@contextlib.contextmanager
+def chromium(*options: str) -> Iterator[webdriver.Chrome]:
+    """Headless Chromium; without it the tests are skipped, except in CI."""
+    binary, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (binary and chromedriver):
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs chromium and chromedriver for the tests of pages")
+        pytest.skip("no chromium here")
+    settings = webdriver.ChromeOptions()
+    settings.binary_location = binary
+    for option in ("--headless=new", "--disable-dev-shm-usage", *QUIET, *options):
+        settings.add_argument(option)
+    settings.add_argument("--force-prefers-reduced-motion")
+    if os.geteuid() == 0:
+        settings.add_argument("--no-sandbox")
+    settings.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(settings, webdriver.ChromeService(chromedriver))
+    driver.set_script_timeout(20)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextlib.contextmanager
+def served(folder: Path, **headers: str) -> Iterator[str]:
+    """The address of a web server of a folder, which sends ``headers`` with each file."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self):
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            super().end_headers()
+
+        def log_message(self, *_):
+            pass
+
+        def copyfile(self, *arguments):
+            with contextlib.suppress(ConnectionError):  # the page may stop a download
+                super().copyfile(*arguments)
+
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_web() -> Path:
+    """A folder of ONNX Runtime Web, which npm downloads once."""
+    folder = Path(tempfile.gettempdir(), f"vae_gan_jax_{web_page.PACKAGE}")
+    try:
+        web_page.runtime_files(str(folder))
+    except InputError:
+        files = web_page.runtime_files("")
+        if not files:
+            pytest.skip(f"npm cannot give {web_page.PACKAGE} here")
+        for name, content in files.items():
+            atomic_io.write(folder / name, content)
+    return folder

@@ -1,0 +1,396 @@
+"""The page of an export in Chromium, with a film as its camera."""
+
+import base64
+import dataclasses
+import io
+import json
+import shutil
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import vae_gan_jax
+from tests.browser import chromium, served
+from tests.film.films import run_ffmpeg
+from vae_gan_jax.config import Config
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store.training_frames import TrainingFrames
+from vae_gan_jax.inference.export import web_page
+from vae_gan_jax.inference.export.export import export_run
+from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.run import run_folder
+from vae_gan_jax.run.settings import record_settings
+from vae_gan_jax.training import pca_init, train_state
+from vae_gan_jax.training.checkpoint import Checkpoints
+
+WIDTH, HEIGHT, FRAMES = 20, 18, 24
+SECONDS = 15.0  # until the page has done what it was asked
+MAX_DIFFERENCE = 3.0  # of 255, mean over pixels and channels
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory) -> Path:
+    """A film of 4:3, of which the model sees the middle, in two shots of different frames."""
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    source = f"gradients=s=128x96:r=10:n=6:seed=4:speed=0.15:d={FRAMES / 10}"
+    cut = ("-vf", f"negate=enable='gte(n,{FRAMES // 2})'")
+    run_ffmpeg("-f", "lavfi", "-i", source, *cut, "-frames:v", FRAMES, "-pix_fmt", "yuv420p", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(small, camera, onnxruntime_web, tmp_path_factory) -> Config:
+    """A run of residual networks at their start, which are the film's principal components."""
+    config = dataclasses.replace(
+        small,
+        networks="residual",
+        width=WIDTH,
+        height=HEIGHT,
+        crop=f"{WIDTH}:{HEIGHT}",
+        z_dim=8,
+        film=str(camera),
+        run_dir=str(tmp_path_factory.mktemp("runs") / "A_run"),
+        web=True,
+        onnxruntime_web=str(onnxruntime_web),
+    )
+    framing = video.Framing(width=WIDTH, height=HEIGHT, crop=config.crop)
+    frames_THWC = np.concatenate(list(video.decode_blocks(camera, framing)))
+    state = train_state.create(config, jax.random.key(0))
+    state = pca_init.begin(config, state, TrainingFrames(frames_THWC))
+    record_settings(Path(config.run_dir), config)
+    with Checkpoints(config.run_dir) as checkpoints:
+        checkpoints.save(state)
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(config) -> Path:
+    """The export of that run with its page."""
+    export_run(config)
+    run_folder.close_run()
+    return Path(config.run_dir) / "export"
+
+
+@pytest.fixture(scope="module")
+def model(config) -> Model:
+    return vae_gan_jax.open(config.run_dir)
+
+
+@pytest.fixture(scope="module")
+def reconstructed_THWC(model) -> np.ndarray:
+    """The film as JAX reconstructs it."""
+    return model.decode(model.encode_film().mean).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def browser(camera):
+    with chromium(
+        "--disable-gpu",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    ) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with served(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def opened(browser, address):
+    """The page at its start; afterwards no error and no request to elsewhere was logged."""
+    open_page(browser, address)
+    yield browser
+    assert errors(browser) == []
+    requests = [
+        json.loads(line["message"])["message"]["params"]["request"]["url"]
+        for line in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in line["message"]
+    ]
+    outside = [url for url in requests if not url.startswith((address, "blob:", "data:"))]
+    assert requests
+    assert outside == []
+
+
+def open_page(browser, address: str, state: str = "ready") -> None:
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(address)
+    script = "return document.body.dataset.state"
+    assert until(lambda: browser.execute_script(script)) == state, text(browser, "message")
+
+
+def errors(browser) -> list[dict]:
+    return [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def until(condition):
+    """The first true value of a condition."""
+    end = time.monotonic() + SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < end, "the page did not do it"
+        time.sleep(0.03)
+    return value
+
+
+def text(browser, name: str) -> str:
+    return browser.find_element(By.ID, name).text
+
+
+def press(browser, keys: str) -> None:
+    browser.find_element(By.TAG_NAME, "body").send_keys(keys)
+
+
+def picture(browser, name: str = "output") -> np.ndarray:
+    script = "return document.getElementById(arguments[0]).toDataURL('image/png')"
+    address = browser.execute_script(script, name)
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB"), np.float32)
+
+
+def difference(first, second) -> float:
+    return float(np.abs(first - second).mean())
+
+
+def still(browser) -> np.ndarray:
+    """The picture as soon as it no longer changes."""
+    last = picture(browser)
+    for _ in range(100):
+        time.sleep(0.15)
+        last, before = picture(browser), last
+        if (last == before).all():
+            return last
+    raise AssertionError("the picture does not stand still")
+
+
+def drop(browser, name: str, content: bytes, kind: str) -> None:
+    """Drops a file on the page."""
+    browser.execute_script(
+        """const [name, kind, base64] = arguments, transfer = new DataTransfer();
+        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+        transfer.items.add(new File([bytes], name, { type: kind }));
+        document.body.dispatchEvent(
+          new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));""",
+        name, kind, base64.b64encode(content).decode(),
+    )  # fmt: skip
+
+
+def test_the_canvas_shows_what_jax_reconstructs_of_the_camera(opened, reconstructed_THWC):
+    opened.find_element(By.ID, "camera").click()
+    found = set()
+    until(lambda: picture(opened, "input").any())
+    for _ in range(3):
+        shown = picture(opened)
+        differences = [difference(shown, frame) for frame in reconstructed_THWC]
+        assert min(differences) < MAX_DIFFERENCE
+        assert np.median(differences) > 3 * MAX_DIFFERENCE  # the frames can be told apart
+        found.add(int(np.argmin(differences)))
+        time.sleep(0.3)
+    assert len(found) > 1
+    assert until(lambda: "frames/s" in text(opened, "speed"))
+    assert "WASM, 1 thread · 20×18" in text(opened, "meter")
+    assert "cross-origin isolation" in text(opened, "notes")
+
+
+def test_sliders_move_a_frozen_picture_and_come_back(opened):
+    press(opened, "c")
+    until(lambda: picture(opened, "input").any())
+    press(opened, "f")
+    frozen = still(opened)
+    slider = opened.find_element(By.ID, "direction0")
+    slider.send_keys(Keys.END)
+    moved = until(lambda: (now := picture(opened)) is not None and difference(now, frozen) > 3)
+    assert moved
+    assert "+3.00 σ" in text(opened, "sliders")
+    press(opened, "0")
+    assert difference(still(opened), frozen) == 0
+
+
+def test_the_walk_and_the_nearest_moment_show_codes_of_the_film(opened, folder, model):
+    press(opened, "w")
+    first = picture(opened)
+    until(lambda: difference(picture(opened), first) > 3)
+    press(opened, "w")
+    still(opened)
+    press(opened, "cn")
+    until(lambda: "nearest moment of the film: 0:0" in text(opened, "moment"))
+    press(opened, "f")
+    shown = still(opened)
+    moments_THWC = model.decode(np.load(folder / "codes.npz")["codes"])
+    assert min(difference(shown, frame) for frame in moments_THWC) < 1
+
+
+def test_shots_are_reached_by_keys(opened):
+    buttons = opened.find_elements(By.CSS_SELECTOR, "#shots button")
+    assert [button.get_attribute("tabindex") for button in buttons[:2]] == ["0", "-1"]
+    before = still(opened)
+    buttons[0].send_keys(Keys.END)
+    opened.switch_to.active_element.send_keys(Keys.ENTER)
+    until(lambda: difference(picture(opened), before) > 3)
+
+
+def test_a_recording_plays(opened, tmp_path):
+    behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    press(opened, "cr")
+    time.sleep(1.2)
+    press(opened, "r")
+    (path,) = until(lambda: list(tmp_path.glob("*.webm")))
+    until(lambda: path.stat().st_size > 0)
+    pixels = run_ffmpeg(
+        "-i", path, "-vf", "scale=20:18", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"
+    )
+    frames_THWC = np.frombuffer(pixels, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
+    assert len(frames_THWC) >= 4
+    assert difference(frames_THWC[0].astype(np.float32), frames_THWC[-1]) > 3
+    assert path.name in text(opened, "recording")
+
+
+def test_dropped_pictures_and_films_are_shown(opened, camera, tmp_path, model):
+    frame_HWC = np.full((36, 64, 3), (200, 40, 90), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(frame_HWC).save(file, "PNG")
+    drop(opened, "red.png", file.getvalue(), "image/png")
+    until(lambda: (picture(opened, "input") == frame_HWC[0, 0]).all())
+    code_BZ = model.encode(frame_HWC[None, :HEIGHT, :WIDTH]).mean
+    expected = model.decode(code_BZ)[0].astype(np.float32)
+    until(lambda: difference(picture(opened), expected) < 1)
+    run_ffmpeg("-i", camera, "-c:v", "libvpx", tmp_path / "film.webm")
+    drop(opened, "film.webm", (tmp_path / "film.webm").read_bytes(), "video/webm")
+    until(lambda: difference(picture(opened, "input"), frame_HWC[0, 0]) > 3)
+    drop(opened, "notes.txt", b"no film", "text/plain")
+    until(lambda: text(opened, "message").startswith("notes.txt is neither a film nor a picture"))
+    before = picture(opened)
+    until(lambda: difference(picture(opened), before) > 1)  # the film goes on
+
+
+def test_nothing_sticks_out_of_the_page(opened):
+    try:
+        for width in (320, 390, 1400):
+            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+            opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_threads_need_cross_origin_isolation(browser, folder):
+    headers = {
+        "Cross_Origin_Opener_Policy": "same-origin",
+        "Cross_Origin_Embedder_Policy": "require-corp",
+    }
+    with served(folder, **headers) as address:
+        open_page(browser, address)
+        threads = min(8, browser.execute_script("return navigator.hardwareConcurrency"))
+        assert f"WASM, {threads} thread" in text(browser, "meter")
+        assert "isolation" not in text(browser, "notes")
+        assert "no WebGPU" in text(browser, "notes")
+        assert errors(browser) == []
+
+
+def test_from_the_cdn_with_checksums_and_nothing_else(
+    browser, folder, onnxruntime_web, tmp_path, monkeypatch
+):
+    package = tmp_path / "cdn" / "npm" / web_page.PACKAGE
+    shutil.copytree(onnxruntime_web, package / "dist")
+    page = shutil.copytree(folder, tmp_path / "page", ignore=shutil.ignore_patterns("ort"))
+    with (
+        served(tmp_path / "cdn", Access_Control_Allow_Origin="*", Cache_Control="no-store") as cdn,
+        served(page) as address,
+    ):
+        monkeypatch.setattr(web_page, "CDN", cdn.rstrip("/"))
+        web_page.write(page, ["film"], web_page.runtime_files(web_page.CDN_WORD))
+        assert not (page / "ort").exists()
+        open_page(browser, address)
+        fetched = "return fetch(arguments[0]).then(() => true, () => false)"
+        assert browser.execute_script(fetched, cdn)
+        assert not browser.execute_script(fetched, cdn.replace("localhost", "127.0.0.1"))
+        (package / "dist" / "ort-wasm-simd-threaded.wasm").write_bytes(b"changed")
+        open_page(browser, address, "failed")
+        assert text(browser, "message").startswith("ONNX Runtime Web could not be loaded from")
+
+
+def too_large(z_dim: int) -> bytes:
+    """A decoder that needs 4 GiB."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["z", "sum"], ["added"]),
+        helper.make_node("Cast", ["added"], ["frames"], to=TensorProto.UINT8),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, kind, ["N", z_dim])
+        for name, kind in (("z", TensorProto.FLOAT), ("frames", TensorProto.UINT8))
+    ]
+    shape = numpy_helper.from_array(np.array([2**30 - 64]), "shape")
+    graph = helper.make_graph(nodes, "decoder", values[:1], values[1:], [shape])
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("encoder.onnx", None, "encoder.onnx is missing on the server"),
+        ("decoder.onnx", b"damaged", "The model cannot run: "),
+        ("decoder.onnx", too_large(8), "MB) does not fit into this browser's memory: close"),
+        ("config.json", None, "config.json is missing on the server"),
+    ],
+)
+def test_what_cannot_run_is_said(browser, folder, tmp_path, name, content, sentence):
+    page = shutil.copytree(folder, tmp_path / "page")
+    (page / name).unlink()
+    if content:
+        (page / name).write_bytes(content)
+    with served(page) as address:
+        open_page(browser, address, "failed")
+        assert sentence in text(browser, "message")
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_without_codes_the_page_goes_on(browser, folder, tmp_path, content):
+    page = shutil.copytree(folder, tmp_path / "page")
+    (page / "codes.npz").unlink()
+    if content:
+        (page / "codes.npz").write_bytes(content)
+    with served(page) as address:
+        open_page(browser, address)
+        assert "no sliders, walk and nearest moments: codes.npz is" in text(browser, "notes")
+        assert not browser.find_element(By.ID, "walk").is_enabled()
+        assert not browser.find_element(By.ID, "directions").is_displayed()
+        browser.find_element(By.ID, "camera").click()
+        until(lambda: picture(browser).any())
+
+
+def test_without_camera_or_screen_the_page_goes_on(opened):
+    for reason, sentence in (
+        ("NotAllowedError", "The camera cannot be used: permission was denied"),
+        ("NotFoundError", "The camera cannot be used: there is none."),
+    ):
+        opened.execute_script(
+            """navigator.mediaDevices.getUserMedia =
+              () => Promise.reject(new DOMException("", arguments[0]));""",
+            reason,
+        )
+        press(opened, "c")
+        until(lambda sentence=sentence: text(opened, "message").startswith(sentence))
+    opened.execute_script(
+        "Object.defineProperty(navigator, 'mediaDevices', { value: { getDisplayMedia: null } });"
+    )
+    press(opened, "c")
+    until(lambda: "only on https pages and on localhost" in text(opened, "message"))
+    press(opened, "s")
+    until(lambda: text(opened, "message") == "This browser cannot share a screen.")
+    press(opened, "w")
+    first = picture(opened)
+    until(lambda: difference(picture(opened), first) > 3)

@@ -1,0 +1,280 @@
+// The page: a source's frame becomes a latent code, the controls move the code, and the decoder
+// draws it.
+
+import { openFilm } from "./film.js";
+import { fetchBytes, openModel } from "./model.js";
+import { Recorder } from "./recorder.js";
+import { openCamera, openFile, openScreen } from "./sources.js";
+
+const SLIDERS = 12; // at most
+const SLIDER_RANGE = 3; // standard deviations
+const SHOTS = 24; // at most; of a film with more, evenly spaced ones
+
+const $ = (id) => document.getElementById(id);
+const input = $("input").getContext("2d", { willReadFrequently: true });
+const output = $("output").getContext("2d");
+let model, film, recorder;
+let source = null;
+let code = null; // the latent code before the controls move it
+let shown = null; // the code on the canvas
+let walkTime = 0; // s
+let amounts = []; // of the sliders, standard deviations
+let changed = true; // whether a control has moved since the last frame
+const switches = { walk: false, freeze: false, nearest: false };
+
+function say(text) {
+  $("message").textContent = text;
+}
+
+function note(text) {
+  const item = document.createElement("li");
+  item.textContent = text;
+  $("notes").append(item);
+}
+
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+function setSwitch(name, on) {
+  switches[name] = on;
+  $(name).setAttribute("aria-pressed", on);
+  changed = true;
+  if (source && !on) source.drawn = -1; // a still picture comes back
+}
+
+function setSource(next) {
+  source?.close();
+  source = next;
+  for (const [id, kind] of [["camera", "camera"], ["screen", "screen"], ["open", "file"]])
+    $(id).setAttribute("aria-pressed", source?.kind === kind);
+  if (!source) return;
+  setSwitch("walk", false);
+  setSwitch("freeze", false);
+  $("moment").textContent = "";
+}
+
+// Opens a source; the page goes on with the one it has if that fails.
+async function start(opening) {
+  try {
+    setSource(await opening());
+    say("");
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+function ended() {
+  setSource(null);
+  say("The source has ended.");
+}
+
+const actions = {
+  camera: () => start(() => openCamera(ended, source?.kind === "camera")),
+  screen: () => (source?.kind === "screen" ? setSource(null) : start(() => openScreen(ended))),
+  open: () => $("file").click(),
+  walk: () => setSwitch("walk", !switches.walk),
+  freeze: () => setSwitch("freeze", !switches.freeze),
+  nearest: () => setSwitch("nearest", !switches.nearest),
+  record,
+  big: () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen?.()),
+  reset: () => {
+    for (const slider of document.querySelectorAll("#sliders input")) setSlider(slider, 0);
+  },
+};
+const KEYS = { c: "camera", s: "screen", o: "open", w: "walk", f: "freeze", n: "nearest", r: "record", b: "big", 0: "reset" };
+
+async function record() {
+  try {
+    if (!recorder) {
+      recorder = new Recorder($("output"));
+      $("record").setAttribute("aria-pressed", true);
+      return say("Recording…");
+    }
+    const film = await recorder.stop();
+    const link = document.createElement("a");
+    Object.assign(link, { href: film.address, download: film.name });
+    link.textContent = `${film.name}, ${(film.bytes / 1e6).toFixed(1)} MB`;
+    $("recording").replaceChildren("Recorded: ", link);
+    $("recording").hidden = false;
+    link.click();
+    say("");
+  } catch (error) {
+    say(error.message);
+  }
+  recorder = null;
+  $("record").setAttribute("aria-pressed", false);
+}
+
+function setSlider(slider, value) {
+  slider.value = value;
+  slider.dispatchEvent(new Event("input"));
+}
+
+function makeSliders() {
+  film.directions.slice(0, SLIDERS).forEach((_, number) => {
+    const row = document.createElement("p");
+    row.className = "slider";
+    row.innerHTML = `<label for="direction${number}">${number + 1}</label>
+      <input type="range" id="direction${number}" min="${-SLIDER_RANGE}" max="${SLIDER_RANGE}" step="0.05" value="0">
+      <output for="direction${number}">0.00 σ</output>`;
+    const [label, slider, text] = row.children;
+    label.title = "Double-click: back to 0";
+    label.addEventListener("dblclick", () => setSlider(slider, 0));
+    slider.addEventListener("input", () => {
+      amounts[number] = Number(slider.value);
+      text.textContent = `${amounts[number] > 0 ? "+" : ""}${amounts[number].toFixed(2)} σ`;
+      changed = true;
+    });
+    amounts.push(0);
+    $("sliders").append(row);
+  });
+  $("directions").hidden = false;
+}
+
+// A button with a thumbnail for each shot. Tab reaches one of them, arrow keys move among them.
+async function makeShots() {
+  const all = film.shots;
+  const shots = all.filter((_, index) => index % Math.ceil(all.length / SHOTS) === 0);
+  const buttons = shots.map(({ time, code: shotCode }, index) => {
+    const button = document.createElement("button");
+    const thumbnail = document.createElement("canvas");
+    [thumbnail.width, thumbnail.height] = [model.width, model.height];
+    button.type = "button";
+    button.tabIndex = index ? -1 : 0;
+    button.setAttribute("aria-label", `The shot at ${clock(time)}`);
+    button.append(thumbnail, clock(time));
+    button.addEventListener("click", () => {
+      walkTime = time;
+      code = shotCode;
+      $("moment").textContent = `moment of the film: ${clock(time)}`;
+      if (!switches.walk) setSwitch("freeze", true);
+      changed = true;
+    });
+    return button;
+  });
+  $("shots").append(...buttons);
+  $("shots").addEventListener("keydown", (event) => {
+    const index = buttons.indexOf(document.activeElement);
+    const targets = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: buttons.length - 1 };
+    const target = buttons[targets[event.key]];
+    if (index < 0 || !target) return;
+    event.preventDefault();
+    buttons.forEach((button) => (button.tabIndex = button === target ? 0 : -1));
+    target.focus();
+  });
+  $("film").hidden = false;
+  for (const [index, { code: shotCode }] of shots.entries()) {
+    const picture = await model.decode(shotCode);
+    buttons[index].firstChild.getContext("2d").putImageData(picture, 0, 0);
+  }
+}
+
+// The code of this moment before the sliders; null without a source.
+async function nextCode(seconds) {
+  if (switches.freeze && code) return code;
+  if (switches.walk) {
+    walkTime += seconds * Number($("pace").value);
+    const wrapped = ((walkTime % film.duration) + film.duration) % film.duration;
+    $("moment").textContent = `moment of the film: ${clock(wrapped)}`;
+    return film.at(walkTime);
+  }
+  if (!source?.fresh) return code;
+  source.draw(input);
+  const { data } = input.getImageData(0, 0, model.width, model.height);
+  return model.encode(data);
+}
+
+function same(first, second) {
+  return first && first.every((value, axis) => value === second[axis]);
+}
+
+async function showFrame(seconds) {
+  const before = code;
+  const next = await nextCode(seconds);
+  code = code === before ? next : code; // a click on a shot meanwhile takes precedence
+  if (!code || (code === before && !changed)) return false;
+  changed = false;
+  let moved = code;
+  if (switches.nearest && !switches.walk) {
+    const moment = film.nearest(code);
+    moved = moment.code;
+    $("moment").textContent = `nearest moment of the film: ${clock(moment.time)}`;
+  } else if (!switches.walk && !switches.freeze) $("moment").textContent = "";
+  if (film) moved = film.moved(moved, amounts);
+  if (same(shown, moved)) return false;
+  output.putImageData(await model.decode(moved), 0, 0);
+  shown = moved;
+  recorder?.draw();
+  return true;
+}
+
+async function run() {
+  let [last, count, since] = [performance.now(), 0, performance.now()];
+  for (;;) {
+    const now = await new Promise(requestAnimationFrame);
+    const seconds = Math.min(0.5, (now - last) / 1000); // a page in the background stands still
+    last = now;
+    try {
+      count += await showFrame(seconds);
+    } catch (error) {
+      say(error.message);
+      setSource(null);
+      setSwitch("walk", false);
+      code = null;
+    }
+    if (now - since > 1000) {
+      $("speed").textContent = `${((1000 * count) / (now - since)).toFixed(1)} frames/s`;
+      [count, since] = [0, now];
+    }
+  }
+}
+
+function listen() {
+  for (const id of ["camera", "screen", "open", "walk", "freeze", "nearest", "record", "big", "reset"])
+    $(id).addEventListener("click", () => actions[id]());
+  $("file").addEventListener("change", () => $("file").files[0] && start(() => openFile($("file").files[0])));
+  $("pace").addEventListener("input", () => ($("pace").nextElementSibling.textContent = `${Number($("pace").value).toFixed(2)}×`));
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.key === "?") $("help").open = !$("help").open;
+    const action = KEYS[event.key.toLowerCase()];
+    if (action && !($(action).disabled || $(action).closest("[hidden]"))) actions[action]();
+  });
+  for (const type of ["dragenter", "dragover", "dragleave", "drop"])
+    addEventListener(type, (event) => {
+      event.preventDefault();
+      document.body.classList.toggle("dropping", type === "dragenter" || type === "dragover");
+      if (type === "drop" && event.dataTransfer.files[0]) start(() => openFile(event.dataTransfer.files[0]));
+    });
+}
+
+async function main() {
+  const config = JSON.parse(new TextDecoder().decode(await fetchBytes("config.json")));
+  for (const { canvas } of [input, output]) [canvas.width, canvas.height] = [config.width, config.height];
+  model = await openModel(config, say, note);
+  $("backend").textContent = `· ${model.name} · ${model.width}×${model.height}`;
+  try {
+    film = await openFilm(config);
+  } catch (error) {
+    note(`There are no sliders, walk and nearest moments: ${error.message}`);
+  }
+  const ids = ["camera", "screen", "open", "record", "big", ...(film ? ["walk", "nearest"] : []), "freeze"];
+  for (const id of ids) $(id).disabled = false;
+  listen();
+  if (film) {
+    makeSliders();
+    makeShots();
+    code = film.at(0);
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) setSwitch("walk", true);
+  }
+  say("Start the camera, share a screen, or drop a film or a picture here.");
+  document.body.dataset.state = "ready";
+  run();
+}
+
+main().catch((error) => {
+  say(error.message);
+  document.body.dataset.state = "failed";
+});
