@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import vae_gan_jax
 from tests.run.gcs import served
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import frame_store, preparation
@@ -416,6 +417,22 @@ def test_a_run_starts_from_the_networks_of_a_run_in_a_bucket(folder, small, mach
     assert int(started.step) == 0
     with pytest.raises(InputError, match=r"there is no run in .*runs/nowhere: give --init_from"):
         pretrained.check(dataclasses.replace(config, init_from="gs://runs/nowhere"))
+
+
+def test_a_run_in_a_bucket_opens_in_python_and_stays_as_it_is(folder, small, machine):
+    url = storage.address(folder)
+    theirs = dataclasses.replace(small, run_dir=str(folder), networks="residual")
+    state = train_state.create(theirs, jax.random.key(0))
+    record_settings(folder, theirs)
+    with checkpoint.Checkpoints(folder) as checkpoints:
+        checkpoints.save(state.replace(step=jnp.int32(5)))
+    remote_run.save_runs()
+    before = objects(url)
+    machine("two")
+    model = vae_gan_jax.open(url)
+    assert (model.step, model.decode([[0.0, 0.5, 1.0]]).shape) == (5, (1, 18, 20, 3))
+    remote_run.save_runs()
+    assert objects(url) == before
 
 
 @pytest.mark.parametrize(

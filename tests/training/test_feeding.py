@@ -73,7 +73,8 @@ def train(many, frames_THWC, placement, boundaries):
     """The state after both epochs in dispatches that end at these boundaries."""
     config = dataclasses.replace(many, data_placement=placement)
     init_key, step_key, _ = jax.random.split(jax.random.key(many.seed), 3)  # like the loop
-    state = train_state.create(many, init_key)
+    total_steps = many.epochs * many.steps_per_epoch(len(frames_THWC))
+    state = train_state.create(many, init_key).replace(total_steps=jax.numpy.int32(total_steps))
     for dispatch in feed(config, frames_THWC, *boundaries).dispatches(0):
         state, _ = dispatch.run(state, step_key, many)
     return state
