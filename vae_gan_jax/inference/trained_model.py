@@ -273,7 +273,12 @@ def load(
     """
     newest_step(config.run_dir)
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
-        empty = train_state.create(config, jax.random.key(config.seed))
+        shapes = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        # Initial weights would only be replaced, and compiling their draws takes many seconds.
+        empty = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
+        )
         state = checkpoints.restore(empty, step, rename_damaged=not read_only)
     statistics = batch_norm_statistics.load_or_estimate(config, state, read_frames, read_only)
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
