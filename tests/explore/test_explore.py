@@ -112,7 +112,7 @@ def test_slow_motion_ends_with_the_film(explorer, tmp_path, sheets):
         explore.explore(explorer(explore=("slow_motion",), at=(1.05,)))
 
 
-@pytest.mark.parametrize("interpolation", ["spherical", "linear"])
+@pytest.mark.parametrize("interpolation", ["film", "spherical", "linear"])
 def test_an_interpolation_goes_through_the_frames_given(
     interpolation, explorer, model, shown, tmp_path, sheets
 ):

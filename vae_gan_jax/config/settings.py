@@ -222,8 +222,9 @@ class ExploreConfig:
         parse=flag_text.parse_words,
     )  # fmt: skip
     interpolation: str = setting(
-        "exploring", "spherical", "Interpolation between latent codes.",
-        choices=("spherical", "linear"),
+        "exploring", "film",
+        "Between two latent codes: along the film's codes, on a sphere or on a straight line.",
+        choices=("film", "spherical", "linear"),
     )  # fmt: skip
     seconds: float = setting(
         "exploring", 10.0,

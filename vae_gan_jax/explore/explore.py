@@ -22,8 +22,12 @@ from vae_gan_jax.inference.opened_run import model_caption, open_model, open_sou
 from vae_gan_jax.run import film_names
 
 SAMPLES_PER_SECOND = 2
-SECONDS_PER_HARMONIC = 4.0  # of a walk
 GRID_STEPS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # standard deviations
+INTERPOLATION_NAMES = {
+    "film": "the shortest way over codes of the film",
+    "spherical": "spherical interpolation of their codes",
+    "linear": "linear interpolation of their codes",
+}
 SWEPT_DIMENSIONS, SWEPT_VALUES = 6, np.arange(-3.0, 4.0)
 
 logger = logging.getLogger(__name__)
@@ -44,10 +48,8 @@ def samples(context: ExploreContext, distribution: Distribution) -> Exploration:
 
 def walk(context: ExploreContext, distribution: Distribution) -> Exploration:
     """A closed walk through a distribution."""
-    config, seconds_T = context.config, context.seconds_T
-    harmonics = max(1, round(config.seconds / SECONDS_PER_HARMONIC))
-    normal_TZ = latent_paths.loop(config.seed, len(seconds_T), config.z_dim, harmonics)
-    path_TZ = distribution.transform(normal_TZ)
+    seconds_T = context.seconds_T
+    path_TZ = distribution.walk(len(seconds_T))
     count = 3 * PICTURES_PER_ROW
     shown = (np.arange(count) * len(path_TZ) // count).reshape(3, PICTURES_PER_ROW)
     return Exploration(
@@ -56,7 +58,7 @@ def walk(context: ExploreContext, distribution: Distribution) -> Exploration:
         path_TZ,
         path_TZ[shown],
         f"a walk through {distribution.title}",
-        f"A closed walk through {distribution.caption}; every point of it is a sample",
+        f"A closed walk through {distribution.caption}",
         Labels([[f"{second:.2f} s" for second in row] for row in seconds_T[shown]]),
     )
 
@@ -66,7 +68,8 @@ def interpolation(context: ExploreContext) -> Exploration:
     numbers = [context.film.number(seconds) for seconds in context.config.at]
     if len(numbers) < 2:
         raise InputError("--at names fewer than two times: give two or more to interpolate.")
-    stops_NZ, kind = context.codes_at(numbers), context.config.interpolation
+    stops_NZ, interpolate = context.codes_at(numbers), context.interpolate
+    kind = INTERPOLATION_NAMES[context.config.interpolation]
     fractions = np.linspace(0, 1, PICTURES_PER_ROW)
     legs = range(len(numbers) - 1)
     times = [context.time(number) for number in numbers]
@@ -76,10 +79,10 @@ def interpolation(context: ExploreContext) -> Exploration:
     return Exploration(
         f"interpolation_{ends}" + (f"_{len(legs)}_legs" if len(legs) > 1 else ""),
         context.model,
-        latent_paths.path_through(stops_NZ, position_T, kind),
-        [latent_paths.path_through(stops_NZ, leg + fractions, kind) for leg in legs],
+        latent_paths.path_through(stops_NZ, position_T, interpolate),
+        [latent_paths.path_through(stops_NZ, leg + fractions, interpolate) for leg in legs],
         "from one frame to another",
-        f"Between frames of {context.film.name}: {kind} interpolation of their codes",
+        f"Between frames of {context.film.name}: {kind}",
         Labels([[times[leg], *percents, times[leg + 1]] for leg in legs]),
     )
 
@@ -137,7 +140,7 @@ def sweep(context: ExploreContext) -> Exploration:
 
 def slow_motion(context: ExploreContext) -> Exploration:
     """A range of the film, slowed down by interpolation between the codes of its frames."""
-    film, factor, kind = context.film, context.config.slowdown, context.config.interpolation
+    film, factor = context.film, context.config.slowdown
     start = context.centre()
     if not context.config.at:
         start = context.scan.shot_at(start).first
@@ -148,7 +151,7 @@ def slow_motion(context: ExploreContext) -> Exploration:
             "slow motion."
         )
     position_T = latent_paths.slow_motion_positions(len(codes_TZ), factor)
-    path_TZ = latent_paths.path_through(codes_TZ, position_T, kind)
+    path_TZ = latent_paths.path_through(codes_TZ, position_T, latent_paths.lerp)
     shown = np.linspace(0, len(path_TZ) - 1, 3 * PICTURES_PER_ROW).round().astype(int)
     shown = shown.reshape(3, -1)
     seconds = film.start + (start + position_T) / float(film.rate)
@@ -158,7 +161,7 @@ def slow_motion(context: ExploreContext) -> Exploration:
         path_TZ,
         path_TZ[shown],
         f"{factor} times slower",
-        f"{film.name} from {context.time(start)}, {factor} times slower: {kind} interpolation "
+        f"{film.name} from {context.time(start)}, {factor} times slower: linear interpolation "
         "between the codes of its frames",
         Labels([[time_code(seconds[number]) for number in row] for row in shown]),
     )

@@ -19,12 +19,13 @@ from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
-from vae_gan_jax.inference import gaussian, made_from
+from vae_gan_jax.inference import film_codes, gaussian, made_from
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 from vae_gan_jax.run import provenance
 
 FOLDER = "explorations"
 PICTURES_PER_ROW = 6  # of a contact sheet
+SECONDS_PER_WALK_PART = 4.0
 MIN_DRAWS = 6 * PICTURES_PER_ROW  # of a distribution: they fill a contact sheet
 SETTINGS = (
     *("at", "prior", "seed", "seconds", "rate", "interpolation", "slowdown"),
@@ -57,7 +58,7 @@ class Exploration:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """A distribution over the latent space; ``transform`` makes its draws from those of N(0, I).
+    """A distribution over the latent space; ``walk`` makes a closed path of so many codes in it.
 
     ``draws_TZ`` are some of its draws, and ``model`` has batch-norm statistics for them.
     """
@@ -65,7 +66,7 @@ class Distribution:
     name: str
     title: str
     caption: str
-    transform: Callable[[np.ndarray], np.ndarray]
+    walk: Callable[[int], np.ndarray]
     draws_TZ: np.ndarray
     model: Model
 
@@ -137,27 +138,55 @@ class ExploreContext:
     @functools.cached_property
     def prior(self) -> Distribution:
         """The run's prior."""
-        is_normal = self.config.prior == "normal"
+        config, is_normal = self.config, self.config.prior == "normal"
+
+        def walk(frames: int) -> np.ndarray:
+            path_TZ = latent_paths.loop(config.seed, frames, config.z_dim, self._walk_parts)
+            return path_TZ if is_normal else latent_paths.to_uniform(path_TZ)
+
         return Distribution(
             "prior",
             "the prior",
             f"the prior, {'N(0, I)' if is_normal else 'uniform(-1, 1)'}",
-            np.asarray if is_normal else latent_paths.to_uniform,
-            *self._normalised(prior_draws(self.config, self._draw_count)),
+            walk,
+            *self._normalised(prior_draws(config, self._draw_count)),
         )
 
     @functools.cached_property
     def fitted(self) -> Distribution:
-        """The Gaussian fitted to the film's codes."""
-        random = np.random.default_rng([self.config.seed, 1])
-        normal_TZ = random.standard_normal((self._draw_count, self.config.z_dim))
+        """Mixtures of neighbouring codes of the film."""
+        draws_TZ = self.film_codes.mixtures(
+            np.random.default_rng([self.config.seed, 1]), self._draw_count
+        )
+
+        def walk(frames: int) -> np.ndarray:
+            stops_NZ = draws_TZ[[*range(self._walk_parts + 1), 0]]
+            position_T = np.arange(frames) * (len(stops_NZ) - 1) / frames
+            return latent_paths.path_through(stops_NZ, position_T, self.film_codes.way)
+
         return Distribution(
             "fitted",
-            "the fitted Gaussian",
-            f"the Gaussian fitted to the codes of {self.film.name}",
-            self.gaussian.transform,
-            *self._normalised(self.gaussian.transform(normal_TZ)),
+            "the film's codes",
+            f"mixtures of neighbouring codes of {self.film.name}",
+            walk,
+            *self._normalised(draws_TZ),
         )
+
+    @functools.cached_property
+    def film_codes(self) -> film_codes.FilmCodes:
+        """The film's codes, to mix and to go along."""
+        return film_codes.FilmCodes.of(self.codes_TZ)
+
+    @property
+    def interpolate(self) -> latent_paths.Interpolation:
+        """The interpolation that ``--interpolation`` selects."""
+        kind = self.config.interpolation
+        return self.film_codes.way if kind == "film" else latent_paths.INTERPOLATIONS[kind]
+
+    @property
+    def _walk_parts(self) -> int:
+        """How far a walk goes: harmonics of a loop, or stops between start and end."""
+        return max(1, round(self.config.seconds / SECONDS_PER_WALK_PART))
 
     def _normalised(self, draws_TZ: np.ndarray) -> tuple[np.ndarray, Model]:
         return draws_TZ, self.model.with_latent_statistics(draws_TZ)

@@ -1,6 +1,7 @@
 """Paths through the latent space as pure functions: interpolations, walks, spirals, sweeps."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -36,14 +37,17 @@ def lerp(start_Z: np.ndarray, end_Z: np.ndarray, fraction_T: np.ndarray) -> np.n
     return (1 - fraction_T1) * start_Z + fraction_T1 * end_Z
 
 
-INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
+Interpolation = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+INTERPOLATIONS: dict[str, Interpolation] = {"spherical": slerp, "linear": lerp}
 
 
-def path_through(stops_NZ: np.ndarray, position_T: np.ndarray, interpolation: str) -> np.ndarray:
+def path_through(
+    stops_NZ: np.ndarray, position_T: np.ndarray, interpolate: Interpolation
+) -> np.ndarray:
     """The path ``[T, Z]`` through one stop or more.
 
-    ``position_T`` goes from 0 at the first stop to N-1 at the last; ``interpolation`` is
-    "spherical" or "linear".
+    ``position_T`` goes from 0 at the first stop to N-1 at the last; ``interpolate`` has the
+    arguments of ``slerp``.
     """
     stops_NZ = np.asarray(stops_NZ, np.float64)
     path_TZ = np.empty((len(position_T), stops_NZ.shape[1]))
@@ -52,7 +56,7 @@ def path_through(stops_NZ: np.ndarray, position_T: np.ndarray, interpolation: st
         on_leg_T = leg_T == leg
         end = min(leg + 1, len(stops_NZ) - 1)
         fraction_T = np.asarray(position_T)[on_leg_T] - leg
-        path_TZ[on_leg_T] = INTERPOLATIONS[interpolation](stops_NZ[leg], stops_NZ[end], fraction_T)
+        path_TZ[on_leg_T] = interpolate(stops_NZ[leg], stops_NZ[end], fraction_T)
     return path_TZ
 
 

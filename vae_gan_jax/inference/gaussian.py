@@ -13,10 +13,6 @@ class Gaussian:
     std_K: np.ndarray  # along each component; K is at most Z
     components_KZ: np.ndarray  # orthonormal
 
-    def transform(self, normal_TZ: np.ndarray) -> np.ndarray:
-        """Turns draws of N(0, I), ``[T, Z]``, into draws of this Gaussian, ``[T, Z]``."""
-        return self.mean_Z + (normal_TZ[:, : len(self.std_K)] * self.std_K) @ self.components_KZ
-
 
 def fit(mean_TZ: np.ndarray) -> Gaussian:
     """The Gaussian with the mean and covariance of codes ``[T, Z]``, T at least 2."""
