@@ -7,6 +7,7 @@ import pytest
 
 from vae_gan_jax.evaluation import latent_space
 from vae_gan_jax.inference.codes import Codes
+from vae_gan_jax.inference.film_codes import FilmCodes
 from vae_gan_jax.inference.trained_model import Model, prior_draws
 from vae_gan_jax.model import autoencoder
 
@@ -48,6 +49,16 @@ def test_the_ratios_are_those_of_the_equations(held_out, model, shown):
     reconstruction_N = rms_to_nearest(model.decode(code_TZ[first_N]), learnt_frames_THWC)
     ratio = np.median(prior_N) / np.median(reconstruction_N)
     assert measured["prior_ratio"] == pytest.approx(ratio, rel=1e-3)
+    codes = FilmCodes.of(code_TZ[learnt_T])
+    way_NZ = [
+        codes.way(code_TZ[i], code_TZ[j], [0.5])[0] for i, j in zip(first_N, second_N, strict=True)
+    ]
+    way_N = rms_to_nearest(model.decode(np.array(way_NZ)), learnt_frames_THWC)
+    assert measured["film_way_ratio"] == pytest.approx(np.median(way_N / dissolve_N), rel=1e-3)
+    mixture_NZ = codes.mixtures(np.random.default_rng(0), 64)
+    mixture_N = rms_to_nearest(model.decode(mixture_NZ), learnt_frames_THWC)
+    ratio = np.median(mixture_N) / np.median(reconstruction_N)
+    assert measured["mixture_ratio"] == pytest.approx(ratio, rel=1e-3)
     for name, pictures_NHWC in (("half_way", half_way_NHWC), ("prior", sample_NHWC)):
         logit_N, _ = autoencoder.discriminate(model.config.step, model.variables, pictures_NHWC)
         probability = (1 / (1 + np.exp(-logit_N))).mean()
@@ -58,7 +69,8 @@ def test_networks_that_return_cross_dissolves_have_the_half_way_ratio_1(model, s
     """Pixels as codes: half-way codes are dissolves, reconstructions are the frames."""
 
     def encode(_, frames):
-        return Codes(np.asarray(frames, np.float32).reshape(64, -1))
+        frames = np.stack(list(frames))
+        return Codes(frames.astype(np.float32).reshape(len(frames), -1))
 
     def decode(_, z_NZ):
         if z_NZ.shape[1] == model.config.z_dim:

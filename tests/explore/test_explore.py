@@ -211,8 +211,9 @@ def test_a_film_of_one_frame_names_what_is_left_out(explorer, make_film, tmp_pat
     film = make_film("testsrc2=size=64x36:rate=24", 1)
     explore.explore(explorer(film))
     names = {path.name for path in tmp_path.iterdir() if path.suffix == ".mkv"}
-    assert names == {"made_prior.mkv", "made_prior_walk.mkv"}
-    for name in ("fitted", "fitted_walk", "neighbourhood", "sweep", "map"):
+    shown = ("prior", "prior_walk", "fitted", "fitted_walk")
+    assert names == {f"made_{name}.mkv" for name in shown}
+    for name in ("neighbourhood", "sweep", "map"):
         assert f"{name} is left out: made has only one frame" in caplog.text
     with pytest.raises(InputError, match="only one frame"):
         explore.explore(explorer(film, explore=("map",)))

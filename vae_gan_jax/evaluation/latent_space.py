@@ -8,15 +8,16 @@ import numpy as np
 
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, opened_run
+from vae_gan_jax.inference.film_codes import FilmCodes, evenly_spaced
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.run import film_names
 
 MEASURES = (
-    *("half_way_ratio", "prior_ratio"),
+    *("half_way_ratio", "film_way_ratio", "prior_ratio", "mixture_ratio"),
     *("half_way_probability", "prior_probability", "film_probability"),
 )
-COUNT = 64  # pairs of frames, and samples of the prior
+COUNT = 64  # pairs of frames, samples of the prior, mixtures of codes
 MIN_SECONDS_APART = 10.0  # of the frames of a pair, or the quarter of a shorter film
 SEED = 0  # of the pairs, so that they are the same in every run of a film
 MIN_DISTANCE = 0.5  # RMS, 1/255; below it a picture is a frame of the film, but for rounding
@@ -25,7 +26,10 @@ BATCH = 16  # pictures that the discriminator judges together; divides COUNT
 
 
 class LatentSpace:
-    """Compares decoded half-way codes and samples of the prior with all learnt frames of a film.
+    """Compares decoded codes between and beyond a film's frames with all its learnt frames.
+
+    They are half-way codes, on the straight line and on the way over the film's codes, and samples,
+    of the prior and mixtures of neighbouring codes (``inference.film_codes``).
 
     The pictures are decoded at once; ``add`` then takes the frames of the film in order. Only the
     pictures and their distances stay in memory, not the film.
@@ -44,11 +48,15 @@ class LatentSpace:
             model.config, max(COUNT, STATISTICS_BATCHES * model.config.batch_size)
         )
         prior_model = model.with_latent_statistics(prior_TZ)
+        codes = FilmCodes(_learnt_codes(model, film, learnt_T))
+        way_NZ = [codes.way(*pair, [0.5])[0] for pair in zip(first_NZ, second_NZ, strict=True)]
         dissolve_NHWC = first_NHWC.astype(np.float32) / 2 + second_NHWC.astype(np.float32) / 2
         self._pictures = {
             "half_way": model.decode((first_NZ + second_NZ) / 2),
+            "film_way": model.decode(np.array(way_NZ)),
             "dissolve": dissolve_NHWC,
             "prior": prior_model.decode(prior_TZ[:COUNT]),
+            "mixture": model.decode(codes.mixtures(np.random.default_rng(SEED), COUNT)),
             "reconstruction": model.decode(first_NZ),
         }
         judged = {name: self._pictures[name] for name in ("half_way", "prior")}
@@ -56,10 +64,12 @@ class LatentSpace:
             name: _probability(model, pictures_NHWC)
             for name, pictures_NHWC in (judged | {"film": first_NHWC}).items()
         }
-        all_NP = np.concatenate(list(self._pictures.values())).reshape(4 * COUNT, -1)
+        all_NP = np.concatenate(list(self._pictures.values())).reshape(
+            len(self._pictures) * COUNT, -1
+        )
         self._centred_NP = jnp.asarray(all_NP - np.float32(GREY))
         self._square_N = jnp.square(self._centred_NP).mean(1)
-        self._squared_N = np.full(4 * COUNT, np.inf)
+        self._squared_N = np.full(len(all_NP), np.inf)
         self._learnt_T, self._next = learnt_T, 0
 
     def add(self, frames_BHWC: np.ndarray) -> None:
@@ -74,16 +84,22 @@ class LatentSpace:
 
     def measures(self) -> dict[str, float | None]:
         """The ``MEASURES``; call it after the last frame. A ratio without a distance is None."""
-        distances = np.split(np.sqrt(self._squared_N), 4)
+        distances = np.split(np.sqrt(self._squared_N), len(self._pictures))
         distance_N = dict(zip(self._pictures, distances, strict=True))
         differ_N = distance_N["dissolve"] > MIN_DISTANCE
-        ratio_N = distance_N["half_way"][differ_N] / distance_N["dissolve"][differ_N]
-        prior, reconstruction = (
-            float(np.median(distance_N[name])) for name in ("prior", "reconstruction")
-        )
+        reconstruction = float(np.median(distance_N["reconstruction"]))
+
+        def between(name: str) -> float | None:
+            ratio_N = distance_N[name][differ_N] / distance_N["dissolve"][differ_N]
+            return float(np.median(ratio_N)) if len(ratio_N) else None
+
+        def beyond(name: str) -> float | None:
+            distance = float(np.median(distance_N[name]))
+            return distance / reconstruction if reconstruction > MIN_DISTANCE else None
+
         return {
-            "half_way_ratio": float(np.median(ratio_N)) if len(ratio_N) else None,
-            "prior_ratio": prior / reconstruction if reconstruction > MIN_DISTANCE else None,
+            **{f"{name}_ratio": between(name) for name in ("half_way", "film_way")},
+            **{f"{name}_ratio": beyond(name) for name in ("prior", "mixture")},
             **{f"{name}_probability": mean for name, mean in self._probability.items()},
         }
 
@@ -109,6 +125,13 @@ def of_learnt_film(model: Model, source: str, learnt_T: np.ndarray | None) -> La
         counts = [int(entry["count"]) for entry in films if entry["sha256"] == checksum]
         learnt_T = np.ones(min([*counts, film.count]), bool)
     return LatentSpace(model, film, learnt_T[: film.count])
+
+
+def _learnt_codes(model: Model, film: FilmReader, learnt_T: np.ndarray) -> np.ndarray:
+    """The codes of evenly spaced learnt frames, at most ``film_codes.MAX_CODES``."""
+    number_N = np.flatnonzero(learnt_T)
+    chosen = set(number_N[evenly_spaced(len(number_N))])
+    return model.encode(frame for n, frame in enumerate(film.frames()) if n in chosen).mean
 
 
 def frame_pairs(learnt_T: np.ndarray, min_distance: float) -> np.ndarray:

@@ -50,9 +50,16 @@ MEASURES = {
     "half_way_ratio": Measure(
         "Half-way codes", "distance to the nearest frame; 1 is that of a cross-dissolve", "", 2
     ),
+    "film_way_ratio": Measure(
+        "Half-way codes along the film's codes",
+        "the same, on the way over codes of the film",
+        "",
+        2,
+    ),
     "prior_ratio": Measure(
         "Samples of the prior", "distance to the nearest frame; 1 is that of reconstructions", "", 2
     ),
+    "mixture_ratio": Measure("Mixtures of neighbouring codes", "the same", "", 2),
     "half_way_probability": Measure(
         "Half-way codes taken for real", "mean probability by this run's discriminator", "%", 1
     ),
