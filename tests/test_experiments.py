@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parent.parent
 NAMES = [
     "demo", "blade", "scanner", "blade_through_scanner", "scanner_through_blade",
     "apple1984_through_blade", "matrix3_through_blade", "early_test", "released_code", "bunny",
-    "blade_512", "blade_1024", "pretrain_many", "tune_one",
+    "blade_512", "blade_1024", "pretrain_many", "tune_one", "demo_thesis", "blade_best",
 ]  # fmt: skip
 
 
@@ -55,6 +55,14 @@ def test_larger_frames_are_blade_runner_s_shape(load):
         larger = dataclasses.replace(blade, width=256 * scale, height=144 * scale)
         _, config = load(name)
         assert dataclasses.replace(config, run_dir=blade.run_dir) == larger
+
+
+def test_the_demo_and_the_thesis_s_recipe_can_be_compared(load):
+    _, demo = load("demo")
+    _, thesis = load("demo_thesis")
+    for name in ("film", "width", "height", "filters", "noise_schedule", "seed", "batch_size"):
+        assert getattr(demo, name) == getattr(thesis, name)
+    assert (demo.networks, thesis.networks) == ("residual", "thesis")
 
 
 def test_networks_learnt_on_many_films_fit_the_one(load):
