@@ -26,16 +26,19 @@ NAMES = [
 def load(monkeypatch):
     """A function from an experiment's name to its mode and Config."""
     monkeypatch.chdir(PROJECT)
-    flags.FLAGS.unparse_flags()
+
+    def forget():
+        flags.FLAGS.unparse_flags()
+        for name in flags.FLAGS:
+            flags.FLAGS[name].unparse()
 
     def load(name):
+        forget()
         flags.FLAGS(["main", f"--flagfile=experiments/{name}.flags"])
         return flags.FLAGS.mode, resolve(main.given_settings(), {}, learns=True)
 
     yield load
-    flags.FLAGS.unparse_flags()
-    for name in flags.FLAGS:
-        flags.FLAGS[name].unparse()
+    forget()
 
 
 @pytest.mark.parametrize("name", NAMES)
