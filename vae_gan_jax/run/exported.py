@@ -14,7 +14,7 @@ FORMAT = "vae_gan_jax export 1"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 # Settings of the trained model that name files of another machine, and what depends on them.
 LEFT_OUT = frozenset({"film", "init_from", "init_optimizer"})
-INSTALL = "pip install 'vae-gan-jax[export]', or EXTRAS=export ./run.sh, installs what it needs"
+EXTRA = "the extra export, with pip install 'vae-gan-jax[export]' or EXTRAS=export ./run.sh"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +38,14 @@ def read_arrays(folder: str | os.PathLike) -> dict[str, np.ndarray]:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
-        raise InputError(f"{path} cannot be read ({error}): {INSTALL}.") from None
+        raise InputError(f"{path} cannot be read ({error}): install {EXTRA}.") from None
     try:
         return load_file(path)
     except (SafetensorError, *damaged_json.DAMAGE) as error:
         reason = str(error).split("\n")[0].rstrip(".")[:200]
-        raise InputError(f"{path} is damaged ({reason}): export the run again.") from None
+        raise InputError(
+            f"{path} is damaged ({reason}): make it again with --mode=export."
+        ) from None
 
 
 def is_export(folder: str | os.PathLike) -> bool:
@@ -65,7 +67,9 @@ def read(folder: str | os.PathLike) -> Export:
         step, files = int(content["step"]), frozenset(map(str, content["files"]))
         return Export(Path(folder), settings, step, checkpoint, files)
     except damaged_json.DAMAGE:  # InputError is a ValueError
-        raise InputError(f"{path} is damaged or foreign: export the run again.") from None
+        raise InputError(
+            f"{path} is damaged or foreign: make it again with --mode=export."
+        ) from None
 
 
 def settings_of(config: Config) -> dict[str, Any]:

@@ -119,8 +119,8 @@ def read_variables(export: exported.Export, config: Config) -> dict[str, Any]:
         name: array.shape for name, array in arrays.items()
     } or any(array.dtype != np.float32 for array in arrays.values()):
         raise InputError(
-            f"{export.folder / exported.WEIGHTS} does not fit {exported.CONFIG} beside it: export "
-            "the run again."
+            f"{export.folder / exported.WEIGHTS} does not fit {exported.CONFIG} beside it: make "
+            "it again with --mode=export."
         )
     structure = jax.tree.structure(state.inference_variables)
     return jax.tree.unflatten(structure, [arrays[name] for name in wanted])

@@ -16,7 +16,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.export import web_page
-from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import atomic_io, exported, film_names, provenance, run_folder
 
 FOLDER = "export"  # in a run
@@ -38,9 +38,12 @@ def export_run(config: Config) -> None:
     if precision == "bfloat16":
         raise InputError("--precision=bfloat16 is not for --mode=export: give float32 or float16.")
     _require_packages()
-    runtime = web_page.runtime_files(config.onnxruntime_web) if config.web else {}
+    newest_step(config.run_dir)
     path = Path(config.output or Path(config.run_dir, FOLDER))
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path} is in a folder that does not exist: make it.")
     _check_replaceable(path)
+    runtime = web_page.runtime_files(config.onnxruntime_web) if config.web else {}
     films = opened_run.open_sources(config)
     for film in films:
         film_names.require(config, film.path)
@@ -70,26 +73,23 @@ def _require_packages() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise InputError(f"--mode=export lacks {name} ({error}): {exported.INSTALL}.") from None
+            raise InputError(
+                f"--mode=export lacks {name} ({error}): install {exported.EXTRA}."
+            ) from None
 
 
 def _check_replaceable(path: Path) -> None:
     """Raises InputError unless a folder is new, empty, or an earlier export and nothing else."""
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"--output={path} is in a folder that does not exist: make it.")
-    if not os.path.lexists(path):
+    if not path.exists():
         return
     if not path.is_dir() or path.is_symlink():
-        raise InputError(f"--output={path} is no folder: give another.")
-    known = {exported.CONFIG}
-    if exported.is_export(path):
-        known |= exported.read(path).files
-    others = [file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()]
-    others = sorted(set(others) - known if len(known) > 1 else others)
-    if others:
+        raise InputError(f"{path} is no folder: remove it, or give another --output.")
+    known = exported.read(path).files | {exported.CONFIG} if exported.is_export(path) else set()
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    if others := sorted(found - known):
         raise InputError(
-            f"{path} has files that are not of an export, such as {others[0]}: move them, or give "
-            "another --output."
+            f"{path} has files that are not of an export, such as {others[0]}: remove them, or "
+            "give another --output."
         )
 
 
@@ -135,7 +135,7 @@ def _write(
     atomic_io.write(folder / "README.md", model_card.render(config, facts, checked, sizes))
     if config.web:
         web_page.write(folder, facts["films"], runtime)
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     content = json.dumps(facts | {"files": files}, indent=1) + "\n"
     atomic_io.write(folder / exported.CONFIG, content)
     return origin

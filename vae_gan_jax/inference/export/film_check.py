@@ -95,7 +95,7 @@ class OnnxCheck:
         self._model, self._samples = model, []
         names = ("encoder", "decoder", "autoencoder")
         self._sessions = {name: open_session(folder / f"{name}.onnx") for name in names}
-        pixels = "pixels, of 255", PIXEL_LIMITS[precision]
+        pixels = "of 255", PIXEL_LIMITS[precision]
         self.checks = {
             "encoder": Check("encoder.onnx", "mean, decoded by the model", *pixels),
             "log_variance": Check(

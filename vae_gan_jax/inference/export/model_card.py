@@ -7,7 +7,7 @@ import jinja2
 
 from vae_gan_jax.config import FIELDS, Config, to_text
 from vae_gan_jax.inference.export.film_check import CheckedFilms
-from vae_gan_jax.run import damaged_json, exported, film_names, provenance
+from vae_gan_jax.run import damaged_json, film_names, provenance
 
 TEMPLATE = "model_card.md"
 SETTINGS = (
@@ -53,7 +53,6 @@ def render(
         measures=_measures(config, facts["checkpoint"]),
         checked=checked,
         sizes={name: f"{size / 1e6:.2f}" for name, size in sizes.items()},
-        install=exported.INSTALL,
     )
 
 

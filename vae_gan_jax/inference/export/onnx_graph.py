@@ -92,12 +92,15 @@ class Graph:
         return self.node("Transpose", y, perm=[0, 3, 1, 2])
 
     def gelu(self, x: str) -> str:
-        """``flax.linen.gelu``: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
-        cube = self.node("Mul", self.node("Mul", x, x), x)
-        inner = self.node("Add", x, self.node("Mul", cube, self.number(0.044715)))
-        tanh = self.node("Tanh", self.node("Mul", inner, self.number(np.sqrt(2 / np.pi))))
-        half = self.node("Mul", x, self.number(0.5))
-        return self.node("Mul", half, self.node("Add", tanh, self.number(1)))
+        """``flax.linen.gelu``: x/2 (1 + tanh(sqrt(2 / pi) x (1 + 0.044715 x^2))).
+
+        ONNX Runtime recognises these nodes and computes them in one pass.
+        """
+        square = self.node("Mul", self.node("Mul", x, self.number(0.044715)), x)
+        scaled = self.node("Mul", x, self.number(np.sqrt(2 / np.pi)))
+        inner = self.node("Mul", self.node("Add", square, self.number(1)), scaled)
+        tanh = self.node("Add", self.node("Tanh", inner), self.number(1))
+        return self.node("Mul", tanh, self.node("Mul", x, self.number(0.5)))
 
     def pixel_shuffle(self, x: str) -> str:
         """Doubles height and width; features are in the order of ``residual.pixel_shuffle``."""
