@@ -33,7 +33,9 @@ def untrained(small, networks, width, height) -> Model:
         if "batch_stats" in jax.tree_util.keystr(path):
             return random.uniform(0.3, 1.5, leaf.shape).astype(np.float32)
         fan_in = np.prod(leaf.shape[:-1]) if leaf.ndim > 1 else 9
-        return np.float32(random.standard_normal(leaf.shape) / np.sqrt(fan_in) + (0.3 if leaf.ndim < 2 else 0))
+        return np.float32(
+            random.standard_normal(leaf.shape) / np.sqrt(fan_in) + (0.3 if leaf.ndim < 2 else 0)
+        )
 
     variables = jax.tree_util.tree_map_with_path(values, state.inference_variables)
     return Model(config, variables, 0)
