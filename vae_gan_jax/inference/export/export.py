@@ -135,7 +135,9 @@ def _write(
     atomic_io.write(folder / "README.md", model_card.render(config, facts, checked, sizes))
     if config.web:
         web_page.write(folder, facts["films"], runtime)
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
     content = json.dumps(facts | {"files": files}, indent=1) + "\n"
     atomic_io.write(folder / exported.CONFIG, content)
     return origin
