@@ -13,7 +13,7 @@ REMEDIES = (
     "connect",
     *("add", "change", "check", "compare", "copy", "correct", "delete", "give", "install", "leave"),
     *("learn", "lower", "make", "mend", "name", "pip", "prepare", "put", "remove", "repair"),
-    *("restore", "resume", "save", "start", "train", "wait"),
+    *("restore", "resume", "save", "start", "train", "unpack", "wait"),
 )
 VALUE = "{…}"  # in the place of each value of a message
 
