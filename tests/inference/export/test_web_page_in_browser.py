@@ -1,6 +1,5 @@
 """The page of an export in Chromium, with a film as its camera."""
 
-import base64
 import dataclasses
 import io
 import json
@@ -8,10 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -19,19 +16,26 @@ from selenium.webdriver.common.keys import Keys
 import vae_gan_jax
 from tests.browser import chromium, served
 from tests.film.films import run_ffmpeg
+from tests.inference.export.page_in_browser import (
+    difference,
+    drop,
+    errors,
+    open_page,
+    picture,
+    press,
+    still,
+    text,
+    too_large,
+    until,
+)
+from tests.inference.export.pca_run import save_principal_components
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference.export import web_page
 from vae_gan_jax.inference.export.export import export_run
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import run_folder
-from vae_gan_jax.run.settings import record_settings
-from vae_gan_jax.training import pca_init, train_state
-from vae_gan_jax.training.checkpoint import Checkpoints
 
 WIDTH, HEIGHT, FRAMES = 20, 18, 24
-SECONDS = 15.0  # until the page has done what it was asked
 MAX_DIFFERENCE = 3.0  # of 255, mean over pixels and channels
 
 
@@ -60,13 +64,7 @@ def config(small, camera, onnxruntime_web, tmp_path_factory) -> Config:
         web=True,
         onnxruntime_web=str(onnxruntime_web),
     )
-    framing = video.Framing(width=WIDTH, height=HEIGHT, crop=config.crop)
-    frames_THWC = np.concatenate(list(video.decode_blocks(camera, framing)))
-    state = train_state.create(config, jax.random.key(0))
-    state = pca_init.begin(config, state, TrainingFrames(frames_THWC))
-    record_settings(Path(config.run_dir), config)
-    with Checkpoints(config.run_dir) as checkpoints:
-        checkpoints.save(state)
+    save_principal_components(config)
     return config
 
 
@@ -122,69 +120,6 @@ def opened(browser, address):
     assert outside == []
 
 
-def open_page(browser, address: str, state: str = "ready") -> None:
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(address)
-    script = "return document.body.dataset.state"
-    assert until(lambda: browser.execute_script(script)) == state, text(browser, "message")
-
-
-def errors(browser) -> list[dict]:
-    return [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
-
-
-def until(condition):
-    """The first true value of a condition."""
-    end = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < end, "the page did not do it"
-        time.sleep(0.03)
-    return value
-
-
-def text(browser, name: str) -> str:
-    return browser.find_element(By.ID, name).text
-
-
-def press(browser, keys: str) -> None:
-    browser.find_element(By.TAG_NAME, "body").send_keys(keys)
-
-
-def picture(browser, name: str = "output") -> np.ndarray:
-    script = "return document.getElementById(arguments[0]).toDataURL('image/png')"
-    address = browser.execute_script(script, name)
-    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
-        return np.asarray(image.convert("RGB"), np.float32)
-
-
-def difference(first, second) -> float:
-    return float(np.abs(first - second).mean())
-
-
-def still(browser) -> np.ndarray:
-    """The picture as soon as it no longer changes."""
-    last = picture(browser)
-    for _ in range(100):
-        time.sleep(0.15)
-        last, before = picture(browser), last
-        if (last == before).all():
-            return last
-    raise AssertionError("the picture does not stand still")
-
-
-def drop(browser, name: str, content: bytes, kind: str) -> None:
-    """Drops a file on the page."""
-    browser.execute_script(
-        """const [name, kind, base64] = arguments, transfer = new DataTransfer();
-        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-        transfer.items.add(new File([bytes], name, { type: kind }));
-        document.body.dispatchEvent(
-          new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));""",
-        name, kind, base64.b64encode(content).decode(),
-    )  # fmt: skip
-
-
 def test_the_canvas_shows_what_jax_reconstructs_of_the_camera(opened, reconstructed_THWC):
     opened.find_element(By.ID, "camera").click()
     found = set()
@@ -237,6 +172,22 @@ def test_shots_are_reached_by_keys(opened):
     buttons[0].send_keys(Keys.END)
     opened.switch_to.active_element.send_keys(Keys.ENTER)
     until(lambda: difference(picture(opened), before) > 3)
+
+
+def test_every_control_has_a_key_or_a_place_in_the_tab_order(opened):
+    """Tab reaches all controls but the shots after the first, which arrow keys reach."""
+    controls = "button:not([tabindex='-1']):not(:disabled), input:not([hidden]), summary"
+    count = len(opened.find_elements(By.CSS_SELECTOR, controls))
+    press(opened, Keys.TAB)  # the link that skips to the controls
+    reached = set()
+    for _ in range(count):
+        opened.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(opened.switch_to.active_element)
+    assert len(reached) == count >= 8 + 1 + 1 + 8 + 1 + 1
+    press(opened, "?")
+    listed = {key.text.lower() for key in opened.find_elements(By.TAG_NAME, "kbd")}
+    keys = "[...document.querySelectorAll('[aria-keyshortcuts]')].map(e => e.ariaKeyShortcuts)"
+    assert listed == {*opened.execute_script(f"return {keys}"), "?"}
 
 
 def test_a_recording_plays(opened, tmp_path):
@@ -320,24 +271,6 @@ def test_from_the_cdn_with_checksums_and_nothing_else(
         assert text(browser, "message").startswith("ONNX Runtime Web could not be loaded from")
 
 
-def too_large(z_dim: int) -> bytes:
-    """A decoder that needs 4 GiB."""
-    nodes = [
-        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
-        helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
-        helper.make_node("Add", ["z", "sum"], ["added"]),
-        helper.make_node("Cast", ["added"], ["frames"], to=TensorProto.UINT8),
-    ]
-    values = [
-        helper.make_tensor_value_info(name, kind, ["N", z_dim])
-        for name, kind in (("z", TensorProto.FLOAT), ("frames", TensorProto.UINT8))
-    ]
-    shape = numpy_helper.from_array(np.array([2**30 - 64]), "shape")
-    graph = helper.make_graph(nodes, "decoder", values[:1], values[1:], [shape])
-    opset = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-
-
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -394,3 +327,18 @@ def test_without_camera_or_screen_the_page_goes_on(opened):
     press(opened, "w")
     first = picture(opened)
     until(lambda: difference(picture(opened), first) > 3)
+
+
+@pytest.mark.slow
+def test_webgpu_computes_the_same(folder, address):
+    """On Chromium's own implementation of WebGPU, which needs no GPU."""
+    shown = []
+    options = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    with chromium(*options, "--enable-features=Vulkan") as browser:
+        for query, backend in (("", "WebGPU"), ("?backend=wasm", "WASM")):
+            open_page(browser, address + query, seconds=120)
+            until(lambda: picture(browser).any())
+            assert backend in text(browser, "meter")
+            shown.append(still(browser))
+            assert errors(browser) == []
+    assert np.abs(shown[0] - shown[1]).max() <= 1

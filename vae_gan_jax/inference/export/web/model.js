@@ -40,14 +40,15 @@ export async function openModel(config, report, note) {
   const wanted = new URLSearchParams(location.search).get("backend"); // ?backend=wasm
   if (wanted !== "wasm") {
     const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-    if (adapter) {
+    const halves = config.precision !== "float16" || adapter?.features.has("shader-f16");
+    if (!adapter) note("This browser has no WebGPU here, so the model runs on the processor (WASM).");
+    else if (!halves) note("WebGPU has no float16 on this machine, so the model runs on the processor (WASM).");
+    else {
       try {
         return await open("webgpu", config, report, note);
       } catch (error) {
-        note(`WebGPU cannot run this model, so the processor does: ${error.message}`);
+        note(`The model runs on the processor (WASM) because WebGPU failed: ${error.message}`);
       }
-    } else {
-      note("This browser has no WebGPU here, so the model runs on the processor (WASM).");
     }
   }
   return open("wasm", config, report, note);

@@ -1,0 +1,94 @@
+"""What the tests of an export's page do in Chromium, and a model that is too large for it."""
+
+import base64
+import io
+import time
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from selenium.webdriver.common.by import By
+
+SECONDS = 15.0  # until the page has done what it was asked
+
+
+def open_page(browser, address: str, state: str = "ready", seconds=SECONDS) -> None:
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(address)
+    script = "return document.body.dataset.state"
+    shown = until(lambda: browser.execute_script(script), seconds)
+    assert shown == state, text(browser, "message")
+
+
+def errors(browser) -> list[dict]:
+    return [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def until(condition, seconds: float = SECONDS):
+    """The first true value of a condition."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "the page did not do it"
+        time.sleep(0.03)
+    return value
+
+
+def text(browser, name: str) -> str:
+    return browser.find_element(By.ID, name).text
+
+
+def press(browser, keys: str) -> None:
+    browser.find_element(By.TAG_NAME, "body").send_keys(keys)
+
+
+def picture(browser, name: str = "output") -> np.ndarray:
+    script = "return document.getElementById(arguments[0]).toDataURL('image/png')"
+    address = browser.execute_script(script, name)
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB"), np.float32)
+
+
+def difference(first, second) -> float:
+    return float(np.abs(first - second).mean())
+
+
+def still(browser) -> np.ndarray:
+    """The picture as soon as it no longer changes."""
+    last = picture(browser)
+    for _ in range(100):
+        time.sleep(0.15)
+        last, before = picture(browser), last
+        if (last == before).all():
+            return last
+    raise AssertionError("the picture does not stand still")
+
+
+def drop(browser, name: str, content: bytes, kind: str) -> None:
+    """Drops a file on the page."""
+    browser.execute_script(
+        """const [name, kind, base64] = arguments, transfer = new DataTransfer();
+        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+        transfer.items.add(new File([bytes], name, { type: kind }));
+        document.body.dispatchEvent(
+          new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));""",
+        name, kind, base64.b64encode(content).decode(),
+    )  # fmt: skip
+
+
+def too_large(z_dim: int) -> bytes:
+    """A decoder that needs 4 GiB."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["z", "sum"], ["added"]),
+        helper.make_node("Cast", ["added"], ["frames"], to=TensorProto.UINT8),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, kind, ["N", z_dim])
+        for name, kind in (("z", TensorProto.FLOAT), ("frames", TensorProto.UINT8))
+    ]
+    shape = numpy_helper.from_array(np.array([2**30 - 64]), "shape")
+    graph = helper.make_graph(nodes, "decoder", values[:1], values[1:], [shape])
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
