@@ -135,6 +135,8 @@ def test_the_canvas_shows_what_jax_reconstructs_of_the_camera(opened, reconstruc
     assert until(lambda: "frames/s" in text(opened, "speed"))
     assert "WASM, 1 thread · 20×18" in text(opened, "meter")
     assert "cross-origin isolation" in text(opened, "notes")
+    press(opened, "c")
+    until(lambda: opened.find_element(By.ID, "camera").get_attribute("aria-pressed") == "false")
 
 
 def test_sliders_move_a_frozen_picture_and_come_back(opened):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import logging
 import shutil
 import subprocess
@@ -85,13 +86,18 @@ def _from_npm() -> dict[str, bytes]:
     """The files as npm has them; none, with a warning, if npm is missing or fails."""
     npm = shutil.which("npm")
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm or "npm", "pack", PACKAGE, "--prefer-offline", "--pack-destination", folder]
+        command = [npm or "npm", "pack", PACKAGE, "--prefer-offline", "--fetch-retries=0"]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=NPM_SECONDS)
-            with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
-                archive.extractall(folder, filter="data")
-            return _from_folder(Path(folder) / "package")
-        except (OSError, subprocess.SubprocessError, StopIteration, tarfile.TarError, InputError):
+            logger.info("npm gets %s", PACKAGE)
+            subprocess.run(
+                command, check=True, capture_output=True, timeout=NPM_SECONDS, cwd=folder
+            )
+            with tarfile.open(Path(folder, f"{PACKAGE.replace('@', '-')}.tgz")) as archive:
+                for name in FILES:
+                    content = archive.extractfile(f"package/dist/{name}") or io.BytesIO()
+                    Path(folder, name).write_bytes(content.read())
+            return _from_folder(Path(folder))
+        except (OSError, subprocess.SubprocessError, LookupError, tarfile.TarError, InputError):
             logger.warning(
                 "npm cannot give %s, so the page loads it from %s.", PACKAGE, CDN.split("/")[-1]
             )
