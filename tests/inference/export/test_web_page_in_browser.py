@@ -227,6 +227,22 @@ def test_dropped_pictures_and_films_are_shown(opened, camera, tmp_path, model):
     until(lambda: difference(picture(opened), before) > 1)  # the film goes on
 
 
+def test_a_shared_screen_is_shown_until_it_ends(opened):
+    """A canvas stands for the screen: headless Chromium shows no choice of screens."""
+    opened.execute_script(
+        """const screen = document.createElement("canvas").getContext("2d");
+        const draw = () => { screen.fillStyle = "#00c850"; screen.fillRect(0, 0, 300, 150); };
+        setInterval(draw, 30);
+        window.stream = screen.canvas.captureStream(30);
+        navigator.mediaDevices.getDisplayMedia = async () => window.stream;"""
+    )
+    press(opened, "s")
+    until(lambda: np.abs(picture(opened, "input") - (0, 200, 80)).max() < 8)
+    opened.execute_script("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    until(lambda: text(opened, "message") == "The source has ended.")
+    assert opened.find_element(By.ID, "screen").get_attribute("aria-pressed") == "false"
+
+
 def test_nothing_sticks_out_of_the_page(opened):
     try:
         for width in (320, 390, 1400):

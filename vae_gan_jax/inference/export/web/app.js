@@ -86,25 +86,26 @@ const actions = {
 const KEYS = { c: "camera", s: "screen", o: "open", w: "walk", f: "freeze", n: "nearest", r: "record", b: "big", 0: "reset" };
 
 async function record() {
+  const current = recorder;
+  recorder = null;
+  $("record").setAttribute("aria-pressed", !current);
   try {
-    if (!recorder) {
+    if (!current) {
       recorder = new Recorder($("output"));
-      $("record").setAttribute("aria-pressed", true);
       return say("Recording…");
     }
-    const film = await recorder.stop();
+    const recording = await current.stop();
     const link = document.createElement("a");
-    Object.assign(link, { href: film.address, download: film.name });
-    link.textContent = `${film.name}, ${(film.bytes / 1e6).toFixed(1)} MB`;
+    Object.assign(link, { href: recording.address, download: recording.name });
+    link.textContent = `${recording.name}, ${(recording.bytes / 1e6).toFixed(1)} MB`;
     $("recording").replaceChildren("Recorded: ", link);
     $("recording").hidden = false;
     link.click();
     say("");
   } catch (error) {
+    $("record").setAttribute("aria-pressed", false);
     say(error.message);
   }
-  recorder = null;
-  $("record").setAttribute("aria-pressed", false);
 }
 
 function setSlider(slider, value) {
@@ -117,7 +118,7 @@ function makeSliders() {
     const row = document.createElement("p");
     row.className = "slider";
     row.innerHTML = `<label for="direction${number}">${number + 1}</label>
-      <input type="range" id="direction${number}" min="${-SLIDER_RANGE}" max="${SLIDER_RANGE}" step="0.05" value="0">
+      <input type="range" id="direction${number}" aria-label="Direction ${number + 1}" min="${-SLIDER_RANGE}" max="${SLIDER_RANGE}" step="0.05" value="0">
       <output for="direction${number}">0.00 σ</output>`;
     const [label, slider, text] = row.children;
     label.title = "Double-click: back to 0";
