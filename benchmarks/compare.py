@@ -1,13 +1,16 @@
-"""Compares the speed of training and reconstruction of several networks, and of the PyTorch port.
+"""Compares the speed of several networks, of their exports, and of the PyTorch port.
 
     python -m benchmarks.compare [--rounds=5] --side= --side=--filters=16
         --side=--networks=residual --side="--networks=residual --filters=16"
+    python -m benchmarks.compare --onnxruntime --side= --side=--networks=residual
     python3 -m venv /tmp/torch && /tmp/torch/bin/pip install -r benchmarks/requirements-pytorch.txt
     python -m benchmarks.compare --torch_python=/tmp/torch/bin/python [--rounds=5] [--compile]
         [--precision=bfloat16] [--width=256 --height=144 --filters=80 --batch_size=12]
 
 The sides are processes that work in turns, so that other load on the machine slows all of them.
 Each --side is a set of flags of vae_gan_jax.main; by default there is one, the thesis's networks.
+With --onnxruntime each gets a second side, which only reconstructs: ONNX Runtime with the
+autoencoder.onnx of --mode=export; its ratios are to the networks that it was exported from.
 It prints parameters, arithmetic and compiled memory of each side, then the median time over the
 rounds, and the median, lowest and highest ratio of a round to the port, or else to the first side.
 """
@@ -35,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2, help="training steps per round")
     parser.add_argument("--batches", type=int, default=8, help="batches to reconstruct per round")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--onnxruntime", action="store_true", help="the exports of the sides too")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     for name, default in SIZES.items():
@@ -68,7 +72,11 @@ def serve(given) -> None:
     state = train_state.create(config, key)
     fused = fuse_batch_norm.fuse(state.inference_variables)
     shape = (config.batch_size, config.height, config.width, 3)
-    frames_BHWC = jax.device_put(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    frames_BHWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    if given.onnxruntime:
+        answer({"reconstruction": onnx_reconstruction(config, state, frames_BHWC)})
+        return
+    frames_BHWC = jax.device_put(frames_BHWC)
     noise_std = jax.device_put(np.float32(0.1))
     arguments = config.step, fused, frames_BHWC, key, None, False
     lowered = {
@@ -104,11 +112,37 @@ def serve(given) -> None:
             result = reconstruct_batch(*arguments)
         jax.block_until_ready(result)
 
-    print(json.dumps(facts), flush=True)
+    answer({"training": train, "reconstruction": reconstruct}, facts)
+
+
+def onnx_reconstruction(config, state, frames_BHWC):
+    """A function that reconstructs batches of frames with autoencoder.onnx."""
+    import jax
+    import numpy as np
+    import onnxruntime
+
+    from vae_gan_jax.inference.export import onnx_networks
+    from vae_gan_jax.model import fuse_batch_norm
+
+    variables = fuse_batch_norm.fuse(state.inference_variables, winograd_form=False)
+    variables = {name: jax.tree.map(np.asarray, variables[name]) for name in ("encoder", "decoder")}
+    model = onnx_networks.builders(config, variables, "float32", {})["autoencoder"]()
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+
+    def reconstruct(count):
+        for _ in range(count):
+            session.run(None, {"frames": frames_BHWC})
+
+    return reconstruct
+
+
+def answer(jobs: dict, facts: dict | None = None) -> None:
+    """Prints the facts, then the times of each "JOB N" on stdin."""
+    print(json.dumps({"jobs": list(jobs), **(facts or {})}), flush=True)
     for line in sys.stdin:
         job, count = line.split()
         start, processor = time.perf_counter(), time.process_time()
-        {"training": train, "reconstruction": reconstruct}[job](int(count))
+        jobs[job](int(count))
         times = time.perf_counter() - start, time.process_time() - processor
         print(json.dumps(times), flush=True)
 
@@ -155,9 +189,10 @@ def print_facts(sides: dict[str, Side]) -> None:
             print(f"  {job}: arithmetic {arithmetic}, temporary memory {temporary}", flush=True)
 
 
-def compare(sides: dict[str, Side], reference: str, given) -> None:
-    """Times all sides in turns and prints the times and the ratios to the reference."""
+def compare(all_sides: dict[str, Side], references: dict[str, str], given) -> None:
+    """Times all sides in turns and prints the times and the ratios to their references."""
     for job, count in zip(JOBS, (given.steps, given.batches), strict=True):
+        sides = {n: side for n, side in all_sides.items() if job in side.facts.get("jobs", JOBS)}
         for side in sides.values():
             side.seconds(job, 2)  # the port compiles
         rounds = [
@@ -167,7 +202,7 @@ def compare(sides: dict[str, Side], reference: str, given) -> None:
         for kind, measure in enumerate(("wall", "processor")):
             for name in sides:
                 seconds = statistics.median(times[name][kind] / count for times in rounds)
-                ratios = [times[name][kind] / times[reference][kind] for times in rounds]
+                ratios = [times[name][kind] / times[references[name]][kind] for times in rounds]
                 rate = given.batch_size / seconds
                 print(
                     f"{job:14} {measure:9} {seconds:8.3f} s a mini-batch ({rate:7.1f} frames/s)  "
@@ -183,16 +218,21 @@ def main() -> None:
         serve(given)
         return
     sizes, serving = sizes_of(given), [sys.executable, "-m", "benchmarks.compare", "--serve"]
-    sides = {
-        side or "here": Side(*serving, f"--side={side}", *sizes) for side in given.side or [""]
-    }
+    sides, exported_from = {}, {}
+    for side in given.side or [""]:
+        sides[side or "here"] = Side(*serving, f"--side={side}", *sizes)
+        if given.onnxruntime:
+            name = f"ONNX Runtime {side}".strip()
+            sides[name] = Side(*serving, "--onnxruntime", f"--side={side}", *sizes)
+            exported_from[name] = side or "here"
     if given.torch_python:
         compiled = ["--compile"] if given.compile else []
         sides["port"] = Side(given.torch_python, str(PORT), *sizes, *compiled)
     for name, side in sides.items():
         print(name, {key: side.facts[key] for key in VERSIONS if key in side.facts})
     print_facts(sides)
-    compare(sides, "port" if given.torch_python else next(iter(sides)), given)
+    reference = "port" if given.torch_python else next(iter(sides))
+    compare(sides, dict.fromkeys(sides, reference) | exported_from, given)
     for side in sides.values():
         side.close()
 
