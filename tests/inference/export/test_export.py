@@ -296,8 +296,9 @@ def test_a_full_disk_leaves_nothing(run_dir, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors")
 
     monkeypatch.setattr(model_files, "write_safetensors", full)
-    with pytest.raises(OSError, match="No space left"):
-        export_run(run_dir, output=str(tmp_path / "new"))
+    refuse(
+        "new cannot be written .No space left", export_run, run_dir, output=str(tmp_path / "new")
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -17,7 +17,7 @@ from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.export import web_page
 from vae_gan_jax.inference.trained_model import Model, newest_step
-from vae_gan_jax.run import atomic_io, exported, film_names, provenance, run_folder
+from vae_gan_jax.run import atomic_io, disk_errors, exported, film_names, provenance, run_folder
 
 FOLDER = "export"  # in a run
 PACKAGES = ("onnx", "onnxruntime", "safetensors", "flatbuffers")  # of the extra "export"
@@ -54,12 +54,13 @@ def export_run(config: Config) -> None:
     partial = atomic_io.beside(path, ".partial")
     _remove(partial)
     try:
-        partial.mkdir()
-        # Otherwise an accelerator multiplies with fewer digits.
-        with jax.default_matmul_precision("highest"):
-            origin = _write(partial, model, precision, films, runtime)
-        _check_replaceable(path)
-        _publish(partial, path)
+        with disk_errors.readable(f"{path} cannot be written"):
+            partial.mkdir()
+            # Otherwise an accelerator multiplies with fewer digits.
+            with jax.default_matmul_precision("highest"):
+                origin = _write(partial, model, precision, films, runtime)
+            _check_replaceable(path)
+            _publish(partial, path)
     except BaseException:
         _remove(partial)
         raise
@@ -85,12 +86,13 @@ def _check_replaceable(path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         raise InputError(f"{path} is no folder: remove it, or give another --output.")
     known = exported.read(path).files | {exported.CONFIG} if exported.is_export(path) else set()
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
-    if others := sorted(found - known):
-        raise InputError(
-            f"{path} has files that are not of an export, such as {others[0]}: remove them, or "
-            "give another --output."
-        )
+    for file in path.rglob("*"):
+        name = file.relative_to(path).as_posix()
+        if name not in known and not file.is_dir():
+            raise InputError(
+                f"{path} has files that are not of an export, such as {name}: remove them, or "
+                "give another --output."
+            )
 
 
 def _write(
