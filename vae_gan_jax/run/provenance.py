@@ -1,8 +1,8 @@
 """Records what the derived files of a run were made from, and decides whether they are current.
 
-Derived files are films, measures, shots, batch-norm statistics, figures, explorations and reports.
-``record`` writes one JSON file per group of them into ``RUN/provenance``: what they were made from,
-and the checksum of each file. ``is_current`` alone decides whether something is already made. A
+Derived files are films, measures, shots, batch-norm statistics, figures, explorations, exports and
+reports. ``record`` writes one JSON file per group of them into ``RUN/provenance``: what they were
+made from, and the checksum of each file. ``is_current`` alone decides whether something is already made. A
 file is made from contents: the checksums of the checkpoint and the film, and the settings that it
 depends on.
 """

@@ -319,7 +319,7 @@ def test_what_cannot_be_exported_is_refused(run_dir, small, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_an_export_of_residual_networks(small, film, frames_THWC, tmp_path):
-    run_dir = learn(tmp_path / "run", small, film, frames_THWC, networks="residual", filters=6)
+    run_dir = learn(tmp_path / "run", small, film, frames_THWC, networks="residual")
     folder = export_run(run_dir, precision="float16")
     model, expected = vae_gan_jax.open(folder), vae_gan_jax.open(run_dir)
     codes = model.encode(frames_THWC)
