@@ -2,9 +2,9 @@
 
 Derived files are films, measures, shots, batch-norm statistics, figures, explorations, exports and
 reports. ``record`` writes one JSON file per group of them into ``RUN/provenance``: what they were
-made from, and the checksum of each file. ``is_current`` alone decides whether something is already made. A
-file is made from contents: the checksums of the checkpoint and the film, and the settings that it
-depends on.
+made from, and the checksum of each file. ``is_current`` alone decides whether something is already
+made. A file is made from contents: the checksums of the checkpoint and the film, and the settings
+that it depends on.
 """
 
 import contextlib
