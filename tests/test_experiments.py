@@ -152,7 +152,7 @@ def test_the_best_preset_nests_in_any_experiment(load):
     assert best == dataclasses.replace(
         blade,
         networks="residual",
-        learning_rate=2e-3,
+        learning_rate=1.3e-3,
         learning_rate_decay="cosine",
         adam_b1=0.9,
         pixel_share=0.97,

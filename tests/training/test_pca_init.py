@@ -17,8 +17,10 @@ def pictures(count, pixels, rank):
     return 0.1 + 0.05 * mixed
 
 
-def test_pictures_of_few_components_are_restored():
-    small_NP = pictures(50, 30, 4)
+@pytest.mark.parametrize("count", [50, 20])
+def test_pictures_of_few_components_are_restored(count):
+    """With more pictures than pixels, and with fewer."""
+    small_NP = pictures(count, 30, 4)
     centre_P, encoding_PZ, decoding_ZP = pca_init.components(small_NP, 6)
     codes_NZ = (small_NP - centre_P) @ encoding_PZ
     assert np.allclose(codes_NZ @ decoding_ZP + centre_P, small_NP, atol=1e-5)

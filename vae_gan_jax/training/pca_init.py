@@ -55,13 +55,19 @@ def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
     count, pixels = small_NP.shape
     centre_P = small_NP.mean(0)
     difference_NP = small_NP - centre_P
-    variance_P, direction_PP = np.linalg.eigh(difference_NP.T @ difference_NP / count)
-    rank = min(z_dim, pixels)
-    std_Z = np.sqrt(np.maximum(variance_P[::-1][:rank], 0))
+    rank = min(z_dim, pixels, count)
+    # The smaller of the two matrices of products has the same eigenvalues, but for zeros.
+    few = count < pixels
+    product_MM = difference_NP @ difference_NP.T if few else difference_NP.T @ difference_NP
+    variance_M, vector_MM = np.linalg.eigh(product_MM / count)
+    std_Z = np.sqrt(np.maximum(variance_M[::-1][:rank], 0))
+    direction_PZ = vector_MM[:, ::-1][:, :rank]
+    if few:
+        direction_PZ = difference_NP.T @ direction_PZ
+        direction_PZ /= np.maximum(np.linalg.norm(direction_PZ, axis=0), np.finfo(float).tiny)
     encoding_PZ, decoding_ZP = np.zeros((pixels, z_dim)), np.zeros((z_dim, pixels))
     if std_Z[0]:
         scale_Z = np.maximum(std_Z, MIN_RELATIVE_STD * std_Z[0])
-        direction_PZ = direction_PP[:, ::-1][:, :rank]
         encoding_PZ[:, :rank] = direction_PZ / scale_Z
         decoding_ZP[:rank] = (direction_PZ * scale_Z).T
     return tuple(map(np.float32, (centre_P, encoding_PZ, decoding_ZP)))
