@@ -171,6 +171,7 @@ def test_opening_leaves_the_run_and_the_process_alone(thesis_dir, tmp_path):
     assert process_state() == state
 
 
+@pytest.mark.slow
 def test_training_from_python(film, tmp_path):
     """As ``--mode=train``: the same command resumes, and the lock is released."""
     settings = dict(

@@ -41,6 +41,7 @@ def work(small, frames_THWC, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_examples_work(work, program, monkeypatch):
     """Each example in the order of the page; between them the commands of the shell."""
     monkeypatch.chdir(work)

@@ -175,6 +175,7 @@ def test_codes_of_other_networks_are_refused(run, tmp_path):
         codes_film.encode_films(dataclasses.replace(run, output="a.mp4"), again=True)
 
 
+@pytest.mark.slow
 def test_the_commands(run, program, tmp_path):
     """A user's commands: encode, decode, and a refusal."""
     file_of(run).unlink()

@@ -4,6 +4,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import chex
 import jax
@@ -76,7 +77,14 @@ def test_the_content_checksum_follows_the_content(run_dir, state):
         checkpoint.content_checksum(run_dir, 9)
 
 
-@pytest.mark.parametrize("fault", [flip, truncate, lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        flip,
+        pytest.param(truncate, marks=pytest.mark.slow),
+        pytest.param(Path.unlink, marks=pytest.mark.slow),
+    ],
+)
 def test_damage_to_any_file_is_detected_or_harmless(fault, saved, state, tmp_path, caplog):
     folder = saved / "checkpoints" / "3"
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.stat().st_size]

@@ -27,6 +27,7 @@ def test_the_rate_is_constant_without_decay_or_without_a_known_length(small, cos
     assert train_state.decay(cosine, 500, np.int32(0)) == 1
 
 
+@pytest.mark.slow
 def test_the_factor_scales_the_updates(small, cosine, frames_THWC):
     """With half the rate, a first step moves the weights half as far."""
     state = train_state.create(small, jax.random.key(0))

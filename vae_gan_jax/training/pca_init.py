@@ -13,6 +13,7 @@ BLOCK_FRAMES = 100  # frames read and downscaled at a time
 # Components with less than this fraction of the first component's standard deviation get latents
 # of less than unit variance; full amplification would mostly amplify noise.
 MIN_RELATIVE_STD = 0.05
+MIN_STD = 1e-6  # of a component of pictures in -1..1; less is rounding
 
 
 def begin(config: Config, fresh: TrainState, film: TrainingFrames) -> TrainState:
@@ -63,8 +64,9 @@ def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
     std_Z = np.sqrt(np.maximum(variance_M[::-1][:rank], 0))
     direction_PZ = vector_MM[:, ::-1][:, :rank]
     if few:
-        direction_PZ = difference_NP.T @ direction_PZ
-        direction_PZ /= np.maximum(np.linalg.norm(direction_PZ, axis=0), np.finfo(float).tiny)
+        # Without variance there is no direction, only rounding errors.
+        direction_PZ = difference_NP.T @ (direction_PZ * (std_Z > MIN_STD))
+        direction_PZ /= np.maximum(np.linalg.norm(direction_PZ, axis=0), MIN_STD)
     encoding_PZ, decoding_ZP = np.zeros((pixels, z_dim)), np.zeros((z_dim, pixels))
     if std_Z[0]:
         scale_Z = np.maximum(std_Z, MIN_RELATIVE_STD * std_Z[0])

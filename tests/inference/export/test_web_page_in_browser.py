@@ -154,6 +154,7 @@ def test_sliders_move_a_frozen_picture_and_come_back(opened):
     assert difference(still(opened), frozen) == 0
 
 
+@pytest.mark.slow
 def test_the_walk_and_the_nearest_moment_show_codes_of_the_film(opened, folder, model):
     press(opened, "w")
     first = picture(opened)
@@ -210,6 +211,7 @@ def test_a_recording_plays(opened, tmp_path):
     assert path.name in text(opened, "recording")
 
 
+@pytest.mark.slow
 def test_dropped_pictures_and_films_are_shown(opened, camera, tmp_path, model):
     frame_HWC = np.full((36, 64, 3), (200, 40, 90), np.uint8)
     file = io.BytesIO()
@@ -228,6 +230,7 @@ def test_dropped_pictures_and_films_are_shown(opened, camera, tmp_path, model):
     until(lambda: difference(picture(opened), before) > 1)  # the film goes on
 
 
+@pytest.mark.slow
 def test_a_shared_screen_is_shown_until_it_ends(opened):
     """A canvas stands for the screen: headless Chromium shows no choice of screens."""
     opened.execute_script(
@@ -254,6 +257,7 @@ def test_nothing_sticks_out_of_the_page(opened):
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.slow
 def test_threads_need_cross_origin_isolation(browser, folder):
     headers = {
         "Cross_Origin_Opener_Policy": "same-origin",
@@ -268,6 +272,7 @@ def test_threads_need_cross_origin_isolation(browser, folder):
         assert errors(browser) == []
 
 
+@pytest.mark.slow
 def test_from_the_cdn_with_checksums_and_nothing_else(
     browser, folder, onnxruntime_web, tmp_path, monkeypatch
 ):
@@ -290,6 +295,7 @@ def test_from_the_cdn_with_checksums_and_nothing_else(
         assert text(browser, "message").startswith("ONNX Runtime Web could not be loaded from")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -309,6 +315,7 @@ def test_what_cannot_run_is_said(browser, folder, tmp_path, name, content, sente
         assert sentence in text(browser, "message")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"damaged"])
 def test_without_codes_the_page_goes_on(browser, folder, tmp_path, content):
     page = shutil.copytree(folder, tmp_path / "page", copy_function=os.link)
