@@ -85,7 +85,7 @@ COLUMNS = (
     ("sharpness", "sharpness", 2),
     ("active_units", "units", 0),
     ("half_way_ratio", "half-way ratio", 2),
-    ("film_way_ratio", "film-way ratio", 2),
+    ("film_path_ratio", "film-path ratio", 2),
     ("prior_ratio", "prior ratio", 2),
     ("mixture_ratio", "mixture ratio", 2),
 )

@@ -25,7 +25,7 @@ def test_tables_with_a_hold_out_have_its_columns_and_older_rows_stay():
     assert "held" not in without
     assert without.rstrip().endswith(
         "| 1.00 | – | 1.00 |"
-    )  # half-way, film-way, prior and mixture ratio
+    )  # half-way, film-path, prior and mixture ratio
 
 
 def test_the_table_of_hnerv_adds_up_the_time_and_has_the_published_row():

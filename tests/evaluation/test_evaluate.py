@@ -68,7 +68,7 @@ def test_the_files_contain_the_measures(run, measured):
     names = {path.name for path in files(run).iterdir()}
     assert names == {"film.json", "film_frames.csv", "film_shots.csv", "film.png", "film.pdf"}
     assert json.loads((files(run) / "film.json").read_text()) == measured
-    expected = {"version": 5, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
+    expected = {"version": 6, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
     assert {name: measured[name] for name in expected} == expected
     assert measured["rate"] == pytest.approx(24000 / 1001)
     assert set(measured["whole"]) == WHOLE

@@ -50,11 +50,12 @@ def test_the_ratios_are_those_of_the_equations(held_out, model, shown):
     ratio = np.median(prior_N) / np.median(reconstruction_N)
     assert measured["prior_ratio"] == pytest.approx(ratio, rel=1e-3)
     codes = FilmCodes.of(code_TZ[learnt_T])
-    way_NZ = [
-        codes.way(code_TZ[i], code_TZ[j], [0.5])[0] for i, j in zip(first_N, second_N, strict=True)
+    path_NZ = [
+        codes.shortest_path(code_TZ[i], code_TZ[j], [0.5])[0]
+        for i, j in zip(first_N, second_N, strict=True)
     ]
-    way_N = rms_to_nearest(model.decode(np.array(way_NZ)), learnt_frames_THWC)
-    assert measured["film_way_ratio"] == pytest.approx(np.median(way_N / dissolve_N), rel=1e-3)
+    path_N = rms_to_nearest(model.decode(np.array(path_NZ)), learnt_frames_THWC)
+    assert measured["film_path_ratio"] == pytest.approx(np.median(path_N / dissolve_N), rel=1e-3)
     mixture_NZ = codes.mixtures(np.random.default_rng(0), 64)
     mixture_N = rms_to_nearest(model.decode(mixture_NZ), learnt_frames_THWC)
     ratio = np.median(mixture_N) / np.median(reconstruction_N)

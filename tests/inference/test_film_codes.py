@@ -1,4 +1,4 @@
-"""Mixtures of neighbouring codes and ways along the codes of a film."""
+"""Mixtures of neighbouring codes and paths along the codes of a film."""
 
 import numpy as np
 import pytest
@@ -15,30 +15,31 @@ def circle_NZ():
     return np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1)
 
 
-def test_a_way_goes_along_the_codes_at_constant_speed(circle_NZ):
-    way_TZ = FilmCodes(circle_NZ).way(circle_NZ[0], circle_NZ[30], FRACTIONS)
-    np.testing.assert_allclose(way_TZ[[0, -1]], circle_NZ[[0, 30]], atol=1e-12)
-    radius_T = np.linalg.norm(way_TZ, axis=1)
+def test_a_path_goes_along_the_codes_at_constant_speed(circle_NZ):
+    path_TZ = FilmCodes(circle_NZ).shortest_path(circle_NZ[0], circle_NZ[30], FRACTIONS)
+    np.testing.assert_allclose(path_TZ[[0, -1]], circle_NZ[[0, 30]], atol=1e-12)
+    radius_T = np.linalg.norm(path_TZ, axis=1)
     assert radius_T.min() > 0.99  # a straight line passes through 0
-    step_T = np.linalg.norm(np.diff(way_TZ, axis=0), axis=1)
+    step_T = np.linalg.norm(np.diff(path_TZ, axis=0), axis=1)
     np.testing.assert_allclose(step_T, step_T[0], rtol=0.01)
 
 
-def test_a_way_between_codes_that_the_film_lacks_begins_and_ends_there(circle_NZ):
+def test_a_path_between_codes_that_the_film_lacks_begins_and_ends_there(circle_NZ):
     start_Z, end_Z = np.array([2.0, 0.1]), np.array([-2.0, 0.1])
-    way_TZ = FilmCodes(circle_NZ).way(start_Z, end_Z, FRACTIONS)
-    np.testing.assert_allclose(way_TZ[[0, -1]], [start_Z, end_Z])
-    assert way_TZ[50] == pytest.approx([0, 1], abs=0.06)
+    path_TZ = FilmCodes(circle_NZ).shortest_path(start_Z, end_Z, FRACTIONS)
+    np.testing.assert_allclose(path_TZ[[0, -1]], [start_Z, end_Z])
+    assert path_TZ[50] == pytest.approx([0, 1], abs=0.06)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_without_codes_in_between_a_way_is_straight(count):
+def test_without_codes_in_between_a_path_is_straight(count):
     codes_NZ = np.zeros((count, 3))
     np.testing.assert_allclose(
-        FilmCodes(codes_NZ).way(np.zeros(3), np.ones(3), FRACTIONS), FRACTIONS[:, None] * np.ones(3)
+        FilmCodes(codes_NZ).shortest_path(np.zeros(3), np.ones(3), FRACTIONS),
+        FRACTIONS[:, None] * np.ones(3),
     )
     np.testing.assert_array_equal(
-        FilmCodes(codes_NZ).way(codes_NZ[0], codes_NZ[0], FRACTIONS), np.zeros((101, 3))
+        FilmCodes(codes_NZ).shortest_path(codes_NZ[0], codes_NZ[0], FRACTIONS), np.zeros((101, 3))
     )
 
 

@@ -42,7 +42,7 @@ MEASURES = (
     Measure("psnr_darkest_fifth", "PSNR of the darkest fifth, dB", 2, "↑"),
     Measure("sharpness", "sharpness", 3, "→ 1"),
     Measure("half_way_ratio", "half-way ratio", 3, "↓"),
-    Measure("film_way_ratio", "film-way ratio", 3, "↓"),
+    Measure("film_path_ratio", "film-path ratio", 3, "↓"),
     Measure("prior_ratio", "prior ratio", 2, "↓"),
     Measure("mixture_ratio", "mixture ratio", 2, "↓"),
     Measure("half_way_probability", "half-way, own discriminator", 3, ""),

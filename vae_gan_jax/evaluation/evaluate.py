@@ -24,7 +24,7 @@ from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
 
-FOLDER, VERSION = "measures", 5
+FOLDER, VERSION = "measures", 6
 FRAME_COLUMNS = (
     *("brightness", "psnr", "ssim", "ms_ssim", "vmaf", "similarity", "absolute_error"),
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),

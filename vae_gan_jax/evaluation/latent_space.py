@@ -14,7 +14,7 @@ from vae_gan_jax.model import autoencoder
 from vae_gan_jax.run import film_names
 
 MEASURES = (
-    *("half_way_ratio", "film_way_ratio", "prior_ratio", "mixture_ratio"),
+    *("half_way_ratio", "film_path_ratio", "prior_ratio", "mixture_ratio"),
     *("half_way_probability", "prior_probability", "film_probability"),
 )
 COUNT = 64  # pairs of frames, samples of the prior, mixtures of codes
@@ -28,8 +28,8 @@ BATCH = 16  # pictures that the discriminator judges together; divides COUNT
 class LatentSpace:
     """Compares decoded codes between and beyond a film's frames with all its learnt frames.
 
-    They are half-way codes, on the straight line and on the way over the film's codes, and samples,
-    of the prior and mixtures of neighbouring codes (``inference.film_codes``).
+    They are half-way codes, on the straight line and on the path over the film's codes; samples of
+    the prior; and mixtures of neighbouring codes (``inference.film_codes``).
 
     The pictures are decoded at once; ``add`` then takes the frames of the film in order. Only the
     pictures and their distances stay in memory, not the film.
@@ -49,11 +49,13 @@ class LatentSpace:
         )
         prior_model = model.with_latent_statistics(prior_TZ)
         codes = FilmCodes(_learnt_codes(model, film, learnt_T))
-        way_NZ = [codes.way(*pair, [0.5])[0] for pair in zip(first_NZ, second_NZ, strict=True)]
+        path_NZ = [
+            codes.shortest_path(*pair, [0.5])[0] for pair in zip(first_NZ, second_NZ, strict=True)
+        ]
         dissolve_NHWC = first_NHWC.astype(np.float32) / 2 + second_NHWC.astype(np.float32) / 2
         self._pictures = {
             "half_way": model.decode((first_NZ + second_NZ) / 2),
-            "film_way": model.decode(np.array(way_NZ)),
+            "film_path": model.decode(np.array(path_NZ)),
             "dissolve": dissolve_NHWC,
             "prior": prior_model.decode(prior_TZ[:COUNT]),
             "mixture": model.decode(codes.mixtures(np.random.default_rng(SEED), COUNT)),
@@ -98,7 +100,7 @@ class LatentSpace:
             return distance / reconstruction if reconstruction > MIN_DISTANCE else None
 
         return {
-            **{f"{name}_ratio": between(name) for name in ("half_way", "film_way")},
+            **{f"{name}_ratio": between(name) for name in ("half_way", "film_path")},
             **{f"{name}_ratio": beyond(name) for name in ("prior", "mixture")},
             **{f"{name}_probability": mean for name, mean in self._probability.items()},
         }

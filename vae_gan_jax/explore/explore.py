@@ -24,7 +24,7 @@ from vae_gan_jax.run import film_names
 SAMPLES_PER_SECOND = 2
 GRID_STEPS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # standard deviations
 INTERPOLATION_NAMES = {
-    "film": "the shortest way over codes of the film",
+    "film": "the shortest path over codes of the film",
     "spherical": "spherical interpolation of their codes",
     "linear": "linear interpolation of their codes",
 }

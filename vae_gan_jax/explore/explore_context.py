@@ -162,7 +162,7 @@ class ExploreContext:
         def walk(frames: int) -> np.ndarray:
             stops_NZ = draws_TZ[[*range(self._walk_parts + 1), 0]]
             position_T = np.arange(frames) * (len(stops_NZ) - 1) / frames
-            return latent_paths.path_through(stops_NZ, position_T, self.film_codes.way)
+            return latent_paths.path_through(stops_NZ, position_T, self.film_codes.shortest_path)
 
         return Distribution(
             "fitted",
@@ -181,7 +181,9 @@ class ExploreContext:
     def interpolate(self) -> latent_paths.Interpolation:
         """The interpolation that ``--interpolation`` selects."""
         kind = self.config.interpolation
-        return self.film_codes.way if kind == "film" else latent_paths.INTERPOLATIONS[kind]
+        return (
+            self.film_codes.shortest_path if kind == "film" else latent_paths.INTERPOLATIONS[kind]
+        )
 
     @property
     def _walk_parts(self) -> int:

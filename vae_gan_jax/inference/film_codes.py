@@ -1,8 +1,8 @@
-"""What lies between the codes of a film's frames: mixtures of neighbours, and ways along them.
+"""What lies between the codes of a film's frames: mixtures of neighbours, and paths along them.
 
 The codes of frames fill little of the latent space. Most of its points, among them most draws of
 N(0, I) and most points half-way between two codes, decode to textures or double exposures. The
-mixtures and ways of this module stay among the codes and decode to pictures.
+mixtures and paths of this module stay among the codes and decode to pictures.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 from scipy.sparse import csgraph
 
-MAX_CODES = 2000  # of a longer film this many, evenly spaced; a way needs the square of it
+MAX_CODES = 2000  # of a longer film this many, evenly spaced; a path needs the square of it
 NEIGHBOURS = 10  # codes that a mixture is made of
 # A step costs its length to this power, so that many short steps are cheaper than a long one.
 STEP_POWER = 3
@@ -40,8 +40,10 @@ class FilmCodes:
             draws.append(random.dirichlet(np.ones(neighbours)) @ self.codes_NZ[nearest])
         return np.array(draws)
 
-    def way(self, start_Z: np.ndarray, end_Z: np.ndarray, fraction_T: np.ndarray) -> np.ndarray:
-        """The shortest way ``[T, Z]`` between two codes over codes of the film.
+    def shortest_path(
+        self, start_Z: np.ndarray, end_Z: np.ndarray, fraction_T: np.ndarray
+    ) -> np.ndarray:
+        """The shortest path ``[T, Z]`` between two codes over codes of the film.
 
         Each step costs the cube of its length. Speed is constant; ``fraction_T`` goes from 0 at the
         start to 1 at the end.

@@ -50,9 +50,9 @@ MEASURES = {
     "half_way_ratio": Measure(
         "Half-way codes", "distance to the nearest frame; 1 is that of a cross-dissolve", "", 2
     ),
-    "film_way_ratio": Measure(
+    "film_path_ratio": Measure(
         "Half-way codes along the film's codes",
-        "the same, on the way over codes of the film",
+        "the same, on the path over codes of the film",
         "",
         2,
     ),

@@ -25,7 +25,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store import preparation
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.inference.codes import Codes
-from vae_gan_jax.inference.export import export, film_check, film_codes, model_files
+from vae_gan_jax.inference.export import codes_npz, export, film_check, model_files
 from vae_gan_jax.run import exported, film_names, provenance
 from vae_gan_jax.training import pretrained, train_state
 from vae_gan_jax.training.distributed import mesh
@@ -185,7 +185,7 @@ def test_codes_of_several_long_films_follow_one_another_and_are_thinned():
         Codes(random.normal(size=(n, 2)), None, np.arange(n) / 10, Fraction(10), [[0, 7], [7, n]])
         for n in (1400, 800)
     ]
-    packed = film_codes.pack(films, {})
+    packed = codes_npz.pack(films, {})
     with np.load(io.BytesIO(packed)) as arrays:
         assert len(arrays["codes"]) == len(arrays["code_times"]) == 734
         np.testing.assert_allclose(np.diff(arrays["code_times"]), 0.3, atol=1e-4)
@@ -196,7 +196,7 @@ def test_codes_of_several_long_films_follow_one_another_and_are_thinned():
 
 def test_codes_of_a_single_frame_have_no_directions():
     film = Codes(np.ones((1, 2)), None, np.zeros(1), Fraction(24), [[0, 1]])
-    with np.load(io.BytesIO(film_codes.pack([film], {}))) as arrays:
+    with np.load(io.BytesIO(codes_npz.pack([film], {}))) as arrays:
         assert arrays["directions"].shape == (0, 2)
         assert arrays["deviations"].shape == (0,)
 

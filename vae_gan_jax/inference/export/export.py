@@ -103,7 +103,7 @@ def _write(
     runtime: dict[str, bytes],
 ) -> dict[str, Any]:
     """Writes and checks all files; returns what they were made from."""
-    from vae_gan_jax.inference.export import film_check, film_codes, model_card, model_files
+    from vae_gan_jax.inference.export import codes_npz, film_check, model_card, model_files
 
     config = model.config
     origin = {
@@ -118,7 +118,7 @@ def _write(
     model_files.write_stablehlo(folder, model)
     model_files.write_safetensors(folder, model)
     checked = film_check.check(folder, model, precision, films)
-    atomic_io.write(folder / "codes.npz", film_codes.pack(checked.codes, origin))
+    atomic_io.write(folder / "codes.npz", codes_npz.pack(checked.codes, origin))
     atomic_io.write(folder / "sample.png", atomic_io.png(checked.samples))
     facts = {
         "format": exported.FORMAT,
