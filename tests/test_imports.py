@@ -14,7 +14,7 @@ FLOORS = [
     ["inference"],
     ["figures"],
     ["evaluation", "explore"],
-    ["report"],
+    ["report", "live"],
     ["modes"],
     ["main"],
 ]
