@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "vae_gan_jax"
 # From the ground up. A room imports itself and the floors below it; rooms of one floor are apart.
 FLOORS = [
-    ["operating_system"],
+    ["operating_system", "pages"],
     ["config"],
     ["run"],
     ["film", "model"],

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup, escape
 
+from vae_gan_jax import pages
 from vae_gan_jax.config import Config, InputError, to_text
 from vae_gan_jax.report import measure_tables, player_film, report_curves, report_pictures
 from vae_gan_jax.run import atomic_io, film_names, provenance, settings, storage
@@ -76,7 +77,7 @@ def write(config: Config, again: bool = True) -> Path:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, pages.FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -92,7 +93,8 @@ def _made_from(run_dir: Path) -> dict[str, Any]:
     folders = [(run_log.SAMPLES_FOLDER, "*.png"), (measure_tables.FOLDER, "*.json")]
     folders += [(name, "*.png") for name in (FIGURES, EXPLORATIONS, COMPARISON)]
     paths = [path for name, pattern in folders for path in (run_dir / name).glob(pattern)]
-    paths += [run_dir / run_log.METRICS_FILE, run_dir / settings.FILE, *TEMPLATES.iterdir()]
+    paths += [run_dir / run_log.METRICS_FILE, run_dir / settings.FILE]
+    paths += [*TEMPLATES.iterdir(), pages.FOLDER / "base.css"]
     films = provenance.groups(run_dir, "films")
     film_paths = [path for _, paths in films.values() for path in paths if path.is_file()]
     checksums = {path: provenance.film_checksum([path], run_dir) for path in film_paths}

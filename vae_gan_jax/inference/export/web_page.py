@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jinja2
 
+from vae_gan_jax import pages
 from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io
 
@@ -63,8 +64,9 @@ def write(folder: Path, films: list[str], runtime: dict[str, bytes]) -> None:
         },
     )
     files = {f"{RUNTIME_FOLDER}/{name}": content for name, content in runtime.items()}
-    scripts = [path for path in TEMPLATES.iterdir() if path.suffix in (".js", ".css")]
-    files |= {path.name: path.read_bytes() for path in scripts}
+    for path in (*TEMPLATES.iterdir(), *pages.FOLDER.iterdir()):
+        if path.suffix in (".js", ".css"):
+            files[path.name] = path.read_bytes()
     for name, content in (files | {"index.html": page}).items():
         atomic_io.write(folder / name, content)
 
