@@ -54,8 +54,8 @@ FILMS = {
 THESIS = "the thesis's recipe"
 FINALISTS = (THESIS, "best.flags")
 RESIDUAL = [
-    *("--networks=residual", "--learning_rate=2e-3", "--learning_rate_decay=cosine"),
-    *("--adam_b1=0.9", "--pixel_share=0.97", "--adversarial_weight=0.002", "--kl_weight=0.001"),
+    *("--networks=residual", "--learning_rate=1.3e-3", "--learning_rate_decay=cosine"),
+    *("--pixel_share=0.97", "--adversarial_weight=0.002", "--kl_weight=0.001"),
 ]
 # Name: flags.
 CANDIDATES = {
@@ -63,7 +63,6 @@ CANDIDATES = {
     # One setting at a time.
     "KL weight 0.1": ["--kl_weight=0.1"],
     "KL weight 0.01": ["--kl_weight=0.01"],
-    "β₁ 0.9": ["--adam_b1=0.9"],
     "adversarial weight 0": ["--adversarial_weight=0"],
     "z 400": ["--z_dim=400"],
     "learning rate 5e-4": ["--learning_rate=5e-4"],
@@ -72,7 +71,6 @@ CANDIDATES = {
     # The usual alternative without a discriminator.
     "plain VAE on pixels": ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
     "best.flags": RESIDUAL,
-    "best.flags, β₁ 0.5, KL 0.01": [*RESIDUAL, "--adam_b1=0.5", "--kl_weight=0.01"],
 }
 # Key in the measures of the whole film, column, decimals.
 COLUMNS = (

@@ -154,7 +154,6 @@ def test_the_best_preset_nests_in_any_experiment(load):
         networks="residual",
         learning_rate=1.3e-3,
         learning_rate_decay="cosine",
-        adam_b1=0.9,
         pixel_share=0.97,
         adversarial_weight=0.002,
         kl_weight=0.001,
@@ -169,7 +168,7 @@ def test_the_thesis_s_experiments_have_its_settings(load):
     defaults = config_lib.Config()
     for config in (blade, scanner):
         for name in ("width", "height", "filters", "z_dim", "batch_size", "learning_rate",
-                     "adam_b1", "gamma", "adversarial_weight", "kl_weight", "leak"):  # fmt: skip
+                     "gamma", "adversarial_weight", "kl_weight", "leak"):  # fmt: skip
             assert getattr(config, name) == getattr(defaults, name)
 
 

@@ -27,7 +27,6 @@ from vae_gan_jax.run.settings import record_settings, recorded_settings
         ({"learning_rate": 0.0}, "--learning_rate=0.0 is too small: give more than 0."),
         ({"pixel_share": 1.5}, "--pixel_share=1.5 is too large: give 1 or less."),
         ({"kl_weight": -0.1}, "--kl_weight=-0.1 is too small: give 0 or more."),
-        ({"adam_b1": 1.0}, "--adam_b1=1.0"),
         ({"seed": -1}, "--seed=-1"),
         ({"seconds": 0.0}, "--seconds=0.0 is too small: give more than 0."),
         ({"slowdown": 0}, "--slowdown=0 is too small: give 1 or more."),

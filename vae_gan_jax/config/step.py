@@ -90,9 +90,6 @@ class StepConfig:
         "then falls to 0 along a cosine.",
         fixed=True, choices=("none", "cosine"),
     )  # fmt: skip
-    adam_b1: float = setting(
-        "training", 0.5, "Adam's decay rate of the first moment.", fixed=True, minimum=0, below=1
-    )
     shard_optimizer: bool = setting(
         "hardware", False, "Shard Adam's moments over the devices instead of replicating them."
     )
