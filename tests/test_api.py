@@ -19,8 +19,8 @@ import vae_gan_jax
 from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store import preparation
-from vae_gan_jax.inference import opened_run, reconstruct
+from vae_gan_jax.film.store import preparation, run_frames
+from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.run import film_names
 from vae_gan_jax.training.checkpoint import Checkpoints
 
@@ -32,7 +32,7 @@ def learn(run_dir, small, film, frames_THWC, **settings):
     """A run that learnt the film, with prepared frames."""
     config = runs.make(run_dir, small, film, frames_THWC, crop="none", **settings)
     store = preparation.prepare(
-        [str(film)], opened_run.store_folder(config), opened_run.framing_of(config)
+        [str(film)], run_frames.store_folder(config), run_frames.framing_of(config)
     )
     film_names.record_learnt_films(config.run_dir, store.manifest["films"])
     return config

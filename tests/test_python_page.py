@@ -11,8 +11,7 @@ import vae_gan_jax
 from tests import runs
 from tests.film.films import run_ffmpeg
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.store import preparation
-from vae_gan_jax.inference import opened_run
+from vae_gan_jax.film.store import preparation, run_frames
 from vae_gan_jax.run import film_names
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
@@ -35,7 +34,7 @@ def work(small, frames_THWC, tmp_path_factory):
     run_ffmpeg(*inputs, "-filter_complex", "concat", "-frames:v", 32, "-pix_fmt", "yuv420p", film)
     config = runs.make(film.parent, small, film, frames_THWC, crop="none")
     store = preparation.prepare(
-        [str(film)], opened_run.store_folder(config), opened_run.framing_of(config)
+        [str(film)], run_frames.store_folder(config), run_frames.framing_of(config)
     )
     film_names.record_learnt_films(config.run_dir, store.manifest["films"])
     return folder

@@ -135,6 +135,28 @@ def test_a_run_beside_others_has_them_on_its_page(two_runs, without_figures, tmp
     assert "Beside other runs" not in report_page.write(first).read_text()
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_all_draws_the_comparison_only_when_a_run_has_changed(
+    two_runs, frames_THWC, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(thesis_figures, "write", lambda path, *page: drawn.append(path))
+    first, second = two_runs
+    config = dataclasses.replace(second, compare=(first.run_dir,))
+    modes.compare_with_others(config, again=True)
+    modes.compare_with_others(config, again=False)
+    assert len(drawn) == 1
+    path = Path(second.run_dir, "comparison", "film.csv")
+    content = path.read_text()
+    path.write_text("damaged")
+    modes.compare_with_others(config, again=False)
+    assert (len(drawn), path.read_text()) == (2, content)
+    runs.add_checkpoint(first, frames_THWC, 3, 18)
+    modes.compare_with_others(config, again=False)
+    assert len(drawn) == 3
+    assert path.read_text() != content
+
+
 def test_all_refuses_a_missing_run_to_compare_with_before_it_trains(two_runs, tmp_path):
     config = dataclasses.replace(two_runs[0], compare=(str(tmp_path / "nowhere"),))
     with pytest.raises(InputError, match="there is no run in"):

@@ -13,12 +13,12 @@ import pytest
 from tests import runs
 from tests.film.films import run_ffmpeg
 from tests.film.test_shots import scene
-from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.config.flag_text import parse_hold_out
 from vae_gan_jax.evaluation import evaluate, latent_space, measures, vmaf
 from vae_gan_jax.film import shots
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store import run_frames
 from vae_gan_jax.inference import reconstruct, trained_model
 from vae_gan_jax.run import film_names, provenance, run_folder
 
@@ -59,7 +59,7 @@ def table(path):
 def reconstruction(config):
     """Frames of the learnt film and of its reconstruction, as in the mode reconstruct."""
     model = trained_model.load(config, lambda: pytest.fail("estimated again"))
-    frames = video.decode(config.film, modes.framing_of(config))
+    frames = video.decode(config.film, run_frames.framing_of(config))
     pairs = reconstruct.reconstruct_frames(model, frames)
     return tuple(np.concatenate(side) for side in zip(*pairs, strict=True))
 

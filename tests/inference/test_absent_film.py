@@ -11,7 +11,7 @@ from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import evaluate as evaluation
-from vae_gan_jax.film.store import preparation
+from vae_gan_jax.film.store import preparation, run_frames
 from vae_gan_jax.inference import opened_run, reconstruct_film
 from vae_gan_jax.run import film_names, provenance
 
@@ -23,8 +23,8 @@ def learnt(small, film, frames_THWC, tmp_path):
     """A run that learnt a film of its own."""
     path = Path(shutil.copy(film, tmp_path / "mine.mp4"))
     config = runs.make(tmp_path / "run", small, path, frames_THWC, crop="none")
-    framing = opened_run.framing_of(config)
-    store = preparation.prepare([str(path)], opened_run.store_folder(config), framing)
+    framing = run_frames.framing_of(config)
+    store = preparation.prepare([str(path)], run_frames.store_folder(config), framing)
     film_names.record_learnt_films(config.run_dir, store.manifest["films"])
     return config
 

@@ -27,7 +27,7 @@ import vae_gan_jax
 from tests.run.gcs import served
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.store import frame_store, preparation
-from vae_gan_jax.inference.opened_run import framing_of
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.run import remote_run, storage
 from vae_gan_jax.run.settings import record_settings, recorded_settings
 from vae_gan_jax.run.team import Team

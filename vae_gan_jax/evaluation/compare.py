@@ -1,11 +1,12 @@
 """Compares the measures of several runs of one film in a table and a figure."""
 
 import csv
+import glob
 import io
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vae_gan_jax.evaluation.compare_plot import MEASURES
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film import source_films
 from vae_gan_jax.inference import made_from, opened_run, trained_model
-from vae_gan_jax.run import atomic_io, film_names
+from vae_gan_jax.run import atomic_io, film_names, provenance, remote_run, settings
 
 VERSION = 2
 FOLDER = "comparison"
@@ -27,7 +28,7 @@ CONDITIONS = ("step", *SETTINGS, "width", "height", "hold_out")  # that a row of
 logger = logging.getLogger(__name__)
 
 
-def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
+def compare(given: dict[str, Any], own: Set[str]) -> None:
     """Prints the measures of runs and writes the table and the figure; measures what is missing.
 
     The files go to ``--output``, by default to ``comparison`` beside the first run. If all runs
@@ -35,25 +36,58 @@ def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
     above their reconstructions.
 
     Args:
-      configs: the settings of each run for this command.
       given: the settings that the command line gives, by name.
+      own: settings that ``--mode=evaluate`` does not inherit from a run.
 
     Raises:
       InputError: the runs cannot be compared, or the result cannot be written.
     """
-    runs, origins = [config.run_dir for config in configs], []
+    configs, results = _measure(given, own)
+    beside = Path(configs[0].run_dir).absolute().with_name(FOLDER)
+    _draw(configs, results, Path(given.get("output") or beside))
+
+
+def compare_with_others(config: Config, again: bool) -> None:
+    """Compares the run with the runs of ``--compare``, for its page, unless that is done already.
+
+    ``again`` draws a current comparison anew. Raises InputError as ``compare``.
+    """
+    if not config.compare:
+        return
+    configs, results = _measure({"compare": (*config.compare, config.run_dir)}, frozenset())
+    folder = Path(config.run_dir) / FOLDER
+    origin = {
+        "version": VERSION,
+        "runs": labels([config.run_dir for config in configs]),
+        "measures": [[result["version"], result["made_from"]] for result in results],
+        "at": configs[0].at,
+    }
+    if not again and provenance.is_current(config.run_dir, FOLDER, origin):
+        logger.info("compared already: %s", folder)
+        return
+    _draw(configs, results, folder)
+    files = folder.glob(f"{glob.escape(results[0]['name'])}*.*")
+    provenance.record(config.run_dir, FOLDER, origin, files)
+
+
+def _measure(given: dict[str, Any], own: Set[str]) -> tuple[list[Config], list[dict[str, Any]]]:
+    """The settings of each run for this command, and its measures."""
+    shared = {name: value for name, value in given.items() if name not in ("compare", "output")}
+    configs, origins = [], []
+    for run_dir, recorded in remote_run.recorded_runs(given["compare"]).items():
+        config = settings.resolve(shared | {"run_dir": run_dir}, recorded, False, own)
+        source_films.stage_sources(config)
+        configs.append(config)
     for config in configs:
         sources = film_names.sources(config)
         if len(sources) > 1:
             raise InputError(f"{config.run_dir} learnt several films: name one with --source.")
         step = trained_model.newest_step(config.run_dir)
         origins.append(made_from.output_frames(config, sources[0], step))
+    runs = [config.run_dir for config in configs]
     require_one_film(runs, origins)
-    one_size = len({(origin["width"], origin["height"]) for origin in origins}) == 1
     if given.get("at"):
         require_one_size(runs, origins)
-    folder = Path(given.get("output") or Path(runs[0]).absolute().parent / FOLDER)
-    folder.mkdir(exist_ok=True)
     # Measures may come from a reconstruction with other settings than the defaults, unless this
     # command gives the settings.
     ignored = [name for name in SETTINGS if name not in given]
@@ -62,8 +96,14 @@ def compare_runs(configs: Sequence[Config], given: dict[str, Any]) -> None:
         name = source_films.name(config, film_names.sources(config)[0])
         result = evaluate.load(config.run_dir, name, origin, ignored)
         results.append(result or evaluate.evaluate_films(config, again=True)[name])
+    return configs, results
+
+
+def _draw(configs: Sequence[Config], results: Sequence[dict[str, Any]], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    runs = [config.run_dir for config in configs]
     print(write_comparison(runs, results, folder))
-    if one_size:
+    if len({(result["width"], result["height"]) for result in results}) == 1:
         (film,) = opened_run.open_sources(configs[0])
         models = map(opened_run.open_model, configs)
         thesis_figures.side_by_side(dict(zip(labels(runs), models, strict=True)), film, folder)

@@ -8,16 +8,19 @@ its results again, also after it was moved.
 
 import contextlib
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_gan_jax.config import Config
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read.probe import probe
 from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.run import atomic_io, damaged_json, film_names, provenance, settings, storage
 
 FILE = Path(provenance.FOLDER, "film_names.json")
+
+logger = logging.getLogger(__name__)
 
 
 def with_moved_film(
@@ -34,8 +37,7 @@ def with_moved_film(
     if entries is None:
         return recorded
     films = film_names.split_films(text)
-    for film in filter(storage.is_remote, films):
-        storage.stage(film)
+    stage(text)
     stream, fps = recorded.get("video_stream"), recorded.get("fps")
     probes = [probe(storage.local(film), stream, fps) for film in films]
     return recorded | {"film": text} if frames_file.same_films(entries, probes) else recorded
@@ -46,6 +48,23 @@ def _prepared_entries(folder: Path) -> list[dict[str, Any]] | None:
         return frames_file.read_manifest(str(folder / film_names.FRAMES))["films"]
     except (OSError, ValueError):
         return None
+
+
+def stage(*films: str) -> None:
+    """Downloads the films of flags from buckets."""
+    for film in [name for text in films for name in film_names.split_films(text)]:
+        if storage.is_remote(film):
+            storage.stage(film)
+
+
+def stage_sources(config: Config) -> None:
+    """Downloads the films to reconstruct from buckets; warns if a learnt film is gone."""
+    try:
+        stage(config.source or config.film)
+    except InputError as error:
+        if config.source or film_names.learnt_entries(config.run_dir) is None:
+            raise
+        logger.warning("%s", error)
 
 
 class _Named(NamedTuple):

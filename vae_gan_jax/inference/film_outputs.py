@@ -1,12 +1,14 @@
 """The films and PNGs that a reconstruction writes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.write import codecs, segments
-from vae_gan_jax.film.write.encode import Encoder
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store.run_frames import framing_of
+from vae_gan_jax.film.write import codecs, encode, segments, source_tracks
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.run import film_names
 
@@ -35,10 +37,23 @@ def film_paths(config: Config, name: str) -> dict[str, Path]:
     return paths
 
 
+def check(config: Config) -> None:
+    """Raises InputError if a source or a film to write cannot be used; warns of lost sound."""
+    for source in film_names.sources(config):
+        if config.source:
+            video.probe(source, config.video_stream, config.fps)
+        for path in film_paths(config, film_names.name_of(source)).values():
+            codecs.picture_arguments(str(path), config.codec, config.quality)
+            if config.output:
+                encode.require_writable(str(path), source)
+            if os.path.isfile(source):
+                source_tracks.of(source, path, framing_of(config), config.sound).warn(path)
+
+
 class FilmOutputs:
     """The films and PNGs that receive the same frames."""
 
-    def __init__(self, encoders: dict[str, Encoder], pngs: NumberedPngs | None):
+    def __init__(self, encoders: dict[str, encode.Encoder], pngs: NumberedPngs | None):
         self._encoders, self._pngs = encoders, pngs
 
     def resume(self) -> int:

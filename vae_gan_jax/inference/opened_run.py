@@ -12,35 +12,13 @@ import numpy as np
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
-from vae_gan_jax.film.read import reader, video
+from vae_gan_jax.film.read import reader
 from vae_gan_jax.film.shots import Shot
 from vae_gan_jax.film.store import frame_store
+from vae_gan_jax.film.store.run_frames import framing_of, open_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.run import atomic_io, film_names, remote_run, run_folder, storage
+from vae_gan_jax.run import atomic_io, film_names, run_folder
 from vae_gan_jax.run.settings import recorded_settings
-
-
-def framing_of(config: Config) -> video.Framing:
-    """Which part of a film becomes frames."""
-    names = {field.name for field in dataclasses.fields(video.Framing)}
-    return video.Framing(**{name: getattr(config, name) for name in names})
-
-
-def open_store(config: Config) -> frame_store.FrameStore:
-    """Opens the run's prepared frames; downloads files that this machine lacks from a bucket."""
-    folder = store_folder(config)
-    if storage.is_remote(config.frames_dir):
-        remote_run.download(storage.address(folder))
-    return frame_store.open_store(folder, config.exclude, config.hold_out)
-
-
-def store_folder(config: Config) -> Path:
-    """The local folder of the run's frames: in the run, or in ``--frames_dir``."""
-    if not config.frames_dir:
-        return Path(config.run_dir) / film_names.FRAMES
-    entries, framing = film_names.learnt_entries(config.run_dir), framing_of(config)
-    films = [entry["path"] for entry in entries or ()] or film_names.learnt_films(config)
-    return Path(storage.local(config.frames_dir)) / frame_store.name_for(films, framing)
 
 
 def training_frames(config: Config) -> TrainingFrames:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from vae_gan_jax import pages
 from vae_gan_jax.config import Config, InputError, to_text
 from vae_gan_jax.report import measure_tables, player_film, report_curves, report_pictures
-from vae_gan_jax.run import atomic_io, film_names, provenance, settings, storage
+from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, settings, storage
 from vae_gan_jax.training.monitoring import run_log
 
 FILE = "report.html"
@@ -34,6 +34,16 @@ class _Section(NamedTuple):
     template: str
     content: Any
     mode: str = ""
+
+
+def report_run(config: Config, again: bool) -> None:
+    """Puts the results of a run on one page, even while the run trains; errors as ``write``."""
+    run_dir = Path(config.run_dir)
+    recorded = settings.recorded_settings(run_dir)
+    if not recorded:
+        raise InputError(f"there is no run in {run_dir}: train one first, with --mode=all.")
+    run_folder.open_run(config, lock=False)
+    write(Config(**recorded | {"run_dir": config.run_dir}), again)  # the run may have moved
 
 
 def write(config: Config, again: bool = True) -> Path:

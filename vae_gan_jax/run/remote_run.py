@@ -9,13 +9,14 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io, film_names, storage
 from vae_gan_jax.run.settings import FILE as FLAGS_FILE
+from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.run.team import ALONE, Team
 
 # Checkpoints, prepared frames of a run, unfinished and hidden files.
@@ -41,6 +42,15 @@ def open_run(url: str, team: Team = ALONE) -> str:
             _runs[url] = set(_local_files(url))
         team.barrier("process 0 has downloaded the run")
     return storage.local(url)
+
+
+def recorded_runs(folders: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Opens the runs of ``--compare``; returns the settings of each by its local folder."""
+    runs = {run_dir: recorded_settings(Path(run_dir)) for run_dir in map(open_run, folders)}
+    for run_dir, recorded in runs.items():
+        if not recorded:
+            raise InputError(f"there is no run in {run_dir}: give --compare the folders of runs.")
+    return runs
 
 
 def save_runs() -> None:

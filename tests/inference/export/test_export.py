@@ -22,8 +22,7 @@ import vae_gan_jax
 from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film.store import preparation
-from vae_gan_jax.inference import opened_run
+from vae_gan_jax.film.store import preparation, run_frames
 from vae_gan_jax.inference.codes import Codes
 from vae_gan_jax.inference.export import codes_npz, export, film_check, model_files
 from vae_gan_jax.run import exported, film_names, provenance
@@ -41,8 +40,8 @@ FILES = {
 def learn(run_dir, small, film, frames_THWC, **settings) -> Path:
     """A run that learnt the film, with prepared frames and measures."""
     config = runs.make(run_dir, small, film, frames_THWC, crop="none", **settings)
-    folder = opened_run.store_folder(config)
-    store = preparation.prepare([str(film)], folder, opened_run.framing_of(config))
+    folder = run_frames.store_folder(config)
+    store = preparation.prepare([str(film)], folder, run_frames.framing_of(config))
     film_names.record_learnt_films(config.run_dir, store.manifest["films"])
     return run_dir
 

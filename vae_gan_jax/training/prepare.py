@@ -1,0 +1,59 @@
+"""Makes the frames of a run's films, before anything is learnt."""
+
+import logging
+import os
+
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film import demo_film
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store import frames_file, preparation
+from vae_gan_jax.film.store.run_frames import framing_of, open_store, store_folder
+from vae_gan_jax.run import film_names, remote_run, run_folder, storage
+from vae_gan_jax.training.distributed import processes
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(config: Config) -> None:
+    """Decodes the films into the run's frame store, unless the store is complete.
+
+    Several processes share the films if they share the folder. The settings are recorded last, when
+    nothing can be refused any more. Raises InputError if the run cannot learn the films.
+    """
+    films, framing = film_names.learnt_films(config), framing_of(config)
+    if not films:
+        raise InputError("--film is missing: give the film to learn.")
+    processes.run_on_first(_check_films, config, films, framing)
+    folder = store_folder(config)
+
+    def exchange(upload: bool) -> None:
+        if storage.is_remote(config.frames_dir):
+            (remote_run.upload if upload else remote_run.download)(storage.address(folder))
+
+    exchange(False)
+    preparation.prepare(
+        films, folder, framing, strict=config.strict, team=processes.team(), exchange=exchange
+    )
+    config.steps_per_epoch(len(open_store(config).training_T))
+    processes.run_on_first(run_folder.open_run, config, True)
+
+
+def _check_films(config: Config, films: list[str], framing: video.Framing) -> None:
+    """Checks that the run can learn the films, then opens its folder."""
+    if config.init_from:
+        from vae_gan_jax.training import pretrained
+
+        pretrained.check(config)
+    if config.film == film_names.DEMO and not os.path.exists(films[0]):
+        run_folder.open_run(config)
+        logger.info("rendering the demo film: %s", films[0])
+        demo_film.render(films[0])
+    for film in films:
+        film_names.require(config, film)
+    probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
+    expected = sum(video.expected_frames(probe, framing) for probe in probes)
+    config.steps_per_epoch(expected)  # refuses a film that is too short
+    learnt = film_names.learnt_entries(config.run_dir)
+    if learnt is not None and not frames_file.same_films(learnt, probes):
+        raise film_names.film_changed(config.run_dir)
+    run_folder.open_run(config)
