@@ -39,7 +39,8 @@ def decode_batch(config, variables, z_BZ, train: bool = False):
 
 
 @jax.jit
-def _with_noise(mean_BZ, log_variance_BZ, key, noise_std):
+def with_noise(mean_BZ, log_variance_BZ, key, noise_std):
+    """Draws codes around their means: the standard deviation is multiplied by ``noise_std``."""
     epsilon_BZ = autoencoder.noise(key, mean_BZ.shape, noise_std)
     return autoencoder.reparameterise(mean_BZ, log_variance_BZ, epsilon_BZ)
 
@@ -54,7 +55,7 @@ def reconstruct_batch(config, variables, frames_BHWC, key, noise_std, train: boo
     """
     z_BZ, log_variance_BZ = encode_batch(config, variables, frames_BHWC, train)
     if noise_std is not None:
-        z_BZ = _with_noise(z_BZ, log_variance_BZ, key, noise_std)
+        z_BZ = with_noise(z_BZ, log_variance_BZ, key, noise_std)
     return decode_batch(config, variables, z_BZ, train)
 
 
@@ -81,7 +82,7 @@ def reconstruct_frames(
     variables = model.variables if train else model.fused
     noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
 
-    def reconstruct(index: int, source_BHWC: np.ndarray):
+    def reconstruct(index: int, source_BHWC: np.ndarray, _):
         batch_key = jax.random.fold_in(key, index)
         return batch_function(config.step, variables, source_BHWC, batch_key, noise_std, train)
 
@@ -89,7 +90,7 @@ def reconstruct_frames(
 
 
 def map_batches(
-    function: Callable[[int, np.ndarray], Any],
+    function: Callable[[int, np.ndarray, int], Any],
     items: Iterable[np.ndarray],
     batch_size: int,
     first_batch: int = 0,
@@ -103,7 +104,8 @@ def map_batches(
     compilation suffices for all lengths.
 
     Args:
-      function: takes the number of the batch, counted from ``first_batch``, and the batch.
+      function: takes the number of the batch, counted from ``first_batch``, the batch, and how many
+        of its first rows are padding.
       items: arrays of one shape, read by a thread.
       batch_size: items in a batch.
     """
@@ -118,7 +120,7 @@ def map_batches(
                 first = np.repeat(batch[:1], batch_size - len(batch), axis=0)
                 padded = np.concatenate([first, batch])
             previous = batch
-            result = function(index, padded)
+            result = function(index, padded, len(padded) - len(batch))
             if pending is not None:
                 yield _fetch(*pending)
             pending = batch, result

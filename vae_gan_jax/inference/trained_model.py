@@ -82,7 +82,7 @@ class Model:
         """
         config = self.config
 
-        def encode(_, frames_BHWC):
+        def encode(_, frames_BHWC, __):
             return encode_batch(config.step, self.fused, frames_BHWC)
 
         batches = map_batches(encode, self._checked(frames), config.batch_size)
@@ -118,7 +118,7 @@ class Model:
         """``decode``, batch by batch, so that all frames need not fit into memory."""
         z_TZ = latents(z_TZ, "z", self.config.z_dim)
 
-        def decode(_, z_BZ):
+        def decode(_, z_BZ, __):
             return decode_batch(self.config.step, self.fused, z_BZ)
 
         for _, frames_BHWC in map_batches(decode, z_TZ, self.config.batch_size):

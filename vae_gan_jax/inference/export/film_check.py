@@ -129,7 +129,7 @@ class OnnxCheck:
         times_T = np.arange(count) / float(film.rate)
         return Codes(mean_TZ, log_variance_TZ, times_T, film.rate, scan.shots)
 
-    def _through_model(self, _, frames_BHWC):
+    def _through_model(self, _, frames_BHWC, __):
         step, variables = self._model.config.step, self._model.fused
         mean_BZ, log_variance_BZ = encode_batch(step, variables, frames_BHWC)
         return mean_BZ, log_variance_BZ, decode_batch(step, variables, mean_BZ)

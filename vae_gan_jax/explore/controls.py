@@ -1,0 +1,337 @@
+"""The controls of presets: pure functions of latent codes and of pictures.
+
+A control has parameters, numbers that may change with every frame, and options, which are fixed.
+Parameters are traced, so that no value of theirs compiles anything. At the neutral value of its
+first parameter a control returns its input bit for bit.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.explore.film_context import FilmContext
+
+REQUIRED = object()  # the default of an option that every preset gives
+HARMONIC_SECONDS = 4.0  # of a walk: one sine for each so many seconds of its period
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A number of a control, which may change with every frame."""
+
+    low: float
+    high: float
+    neutral: float  # of the first parameter of a control: the control changes nothing
+    default: float  # without a value in the preset
+    unit: str
+    help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A fixed choice of a control.
+
+    ``kind`` is whole (a number in ``low..high``), seconds, time (of the film), choice, layer,
+    features or run (a folder).
+    """
+
+    kind: str
+    default: Any
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    is_static: bool = False  # compiled code depends on it
+
+
+class Moment(NamedTuple):
+    """When the frames of a batch are shown, and what they were made from."""
+
+    times_B: Any  # seconds from the start of the film that is written
+    numbers_B: Any  # of the frames, from 0
+    padding_B: Any  # true for rows that fill a short batch
+    source_BHWC: Any = None  # uint8 frames; None: there is no source film
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """A control of one stage: codes, bend (activations), picture or model.
+
+    Attributes:
+      constants: of (film, options): arrays that ``function`` takes, computed once.
+      function: of (x, parameters, constants, moment, state, static options): the changed x, and the
+        state for the next batch. ``x`` is ``z_BZ`` or pictures ``[B, H, W, 3]``, float32 0..255.
+        Parameters are ``[B]``.
+      start: of the shape of x without B: the state before the first frame. None: a control without
+        state, for which frames do not depend on those before.
+    """
+
+    stage: str
+    help: str
+    parameters: dict[str, Parameter]
+    options: dict[str, Option] = dataclasses.field(default_factory=dict)
+    constants: Callable[[FilmContext, dict[str, Any]], Any] = lambda film, options: ()
+    function: Callable | None = None
+    start: Callable[[tuple[int, ...]], Any] | None = None
+
+    @property
+    def first(self) -> str:
+        """The name of the parameter whose neutral value turns the control off."""
+        return next(iter(self.parameters))
+
+    def apply(self, x, parameters, constants, moment: Moment, state, static: dict[str, Any]):
+        """``function``, but at the neutral value of the first parameter x stays bit for bit."""
+        changed, state = self.function(x, parameters, constants, moment, state, static)
+        is_neutral_B = parameters[self.first] == self.parameters[self.first].neutral
+        return jnp.where(_over(is_neutral_B, x), x, changed), state
+
+
+def _over(values_B, x):
+    """Values ``[B]`` with as many axes as x."""
+    return values_B.reshape(values_B.shape + (1,) * (x.ndim - 1))
+
+
+def _lerp(start, end, amount_B):
+    """Linear interpolation that gives both ends bit for bit."""
+    amount = _over(amount_B, start)
+    return (1 - amount) * start + amount * end
+
+
+def _scan(function, state, padding_B, *inputs):
+    """Applies ``function(state, *rows) -> state, output`` to row after row, without padding."""
+
+    def step(state, row):
+        is_padding, *rows = row
+        following, output = function(state, *rows)
+        keep = jax.tree.map(lambda old, new: jnp.where(is_padding, old, new), state, following)
+        return keep, output
+
+    return jax.lax.scan(step, state, (padding_B, *inputs))
+
+
+# Controls of codes. Distances are in standard deviations of the film's codes.
+
+
+def _scaled_components(film: FilmContext) -> np.ndarray:
+    """Principal components of the film's codes, each as long as its standard deviation."""
+    gaussian = film.gaussian
+    return (gaussian.std_K[:, None] * gaussian.components_KZ).astype(np.float32)
+
+
+def _direction_constants(film: FilmContext, options: dict[str, Any]):
+    number, scaled_KZ = options["component"], _scaled_components(film)
+    if number > len(scaled_KZ):
+        raise InputError(
+            f"component {number} is not among the {len(scaled_KZ)} of the film's codes: give a "
+            "smaller number."
+        )
+    return scaled_KZ[number - 1]
+
+
+def _direction(z_BZ, parameters, component_Z, moment, state, static):
+    return z_BZ + parameters["amount"][:, None] * component_Z[None], state
+
+
+def _mix(z_BZ, parameters, code_Z, moment, state, static):
+    return _lerp(z_BZ, jnp.broadcast_to(code_Z, z_BZ.shape), parameters["amount"]), state
+
+
+def _snap(z_BZ, parameters, codes_NZ, moment, state, static):
+    products_BN = jnp.matmul(z_BZ, codes_NZ.T, precision="highest")
+    squares_BN = (codes_NZ**2).sum(axis=1)[None] - 2 * products_BN
+    count = min(static["neighbours"], len(codes_NZ))
+    _, nearest_BK = jax.lax.top_k(-squares_BN, count)
+    return _lerp(z_BZ, codes_NZ[nearest_BK].mean(axis=1), parameters["amount"]), state
+
+
+def _smooth(z_BZ, parameters, constants, moment, state, static):
+    def step(state, z_Z, seconds, time):
+        previous_Z, previous_time = state
+        passed = jnp.maximum(time - previous_time, 0)  # infinite at the first frame
+        weight = -jnp.expm1(-passed / jnp.maximum(seconds, 1e-6))
+        smooth_Z = previous_Z + weight * (z_Z - previous_Z)
+        return (smooth_Z, time), smooth_Z
+
+    rows = z_BZ, parameters["seconds"], moment.times_B
+    state, smooth_BZ = _scan(step, state, moment.padding_B, *rows)
+    return smooth_BZ, state
+
+
+def _freeze(z_BZ, parameters, constants, moment, state, static):
+    def step(state, z_Z, amount):
+        held_Z, has_started = state
+        held_Z = jnp.where((amount == 0) | ~has_started, z_Z, held_Z)
+        return (held_Z, jnp.array(True)), held_Z
+
+    rows = z_BZ, parameters["amount"]
+    state, held_BZ = _scan(step, state, moment.padding_B, *rows)
+    return _lerp(z_BZ, held_BZ, parameters["amount"]), state
+
+
+def _noise(z_BZ, parameters, constants, moment, state, static):
+    seed, scaled_KZ = constants
+    key = jax.random.key(seed)
+
+    def draw(number):  # the same for a frame in every batch
+        return jax.random.normal(jax.random.fold_in(key, number), scaled_KZ.shape[:1])
+
+    noise_BZ = jax.vmap(draw)(moment.numbers_B) @ scaled_KZ
+    return z_BZ + parameters["amount"][:, None] * noise_BZ, state
+
+
+def _walk_constants(film: FilmContext, options: dict[str, Any]):
+    harmonics = max(1, round(options["seconds"] / HARMONIC_SECONDS))
+    scaled_KZ = _scaled_components(film)
+    random = np.random.default_rng([options["seed"], 2])
+    amplitude_2HK = random.standard_normal((2, harmonics, len(scaled_KZ))) / math.sqrt(harmonics)
+    return (amplitude_2HK @ scaled_KZ).astype(np.float32), np.float32(options["seconds"])
+
+
+def _walk(z_BZ, parameters, constants, moment, state, static):
+    amplitude_2HZ, seconds = constants
+    turn_B1 = 2 * jnp.pi * (moment.times_B / seconds % 1)[:, None]
+    phase_BH = turn_B1 * jnp.arange(1, amplitude_2HZ.shape[1] + 1)[None]
+    offset_BZ = jnp.cos(phase_BH) @ amplitude_2HZ[0] + jnp.sin(phase_BH) @ amplitude_2HZ[1]
+    return z_BZ + parameters["amount"][:, None] * offset_BZ, state
+
+
+# Controls of pictures.
+
+
+def _blend(x_BHWC, parameters, constants, moment, state, static):
+    return _lerp(x_BHWC, moment.source_BHWC.astype(jnp.float32), parameters["amount"]), state
+
+
+def turned(picture_HWC, zoom, degrees):
+    """A picture zoomed and turned anticlockwise about its centre, mirrored beyond its edges."""
+    height, width, _ = picture_HWC.shape
+    y_HW, x_HW = jnp.mgrid[:height, :width]
+    y_HW, x_HW = y_HW - (height - 1) / 2, x_HW - (width - 1) / 2
+    angle = jnp.deg2rad(degrees)
+    cosine, sine = jnp.cos(angle) / zoom, jnp.sin(angle) / zoom
+    from_y_HW = cosine * y_HW + sine * x_HW + (height - 1) / 2
+    from_x_HW = cosine * x_HW - sine * y_HW + (width - 1) / 2
+
+    def sample(plane_HW):
+        coordinates = [from_y_HW, from_x_HW]
+        return jax.scipy.ndimage.map_coordinates(plane_HW, coordinates, order=1, mode="mirror")
+
+    return jax.vmap(sample, in_axes=2, out_axes=2)(picture_HWC)
+
+
+def _feedback(x_BHWC, parameters, constants, moment, state, static):
+    def step(state, x_HWC, amount, zoom, degrees):
+        last_HWC, has_started = state
+        amount = jnp.where(has_started, amount, 0)
+        mixed_HWC = (1 - amount) * x_HWC + amount * turned(last_HWC, zoom, degrees)
+        return (mixed_HWC, jnp.array(True)), mixed_HWC
+
+    rows = x_BHWC, *(parameters[name] for name in ("amount", "zoom", "degrees"))
+    state, mixed_BHWC = _scan(step, state, moment.padding_B, *rows)
+    return mixed_BHWC, state
+
+
+def _nothing_yet(shape: tuple[int, ...]):
+    return np.zeros(shape, np.float32), np.array(False)
+
+
+def _amount(high: float, default: float, unit: str, help: str, low: float = 0.0):
+    return {"amount": Parameter(low, high, 0.0, default, unit, help)}
+
+
+_SEED = Option("whole", 0, "Number that selects the random values.", low=0, high=2**32 - 1)
+
+CONTROLS: dict[str, Control] = {
+    "direction": Control(
+        "codes",
+        "Moves the codes along a principal component of the film's codes.",
+        _amount(10.0, 0.0, "standard deviations", "How far.", low=-10.0),
+        {"component": Option("whole", 1, "Number of the component, 1 is the widest.", low=1)},
+        _direction_constants,
+        _direction,
+    ),
+    "mix": Control(
+        "codes",
+        "Mixes the codes with the code of one time of the film.",
+        _amount(1.0, 0.5, "share", "Share of that code."),
+        {"time": Option("time", REQUIRED, "Time of the film.")},
+        lambda film, options: film.code_at(options["time"]),
+        _mix,
+    ),
+    "snap": Control(
+        "codes",
+        "Moves the codes to the mean of their nearest codes of the film.",
+        _amount(1.0, 1.0, "share", "How much of the way."),
+        {
+            "neighbours": Option(
+                "whole", 1, "Codes that the mean is made of.", low=1, high=100, is_static=True
+            )
+        },
+        lambda film, options: film.film_codes.codes_NZ.astype(np.float32),
+        _snap,
+    ),
+    "smooth": Control(
+        "codes",
+        "Averages the codes over the past, exponentially.",
+        {"seconds": Parameter(0.0, 60.0, 0.0, 0.5, "seconds", "Time constant of the average.")},
+        function=_smooth,
+        start=lambda shape: (np.zeros(shape, np.float32), np.float32(-np.inf)),
+    ),
+    "noise": Control(
+        "codes",
+        "Adds noise that is distributed as the film's codes, new in every frame.",
+        _amount(10.0, 0.1, "standard deviations", "Strength."),
+        {"seed": _SEED},
+        lambda film, options: (np.uint32(options["seed"]), _scaled_components(film)),
+        _noise,
+    ),
+    "truncate": Control(
+        "codes",
+        "Moves the codes towards the mean code of the film, or away from it.",
+        _amount(1.0, 0.5, "share", "Share of the way; below 0 away from the mean.", low=-4.0),
+        constants=lambda film, options: film.gaussian.mean_Z.astype(np.float32),
+        function=_mix,
+    ),
+    "freeze": Control(
+        "codes",
+        "Holds the code of the last frame at which the amount was 0.",
+        _amount(1.0, 1.0, "share", "Share of the held code."),
+        function=_freeze,
+        start=_nothing_yet,
+    ),
+    "walk": Control(
+        "codes",
+        "Adds a closed random walk through the film's codes.",
+        _amount(10.0, 1.0, "standard deviations", "How far from the codes."),
+        {
+            "seed": _SEED,
+            "seconds": Option("seconds", 20.0, "When the walk is back at its start.", low=0.1),
+        },
+        _walk_constants,
+        _walk,
+    ),
+    "blend": Control(
+        "picture",
+        "Blends the pictures with those of the source film.",
+        _amount(1.0, 0.5, "share", "Share of the source."),
+        function=_blend,
+    ),
+    "feedback": Control(
+        "picture",
+        "Blends each picture with the one written before, zoomed and turned.",
+        _amount(1.0, 0.5, "share", "Share of the picture before.")
+        | {
+            "zoom": Parameter(0.25, 4.0, 1.0, 1.0, "times", "Size of the picture before."),
+            "degrees": Parameter(-180.0, 180.0, 0.0, 0.0, "degrees", "Turn, anticlockwise."),
+        },
+        function=_feedback,
+        start=_nothing_yet,
+    ),
+}
+NEED_SOURCE = ("blend",)  # controls that show pictures of a source film

@@ -1,0 +1,217 @@
+"""Plays a preset: passes frames or codes through a model and the preset's controls."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE, Moment
+from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.inference.trained_model import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayerState:
+    """What the next batch depends on: the number of its first frame, and the controls' states."""
+
+    number: int
+    controls: dict[int, Any]
+
+
+@partial(jax.jit, static_argnames="chain")
+def _apply(chain, x, values, constants, moment: Moment, states):
+    """Applies controls one after the other; ``chain`` has their indices, names and options."""
+    states = dict(states)
+    for index, name, static in chain:
+        arguments = values[index], constants[index], moment, states.get(index, ())
+        x, state = CONTROLS[name].apply(x, *arguments, dict(static))
+        if index in states:
+            states[index] = state
+    return x, states
+
+
+@partial(jax.jit, static_argnames="chain")
+def _apply_to_pictures(chain, frames_BHWC, *arguments):
+    x_BHWC, states = _apply(chain, frames_BHWC.astype(jnp.float32), *arguments)
+    return jnp.clip(jnp.round(x_BHWC), 0, 255).astype(jnp.uint8), states
+
+
+class Player:
+    """A model played by a preset, batch by batch.
+
+    Args:
+      model: the networks.
+      preset: the controls, an ``explore.presets.Preset``; ``values`` of other numbers may be given
+        to ``step``. Its structure is compiled once for each batch size.
+      film: the film that the controls refer to; by default the first learnt film.
+
+    Raises:
+      InputError: the preset is for another network, or needs a film that there is not.
+    """
+
+    def __init__(self, model: Model, preset, film: FilmContext | None = None):
+        self.model, self.preset = model, preset
+        film = film or FilmContext(model)
+        self._constants, chains = {}, {"codes": [], "bend": [], "picture": [], "model": []}
+        for index, use in enumerate(preset.controls):
+            control, options = CONTROLS[use.name], self._options(use)
+            try:
+                self._constants[index] = jax.device_put(control.constants(film, options))
+            except InputError as error:
+                raise InputError(f"{use.place}{use.name}: {error}") from None
+            static = [(n, options[n]) for n, option in control.options.items() if option.is_static]
+            chains[control.stage].append((index, use.name, tuple(static)))
+        self._chains = {stage: tuple(chain) for stage, chain in chains.items()}
+
+    @staticmethod
+    def _options(use) -> dict[str, Any]:
+        defaults = {name: option.default for name, option in CONTROLS[use.name].options.items()}
+        return defaults | dict(use.options)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether frames depend on those before them."""
+        return any(CONTROLS[use.name].start for use in self.preset.controls)
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether the preset shows pictures of a source film."""
+        return any(use.name in NEED_SOURCE for use in self.preset.controls)
+
+    def start(self, number: int = 0) -> PlayerState:
+        """The state before frame ``number``, as if it were the first."""
+        config = self.model.config
+        shapes = {"codes": (config.z_dim,), "picture": (config.height, config.width, 3)}
+        states = {
+            index: control.start(shapes[control.stage])
+            for index, use in enumerate(self.preset.controls)
+            if (control := CONTROLS[use.name]).start
+        }
+        return PlayerState(number, jax.device_put(states))
+
+    def values(self, times_B: np.ndarray, sound=None) -> dict[int, dict[str, np.ndarray]]:
+        """The parameters ``[B]`` of each control, by its index in the preset, at these times.
+
+        Args:
+          times_B: seconds from the start of the film that is written.
+          sound: a ``film.sound.SoundFeatures`` for curves that follow the sound; None: silence.
+        """
+        times_B = np.asarray(times_B, np.float64)
+        return {
+            index: {
+                name: use.curves[name].values(times_B, sound)
+                if name in use.curves
+                else np.full(len(times_B), parameter.default, np.float32)
+                for name, parameter in CONTROLS[use.name].parameters.items()
+            }
+            for index, use in enumerate(self.preset.controls)
+        }
+
+    def step(
+        self,
+        state: PlayerState,
+        inputs: np.ndarray,
+        times_B: np.ndarray,
+        values: dict[int, dict[str, np.ndarray]] | None = None,
+        padding: int = 0,
+    ):
+        """Plays a batch.
+
+        Args:
+          state: of ``start``, or of the step before.
+          inputs: uint8 frames ``[B, H, W, 3]``, or codes ``[B, Z]``.
+          times_B: when the frames are shown, seconds from the start of the film that is written.
+          values: the parameters of every control; default: ``self.values(times_B)``.
+          padding: rows at the front that only fill the batch.
+
+        Returns:
+          ``(state, frames_BHWC, z_BZ)``: the state after the batch, uint8 pictures, and the codes
+          that were decoded. They may still be computing.
+
+        Raises:
+          InputError: there are codes, and a control needs frames of a source.
+        """
+        values = self.values(times_B) if values is None else values
+        has_source = inputs.ndim == 4
+        if self.needs_source and not has_source:
+            raise InputError("the control blend needs a source film: leave it out, or give frames.")
+        numbers_B = state.number + np.arange(len(inputs)) - padding
+        moment = Moment(np.float32(times_B), numbers_B, np.arange(len(inputs)) < padding)
+        z_BZ = self._encode(inputs, state.number) if has_source else jnp.asarray(inputs)
+        states = state.controls
+        z_BZ, states = self._controls("codes", _apply, z_BZ, values, moment, states)
+        frames_BHWC = self._decode(z_BZ)
+        moment = moment._replace(source_BHWC=inputs if self.needs_source else None)
+        apply = self._controls("picture", _apply_to_pictures, frames_BHWC, values, moment, states)
+        frames_BHWC, states = apply
+        following = PlayerState(state.number + len(inputs) - padding, states)
+        return following, frames_BHWC, z_BZ
+
+    def _controls(self, stage: str, apply, x, values, moment, states):
+        chain = self._chains[stage]
+        if not chain:
+            return x, states
+        chosen = [{i: each[i] for i, *_ in chain} for each in (values, self._constants)]
+        own = {i: states[i] for i, *_ in chain if i in states}
+        x, own = apply(chain, x, *chosen, moment, own)
+        return x, states | own
+
+    @property
+    def _normalises_by_batch(self) -> bool:
+        return self.model.config.batch_norm == "batch"
+
+    @property
+    def _variables(self) -> dict[str, Any]:
+        return self.model.variables if self._normalises_by_batch else self.model.fused
+
+    def _encode(self, frames_BHWC, number: int):
+        config = self.model.config
+        arguments = config.step, self._variables, frames_BHWC, self._normalises_by_batch
+        mean_BZ, log_variance_BZ = reconstruct.encode_batch(*arguments)
+        if not config.reconstruct_noise:
+            return mean_BZ
+        key = jax.random.fold_in(jax.random.key(config.seed), number // config.batch_size)
+        noise_std = np.float32(config.reconstruct_noise)
+        return reconstruct.with_noise(mean_BZ, log_variance_BZ, key, noise_std)
+
+    def _decode(self, z_BZ):
+        arguments = self.model.config.step, self._variables, z_BZ, self._normalises_by_batch
+        return reconstruct.decode_batch(*arguments)
+
+
+def play(
+    player: Player,
+    items: Iterable[np.ndarray],
+    rate: float,
+    sound=None,
+    first_batch: int = 0,
+    start: float = 0.0,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields batches of frames or codes with the pictures that the player makes of them.
+
+    Args:
+      player: the model and the preset.
+      items: uint8 frames ``[H, W, 3]``, or codes ``[Z]``, in order, from ``first_batch`` on.
+      rate: frames per second.
+      sound: as of ``Player.values``.
+      first_batch: number of the first batch; a sequential player begins at 0.
+      start: time of frame 0, seconds.
+    """
+    batch_size = player.model.config.batch_size
+    state = player.start(first_batch * batch_size)
+
+    def step(_, inputs, padding: int):
+        nonlocal state
+        times_B = start + (state.number + np.arange(len(inputs)) - padding) / rate
+        values = player.values(times_B, sound)
+        state, frames_BHWC, _ = player.step(state, inputs, times_B, values, padding)
+        return frames_BHWC
+
+    pad_first = player.model.config.batch_norm != "batch"
+    yield from reconstruct.map_batches(step, items, batch_size, first_batch, pad_first)
