@@ -30,7 +30,7 @@ def expand(arguments: list[str], parents: tuple[str, ...] = ()) -> list[str]:
         if path is None:
             raise InputError("--flagfile is given without a file: give --flagfile=FILE.")
         if path:
-            path = _find(os.path.expanduser(path))
+            path = shipped(os.path.expanduser(path))
             if os.path.abspath(path) in parents:
                 raise InputError(f"--flagfile={path} names itself: remove that line from it.")
             lines = map(str.strip, _read(path).split("\n"))
@@ -39,8 +39,9 @@ def expand(arguments: list[str], parents: tuple[str, ...] = ()) -> list[str]:
     return expanded
 
 
-def _find(path: str) -> str:
-    if not os.path.exists(path) and os.path.dirname(path) == "experiments":
+def shipped(path: str) -> str:
+    """The file that comes with the program for a path in experiments/ that does not exist."""
+    if not os.path.exists(path) and Path(path).parts[:1] == ("experiments",):
         for folder in (PACKAGE, PACKAGE.parent):  # of the wheel, of a checkout
             if (folder / path).is_file():
                 return str(folder / path)

@@ -167,7 +167,7 @@ def parse(value: Any, low: float = -math.inf, high: float = math.inf) -> Curve:
     it is none of these.
     """
     if not isinstance(value, Mapping):
-        return Constant(_number(value, (), low, high))
+        return Constant(to_number(value, (), low, high))
     kind = next((kind for kind in _PARSERS if kind in value), None)
     if kind is None:
         raise CurveError(f"is no curve: give a number, or one of {', '.join(_PARSERS)}")
@@ -191,18 +191,43 @@ def short_number(value: float) -> float | int:
     return int(value) if value == int(value) and abs(value) < 1e15 else value
 
 
+def to_seconds(value: Any, path: tuple) -> float:
+    """Seconds of a plain value: a number, or a text such as ``0:01:30``; else CurveError."""
+    try:
+        value = flag_text.parse_time(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise CurveError(f"has {value}, which {error}", *path) from None
+    return to_number(value, path, 0, MAX_SECONDS)
+
+
+def to_number(value: Any, path: tuple, low: float, high: float) -> float:
+    """A finite number in a range; else CurveError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CurveError(f"has {value!r:.40}, which is no number: give one", *path)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise CurveError(f"has {value!s:.40}, which is not finite: give a finite number", *path)
+    if not low <= number <= high:
+        limits = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
+        raise CurveError(f"has {number:g}, outside its range: give {limits}", *path)
+    return number
+
+
 def _keyframes(value: Mapping, low: float, high: float) -> Keyframes:
     entries, loop = value["keys"], None
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise CurveError("has no keys: give a list such as [[0, 0], [2, 1, smooth]]", "keys")
     if "loop" in value:
-        loop = _number(value["loop"], ("loop",), SAME_TIME_SECONDS, MAX_SECONDS)
+        loop = to_number(value["loop"], ("loop",), SAME_TIME_SECONDS, MAX_SECONDS)
     keys = []
     for number, entry in enumerate(entries):
         path = "keys", number
         if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) not in (2, 3):
             raise CurveError("has a key that is not [seconds, value] or with an easing", *path)
-        seconds, easing = _seconds(entry[0], path), entry[2] if len(entry) == 3 else "linear"
+        seconds, easing = to_seconds(entry[0], path), entry[2] if len(entry) == 3 else "linear"
         if not isinstance(easing, str) or easing not in EASINGS:
             raise CurveError(f"has the unknown easing {easing}{near(easing, EASINGS)}", *path)
         if keys and seconds <= keys[-1][0]:
@@ -216,13 +241,13 @@ def _keyframes(value: Mapping, low: float, high: float) -> Keyframes:
                 f"has a key at {seconds:g} s after its loop of {loop:g} s: give a longer loop",
                 *path,
             )
-        keys.append((seconds, _number(entry[1], path, low, high), easing))
+        keys.append((seconds, to_number(entry[1], path, low, high), easing))
     return Keyframes(tuple(keys), loop)
 
 
 def _wave(value: Mapping, low: float, high: float) -> Wave:
-    period = _number(value["wave"], ("wave",), 1e-3, MAX_SECONDS)
-    phase = _number(value.get("phase", 0), ("phase",), -MAX_SECONDS, MAX_SECONDS)
+    period = to_number(value["wave"], ("wave",), 1e-3, MAX_SECONDS)
+    phase = to_number(value.get("phase", 0), ("phase",), -MAX_SECONDS, MAX_SECONDS)
     return Wave(period, *_ends(value, low, high), phase)
 
 
@@ -230,7 +255,7 @@ def _sound(value: Mapping, low: float, high: float) -> Sound:
     feature = value["sound"]
     if not isinstance(feature, str) or feature not in FEATURES:
         raise CurveError(f"has the unknown sound {feature}{near(feature, FEATURES)}", "sound")
-    seconds = (_number(value.get(name, 0), (name,), 0, 60) for name in ("smooth", "decay"))
+    seconds = (to_number(value.get(name, 0), (name,), 0, 60) for name in ("smooth", "decay"))
     return Sound(feature, *_ends(value, low, high), *seconds)
 
 
@@ -245,28 +270,6 @@ def _ends(value: Mapping, low: float, high: float) -> tuple[float, float]:
     for name in ("from", "to"):
         if name not in value:
             raise CurveError(f"has no {name}: give from and to, the ends of its values")
-    return _number(value["from"], ("from",), low, high), _number(value["to"], ("to",), low, high)
-
-
-def _seconds(value: Any, path: tuple) -> float:
-    """A time from a number, or from a text such as ``0:01:30``."""
-    try:
-        value = flag_text.parse_time(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise CurveError(f"has {value}, which {error}", *path) from None
-    return _number(value, path, 0, MAX_SECONDS)
-
-
-def _number(value: Any, path: tuple, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CurveError(f"has {value!r:.40}, which is no number: give one", *path)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise CurveError(f"has {value!s:.40}, which is not finite: give a finite number", *path)
-    if not low <= number <= high:
-        limits = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
-        raise CurveError(f"has {number:g}, outside its range: give {limits}", *path)
-    return number
+    return to_number(value["from"], ("from",), low, high), to_number(
+        value["to"], ("to",), low, high
+    )
