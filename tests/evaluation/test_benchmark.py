@@ -9,6 +9,9 @@ import pytest
 from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import benchmark
 from vae_gan_jax.film.store.training_frames import TrainingFrames
+from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.model import target
+from vae_gan_jax.training import lowering
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +96,17 @@ def test_a_missing_film_is_refused_at_once(config, frames_THWC, monkeypatch):
         benchmark.measure(config, TrainingFrames(frames_THWC), "nowhere.mp4")
 
 
-@pytest.mark.parametrize("cost", [None, {}])
-def test_a_backend_without_cost_estimates_is_measured(cost):
-    lowered = types.SimpleNamespace(cost_analysis=lambda: cost)
-    assert benchmark._gflop_per_frame(lowered, 4) is None
+def test_the_arithmetic_is_counted_on_a_cpu_for_other_devices(small, monkeypatch):
+    """Without Winograd forms, which a CPU alone uses; unknown where jax has no CPU."""
+    wide = dataclasses.replace(small, filters=64)
+    on_cpu = lowering.gflop_per_frame(reconstruct.lower, wide)
+    monkeypatch.setattr(target, "on_cpu", lambda: False)
+    elsewhere = lowering.gflop_per_frame(reconstruct.lower, wide)
+    assert 0 < elsewhere < 0.8 * on_cpu  # whose tiles are larger than these frames
+    monkeypatch.setattr(jax, "local_devices", no_devices)
+    assert lowering.gflop_per_frame(reconstruct.lower, wide) is None
     assert "unknown" in benchmark.table({"training": {"gflop_per_frame": None}})
+
+
+def no_devices(backend):
+    raise RuntimeError(f"Unknown backend {backend}")

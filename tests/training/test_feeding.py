@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import types
 
 import chex
 import jax
@@ -12,6 +13,7 @@ import pytest
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.training import devices, feeding, loop, train_state, train_step
+from vae_gan_jax.training.distributed import mesh
 from vae_gan_jax.training.monitoring import metrics_line
 
 PLACEMENTS = ("host", "device")
@@ -145,7 +147,9 @@ class Device:
 
 
 def test_the_device_stores_the_frames_if_they_fit(small, monkeypatch):
-    monkeypatch.setattr(jax, "local_devices", lambda: [Device(10e9, 2e9)])
+    local_devices = [Device(10e9, 2e9)]
+    one = types.SimpleNamespace(local_devices=local_devices)
+    monkeypatch.setattr(mesh, "device_mesh", lambda: one)
     assert devices.frames_on_device(small, 4e9)
     assert not devices.frames_on_device(small, 6e9)
     on_device = dataclasses.replace(small, data_placement="device")

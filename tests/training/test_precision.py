@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_gan_jax.model import networks
+from vae_gan_jax.model import networks, target
 from vae_gan_jax.training import devices, train_state, train_step
 
 
@@ -54,7 +54,7 @@ def test_bfloat16_differs_from_float32_only_by_rounding(step, plain):
 def test_the_type_depends_on_backend_and_precision(
     small, monkeypatch, backend, precision, expected
 ):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(target, "on_cpu", lambda: backend == "cpu")
     config = dataclasses.replace(small, precision=precision)
     assert networks.compute_dtype(config) == expected
 
@@ -64,6 +64,6 @@ def test_the_type_depends_on_backend_and_precision(
     [("cpu", "bfloat16", True), ("cpu", "auto", False), ("gpu", "bfloat16", False)],
 )
 def test_bfloat16_on_a_cpu_warns(small, monkeypatch, caplog, backend, precision, warns):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(devices, "on_cpu", lambda: backend == "cpu")
     devices.warn_if_slow_precision(dataclasses.replace(small, precision=precision))
     assert ("slower than float32" in caplog.text) is warns

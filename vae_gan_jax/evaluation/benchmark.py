@@ -25,9 +25,9 @@ from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference import opened_run, reconstruct
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.inference.trained_model import Model
-from vae_gan_jax.model import fuse_batch_norm, networks
+from vae_gan_jax.model import fuse_batch_norm, networks, target
 from vae_gan_jax.run import atomic_io, film_names, run_folder
-from vae_gan_jax.training import devices, feeding, train_state, train_step
+from vae_gan_jax.training import devices, feeding, lowering, train_state
 from vae_gan_jax.training.distributed import mesh
 from vae_gan_jax.training.loop import LOG_EVERY_STEPS
 
@@ -99,7 +99,7 @@ def measure(
         networks_alone = _reconstruction(config, state, film.frames_THWC)
         whole_film = {}
         if source is not None:
-            model = Model(config, state.inference_variables, int(state.step))
+            model = Model(config, mesh.on_one_device(state.inference_variables), int(state.step))
             whole_film = _film(model, source, networks_alone["frames_per_second"])
     for figures in (training, networks_alone):
         gflop = figures["gflop_per_frame"]
@@ -120,11 +120,11 @@ def measure(
 
 
 def _machine() -> dict[str, Any]:
-    device = jax.local_devices()[0]
+    device = mesh.device_mesh().local_devices[0]
     return {
         "device": device.device_kind,
         "platform": device.platform,
-        "devices": jax.local_device_count(),
+        "devices": len(mesh.device_mesh().local_devices),
         "jax": jax.__version__,
         "python": platform.python_version(),
     }
@@ -141,15 +141,9 @@ def _dtype(config: Config) -> jnp.dtype:
     return jnp.dtype(networks.compute_dtype(config) or jnp.float32)
 
 
-def _gflop_per_frame(lowered: jax.stages.Lowered, batch_size: int) -> float | None:
-    """The estimated arithmetic per frame; None on backends that do not estimate it."""
-    cost = lowered.cost_analysis()
-    return cost["flops"] / batch_size / 1e9 if cost and "flops" in cost else None
-
-
 def _matmul_gflops(config: Config) -> float:
     """The speed of a large matrix product in the run's precision, GFLOP/s."""
-    side = 2048 if devices.on_cpu() else 8192
+    side = 2048 if target.on_cpu() else 8192
     a = jnp.ones((side, side), _dtype(config))
     product = jax.jit(jnp.matmul)
     jax.block_until_ready(product(a, a))
@@ -171,8 +165,6 @@ def _training(config: Config, film: TrainingFrames):
     key = mesh.to_mesh(key)
     dispatches = batches.prefetch(feed.dispatches(0))
     dispatch = next(dispatches)
-    frames_BHWC = film.frames_THWC[: config.batch_size]
-    lowered = train_step.jitted_step.lower(state, frames_BHWC, key, dispatch.noise_std, config.step)
     logger.info("compiling the training step ...")
     compiling_seconds, temporary_bytes = _compile(dispatch, state, key, config)
     logger.info("training for %g s ...", config.seconds)
@@ -181,7 +173,7 @@ def _training(config: Config, film: TrainingFrames):
     training = {
         "compiling_seconds": compiling_seconds,
         **timing,
-        "gflop_per_frame": _gflop_per_frame(lowered, config.batch_size),
+        "gflop_per_frame": lowering.gflop_per_frame(lowering.training_steps, config),
         "steps_per_dispatch": dispatch.count,
         "frames_on_device": feed.on_device,
     }
@@ -234,14 +226,13 @@ def _time_training(config: Config, state, key, first, dispatches):
 def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     """The speed of the networks alone; frames and results stay on the device."""
     logger.info("reconstructing for %g s ...", config.seconds)
-    variables, train = state.inference_variables, config.batch_norm == "batch"
+    variables, train = mesh.on_one_device(state.inference_variables), config.batch_norm == "batch"
     if not train:
-        variables = fuse_batch_norm.fuse(variables)
+        variables = fuse_batch_norm.fuse(variables, networks.compute_dtype(config))
     noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
     key = jax.random.key(config.seed)
     frames_BHWC = jax.device_put(np.asarray(frames_THWC[: config.batch_size]))
     arguments = config.step, variables, frames_BHWC, key, noise_std, train
-    lowered = jax.jit(reconstruct.reconstruct_batch, static_argnums=(0, 5)).lower(*arguments)
     jax.block_until_ready(reconstruct.reconstruct_batch(*arguments))
     count, queue, start = 0, deque(maxlen=MAX_QUEUED_BATCHES), time.perf_counter()
     while count < MIN_DISPATCHES or time.perf_counter() - start < config.seconds:
@@ -253,7 +244,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     return {
         "frames_per_second": count * config.batch_size / seconds,
-        "gflop_per_frame": _gflop_per_frame(lowered, config.batch_size),
+        "gflop_per_frame": lowering.gflop_per_frame(reconstruct.lower, config),
     }
 
 

@@ -13,7 +13,9 @@ import jax
 import numpy as np
 
 from vae_gan_jax.film.store import batches
-from vae_gan_jax.model import autoencoder
+from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
+from vae_gan_jax.training import train_state
+from vae_gan_jax.training.distributed import mesh
 
 
 @partial(jax.jit, static_argnames=("config", "train"))
@@ -57,6 +59,31 @@ def reconstruct_batch(config, variables, frames_BHWC, key, noise_std, train: boo
     if noise_std is not None:
         z_BZ = with_noise(z_BZ, log_variance_BZ, key, noise_std)
     return decode_batch(config, variables, z_BZ, train)
+
+
+def lower(config) -> tuple[jax.stages.Lowered, jax.stages.Lowered]:
+    """Lowers ``encode_batch`` and ``decode_batch`` as ``Model`` calls them, for ``device_mesh()``.
+
+    Each device computes the whole batch: the ambient mesh should have one.
+    """
+    train = config.batch_norm == "batch"
+
+    def variables():
+        state = train_state.create(config, jax.random.key(0))
+        everything = state.inference_variables
+        dtype = networks.compute_dtype(config)
+        return everything if train else fuse_batch_norm.fuse(everything, dtype)
+
+    with jax.set_mesh(mesh.device_mesh()):
+        shapes = jax.tree.map(mesh.shape_on_mesh, jax.eval_shape(variables))
+        frame = config.height, config.width, 3
+        frames_BHWC = jax.ShapeDtypeStruct((config.batch_size, *frame), np.uint8)
+        z_BZ = jax.ShapeDtypeStruct((config.batch_size, config.z_dim), np.float32)
+        frames_BHWC, z_BZ = map(mesh.shape_on_mesh, (frames_BHWC, z_BZ))
+        return (
+            encode_batch.lower(config.step, shapes, frames_BHWC, train),
+            decode_batch.lower(config.step, shapes, z_BZ, train),
+        )
 
 
 def reconstruct_frames(

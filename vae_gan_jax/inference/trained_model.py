@@ -19,9 +19,10 @@ from vae_gan_jax.inference import batch_norm_statistics, gaussian, made_from, op
 from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.film_outputs import film_paths
 from vae_gan_jax.inference.reconstruct import decode_batch, encode_batch, map_batches
-from vae_gan_jax.model import autoencoder, fuse_batch_norm
+from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
 from vae_gan_jax.run import film_names, settings
 from vae_gan_jax.training import checkpoint, train_state
+from vae_gan_jax.training.distributed import mesh
 
 STATISTICS_BATCHES = 50  # of latents, over which their batch-norm statistics are estimated
 
@@ -54,7 +55,7 @@ class Model:
     @functools.cached_property
     def fused(self) -> dict[str, Any]:
         """``variables`` for ``encode_batch`` and ``decode_batch``, batch norm fused for speed."""
-        return fuse_batch_norm.fuse(self.variables)
+        return fuse_batch_norm.fuse(self.variables, networks.compute_dtype(self.config))
 
     @functools.cached_property
     def films(self) -> list[FilmReader]:
@@ -274,7 +275,7 @@ def load(
     newest_step(config.run_dir)
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
         shapes = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        device = jax.sharding.SingleDeviceSharding(mesh.device_mesh().local_devices[0])
         # Initial weights would only be replaced, and compiling their draws takes many seconds.
         empty = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes

@@ -53,15 +53,18 @@ def _fuse_decoder(params: dict, batch_stats: dict) -> dict:
 
 def _in_winograd_form(array):
     is_kernel = array.ndim == 4  # of a convolution
-    return winograd.transform(array) if is_kernel and winograd.pays(array.shape) else array
+    pays = is_kernel and winograd.pays(array.shape, array.dtype)
+    return winograd.transform(array) if pays else array
 
 
-@partial(jax.jit, static_argnames="winograd_form")
-def fuse(variables: dict, winograd_form: bool = True) -> dict:
+@partial(jax.jit, static_argnames=("dtype", "winograd_form"))
+def fuse(variables: dict, dtype=None, winograd_form: bool = True) -> dict:
     """Fuses the batch norms of encoder and decoder, for use with ``train=False``.
 
     Args:
       variables: collections by network; encoder and decoder must be among them.
+      dtype: of the arithmetic (``networks.compute_dtype``); stored in it, weights need no
+        conversion in each batch. None keeps theirs.
       winograd_form: store the kernels, which no longer change, in Winograd form where that is
         faster. ``autoencoder`` needs that.
 
@@ -75,6 +78,8 @@ def fuse(variables: dict, winograd_form: bool = True) -> dict:
     stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])
     encoder["params"] = encoder["params"] | {"stack": stack}
     decoder["params"] = _fuse_decoder(decoder["params"], decoder.pop("batch_stats"))
+    if dtype is not None:
+        encoder, decoder = jax.tree.map(lambda leaf: leaf.astype(dtype), (encoder, decoder))
     if winograd_form:
         encoder, decoder = jax.tree.map(_in_winograd_form, (encoder, decoder))
     return variables | {"encoder": encoder, "decoder": decoder}

@@ -22,11 +22,11 @@ def _add_bias(module: nn.Module, x_BHWF):
 
 
 def _winograd(module: nn.Module, convolution, x, shape: tuple[int, ...]):
-    """Applies a Winograd convolution to a fused layer's kernel, in that kernel's precision."""
+    """Applies a Winograd convolution to a fused layer's kernel."""
     kernel = module.param(
         "kernel", lambda key: winograd.transform(weights(key, shape, jnp.float32))
     )
-    return convolution(x.astype(kernel[0].dtype), kernel).astype(module.dtype or kernel[0].dtype)
+    return convolution(x, kernel)
 
 
 class StridedConvolution(nn.Module):
@@ -40,7 +40,7 @@ class StridedConvolution(nn.Module):
     @nn.compact
     def __call__(self, x_BHWF):
         shape = (*KERNEL, x_BHWF.shape[-1], self.features)
-        if self.fused and winograd.pays(shape):
+        if self.fused and winograd.pays(shape, self.dtype or jnp.float32):
             y_BHWG = _winograd(self, winograd.strided_convolution, x_BHWF, shape)
         else:
             kernel = self.param("kernel", weights, shape)
@@ -62,7 +62,7 @@ class TransposedConvolution(nn.Module):
     @nn.compact
     def __call__(self, y_BHWG):
         shape = (*KERNEL, self.features, y_BHWG.shape[-1])
-        if self.fused and winograd.pays(shape):
+        if self.fused and winograd.pays(shape, self.dtype or jnp.float32):
             convolution = partial(winograd.transposed_convolution, size=self.size)
             x_BHWF = _winograd(self, convolution, y_BHWG, shape)
         else:

@@ -3,10 +3,10 @@
 from typing import Any
 
 import chex
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vae_gan_jax.model import target
 from vae_gan_jax.model.layers import (
     StridedConvolution,
     TransposedConvolution,
@@ -177,8 +177,8 @@ def compute_dtype(config) -> jnp.dtype | None:
 
     ``None`` is the type of the parameters: float32, or float64 in some tests.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and not on_cpu)
+    automatic = config.precision == "auto" and not target.on_cpu()
+    bfloat16 = config.precision == "bfloat16" or automatic
     return jnp.bfloat16 if bfloat16 else None
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from vae_gan_jax.model import target
 from vae_gan_jax.model.plain_convolutions import output_side, padding_before
 
 MIN_FEATURES = 64  # inputs and outputs; with fewer the gain hardly pays for the compilation
@@ -43,14 +44,14 @@ INPUTS_TO_POINTS = [
 OUTPUTS_TO_POINTS = [_evaluation(tile + TAPS - 1, tile) for tile in TILE]
 
 
-def fits(kernel_shape: tuple[int, ...], dtype=np.float32) -> bool:
+def fits(kernel_shape: tuple[int, ...], dtype) -> bool:
     """Whether a kernel ``[5, 5, F, G]`` has the features and the precision for this form."""
     return min(kernel_shape[2:]) >= MIN_FEATURES and jnp.finfo(dtype).bits >= 32
 
 
-def pays(kernel_shape: tuple[int, ...]) -> bool:
+def pays(kernel_shape: tuple[int, ...], dtype) -> bool:
     """Whether this form is faster for a kernel that no longer changes."""
-    return jax.default_backend() == "cpu" and fits(kernel_shape)
+    return target.on_cpu() and fits(kernel_shape, dtype)
 
 
 def _compute_once(function, *arrays):

@@ -9,18 +9,15 @@ import jax
 from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.model import networks
+from vae_gan_jax.model.target import on_cpu
 from vae_gan_jax.training import train_state
+from vae_gan_jax.training.distributed import mesh
 
 ACCELERATOR_STEPS_PER_DISPATCH = 20
 MAX_FRAMES_FRACTION = 0.6  # of the free device memory that --data_placement=auto gives to frames
 SIZES = ("width", "height", "filters", "z_dim", "batch_size")  # settings that need memory
 
 logger = logging.getLogger(__name__)
-
-
-def on_cpu() -> bool:
-    """Whether the networks run on the CPU, where device memory and host memory are the same."""
-    return jax.default_backend() == "cpu"
 
 
 def warn_if_slow_precision(config: Config) -> None:
@@ -59,7 +56,7 @@ def frames_on_device(config: Config, film_bytes: int) -> bool:
 
 def memory_statistics() -> dict[str, int]:
     """The first device's memory, bytes; empty on backends that report none, such as the CPU."""
-    return jax.local_devices()[0].memory_stats() or {}
+    return mesh.device_mesh().local_devices[0].memory_stats() or {}
 
 
 def _free_bytes() -> int | None:
@@ -78,12 +75,12 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     InputError if the device or the machine has less memory.
     """
     state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
-    moments = _size(state.opt_state) // (jax.device_count() if config.shard_optimizer else 1)
-    activations = config.batch_size // jax.device_count() * _largest_activation(config)
+    moments = _size(state.opt_state) // (mesh.device_mesh().size if config.shard_optimizer else 1)
+    activations = config.batch_size // mesh.device_mesh().size * _largest_activation(config)
     needed = _size(state.params) + moments + activations
     if on_cpu():
         available, where = operating_system.memory_bytes(), "this machine"
-        needed *= jax.local_device_count()
+        needed *= len(mesh.device_mesh().local_devices)
     else:
         available, where, other_bytes = memory_statistics().get("bytes_limit"), "the device", 0
     if available is not None and needed + other_bytes > available:

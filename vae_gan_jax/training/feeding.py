@@ -32,13 +32,15 @@ class Dispatch:
         """The state after these steps and their metrics; those of a loop have the shape ``[S]``."""
         single = self.count_on_device is None
         function = train_step.train_step if single else train_step.train_steps
-        return function(*self._arguments(state, key), config)
+        with jax.set_mesh(mesh.device_mesh()):
+            return function(*self._arguments(state, key), config)
 
     def compiled(self, state, key, config: Config) -> jax.stages.Compiled:
         """The compiled function that ``run`` calls; ``run`` does not compile it again."""
         single = self.count_on_device is None
         function = train_step.jitted_step if single else train_step.jitted_steps
-        return function.lower(*self._arguments(state, key), config.step).compile()
+        with jax.set_mesh(mesh.device_mesh()):
+            return function.lower(*self._arguments(state, key), config.step).compile()
 
     def _arguments(self, state, key) -> tuple:
         if self.count_on_device is None:

@@ -193,7 +193,7 @@ class _Attempt:
     def _train(self, dispatch: feeding.Dispatch) -> None:
         # The host stays one dispatch ahead of the device, so that neither waits.
         self.line.wait()
-        with jax.set_mesh(mesh.device_mesh()), jax.transfer_guard("disallow"):
+        with jax.transfer_guard("disallow"):
             self.state, metrics = dispatch.run(self.state, self.step_key, self.config)
         self.step += dispatch.count
         self.line.add(dispatch.count, metrics)

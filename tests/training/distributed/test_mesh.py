@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def test_a_device_computes_its_own_shard_only(four, wide, frames_THWC):
 
 
 def test_a_batch_that_cannot_be_divided_equally_is_refused(small, monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    monkeypatch.setattr(mesh, "device_mesh", lambda: types.SimpleNamespace(size=8))
     with pytest.raises(
         InputError, match=r"--batch_size=12 cannot be divided equally among 8 .* example 8\."
     ):

@@ -7,6 +7,7 @@ all-reduce, and XLA inserts the other collectives.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,21 +20,31 @@ DATA = "data"  # the axis of the mesh
 REPLICATED = PartitionSpec()
 
 
-@functools.cache
 def device_mesh() -> Mesh:
-    """The mesh of all devices."""
-    return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
+    """The ambient mesh (``jax.set_mesh``); without one, the mesh of all devices."""
+    ambient = jax.sharding.get_mesh()
+    return _mesh_of_all() if ambient.empty else ambient
+
+
+@functools.cache
+def _mesh_of_all() -> Mesh:
+    return of_devices(jax.devices())
+
+
+def of_devices(devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh of these devices, which this machine may lack (``jax.experimental.topologies``)."""
+    return jax.make_mesh((len(devices),), (DATA,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def whole_batch(config: Config) -> Config:
     """Replaces the batch size per device by that of all devices together."""
-    batch_size = config.per_device_batch_size * jax.device_count()
+    batch_size = config.per_device_batch_size * device_mesh().size
     return dataclasses.replace(config, batch_size=batch_size, per_device_batch_size=None)
 
 
 def check_batch(config: Config | StepConfig) -> None:
     """Raises ``InputError`` if the mini-batch cannot be divided equally among the devices."""
-    devices = jax.device_count()
+    devices = device_mesh().size
     if config.batch_size % devices:
         multiple = config.batch_size // devices * devices or devices
         raise InputError(
@@ -57,8 +68,20 @@ def to_mesh(value: np.ndarray | jax.Array, *axes: str | None) -> jax.Array:
 
 def place_state(config: StepConfig, state) -> Any:
     """Moves a ``TrainState``, equal in all processes, to the mesh."""
-    specs = _state_specs(config, state, jax.device_count())
+    specs = _state_specs(config, state, device_mesh().size)
     return jax.tree.map(lambda leaf, spec: to_mesh(np.asarray(leaf), *spec), state, specs)
+
+
+def shape_on_mesh(value, *axes: str | None) -> jax.ShapeDtypeStruct:
+    """The shape of what ``to_mesh`` returns, for lowering a function without arrays."""
+    sharding = NamedSharding(device_mesh(), PartitionSpec(*axes))
+    return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
+
+
+def state_shapes(config: StepConfig, state) -> Any:
+    """The shapes of what ``place_state`` returns."""
+    specs = _state_specs(config, state, device_mesh().size)
+    return jax.tree.map(lambda leaf, spec: shape_on_mesh(leaf, *spec), state, specs)
 
 
 def _state_specs(config: StepConfig, state, devices: int) -> Any:
@@ -150,13 +173,12 @@ class MaxOverProcesses:
             return numbers
         previous = self._maxima
         sharding = NamedSharding(device_mesh(), PartitionSpec(DATA))
-        local = np.tile(np.int32(numbers), (jax.local_device_count(), 1))
-        self._maxima = _max(jax.make_array_from_process_local_data(sharding, local))
+        local = np.tile(np.int32(numbers), (len(device_mesh().local_devices), 1))
+        self._maxima = _max(sharding.mesh)(jax.make_array_from_process_local_data(sharding, local))
         return (0,) * len(numbers) if previous is None else tuple(map(int, np.asarray(previous)))
 
 
-@jax.jit
-def _max(numbers):
-    return jax.lax.with_sharding_constraint(
-        numbers.max(axis=0), NamedSharding(device_mesh(), REPLICATED)
-    )
+@functools.cache
+def _max(mesh: Mesh):
+    replicated = NamedSharding(mesh, REPLICATED)
+    return jax.jit(lambda numbers: numbers.max(axis=0), out_shardings=replicated)
