@@ -100,25 +100,26 @@ def features(path: str | os.PathLike, rate: float, framing: Framing | None = Non
 @ffmpeg.cached_by_file()
 def _per_hop(path: str, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
     """Per hop, mean squares of the sound and its bands, ``[H, 4]``, and its growth, ``[H]``."""
-    squares, logarithms, window = [], [], np.hanning(WINDOW).astype(np.float32)
+    squares, growths, window = [], [], np.hanning(WINDOW).astype(np.float32)
     hz_F = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
     edges_hz = np.geomspace(30, SAMPLE_RATE / 2 + 1, ONSET_BANDS + 1)
     narrow_FN = _membership(hz_F, itertools.pairwise(edges_hz))
     band_FN = _membership(hz_F, BANDS_HZ.values())
     scale = 2 / (WINDOW * np.sum(window**2))
+    last_HN = np.zeros((ONSET_LAG, ONSET_BANDS), np.float32)
     for sound_N in _blocks(path, start, stop):
         window_HN = np.lib.stride_tricks.sliding_window_view(sound_N, WINDOW)[::HOP]
         power_HF = scale * np.abs(np.fft.rfft(window_HN * window)) ** 2
         own_HN = window_HN[:, LEAD : LEAD + HOP]
         squares.append(np.c_[np.mean(own_HN**2, axis=1), power_HF @ band_FN])
-        logarithms.append(np.log1p(np.sqrt(power_HF @ narrow_FN) / SILENCE_AMPLITUDE))
+        logarithm_HN = np.log1p(np.sqrt(power_HF @ narrow_FN) / SILENCE_AMPLITUDE)
+        last_HN = np.concatenate([last_HN, logarithm_HN])
+        growths.append(np.maximum(logarithm_HN - last_HN[:-ONSET_LAG], 0).sum(axis=1))
+        last_HN = last_HN[-ONSET_LAG:]
     if not squares:
         raise InputError(f"the sound of {path} does not decode: give another file.")
-    logarithm_HN = np.concatenate(logarithms)
     # A hop's window reaches beyond the hop; one hop later, no onset comes before its sound.
-    growth_HN = np.maximum(logarithm_HN[ONSET_LAG:] - logarithm_HN[:-ONSET_LAG], 0)
-    growth_H = np.pad(growth_HN.sum(axis=1), (ONSET_LAG + 1, 0))[: len(logarithm_HN)]
-    return np.concatenate(squares), growth_H
+    return np.concatenate(squares), np.concatenate([[0], *growths])[:-1]
 
 
 def _membership(hz_F: np.ndarray, bands) -> np.ndarray:
@@ -189,7 +190,7 @@ def _per_frame(square_HN: np.ndarray, growth_H: np.ndarray, rate: float) -> Soun
     mean_H = scipy.ndimage.uniform_filter1d(growth_H, HOPS_PER_SECOND, mode="constant")
     onset_T = np.maximum.reduceat(growth_H - mean_H, first_T)
     strong_T = onset_T[onset_T > 1]
-    strong = np.percentile(strong_T, 90) if len(strong_T) else 1.0
+    strong = np.percentile(strong_T, 75) if len(strong_T) else 1.0
     onset_T = ((onset_T / strong - MIN_ONSET) / (1 - MIN_ONSET)).clip(0, 1)
     levels = zip(FEATURES, [loudness[0], onset_T, *loudness[1:]], strict=True)
     return SoundFeatures(rate, {name: level_T.astype(np.float32) for name, level_T in levels})
