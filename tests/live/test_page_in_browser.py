@@ -1,0 +1,296 @@
+"""The live page in Chromium against a server without a model, with a film as its camera."""
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser import chromium
+from tests.film.films import run_ffmpeg
+from tests.inference.export.page_in_browser import (
+    difference,
+    drop,
+    open_page,
+    picture,
+    press,
+    text,
+    until,
+)
+from tests.live.fake_live_server import FakeLiveServer
+
+WIDTH, HEIGHT = 32, 18
+MIDI = """navigator.requestMIDIAccess = async () => {
+  window.knobs = { name: "Knobs" };
+  return { inputs: new Map([["1", window.knobs]]) };
+};"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    camera = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    source = "gradients=s=128x96:r=10:n=6:seed=4:speed=0.15:d=2"
+    run_ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", camera)
+    with chromium(
+        "--disable-gpu",
+        "--window-size=1400,900",
+        "--enable-unsafe-swiftshader",
+        "--autoplay-policy=no-user-gesture-required",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    ) as driver:
+        yield driver
+
+
+@pytest.fixture
+def server():
+    with FakeLiveServer(WIDTH, HEIGHT) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page at its start; afterwards no error was logged and nothing asked for elsewhere."""
+    open_page(browser, server.address)
+    yield browser
+    browser.execute_script("localStorage.clear()")
+    lines = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    # This server has no pictures of shots and does not stay for ever.
+    others = ("/shots/", "WebSocket connection")
+    assert [line for line in lines if not any(name in line["message"] for name in others)] == []
+    requests = [
+        json.loads(line["message"])["message"]["params"]["request"]["url"]
+        for line in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in line["message"]
+    ]
+    assert requests
+    inside = (server.address, "blob:", "data:")
+    assert [url for url in requests if not url.startswith(inside)] == []
+
+
+def row(browser, key: str):
+    return browser.find_element(By.ID, key).find_element(By.XPATH, "..")
+
+
+def last(server, kind: str, **fields) -> dict:
+    """The next message of a kind with these fields."""
+
+    def found():
+        message = server.last(kind)
+        return message if message and fields.items() <= message.items() else None
+
+    return until(found)
+
+
+def test_the_camera_goes_to_the_server_and_its_results_to_the_stage(page, server):
+    press(page, "c")
+    until(lambda: len(server.frames) > 8)
+    assert server.last("source") == {"type": "source", "kind": "page"}
+    numbers, captures, seconds = zip(*server.frames, strict=True)
+    assert list(numbers) == list(range(1, len(numbers) + 1))
+    assert list(captures) == sorted(captures)
+    assert np.isnan(seconds).all()
+    assert last(server, "shown")["latency_ms"] > 0
+    press(page, "f")  # freezes
+    time.sleep(0.3)
+    count = len(server.frames)
+    assert difference(picture(page, "input"), 255 - picture(page)) == 0
+    time.sleep(0.3)
+    assert len(server.frames) == count
+    press(page, "fc")  # goes on, then the only camera is off
+    until(lambda: page.find_element(By.ID, "camera").get_attribute("aria-pressed") == "false")
+
+
+def test_a_slow_server_gets_only_the_newest_frames(page, server):
+    press(page, "c")
+    until(lambda: server.frames)
+    server.delay = 0.3
+    time.sleep(0.4)
+    before = len(server.frames)
+    time.sleep(1.5)
+    assert len(server.frames) - before <= 7  # two at a time
+    now = page.execute_script("return performance.now()")
+    assert now - server.frames[-1][1] < 1000
+
+
+def test_a_slider_changes_the_stage_at_once(page, server):
+    press(page, "c")
+    until(lambda: len(server.frames) > 2)
+    slider = page.find_element(By.ID, "blend_1/amount")
+    slider.send_keys(Keys.END)
+    assert last(server, "set")["value"] == 1
+    until(lambda: (picture(page) == 255).all())
+    number = row(page, "blend_1/amount").find_element(By.CSS_SELECTOR, "input[type=number]")
+    assert number.get_attribute("value") == "1"
+    number.clear()
+    number.send_keys("0.25", Keys.ENTER)
+    assert last(server, "set", value=0.25)["id"] == "blend_1"
+    server.tell({"type": "set", "id": "blend_1", "parameter": "amount", "value": 0.75})
+    until(lambda: slider.get_attribute("value") == "0.75")
+
+
+def test_curves_options_and_structure_are_asked_for(page, server):
+    direction = row(page, "direction_1/amount")
+    direction.find_element(By.CSS_SELECTOR, "button").click()
+    assert "OSC /direction_1/amount" in direction.text
+    direction.find_element(By.CSS_SELECTOR, ".extra select").send_keys("sound: onsets")
+    curve = {"sound": "onsets", "from": -3, "to": 3}
+    assert last(server, "set", id="direction_1")["curve"] == curve
+    assert "driven" in direction.get_attribute("class")
+    component = direction.find_element(By.CSS_SELECTOR, ".options input")
+    component.clear()
+    component.send_keys("5", Keys.ENTER)
+    assert last(server, "options") == {
+        "type": "options", "id": "direction_1", "options": {"component": 5}
+    }  # fmt: skip
+    bend = row(page, "rotate_1/degrees").find_element(By.XPATH, "..")
+    features = bend.find_elements(By.CSS_SELECTOR, ".options select")[1]
+    features.send_keys("cluster")
+    assert last(server, "options", id="rotate_1")["options"]["features"] == {"cluster": 1}
+    groups = page.find_elements(By.CSS_SELECTOR, ".group")
+    assert [group.text.split("\n")[0] for group in groups] == [
+        "Latent code", "Network bending", "Picture", "Models: demo and other",
+    ]  # fmt: skip
+    groups[1].find_element(By.CSS_SELECTOR, "p.line > select").send_keys("bend rotate")
+    added = last(server, "add")
+    assert added["control"] == "bend_rotate"
+    assert added["options"] == {"layer": "decoder/residual_2"}
+    groups[2].find_elements(By.CSS_SELECTOR, ":scope > p.line > button")[1].click()
+    assert last(server, "random") == {"type": "random", "id": "blend_1"}
+    press(page, "0")
+    assert last(server, "reset") == {"type": "reset"}
+
+
+def test_the_map_and_the_shots_choose_moments(page, server):
+    place = page.find_element(By.ID, "map")
+    width, height = place.size["width"], place.size["height"]
+    ActionChains(page).move_to_element_with_offset(
+        place, width // 4, -height // 4
+    ).click().perform()
+    point = last(server, "point")
+    assert point["x"] == pytest.approx(0.5 + 0.25 / 0.92, abs=0.02)
+    assert point["y"] == pytest.approx(0.5 + 0.25 / 0.92, abs=0.02)
+    place.send_keys(Keys.ARROW_LEFT)
+    assert until(lambda: server.last("point") != point and server.last("point"))["x"] < point["x"]
+    shots = page.find_elements(By.CSS_SELECTOR, "#shots button")
+    shots[0].send_keys(Keys.ARROW_RIGHT, Keys.NULL)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert last(server, "go")["time"] == 6.0  # the middle of the second shot
+    press(page, "l")
+    until(lambda: server.last("source") == {"type": "source", "kind": "film"})
+    until(lambda: page.find_element(By.ID, "film").get_attribute("aria-pressed") == "true")
+    shots[2].click()
+    assert last(server, "go", time=8.0)  # its start: the film plays on from there
+
+
+def test_presets_are_loaded_by_keys_saved_and_dropped(page, server):
+    press(page, "2")
+    assert last(server, "load") == {"type": "load", "name": "calm", "seconds": 2}
+    name = page.find_element(By.ID, "preset-name")
+    name.send_keys("storm")
+    assert text(page, "save-button") == "Replace"
+    name.send_keys("y 1", Keys.ENTER)  # the digit is text here
+    assert last(server, "save") == {"type": "save", "name": "stormy 1", "replace": False}
+    assert server.last("load")["name"] == "calm"
+    drop(page, "found.yaml", b"controls: []\n", "")
+    assert last(server, "load_text")["text"] == "controls: []\n"
+
+
+def test_the_page_hears_the_microphone_and_records_it(page, server):
+    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    page.find_element(By.ID, "record-sound").send_keys("what the page hears")
+    press(page, "r")
+    assert "The page hears nothing" in text(page, "message")
+    page.find_element(By.ID, "hear").send_keys("the microphone")
+    until(lambda: (server.last("sound") or {}).get("loudness", 0) > 0.2)  # it beeps
+    levels = [message for message in server.received if message["type"] == "sound"]
+    assert all(0 <= levels[-1][name] <= 1 for name in ("onsets", "low", "mid", "high"))
+    page.find_element(By.ID, "record").click()
+    until(lambda: text(page, "record") == "Stop")
+    assert last(server, "record") == {"type": "record", "on": True, "sound": "page"}
+    time.sleep(1.2)
+    page.find_element(By.ID, "record").click()
+    assert last(server, "record", on=False)
+    assert server.sound.startswith(b"\x1a\x45\xdf\xa3")  # WebM
+
+
+def test_a_knob_moves_the_slider_that_learnt_it_after_a_reload_too(page, server):
+    page.execute_script(MIDI)
+    press(page, "m")
+    until(lambda: "Move a slider" in text(page, "message"))
+    page.find_element(By.ID, "direction_2/amount").send_keys(Keys.ARROW_RIGHT)
+    turn = "knobs.onmidimessage({ data: [0xb0, 7, arguments[0]] })"
+    page.execute_script(turn, 127)
+    assert last(server, "set", id="direction_2", value=3)
+    script = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": MIDI})
+    page.refresh()
+    until(lambda: page.execute_script("return Boolean(window.knobs?.onmidimessage)"))
+    page.execute_script(turn, 0)
+    assert last(server, "set", id="direction_2", value=-3)
+    page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def test_without_camera_and_midi_there_are_sentences(page):
+    page.execute_script(
+        """const fail = async () => { throw new DOMException("", "NotFoundError"); };
+        navigator.mediaDevices.getUserMedia = fail;
+        navigator.requestMIDIAccess = undefined;"""
+    )
+    press(page, "c")
+    until(lambda: text(page, "message") == "The camera cannot be used: there is none.")
+    press(page, "m")
+    until(lambda: text(page, "message").startswith("MIDI cannot be used: this browser has no Web"))
+
+
+def test_a_picture_stays_through_a_restart_of_the_server(page, server):
+    file = io.BytesIO()
+    Image.new("RGB", (64, 36), (200, 40, 90)).save(file, "PNG")
+    drop(page, "red.png", file.getvalue(), "image/png")
+    until(lambda: (picture(page) == (55, 215, 165)).all())
+    server.__exit__()
+    until(lambda: "does not answer" in text(page, "message"))
+    with FakeLiveServer(WIDTH, HEIGHT, server.port) as again:
+        until(lambda: again.frames)
+        assert again.last("source") == {"type": "source", "kind": "page"}
+        until(lambda: text(page, "message") == "Connected again.")
+
+
+def test_the_upscaled_stage_keeps_the_colours(page):
+    file = io.BytesIO()
+    Image.new("RGB", (64, 36), (200, 40, 90)).save(file, "PNG")
+    drop(page, "red.png", file.getvalue(), "image/png")
+    until(lambda: (picture(page) == (55, 215, 165)).all())
+    press(page, "v")
+    assert text(page, "look") == "Crisp"
+    press(page, "v")
+    until(lambda: np.abs(picture(page, "upscaled") - (55, 215, 165)).max() <= 1)
+    assert picture(page, "upscaled").shape[1] > 300
+
+
+def test_tab_reaches_every_control_and_nothing_sticks_out(page):
+    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    controls = "button:not([tabindex='-1'], :disabled), input, select, summary, a, canvas[tabindex]"
+    count = sum(node.is_displayed() for node in page.find_elements(By.CSS_SELECTOR, controls))
+    reached = set()
+    for _ in range(count + 3):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(page.switch_to.active_element.id)
+    assert len(reached) >= count > 50
+    listed = {key.text.lower() for key in page.find_elements(By.TAG_NAME, "kbd")}
+    keys = (
+        "return [...document.querySelectorAll('[aria-keyshortcuts]')].map(e => e.ariaKeyShortcuts)"
+    )
+    assert listed == {*page.execute_script(keys), "1", "9", "?"}
+    try:
+        for width in (320, 390, 1400):
+            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+            page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
