@@ -5,101 +5,25 @@ Parameters are traced, so that no value of theirs compiles anything. At the neut
 first parameter a control returns its input bit for bit.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.explore.bend_controls import BEND_CONTROLS
+from vae_gan_jax.explore.control import REQUIRED, Control, Option, over
 from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.model.bend_operations import Parameter
 
-REQUIRED = object()  # the default of an option that every preset gives
 HARMONIC_SECONDS = 4.0  # of a walk: one sine for each so many seconds of its period
-
-
-@dataclasses.dataclass(frozen=True)
-class Parameter:
-    """A number of a control, which may change with every frame."""
-
-    low: float
-    high: float
-    neutral: float  # of the first parameter of a control: the control changes nothing
-    default: float  # without a value in the preset
-    unit: str
-    help: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """A fixed choice of a control.
-
-    ``kind`` is whole (a number in ``low..high``), seconds, time (of the film), choice, layer,
-    features or run (a folder).
-    """
-
-    kind: str
-    default: Any
-    help: str
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple[str, ...] = ()
-    is_static: bool = False  # compiled code depends on it
-
-
-class Moment(NamedTuple):
-    """When the frames of a batch are shown, and what they were made from."""
-
-    times_B: Any  # seconds from the start of the film that is written
-    numbers_B: Any  # of the frames, from 0
-    padding_B: Any  # true for rows that fill a short batch
-    source_BHWC: Any = None  # uint8 frames; None: there is no source film
-
-
-@dataclasses.dataclass(frozen=True)
-class Control:
-    """A control of one stage: codes, bend (activations), picture or model.
-
-    Attributes:
-      constants: of (film, options): arrays that ``function`` takes, computed once.
-      function: of (x, parameters, constants, moment, state, static options): the changed x, and the
-        state for the next batch. ``x`` is ``z_BZ`` or pictures ``[B, H, W, 3]``, float32 0..255.
-        Parameters are ``[B]``.
-      start: of the shape of x without B: the state before the first frame. None: a control without
-        state, for which frames do not depend on those before.
-    """
-
-    stage: str
-    help: str
-    parameters: dict[str, Parameter]
-    options: dict[str, Option] = dataclasses.field(default_factory=dict)
-    constants: Callable[[FilmContext, dict[str, Any]], Any] = lambda film, options: ()
-    function: Callable | None = None
-    start: Callable[[tuple[int, ...]], Any] | None = None
-
-    @property
-    def first(self) -> str:
-        """The name of the parameter whose neutral value turns the control off."""
-        return next(iter(self.parameters))
-
-    def apply(self, x, parameters, constants, moment: Moment, state, static: dict[str, Any]):
-        """``function``, but at the neutral value of the first parameter x stays bit for bit."""
-        changed, state = self.function(x, parameters, constants, moment, state, static)
-        is_neutral_B = parameters[self.first] == self.parameters[self.first].neutral
-        return jnp.where(_over(is_neutral_B, x), x, changed), state
-
-
-def _over(values_B, x):
-    """Values ``[B]`` with as many axes as x."""
-    return values_B.reshape(values_B.shape + (1,) * (x.ndim - 1))
 
 
 def _lerp(start, end, amount_B):
     """Linear interpolation that gives both ends bit for bit."""
-    amount = _over(amount_B, start)
+    amount = over(amount_B, start)
     return (1 - amount) * start + amount * end
 
 
@@ -316,6 +240,7 @@ CONTROLS: dict[str, Control] = {
         _walk_constants,
         _walk,
     ),
+    **BEND_CONTROLS,
     "blend": Control(
         "picture",
         "Blends the pictures with those of the source film.",

@@ -10,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE, Moment
+from vae_gan_jax.explore import bend_controls
+from vae_gan_jax.explore.control import Moment
+from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.model import bending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Player:
     def __init__(self, model: Model, preset, film: FilmContext | None = None):
         self.model, self.preset = model, preset
         film = film or FilmContext(model)
+        preset.require_layers(model.config.networks, tuple(bending.layers(model.config)))
         self._constants, chains = {}, {"codes": [], "bend": [], "picture": [], "model": []}
         for index, use in enumerate(preset.controls):
             control, options = CONTROLS[use.name], self._options(use)
@@ -143,10 +147,11 @@ class Player:
             raise InputError("the control blend needs a source film: leave it out, or give frames.")
         numbers_B = state.number + np.arange(len(inputs)) - padding
         moment = Moment(np.float32(times_B), numbers_B, np.arange(len(inputs)) < padding)
-        z_BZ = self._encode(inputs, state.number) if has_source else jnp.asarray(inputs)
+        bends = bend_controls.bends(self._chains["bend"], values, self._constants)
+        z_BZ = self._encode(inputs, state.number, bends) if has_source else jnp.asarray(inputs)
         states = state.controls
         z_BZ, states = self._controls("codes", _apply, z_BZ, values, moment, states)
-        frames_BHWC = self._decode(z_BZ)
+        frames_BHWC = self._decode(z_BZ, bends)
         moment = moment._replace(source_BHWC=inputs if self.needs_source else None)
         apply = self._controls("picture", _apply_to_pictures, frames_BHWC, values, moment, states)
         frames_BHWC, states = apply
@@ -170,9 +175,9 @@ class Player:
     def _variables(self) -> dict[str, Any]:
         return self.model.variables if self._normalises_by_batch else self.model.fused
 
-    def _encode(self, frames_BHWC, number: int):
+    def _encode(self, frames_BHWC, number: int, bends):
         config = self.model.config
-        arguments = config.step, self._variables, frames_BHWC, self._normalises_by_batch
+        arguments = config.step, self._variables, frames_BHWC, self._normalises_by_batch, bends
         mean_BZ, log_variance_BZ = reconstruct.encode_batch(*arguments)
         if not config.reconstruct_noise:
             return mean_BZ
@@ -180,8 +185,8 @@ class Player:
         noise_std = np.float32(config.reconstruct_noise)
         return reconstruct.with_noise(mean_BZ, log_variance_BZ, key, noise_std)
 
-    def _decode(self, z_BZ):
-        arguments = self.model.config.step, self._variables, z_BZ, self._normalises_by_batch
+    def _decode(self, z_BZ, bends):
+        arguments = self.model.config.step, self._variables, z_BZ, self._normalises_by_batch, bends
         return reconstruct.decode_batch(*arguments)
 
 

@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 from vae_gan_jax.film.store import batches
-from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
+from vae_gan_jax.model import autoencoder, bending, fuse_batch_norm, networks
 from vae_gan_jax.training import train_state
 from vae_gan_jax.training.distributed import mesh
 
 
 @partial(jax.jit, static_argnames=("config", "train"))
-def encode_batch(config, variables, frames_BHWC, train: bool = False):
+def encode_batch(config, variables, frames_BHWC, train: bool = False, bends=()):
     """Encodes uint8 frames as ``(mean_BZ, log_variance_BZ)``, float32.
 
     Args:
@@ -28,15 +28,16 @@ def encode_batch(config, variables, frames_BHWC, train: bool = False):
       frames_BHWC: uint8 frames.
       train: normalise with the batch's own statistics. Otherwise a frame's code does not depend on
         the other frames of its batch.
+      bends: ``bending.Bend`` of both networks; each function applies those of its own.
     """
-    codes, _ = autoencoder.encode(config, variables, frames_BHWC, train)
+    codes, _ = bending.encode(config, variables, frames_BHWC, train, bends)
     return codes
 
 
 @partial(jax.jit, static_argnames=("config", "train"))
-def decode_batch(config, variables, z_BZ, train: bool = False):
+def decode_batch(config, variables, z_BZ, train: bool = False, bends=()):
     """Decodes latents to uint8 frames ``[B, H, W, 3]``; arguments as of ``encode_batch``."""
-    x_BHWC, _ = autoencoder.decode(config, variables, z_BZ, train)
+    x_BHWC, _ = bending.decode(config, variables, z_BZ, train, bends)
     return autoencoder.to_frames(x_BHWC)
 
 

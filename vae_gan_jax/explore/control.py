@@ -1,0 +1,77 @@
+"""What a control of presets is: its parameters, its options, and its function."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.model.bend_operations import Parameter
+
+REQUIRED = object()  # the default of an option that every preset gives
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A fixed choice of a control.
+
+    ``kind`` is whole (a number in ``low..high``), seconds, time (of the film), choice, layer,
+    features or run (a folder).
+    """
+
+    kind: str
+    default: Any
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    is_static: bool = False  # compiled code depends on it
+
+
+class Moment(NamedTuple):
+    """When the frames of a batch are shown, and what they were made from."""
+
+    times_B: Any  # seconds from the start of the film that is written
+    numbers_B: Any  # of the frames, from 0
+    padding_B: Any  # true for rows that fill a short batch
+    source_BHWC: Any = None  # uint8 frames; None: there is no source film
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """A control of one stage: codes, bend (activations), picture or model.
+
+    Attributes:
+      constants: of (film, options): arrays that ``function`` takes, computed once.
+      function: of (x, parameters, constants, moment, state, static options): the changed x, and the
+        state for the next batch. ``x`` is ``z_BZ`` or pictures ``[B, H, W, 3]``, float32 0..255.
+        Parameters are ``[B]``.
+      start: of the shape of x without B: the state before the first frame. None: a control without
+        state, for which frames do not depend on those before.
+    """
+
+    stage: str
+    help: str
+    parameters: dict[str, Parameter]
+    options: dict[str, Option] = dataclasses.field(default_factory=dict)
+    constants: Callable[[FilmContext, dict[str, Any]], Any] = lambda film, options: ()
+    function: Callable | None = None
+    start: Callable[[tuple[int, ...]], Any] | None = None
+
+    @property
+    def first(self) -> str:
+        """The name of the parameter whose neutral value turns the control off."""
+        return next(iter(self.parameters))
+
+    def apply(self, x, parameters, constants, moment: Moment, state, static: dict[str, Any]):
+        """``function``, but at the neutral value of the first parameter x stays bit for bit."""
+        changed, state = self.function(x, parameters, constants, moment, state, static)
+        is_neutral_B = parameters[self.first] == self.parameters[self.first].neutral
+        return jnp.where(over(is_neutral_B, x), x, changed), state
+
+
+def over(values_B, x):
+    """Values ``[B]`` with as many axes as x."""
+    return values_B.reshape(values_B.shape + (1,) * (x.ndim - 1))
