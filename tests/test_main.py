@@ -88,7 +88,7 @@ def test_the_whole_path(trained, film):
         "discriminator/real", "discriminator/reconstructed", "discriminator/sampled",
         "gradient_norm/encoder", "gradient_norm/decoder", "gradient_norm/discriminator",
         "latent/mean_magnitude", "reconstruction/spread", "skipped",
-        "time/frames_per_second", "time/checkpoint_seconds",
+        "time/frames_per_second", "time/share_of_peak", "time/goodput", "time/checkpoint_seconds",
     }  # fmt: skip
     made = trained / "films" / "film.mp4"
     framing = video.Framing(width=20, height=18, crop="none")

@@ -182,7 +182,7 @@ MODES = {
             *(reconstruct, evaluate, figures, compare_with_others, report),
         ),
         learns=True,
-        own=frozenset({"compare"}),
+        own=frozenset({"compare", "profile"}),
     ),
     "prepare": Mode(
         "Decode the film into frames. Flags: films.", (stage_learnt_films, prepare), learns=True
@@ -191,6 +191,7 @@ MODES = {
         "Train on prepared frames. Flags: networks, objectives, training, hardware.",
         (check_devices, train),
         learns=True,
+        own=frozenset({"profile"}),
     ),
     "reconstruct": Mode(
         "Pass the film, or --source, through the networks and write it. Flags: films, output.",

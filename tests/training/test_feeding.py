@@ -117,7 +117,8 @@ def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
         for name in ("uninterrupted", "stopped")
     )
     for line in (*uninterrupted, *stopped):
-        del line["time/frames_per_second"], line["time/checkpoint_seconds"]
+        for name in [name for name in line if name.startswith("time/")]:
+            del line[name]
         assert 0 < line["discriminator/real"] < 1
     assert stopped == uninterrupted
     assert [line["step"] for line in stopped] == [5, 10]

@@ -129,6 +129,12 @@ class TrainingConfig:
         "Training steps per call of the device; default: 20 on an accelerator, 1 on a CPU.",
         parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
+    profile: int = setting(
+        "hardware", 0,
+        "Trace at least this many training steps with jax's profiler, into "
+        "RUN_DIR/tensorboard/plugins/profile; 0: none.",
+        minimum=0,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,11 @@ from vae_gan_jax.training.distributed import mesh, processes
 from vae_gan_jax.training.divergence import DivergedError
 from vae_gan_jax.training.monitoring import samples
 from vae_gan_jax.training.monitoring.metrics_line import MetricsLine
+from vae_gan_jax.training.monitoring.profile import Profile
 from vae_gan_jax.training.monitoring.progress import Progress
 from vae_gan_jax.training.monitoring.run_log import RunLog
 from vae_gan_jax.training.monitoring.stops import Stop, Stops
+from vae_gan_jax.training.monitoring.throughput import Throughput
 
 LOG_EVERY_STEPS = 20  # a line of metrics is their mean over these steps
 MAX_ROLL_BACKS = 3  # to the same checkpoint
@@ -76,6 +78,8 @@ class _Training:
         self.feed = feeding.Feed(config, film, (LOG_EVERY_STEPS, config.sample_every))
         self.grids = samples.SampleGrids(config, film, sample_key)
         self.stops = Stops(log)
+        self.throughput = Throughput(config)
+        self.profile = Profile(log.run_dir, 0 if processes.index() else config.profile)
         self.roll_backs = Counter()  # by the step of the checkpoint
 
     def run(self) -> train_state.TrainState:
@@ -88,7 +92,7 @@ class _Training:
             "training: %d frames, %d epochs of %d steps of %d frames",
             len(self.film), config.epochs, self.steps_per_epoch, config.batch_size,
         )  # fmt: skip
-        with signals.Deferred() as signal:
+        with signals.Deferred() as signal, self.profile:
             while int(state.step) < self.total_steps:
                 try:
                     state = _Attempt(self, state).run(signal)
@@ -192,8 +196,9 @@ class _Attempt:
 
     def _train(self, dispatch: feeding.Dispatch) -> None:
         # The host stays one dispatch ahead of the device, so that neither waits.
-        self.line.wait()
-        with jax.transfer_guard("disallow"):
+        with self.training.throughput.steps(), jax.transfer_guard("disallow"):
+            self.line.wait()
+            self.training.profile.update(self.step)
             self.state, metrics = dispatch.run(self.state, self.step_key, self.config)
         self.step += dispatch.count
         self.line.add(dispatch.count, metrics)
@@ -217,12 +222,13 @@ class _Attempt:
         diagnosis = None
         if processes.index() == 0:
             finished.fetch(self.step)
+            batch_size = self.config.batch_size
             line = {
                 "step": self.step,
                 "epoch": epoch + 1,
                 "noise_std": self.config.noise_schedule[epoch],
                 **finished.mean(),
-                "time/frames_per_second": finished.steps_per_second() * self.config.batch_size,
+                **self.training.throughput.line(finished.steps_per_second() * batch_size),
                 "time/checkpoint_seconds": self.checkpoint_seconds,
             }
             self.log.line(line)

@@ -1,0 +1,56 @@
+"""How well training uses the devices: its share of their peak rate, and its goodput."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from vae_gan_jax.config import Config
+from vae_gan_jax.training import lowering
+from vae_gan_jax.training.distributed import mesh
+
+# Published peak rates in bfloat16 without sparsity, by the start of jax's device_kind.
+PEAK_FLOP_PER_SECOND = {
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+}
+
+
+def peak_rate(device_kind: str) -> float | None:
+    """The peak rate of a device, FLOP/s; None if it is not known, as of every CPU."""
+    rates = (rate for name, rate in PEAK_FLOP_PER_SECOND.items() if device_kind.startswith(name))
+    return next(rates, None)
+
+
+class Throughput:
+    """Measures from its creation on."""
+
+    def __init__(self, config: Config):
+        self._start = time.perf_counter()
+        self._seconds_in_steps = 0.0
+        self._compiled = False
+        devices = mesh.device_mesh().devices
+        peak = peak_rate(devices.flat[0].device_kind)
+        gflop = lowering.gflop_per_frame(lowering.training_steps, config) if peak else None
+        self._peak_frames_per_second = gflop and peak * devices.size / (1e9 * gflop)
+
+    @contextlib.contextmanager
+    def steps(self) -> Iterator[None]:
+        """Within this context the devices compute steps. The first time counts as compilation."""
+        start = time.perf_counter()
+        yield
+        self._seconds_in_steps += self._compiled * (time.perf_counter() - start)
+        self._compiled = True
+
+    def line(self, frames_per_second: float) -> dict[str, float | None]:
+        """The fields of a line of metrics; None: the devices' peak rate is unknown."""
+        peak = self._peak_frames_per_second
+        return {
+            "time/frames_per_second": frames_per_second,
+            "time/share_of_peak": frames_per_second / peak if peak else None,
+            "time/goodput": self._seconds_in_steps / (time.perf_counter() - self._start),
+        }
