@@ -8,7 +8,26 @@ const SLIDER_STEPS = 200;
 const LEVELS = ["loudness", "onsets", "low", "mid", "high"]; // of a sound
 const WAVE_SECONDS = 4; // of a new wave's period
 
+const UNITS = { "standard deviations": "σ", degrees: "°", seconds: "s", times: "×", share: "" };
+
+// The first value of an option that has no default.
+const REQUIRED = {
+  time: () => "0:00",
+  // A layer in the middle of the decoder, whose features are objects more than pixels.
+  layer({ layers }) {
+    const names = Object.keys(layers);
+    const decoder = names.filter((name) => name.startsWith("decoder/"));
+    return decoder[decoder.length >> 1] ?? names[0];
+  },
+};
+
 const words = (name) => name.replaceAll("_", " ");
+
+// What a control is called: its number if there are several, and where it acts.
+function title({ id, control, options }) {
+  if (options.component) return `${words(control)} ${options.component}`;
+  return words(id.replace(/_1$/, "")) + (options.layer ? ` · ${options.layer}` : "");
+}
 
 // A parameter: its slider, number and what drives it. `key` is "control/parameter".
 class Row {
@@ -24,7 +43,7 @@ class Row {
     caption.addEventListener("dblclick", () => owner.send("reset", { id, parameter: name }));
     this.extra = element("div", { className: "extra", hidden: true });
     this.more = button("⋯", () => this.open(this.extra.hidden), { "aria-label": `More about ${label}`, "aria-expanded": false });
-    this.node = element("div", { className: "row" }, caption, this.slider, this.number, element("span", { className: "quiet" }, unit ?? ""), this.more, this.extra);
+    this.node = element("div", { className: "row" }, caption, this.slider, this.number, element("span", { className: "quiet", title: unit ?? "" }, UNITS[unit] ?? unit ?? ""), this.more, this.extra);
     this.fill(about, address);
   }
 
@@ -72,6 +91,7 @@ class Row {
 
   // A value from the server.
   show(value) {
+    if (value == null) return; // a curve moves it
     this.slider.value = value;
     if (document.activeElement !== this.number) this.number.value = Number(value.toFixed(3));
   }
@@ -95,7 +115,7 @@ class Card {
     const { id, options, parameters } = control;
     const kinds = owner.hello.catalogue[control.control]?.options ?? {};
     const tools = { className: "small" };
-    const [move, name] = [(by) => owner.move(control, by), words(id)];
+    const [move, name] = [(by) => owner.move(control, by), title(control)];
     const inputs = Object.entries(kinds).map(([option, kind]) =>
       element("label", { title: kind.about ?? "" }, `${words(option)} `,
         optionInput(option, kind, options[option] ?? kind.default, owner.hello, (value) => owner.send("options", { id, options: { ...options, [option]: value } }))));
@@ -137,18 +157,11 @@ export class Controls {
     select.addEventListener("change", () => {
       const options = {};
       for (const [option, { kind, default: usual }] of Object.entries(this.hello.catalogue[select.value].options ?? {}))
-        if (kind === "layer" && usual == null) options[option] = this.usualLayer();
+        if (usual == null && kind in REQUIRED) options[option] = REQUIRED[kind](this.hello);
       this.send("add", { control: select.value, options });
       select.value = "";
     });
     return select;
-  }
-
-  // A layer in the middle of the decoder: its features are objects more than pixels.
-  usualLayer() {
-    const names = Object.keys(this.hello.layers ?? {});
-    const decoder = names.filter((name) => name.startsWith("decoder/"));
-    return decoder[decoder.length >> 1] ?? names[0];
   }
 
   // The controls as the server has them. A card whose structure stays the same stays, with its focus.
@@ -177,7 +190,7 @@ export class Controls {
 
   set({ id, parameter, value, curve }) {
     const row = this.rows.get(`${id}/${parameter}`);
-    if (row && value != null) row.show(value);
+    row?.show(value);
     row?.setCurve(curve ?? null);
   }
 
