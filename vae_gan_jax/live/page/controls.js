@@ -123,7 +123,7 @@ class Card {
     this.rows = names.map((parameter) => new Row(id, parameter, names.length > 1 ? words(parameter) : name, parameters[parameter], owner));
     const settings = element("div", { className: "options line" }, ...inputs,
       button("↑", () => move(-1), { ...tools, "aria-label": `Move ${name} up` }), button("↓", () => move(1), { ...tools, "aria-label": `Move ${name} down` }),
-      button("Reset", () => owner.send("reset", { id }), tools), button("Random", () => owner.send("random", { id }), tools),
+      ...(names.length > 1 ? [button("Reset", () => owner.send("reset", { id }), tools), button("Random", () => owner.send("random", { id }), tools)] : []),
       button("Remove", () => owner.send("remove", { id }), tools));
     // One parameter: the control is one row, and the row's details have its options.
     if (names.length === 1) this.rows[0].extra.append(settings);
