@@ -29,6 +29,7 @@ class Mode:
     steps: tuple[Step, ...]
     learns: bool = False  # whether the settings belong to the learnt film and are recorded
     own: frozenset[str] = frozenset()  # settings that the mode does not inherit from the run
+    plays: bool = False  # whether it takes a preset
     needs_run: bool = True  # whether it needs --run_dir even if --output is given
 
 
@@ -50,6 +51,12 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
             recorded = settings.recorded_settings(folder)
             recorded = source_films.with_moved_film(given, recorded, folder)
     config = settings.resolve(given, recorded, row.learns, row.own)
+    if config.preset and not row.plays:
+        raise InputError("--preset is for --mode=reconstruct and --mode=explore: leave it out.")
+    if config.sound_file and not Path(config.sound_file).is_file():
+        raise InputError(
+            f"--sound={config.sound} is no file, and not auto, copy, encode or none: give one."
+        )
     if config.precision == "float16" and mode != "export":
         raise InputError(
             "--precision=float16 is for --mode=export: give auto, float32 or bfloat16."
@@ -132,7 +139,6 @@ def _step(function: str, *, takes_again: bool = False) -> Step:
 
 
 prepare = _step("training.prepare:prepare")
-reconstruct = _step("inference.reconstruct_film:reconstruct_films", takes_again=True)
 encode_films = _step("inference.codes_film:encode_films", takes_again=True)
 decode_codes = _step("inference.codes_film:decode_film")
 export = _step("inference.export.export:export_run")
@@ -141,6 +147,16 @@ compare_with_others = _step("evaluation.compare:compare_with_others", takes_agai
 figures = _step("figures.run_figures:draw", takes_again=True)
 explore = _step("explore.explore:explore_run")
 report = _step("report.report_page:report_run", takes_again=True)
+
+
+def reconstruct(config: Config, again: bool) -> None:
+    """Passes the source films through the networks, with ``--preset`` through its controls."""
+    from vae_gan_jax.inference.reconstruct_film import Reconstruction, reconstruct_films
+
+    kind = Reconstruction
+    if config.preset:
+        from vae_gan_jax.explore.played_film import PlayedFilm as kind
+    reconstruct_films(config, again, kind)
 
 
 def compare(given: dict[str, Any], mode: str) -> None:
@@ -194,8 +210,10 @@ MODES = {
         own=frozenset({"profile"}),
     ),
     "reconstruct": Mode(
-        "Pass the film, or --source, through the networks and write it. Flags: films, output.",
+        "Pass the film, or --source, through the networks and write it. Flags: films, output, "
+        "--preset.",
         (stage_sources, check_output, reconstruct),
+        plays=True,
     ),
     "encode": Mode(
         "Write the latent codes of the film, or of --source, to a file. Flags: films, --output.",
@@ -225,8 +243,9 @@ MODES = {
     ),
     "report": Mode("Put the results of the run on one page.", (report,)),
     "explore": Mode(
-        "Film paths through the latent space. Flags: exploring, --source, --codec.",
+        "Film paths through the latent space. Flags: exploring, --source, --codec, --preset.",
         (stage_sources, explore),
+        plays=True,
     ),
     "passthrough": Mode(
         "Write the film as it would be learnt, without the networks. Flags: films, output.",

@@ -12,6 +12,8 @@ from vae_gan_jax.config.field import check, from_python_value, setting
 from vae_gan_jax.config.flag_text import InputError
 from vae_gan_jax.config.step import StepConfig
 
+SOUND_CHOICES = ("auto", "copy", "encode", "none")
+
 
 @dataclasses.dataclass(frozen=True)
 class FilmConfig:
@@ -152,6 +154,11 @@ class OutputConfig:
         "",
         "With --mode=decode: the file of latent codes, such as RUN_DIR/codes/NAME.npz.",
     )
+    preset: str = setting(
+        "output", "",
+        "With --mode=reconstruct or explore: a preset, a YAML file of controls that change codes, "
+        "activations and pictures over time.",
+    )  # fmt: skip
     frames_out: str = setting("output", "", "Folder for the reconstructed frames as numbered PNGs.")
     reconstruct_noise: float = setting(
         "output", 0.0, "Standard deviation of the noise when reconstructing.", minimum=0
@@ -182,8 +189,8 @@ class OutputConfig:
     sound: str = setting(
         "output", "auto",
         "Sound of the written films: auto (copy each track, encode it again where it cannot be "
-        "copied, leave it out where it does not decode), copy, encode or none.",
-        choices=("auto", "copy", "encode", "none"),
+        "copied, leave it out where it does not decode), copy, encode or none; or a file whose "
+        "sound they get, and which drives a preset.",
     )  # fmt: skip
     web: bool = setting(
         "output", False,
@@ -258,6 +265,16 @@ class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig
             for item in value if isinstance(value, tuple | list) else (value,):
                 check(field, item)
         _check_combinations(self)
+
+    @property
+    def sound_file(self) -> str:
+        """The file of ``sound``, if that is one."""
+        return "" if self.sound in SOUND_CHOICES else self.sound
+
+    @property
+    def sound_way(self) -> str:
+        """How sound is written: auto, copy, encode or none."""
+        return "auto" if self.sound_file else self.sound
 
     @property
     def epochs(self) -> int:

@@ -262,7 +262,7 @@ def _film(model: Model, source: str, rate: float) -> dict[str, Any]:
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"film.{codecs.CODECS[config.codec].extensions[0]}"
-        film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound)
+        film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound_way)
         reconstruction = Reconstruction(config, source, framing, {"output": path}, {})
         start = time.perf_counter()
         frames = figures["film_frames"] = reconstruction.write(model)

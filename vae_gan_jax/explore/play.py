@@ -45,6 +45,11 @@ def _apply_to_pictures(chain, frames_BHWC, *arguments):
     return jnp.clip(jnp.round(x_BHWC), 0, 255).astype(jnp.uint8), states
 
 
+def is_sequential(preset) -> bool:
+    """Whether the frames of a preset depend on those before them."""
+    return any(CONTROLS[use.name].start for use in preset.controls)
+
+
 class Player:
     """A model played by a preset, batch by batch.
 
@@ -77,11 +82,6 @@ class Player:
     def _options(use) -> dict[str, Any]:
         defaults = {name: option.default for name, option in CONTROLS[use.name].options.items()}
         return defaults | dict(use.options)
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether frames depend on those before them."""
-        return any(CONTROLS[use.name].start for use in self.preset.controls)
 
     @property
     def needs_source(self) -> bool:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def write_films(config: Config, framing: Framing) -> None:
     """Writes the source films as the networks would see them, to ``--output`` or into the run."""
     extension = codecs.CODECS[config.codec].extensions[0]
-    film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound)
+    film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound_way)
     for source in film_names.sources(config):
         output = Path(config.output)
         if not config.output:

@@ -47,7 +47,7 @@ def check(config: Config) -> None:
             if config.output:
                 encode.require_writable(str(path), source)
             if os.path.isfile(source):
-                source_tracks.of(source, path, framing_of(config), config.sound).warn(path)
+                source_tracks.of(source, path, framing_of(config), config.sound_way).warn(path)
 
 
 class FilmOutputs:

@@ -47,7 +47,10 @@ def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
 
 def output_film(config: Config, source: str, step: int) -> dict[str, Any]:
     """What an encoded reconstruction depends on; arguments and errors as ``output_frames``."""
-    return output_frames(config, source, step) | _texts(config, OUTPUT)
+    origin = output_frames(config, source, step) | _texts(config, OUTPUT)
+    if config.sound_file:
+        origin["sound"] = provenance.checksum([config.sound_file])
+    return origin
 
 
 def pictures(config: Config, source: str, step: int, settings: tuple[str, ...]) -> dict[str, Any]:

@@ -33,12 +33,13 @@ RECORD_NAME_BYTES = 200  # of the name of a film's record, without its extension
 logger = logging.getLogger(__name__)
 
 
-def reconstruct_films(config: Config, again: bool) -> None:
+def reconstruct_films(config: Config, again: bool, kind: type | None = None) -> None:
     """Passes the source films through the run's newest model; several processes share each film.
 
     Args:
       config: the settings of the command.
       again: also films that are current.
+      kind: a subclass of ``Reconstruction``, if not that itself.
 
     With ``--output`` the run's folder may be read-only.
 
@@ -52,7 +53,8 @@ def reconstruct_films(config: Config, again: bool) -> None:
         processes.run_on_first(_open_run, config)
 
     def films_to_write(step: int) -> list[Reconstruction]:
-        films = [Reconstruction.of(config, film, step, processes.team()) for film in sources]
+        of = (kind or Reconstruction).of
+        films = [of(config, film, step, processes.team()) for film in sources]
         return [film for film in films if again or not is_current(film)]
 
     def is_current(film: Reconstruction) -> bool:
@@ -232,10 +234,13 @@ class Reconstruction:
             upscale = (
                 upscale[0] * (width // config.width), upscale[1] * (height // config.height),
             )  # fmt: skip
+        framing = dataclasses.replace(self.framing, width=width, height=height)
+        if config.sound_file:  # it starts with the film
+            framing = dataclasses.replace(framing, trim_start=None, trim_end=None)
         return Encoder(
-            path, dataclasses.replace(self.framing, width=width, height=height), self._rate,
-            sound_from=self.source or None,
-            film_format=FilmFormat(config.codec, config.quality, upscale, config.sound),
+            path, framing, self._rate,
+            sound_from=config.sound_file or self.source or None,
+            film_format=FilmFormat(config.codec, config.quality, upscale, config.sound_way),
             resume=origin, frame_range=own,
         )  # fmt: skip
 

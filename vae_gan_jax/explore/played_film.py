@@ -1,0 +1,80 @@
+"""A film through the trained networks and the controls of a preset, written as a film."""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from vae_gan_jax.config import Config
+from vae_gan_jax.explore import play, presets
+from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.film import sound, source_films
+from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference.film_outputs import film_paths
+from vae_gan_jax.inference.reconstruct_film import Reconstruction
+from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.run import film_names, provenance
+from vae_gan_jax.run.team import ALONE, Team
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayedFilm(Reconstruction):
+    """The film that ``--preset`` makes of a source; it resumes as a reconstruction does.
+
+    A preset with state, such as feedback, plays the frames before the interruption again.
+    """
+
+    preset: presets.Preset = presets.Preset()
+    player: play.Player | None = None
+    job = "playing"
+
+    @classmethod
+    def of(cls, config: Config, source: str, step: int, team: Team = ALONE) -> "PlayedFilm":
+        """The film of a source by the run's checkpoint of ``step``.
+
+        Raises InputError if the preset cannot be read, or as of ``Reconstruction.of``.
+        """
+        preset = presets.load(config.preset)
+        plain = Reconstruction.of(config, source, step, team)
+        paths = film_paths(config, name_of(config, source_films.name(config, source)))
+        origin = plain.made_from | origin_of(config, preset, source)
+        return cls(config, source, plain.framing, paths, origin, team, preset=preset)
+
+    def write(self, model: Model) -> int | None:
+        """As of ``Reconstruction``; raises InputError also if the preset does not fit the run."""
+        name = source_films.name(self.config, self.source)
+        reader = FilmReader(self.source, name, self.framing, self.config.strict)
+        film = FilmContext(model, None if self.config.source else reader)
+        played = dataclasses.replace(self, player=play.Player(model, self.preset, film))
+        return Reconstruction.write(played, model)
+
+    def _own_range(self) -> range:
+        """One process plays a preset with state alone."""
+        return range(0) if play.is_sequential(self.preset) else super()._own_range()
+
+    def _pairs(self, model: Model, first_batch: int, own: range | None) -> Iterator:
+        start = 0 if play.is_sequential(self.preset) else first_batch
+        frames = self._decode(start * self.config.batch_size, own)
+        levels = None
+        if self.preset.uses_sound:
+            file = self.config.sound_file
+            levels = sound.features(
+                file or self.source, float(self._rate), None if file else self.framing
+            )
+        pairs = play.play(self.player, frames, float(self._rate), levels, start)
+        return itertools.islice(pairs, first_batch - start, None)
+
+
+def name_of(config: Config, film: str) -> str:
+    """The name of what ``--preset`` makes of a film of this name."""
+    return film_names.fitting_name(f"{film}_{film_names.name_of(config.preset)}")
+
+
+def origin_of(config: Config, preset: presets.Preset, source: str = "") -> dict[str, Any]:
+    """What the pictures of a preset depend on, besides film and model, as JSON."""
+    text = presets.dump(dataclasses.replace(preset, about=""))
+    origin = {"preset": hashlib.sha256(text.encode()).hexdigest()}
+    if preset.uses_sound and config.sound_file:
+        origin["driven_by"] = provenance.checksum([config.sound_file])
+    return origin
