@@ -56,16 +56,6 @@ def test_eased_positions_stop_at_the_stops():
     assert max(pace_T[0], pace_T[99], pace_T[100], pace_T[-1]) < 0.1 * pace_T.max()
 
 
-def test_slow_motion_passes_through_every_code(random):
-    codes_TZ = random.normal(size=(5, 3))
-    path_TZ = latent_paths.path_through(
-        codes_TZ, latent_paths.slow_motion_positions(5, 4), latent_paths.slerp
-    )
-    assert len(path_TZ) == 17
-    np.testing.assert_allclose(path_TZ[::4], codes_TZ)
-    np.testing.assert_array_equal(latent_paths.slow_motion_positions(5, 1), np.arange(5))
-
-
 def test_the_step_that_closes_a_loop_is_as_large_as_the_others():
     path_TZ = latent_paths.loop(0, frames=200, dimensions=50, harmonics=3)
     step_T = np.linalg.norm(np.roll(path_TZ, -1, axis=0) - path_TZ, axis=1)
@@ -99,39 +89,3 @@ def test_a_gaussian_of_two_codes_lies_on_their_line():
     gaussian = fit(np.array([[0.0, 0.0, 1.0], [0.2, 0.0, 1.0]]))
     np.testing.assert_allclose(gaussian.components_KZ[0], [1, 0, 0], atol=1e-9)
     np.testing.assert_allclose(gaussian.std_K, [0.2 / np.sqrt(2), 0, 0], atol=1e-9)
-
-
-def test_a_spiral_begins_and_ends_at_its_code(random):
-    gaussian = fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
-    centre_Z = random.normal(size=4)
-    path_TZ = latent_paths.spiral(centre_Z, gaussian, 101, radius=1.5)
-    np.testing.assert_allclose(path_TZ[[0, -1]], [centre_Z, centre_Z], atol=1e-12)
-    in_components_TZ = (path_TZ - centre_Z) @ gaussian.components_KZ.T / gaussian.std_K
-    np.testing.assert_allclose(in_components_TZ[:, 2:], 0, atol=1e-9)
-    assert np.linalg.norm(in_components_TZ, axis=1).max() == pytest.approx(1.5)
-
-
-def test_a_grid_surrounds_the_code(random):
-    gaussian = fit(random.normal(size=(100, 4)) * [3, 2, 1, 0.5])
-    centre_Z = random.normal(size=4)
-    square = latent_paths.grid(centre_Z, gaussian, [-1, 0, 1])
-    np.testing.assert_allclose(square[1, 1], centre_Z)
-    across_Z = square[1, 2] - centre_Z
-    np.testing.assert_allclose(across_Z, gaussian.std_K[0] * gaussian.components_KZ[0])
-    np.testing.assert_allclose(square[0, 2] + square[2, 0], 2 * centre_Z)
-
-
-def test_dimensions_are_ordered_by_their_variance_and_swept_alone(random):
-    codes_TZ = random.normal(size=(200, 4)) * [1, 5, 0.1, 3]
-    assert latent_paths.widest_dimensions(codes_TZ).tolist() == [1, 3, 0, 2]
-    path_TZ = latent_paths.sweep(codes_TZ[0], 3, np.linspace(-1, 1, 5))
-    np.testing.assert_array_equal(path_TZ[:, 3], np.linspace(-1, 1, 5))
-    np.testing.assert_array_equal(path_TZ[:, :3], np.tile(codes_TZ[0, :3], (5, 1)))
-
-
-def test_a_swing_reaches_both_ends_and_returns():
-    value_T = latent_paths.swing(0.2, -1.0, 3.0, 201)
-    assert value_T[[0, -1]] == pytest.approx([0.2, 0.2])
-    assert (value_T.min(), value_T.max()) == pytest.approx((-1, 3), abs=1e-2)
-    assert np.argmax(value_T) < np.argmin(value_T)
-    np.testing.assert_allclose(latent_paths.swing(0.5, 0.5, 0.5, 3), 0.5)

@@ -65,9 +65,16 @@ class FilmContext:
         """The film's codes, to mix and to go along."""
         return film_codes.FilmCodes.of(self.codes_TZ)
 
+    def number(self, seconds: float) -> int:
+        """The number of the frame at a time; raises InputError if it lies outside the film."""
+        try:
+            return self.film.number(seconds)
+        except InputError as error:
+            raise InputError(str(error).removeprefix("--at=")) from None
+
     def code_at(self, seconds: float) -> np.ndarray:
         """The code of the frame at a time of the film's clock, ``[Z]``.
 
         Raises InputError if the time lies outside the film.
         """
-        return self.model.encode(self.film.at([self.film.number(seconds)])).mean[0]
+        return self.model.encode(self.film.at([self.number(seconds)])).mean[0]

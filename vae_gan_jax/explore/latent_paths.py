@@ -1,11 +1,9 @@
-"""Paths through the latent space as pure functions: interpolations, walks, spirals, sweeps."""
+"""Paths through the latent space as pure functions: interpolations and walks."""
 
 import math
 from collections.abc import Callable
 
 import numpy as np
-
-from vae_gan_jax.inference.gaussian import Gaussian
 
 MIN_SINE = 1e-6  # of the angle between two latents; below it they lie on one line
 
@@ -68,11 +66,6 @@ def eased_positions(stops: int, frames: int) -> np.ndarray:
     return leg_T + fraction_T * fraction_T * (3 - 2 * fraction_T)
 
 
-def slow_motion_positions(frames: int, factor: int) -> np.ndarray:
-    """Positions ``[(frames - 1) * factor + 1]`` at even steps of ``1 / factor`` frame."""
-    return np.arange((frames - 1) * factor + 1) / factor
-
-
 def loop(seed: int, frames: int, dimensions: int, harmonics: int) -> np.ndarray:
     """A closed walk ``[frames, dimensions]`` whose points are draws of N(0, I).
 
@@ -90,52 +83,3 @@ def loop(seed: int, frames: int, dimensions: int, harmonics: int) -> np.ndarray:
 def to_uniform(normal_TZ: np.ndarray) -> np.ndarray:
     """Turns draws of N(0, 1) into draws of uniform(-1, 1), by the normal distribution function."""
     return np.vectorize(math.erf, otypes=[np.float64])(normal_TZ / math.sqrt(2))
-
-
-def spiral(
-    centre_Z: np.ndarray, gaussian: Gaussian, frames: int, radius: float = 1.0, turns: int = 3
-) -> np.ndarray:
-    """A spiral ``[T, Z]`` out from a code and back, in the plane of the first two components.
-
-    ``radius`` is in standard deviations of the Gaussian along each component.
-    """
-    fraction_T = np.linspace(0, 1, frames)
-    radius_T = radius * np.sin(np.pi * fraction_T) ** 2
-    angle_T = 2 * np.pi * turns * fraction_T
-    offset_T2 = radius_T[:, None] * np.stack([np.cos(angle_T), np.sin(angle_T)], axis=1)
-    return centre_Z + offset_T2 @ _plane(gaussian)
-
-
-def grid(centre_Z: np.ndarray, gaussian: Gaussian, steps: np.ndarray) -> np.ndarray:
-    """A square grid ``[len(steps), len(steps), Z]`` around a code, in the plane of ``spiral``.
-
-    The first component of ``gaussian`` varies from left to right, the second from top to bottom;
-    ``steps`` are standard deviations.
-    """
-    across_Z, down_Z = _plane(gaussian)
-    steps = np.asarray(steps, np.float64)
-    return centre_Z + steps[None, :, None] * across_Z + steps[:, None, None] * down_Z
-
-
-def _plane(gaussian: Gaussian) -> np.ndarray:
-    scaled_KZ = (gaussian.std_K[:, None] * gaussian.components_KZ)[:2]
-    return np.pad(scaled_KZ, ((0, 2 - len(scaled_KZ)), (0, 0)))
-
-
-def widest_dimensions(mean_TZ: np.ndarray) -> np.ndarray:
-    """Numbers of the latent dimensions ``[Z]``, largest variance over the film first."""
-    return np.argsort(-mean_TZ.var(axis=0), kind="stable")
-
-
-def sweep(centre_Z: np.ndarray, dimension: int, values_T: np.ndarray) -> np.ndarray:
-    """The code ``[T, Z]`` with one dimension set to each of the values."""
-    path_TZ = np.repeat(np.asarray(centre_Z, np.float64)[None], len(values_T), axis=0)
-    path_TZ[:, dimension] = values_T
-    return path_TZ
-
-
-def swing(start: float, low: float, high: float, frames: int) -> np.ndarray:
-    """Values ``[T]`` along a sine from ``start`` up to ``high``, down to ``low`` and back."""
-    middle, amplitude = (low + high) / 2, (high - low) / 2
-    first = math.asin(np.clip((start - middle) / amplitude, -1, 1)) if amplitude else 0.0
-    return middle + amplitude * np.sin(first + np.linspace(0, 2 * np.pi, frames))

@@ -73,7 +73,7 @@ class Player:
             try:
                 self._constants[index] = jax.device_put(control.constants(film, options))
             except InputError as error:
-                raise InputError(f"{use.place}{use.name}: {error}") from None
+                raise type(error)(f"{use.place}{error}") from None
             static = [(n, options[n]) for n, option in control.options.items() if option.is_static]
             chains[control.stage].append((index, use.name, tuple(static)))
         self._chains = {stage: tuple(chain) for stage, chain in chains.items()}

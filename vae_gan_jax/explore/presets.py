@@ -197,7 +197,7 @@ def _codes(reader: PresetReader, value: Any) -> dict[str, Any]:
         "samples": lambda path, entry: reader.choice(path, entry, SOURCES),
         "every": lambda path, entry: reader.number(path, entry, 0.01, MAX_SECONDS),
         "path": reader.times,
-        "time": reader.time,
+        "time": lambda path, entry: entry if entry is None else reader.time(path, entry),
         "slow": lambda path, entry: reader.number(path, entry, 1, 1000),
         "file": reader.text,
     }
