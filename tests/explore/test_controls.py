@@ -93,8 +93,8 @@ def test_frames_do_not_depend_on_how_they_are_batched(player, source_THWC, name)
     expected_THWC = played(together, source_THWC).astype(int)
     one_by_one_THWC = played(player(strong, batch_size=1), source_THWC)
     assert np.abs(one_by_one_THWC - expected_THWC).max() <= 1
-    assert together.is_sequential == (name in ("smooth", "freeze", "feedback"))
-    if not together.is_sequential:
+    assert play.is_sequential(together.preset) == (name in ("smooth", "freeze", "feedback"))
+    if not play.is_sequential(together.preset):
         later_THWC = played(together, source_THWC[4:], first_batch=1)
         np.testing.assert_array_equal(later_THWC, expected_THWC[4:])
 

@@ -249,9 +249,7 @@ def test_codes_of_a_file(explorer, model, tmp_path, sheets):
     codes = model.encode(explorer().film.at(range(5)))
     codes.save(tmp_path / "mine.npz")
     explorer().write("mine", presets.parse(f"codes: {{file: {tmp_path}/mine.npz}}\ncontrols: []"))
-    np.testing.assert_array_equal(
-        frames_of(tmp_path / "film_mine.mkv"), decoded(model, codes.mean)
-    )
+    np.testing.assert_array_equal(frames_of(tmp_path / "film_mine.mkv"), decoded(model, codes.mean))
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ class Explorer:
                 f"{preset.name} says not where codes come from: add a line such as "
                 "codes: {walk: film}, or give --mode=reconstruct."
             )
+        play.refuse_source_controls(preset)
         config, rate = self.config, self.rate
         count = max(2, round((preset.seconds or config.seconds) * float(rate)))
         source = source_codes.make(preset.codes, config, self.context, count, rate)

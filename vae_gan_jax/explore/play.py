@@ -50,6 +50,16 @@ def is_sequential(preset) -> bool:
     return any(CONTROLS[use.name].start for use in preset.controls)
 
 
+def refuse_source_controls(preset) -> None:
+    """Raises InputError if a preset that plays codes shows pictures of a source film."""
+    for use in preset.controls:
+        if use.name in NEED_SOURCE:
+            raise InputError(
+                f"{use.place}{use.name} needs a source film, and codes have none: leave it out, or "
+                "give --mode=reconstruct."
+            )
+
+
 class Player:
     """A model played by a preset, batch by batch.
 
@@ -143,8 +153,8 @@ class Player:
         """
         values = self.values(times_B) if values is None else values
         has_source = inputs.ndim == 4
-        if self.needs_source and not has_source:
-            raise InputError("the control blend needs a source film: leave it out, or give frames.")
+        if not has_source:
+            refuse_source_controls(self.preset)
         numbers_B = state.number + np.arange(len(inputs)) - padding
         moment = Moment(np.float32(times_B), numbers_B, np.arange(len(inputs)) < padding)
         bends = bend_controls.bends(self._chains["bend"], values, self._constants)
