@@ -45,6 +45,8 @@ class Encoder(contextlib.AbstractContextManager):
     has the matrix and the tags of BT.709. Where the codec needs even sides, the last line of an odd
     side is repeated.
 
+    ``sound_from`` may still be set before ``close``.
+
     Args:
       path: the film to write; an existing one stays until the new one is complete.
       framing: size of the frames; time range and video stream of ``sound_from``.
@@ -72,10 +74,10 @@ class Encoder(contextlib.AbstractContextManager):
         frame_range: range | None = None,
     ):
         self.path = os.fspath(path)
-        self.framing, self.rate, self._sound_from = framing, Fraction(rate), None
+        self.framing, self.rate, self.sound_from = framing, Fraction(rate), None
         if sound_from is not None and os.path.isfile(sound_from):
-            self._sound_from = os.fspath(sound_from)
-        require_writable(self.path, self._sound_from)
+            self.sound_from = os.fspath(sound_from)
+        require_writable(self.path, self.sound_from)
         self._sound = film_format.sound
         encoding = codecs.picture_arguments(self.path, film_format.codec, film_format.quality)
         width, height = framing.width, framing.height
@@ -134,9 +136,9 @@ class Encoder(contextlib.AbstractContextManager):
         self.segments.remove()
 
     def _tracks(self) -> source_tracks.SourceTracks | None:
-        if self._sound_from is None:
+        if self.sound_from is None:
             return None
-        return source_tracks.of(self._sound_from, self.path, self.framing, self._sound)
+        return source_tracks.of(self.sound_from, self.path, self.framing, self._sound)
 
     def _join(self, tracks: source_tracks.SourceTracks | None) -> str | None:
         """Writes the picture with these tracks; returns the reason if ffmpeg fails."""

@@ -1,0 +1,63 @@
+"""The folder ``live`` of a run: the token, presets and recordings. Nothing else is reachable."""
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.run import atomic_io
+
+NAME = re.compile(r"[\w-][\w. -]{0,79}")
+TOKEN = re.compile(r"[\w-]{8,80}", re.ASCII)
+PRESETS, RECORDINGS = ("presets", ".yaml"), ("recordings", ".mp4")
+
+
+class LiveFolder:
+    """The presets and recordings of a run by name.
+
+    Raises InputError if the folder is not writable.
+    """
+
+    def __init__(self, run_dir: str | Path):
+        self.path = Path(run_dir) / "live"
+        self.path.mkdir(exist_ok=True)
+        if not atomic_io.is_writable(self.path):
+            raise InputError(f"{self.path} is not writable: change its permissions.")
+
+    def token(self) -> str:
+        """The token of the page's address, the same for every start."""
+        path = self.path / "token"
+        token = path.read_text(errors="replace").strip() if path.is_file() else ""
+        if not TOKEN.fullmatch(token):
+            token = secrets.token_urlsafe(16)
+            atomic_io.write(path, token + "\n")
+            path.chmod(0o600)
+        return token
+
+    def names(self, kind: tuple[str, str]) -> list[str]:
+        """The names of all presets or recordings, without ``.yaml``."""
+        folder, extension = kind
+        paths = sorted((self.path / folder).glob(f"*{extension}"))
+        names = [path.name for path in paths if path.is_file() and NAME.fullmatch(path.name)]
+        return [name.removesuffix(PRESETS[1]) for name in names]
+
+    def path_of(self, kind: tuple[str, str], name: str) -> Path:
+        """The path of a preset or recording; raises InputError if the name is none."""
+        folder, extension = kind
+        name = name if kind == RECORDINGS else f"{name}{extension}"
+        if not NAME.fullmatch(name) or not name.endswith(extension) or name.endswith(" "):
+            raise InputError(
+                f"{name!r:.100} is no name: give letters, digits, spaces, _, - and dots, at most "
+                f"{80 - len(extension)}, and no dot at the start."
+            )
+        path = self.path / folder / name
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def existing(self, kind: tuple[str, str], name: str) -> Path:
+        """As ``path_of``; raises InputError also if there is no such file."""
+        path = self.path_of(kind, name)
+        if not path.is_file() or os.path.islink(path):
+            raise InputError(f"there is no {kind[0][:-1]} {name}: give one of those in the list.")
+        return path

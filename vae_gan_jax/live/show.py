@@ -1,0 +1,73 @@
+"""A model with the controls of the moment, frame by frame."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE
+from vae_gan_jax.explore.play import Player
+from vae_gan_jax.explore.presets import Preset
+from vae_gan_jax.live.sources import Input
+
+
+class Show:
+    """Plays a preset with a batch of one.
+
+    Its structure is fixed and compiled once for frames and once for codes. ``curves`` holds the
+    curve of each parameter by the control's index, and may change at any time. Controls that need a
+    source frame are left out while codes are played.
+
+    Raises:
+      InputError: the preset is not for this model.
+    """
+
+    def __init__(self, model, preset: Preset, film):
+        self.preset, self._model, self._film = preset, model, film
+        self.curves: list[dict[str, Any]] = [dict(use.curves) for use in preset.controls]
+        self._players: dict[bool, Player] = {}
+        self._states: dict[bool, Any] = {}
+
+    def prepare(self, has_source: bool) -> None:
+        """Compiles what frames (``has_source``) or codes need."""
+        if has_source in self._players:
+            return
+        uses = [use for use in self.preset.controls if has_source or use.name not in NEED_SOURCE]
+        preset = dataclasses.replace(self.preset, controls=tuple(uses))
+        player, config = Player(self._model, preset, self._film), self._model.config
+        shape = (config.height, config.width, 3) if has_source else (config.z_dim,)
+        empty = np.zeros((1, *shape), np.uint8 if has_source else np.float32)
+        start = player.start()
+        values = player.values(np.zeros(1))
+        jax.block_until_ready(player.step(start, empty, np.zeros(1), values)[1:])
+        self._states[has_source] = start
+        self._players[has_source] = player
+
+    def play(self, item: Input, seconds: float, sound) -> np.ndarray:
+        """The picture of a frame or code, uint8 ``[H, W, 3]``.
+
+        Args:
+          item: a frame or a code.
+          seconds: the time of curves.
+          sound: the level of the sound for curves that follow it, or None.
+        """
+        has_source = item.array.ndim == 3
+        self.prepare(has_source)
+        player, times_B = self._players[has_source], np.array([seconds])
+        pairs = zip(self.preset.controls, self.curves, strict=True)
+        kept = [curves for use, curves in pairs if has_source or use.name not in NEED_SOURCE]
+        values = {
+            index: {
+                name: curves[name].values(times_B, sound)
+                if name in curves
+                else np.full(1, parameter.default, np.float32)
+                for name, parameter in CONTROLS[use.name].parameters.items()
+            }
+            for index, (use, curves) in enumerate(zip(player.preset.controls, kept, strict=True))
+        }
+        state, frames_BHWC, _ = player.step(
+            self._states[has_source], item.array[None], times_B, values
+        )
+        self._states[has_source] = state
+        return np.asarray(frames_BHWC)[0]

@@ -1,0 +1,161 @@
+"""What the networks are given: frames of the page, the learnt film, or the film's codes."""
+
+import contextlib
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from vae_gan_jax.film.read.reader import FilmReader
+
+MAX_LATE_SECONDS = 1.0  # after which a film goes on from where it is, instead of skipping
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A frame ``[H, W, 3]`` or a code ``[Z]``, and where it comes from."""
+
+    array: np.ndarray
+    number: int = 0  # of the page's frame; 0: the server's own
+    captured_ms: float = 0.0
+    seconds: float = math.nan  # of the film's clock
+
+
+class Slot:
+    """Holds the newest input: a newer one replaces it, so that nothing queues."""
+
+    def __init__(self):
+        self._changed, self._input, self.dropped = threading.Condition(), None, 0
+
+    def put(self, item: Input | None) -> None:
+        """Replaces what was not taken; None empties the slot."""
+        with self._changed:
+            self.dropped += self._input is not None and item is not None
+            self._input = item
+            self._changed.notify()
+
+    def take(self, timeout_seconds: float) -> Input | None:
+        """Waits for an input and removes it; None after the time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._input is not None, timeout_seconds)
+            item, self._input = self._input, None
+            return item
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """A film or codes to play: ``items`` yields the arrays from a number on."""
+
+    items: Callable[[int], Iterator[np.ndarray]]
+    count: int
+    rate: float
+    start: float = math.nan  # seconds of the film's clock at number 0; NaN: no film's
+
+    @classmethod
+    def of_film(cls, film: FilmReader) -> "Track":
+        """The frames of a film."""
+        return cls(film.frames, film.count, float(film.rate), film.start)
+
+    @classmethod
+    def of_codes(cls, codes_TZ: np.ndarray, rate: float, start: float = math.nan) -> "Track":
+        """Codes, one after the other."""
+        codes_TZ = np.asarray(codes_TZ, np.float32)
+        return cls(lambda first: iter(codes_TZ[first:]), len(codes_TZ), rate, start)
+
+    def number(self, seconds: float) -> int:
+        """The number of the nearest item to a time of the film's clock."""
+        position = round((seconds - self.start) * self.rate) if math.isfinite(self.start) else 0
+        return min(max(0, position), self.count - 1)
+
+
+class Playback:
+    """Plays a track in real time into a slot, again and again, on a thread of its own."""
+
+    def __init__(self, track: Track, put: Callable[[Input], None], fail: Callable[[str], None]):
+        self.track, self._put, self._fail = track, put, fail
+        self.playing, self.loop = True, None  # loop: numbers (first, stop)
+        self._changed, self._jump, self._is_closed = threading.Condition(), 0, False
+        self._thread = threading.Thread(target=self._run, name="source", daemon=True)
+        self._thread.start()
+
+    def seek(self, seconds: float) -> None:
+        """Goes to a time of the film's clock."""
+        self._change(_jump=self.track.number(seconds))
+
+    def play(self, playing: bool) -> None:
+        """Pauses or resumes."""
+        self._change(playing=playing)
+
+    def set_loop(self, seconds: tuple[float, float] | None) -> None:
+        """Repeats a range of the film; None: all of it."""
+        if seconds is None:
+            self._change(loop=None)
+            return
+        first, last = sorted(map(self.track.number, seconds))
+        self._change(loop=(first, last + 1), _jump=first)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._change(_is_closed=True)
+        self._thread.join()
+
+    def _change(self, **values) -> None:
+        with self._changed:
+            vars(self).update(values)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_closed:
+                first, self._jump = self._jump, None
+                with contextlib.closing(_closable(self.track.items(first))) as items:
+                    self._play(first, items)
+                if self._jump is None:
+                    self._jump = self.loop[0] if self.loop else 0
+        except Exception as error:
+            self._fail(str(error))
+
+    def _play(self, first: int, items: Iterator[np.ndarray]) -> None:
+        """Plays until the end, a jump or ``close``; the first item is shown even in a pause."""
+        rate, began = self.track.rate, time.monotonic()
+        for number, array in enumerate(items, first):
+            due = began + (number - first) / rate
+            paused = self._wait(due, is_first=number == first)
+            began, due = began + paused, due + paused
+            if self._jump is not None or self._is_closed:
+                return
+            late = time.monotonic() - due
+            if late > MAX_LATE_SECONDS:
+                began += late
+            if late < 1 / rate or late > MAX_LATE_SECONDS or self.track.count == 1:
+                self._put(Input(array, seconds=self.track.start + number / rate))
+            if self.loop and number + 1 == self.loop[1]:
+                break
+        with self._changed:  # the last item is shown as long as the others
+            self._changed.wait_for(self._is_interrupted, 1 / rate)
+
+    def _is_interrupted(self) -> bool:
+        return self._jump is not None or self._is_closed
+
+    def _wait(self, due: float, is_first: bool) -> float:
+        """Waits until an item is due; returns how long a pause lasted."""
+        with self._changed:
+            rest = due - time.monotonic()
+            if rest > 0:
+                self._changed.wait_for(self._is_interrupted, rest)
+            paused = time.monotonic()
+            if not self.playing and not is_first:
+                self._changed.wait_for(lambda: self.playing or self._is_interrupted())
+                return time.monotonic() - paused
+            return 0.0
+
+
+def _closable(items: Iterator) -> Iterator:
+    """A generator of items, which closes theirs."""
+    try:
+        yield from items
+    finally:
+        getattr(items, "close", lambda: None)()
