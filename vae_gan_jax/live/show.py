@@ -15,17 +15,18 @@ from vae_gan_jax.live.sources import Input
 class Show:
     """Plays a preset with a batch of one.
 
-    Its structure is fixed and compiled once for frames and once for codes. ``curves`` holds the
-    curve of each parameter by the control's index, and may change at any time. Controls that need a
+    Its structure is fixed and compiled once for frames and once for codes. Controls that need a
     source frame are left out while codes are played.
 
-    Raises:
-      InputError: the preset is not for this model.
+    Args:
+      model: the networks.
+      preset: the structure.
+      film: the film that the controls refer to, a FilmContext.
+      curves: for each control the curve of each parameter; the dicts may change at any time.
     """
 
-    def __init__(self, model, preset: Preset, film):
-        self.preset, self._model, self._film = preset, model, film
-        self.curves: list[dict[str, Any]] = [dict(use.curves) for use in preset.controls]
+    def __init__(self, model, preset: Preset, film, curves: list[dict[str, Any]]):
+        self.preset, self._model, self._film, self._curves = preset, model, film, curves
         self._players: dict[bool, Player] = {}
         self._states: dict[bool, Any] = {}
 
@@ -55,7 +56,7 @@ class Show:
         has_source = item.array.ndim == 3
         self.prepare(has_source)
         player, times_B = self._players[has_source], np.array([seconds])
-        pairs = zip(self.preset.controls, self.curves, strict=True)
+        pairs = zip(self.preset.controls, self._curves, strict=True)
         kept = [curves for use, curves in pairs if has_source or use.name not in NEED_SOURCE]
         values = {
             index: {

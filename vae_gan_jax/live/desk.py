@@ -1,0 +1,211 @@
+"""The controls of the live page with their values, and the preset that they amount to."""
+
+import dataclasses
+import json
+import random
+from typing import Any
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.explore import curves, presets
+from vae_gan_jax.explore.controls import CONTROLS
+from vae_gan_jax.explore.presets import ControlUse, Preset
+
+STAGES = ("codes", "bend", "picture", "model")
+# What the desk begins with, and what it adds to a preset that has none of them.
+STANDARD = (
+    *({"control": "direction", "component": number} for number in (1, 2, 3, 4)),
+    *({"control": name} for name in ("walk", "snap", "smooth", "noise", "truncate", "blend")),
+)
+MAX_CONTROLS = 64
+
+
+@dataclasses.dataclass
+class DeskControl:
+    """A control of the desk; ``curves`` has a curve of each parameter and changes in place."""
+
+    id: str
+    name: str
+    options: tuple[tuple[str, Any], ...]
+    curves: dict[str, Any]
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether it changes nothing, ever."""
+        control = CONTROLS[self.name]
+        neutral = curves.Constant(control.parameters[control.first].neutral)
+        return self.curves[control.first] == neutral
+
+    def use(self) -> ControlUse:
+        """The control as a preset has it."""
+        return ControlUse(self.name, self.options, dict(self.curves))
+
+    def state(self) -> dict[str, Any]:
+        """The control as the page reads it."""
+        return {
+            "id": self.id,
+            "control": self.name,
+            "stage": CONTROLS[self.name].stage,
+            "options": plain_options(self.options),
+            "parameters": {
+                name: self.value(name) | description | {"address": f"/{self.id}/{name}"}
+                for name, description in parameters(self.name).items()
+            },
+        }
+
+    def value(self, parameter: str) -> dict[str, Any]:
+        """``{"value": number or null, "curve": curve or null}``."""
+        plain = self.curves[parameter].plain()
+        is_number = not isinstance(plain, dict)
+        return {"value": plain if is_number else None, "curve": None if is_number else plain}
+
+
+def parameters(name: str) -> dict[str, dict[str, Any]]:
+    """The parameters of a control as the page reads them."""
+    control, described = CONTROLS[name], {}
+    for key, parameter in control.parameters.items():
+        described[key] = {
+            **{"low": parameter.low, "high": parameter.high, "unit": parameter.unit},
+            **{"neutral": _rest(name, key), "about": parameter.help},
+        }
+    return described
+
+
+def _rest(name: str, parameter: str) -> float:
+    """The value of a parameter while the control is off."""
+    control = CONTROLS[name]
+    entry = control.parameters[parameter]
+    return entry.neutral if parameter == control.first else entry.default
+
+
+class Desk:
+    """The controls in the order in which they act; ``offered`` are the names that can be added."""
+
+    def __init__(self, offered: tuple[str, ...]):
+        self.controls: list[DeskControl] = []
+        self.offered = offered
+
+    def fill(self) -> None:
+        """Adds the standard controls of which there is none."""
+        present = {control.name for control in self.controls}
+        for wanted in STANDARD:
+            if wanted["control"] in set(self.offered) - present:
+                self._append(read_control(wanted))
+
+    def control(self, id: Any) -> DeskControl:
+        """The control with an id; raises InputError if there is none."""
+        for control in self.controls:
+            if control.id == id:
+                return control
+        known = ", ".join(control.id for control in self.controls[:8]) or "none yet"
+        raise InputError(f"there is no control {id!r:.60}: give one of {known}.")
+
+    def add(self, name: Any, options: Any) -> None:
+        """Adds a control that is off; raises InputError if there is no such control or option."""
+        if len(self.controls) >= MAX_CONTROLS:
+            raise InputError(f"there are {MAX_CONTROLS} controls already: remove one.")
+        self._append(read_control({**_mapping(options), "control": name}))
+
+    def set_options(self, id: Any, options: Any) -> None:
+        """Gives a control other options; raises InputError as ``add`` does."""
+        control = self.control(id)
+        merged = plain_options(control.options) | _mapping(options)
+        control.options = read_control({**merged, "control": control.name}).options
+
+    def remove(self, id: Any) -> None:
+        """Removes a control."""
+        self.controls.remove(self.control(id))
+
+    def move(self, id: Any, to: Any) -> None:
+        """Moves a control to a place among those of its stage."""
+        control = self.control(id)
+        stage = CONTROLS[control.name].stage
+        same = [c for c in self.controls if CONTROLS[c.name].stage == stage and c is not control]
+        if isinstance(to, bool) or not isinstance(to, int):
+            raise InputError(f"to={to!r:.40} is no place: give a whole number from 0.")
+        same.insert(max(0, to), control)
+        rest = [c for c in self.controls if CONTROLS[c.name].stage != stage]
+        self.controls = _in_order([*rest, *same])
+
+    def set(self, id: Any, parameter: Any, value: Any) -> DeskControl:
+        """Sets a parameter to a number within its range, or to a curve; returns its control."""
+        control = self.control(id)
+        entry = CONTROLS[control.name].parameters.get(parameter)
+        if entry is None:
+            raise InputError(
+                f"{control.id} has no parameter {parameter!r:.60}: give one of "
+                f"{', '.join(CONTROLS[control.name].parameters)}."
+            )
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+            value = min(max(value, entry.low), entry.high)
+        try:
+            control.curves[parameter] = curves.parse(value, entry.low, entry.high)
+        except curves.CurveError as error:
+            sentence = f"{parameter} of {control.id} {error}"
+            raise InputError(sentence + "." * (not sentence.endswith("."))) from None
+        return control
+
+    def chosen(self, id: Any = None, parameter: Any = None) -> list[tuple[DeskControl, str]]:
+        """The parameters that reset and random mean: one, those of a control, or all."""
+        controls = self.controls if id is None else [self.control(id)]
+        pairs = [(control, name) for control in controls for name in control.curves]
+        return [pair for pair in pairs if parameter in (None, pair[1])]
+
+    def reset(self, chosen: list[tuple[DeskControl, str]]) -> None:
+        """Turns controls off."""
+        for control, name in chosen:
+            control.curves[name] = curves.Constant(_rest(control.name, name))
+
+    def randomise(self, chosen: list[tuple[DeskControl, str]]) -> None:
+        """Random values, most of them near those of a control that is off."""
+        for control, name in chosen:
+            entry, rest = CONTROLS[control.name].parameters[name], _rest(control.name, name)
+            share = random.random() ** 2 * random.choice((-1, 1))
+            far = entry.high - rest if share > 0 else rest - entry.low
+            control.curves[name] = curves.Constant(round(rest + share * far, 4))
+
+    def load(self, preset: Preset) -> None:
+        """Replaces all controls by those of a preset."""
+        self.controls = []
+        for use in preset.controls:
+            self._append(use, dict(use.curves))
+        self.fill()
+
+    def preset(self, about: str = "", codes: dict[str, Any] | None = None) -> Preset:
+        """The controls that are not off, as a preset."""
+        uses = [control.use() for control in self.controls if not control.is_neutral]
+        return Preset(about=about, controls=tuple(uses), codes=codes or {})
+
+    def preset_of_all(self) -> Preset:
+        """All controls, also those that are off."""
+        return Preset(controls=tuple(control.use() for control in self.controls))
+
+    def _append(self, use: ControlUse, given: dict[str, Any] | None = None) -> None:
+        taken, number = {control.id for control in self.controls}, 1
+        while f"{use.name}_{number}" in taken:
+            number += 1
+        rest = {name: curves.Constant(_rest(use.name, name)) for name in parameters(use.name)}
+        if given is not None:  # of a preset: what it leaves out has its default
+            entries = CONTROLS[use.name].parameters.items()
+            rest = {name: curves.Constant(entry.default) for name, entry in entries} | given
+        control = DeskControl(f"{use.name}_{number}", use.name, use.options, rest)
+        self.controls = _in_order([*self.controls, control])
+
+
+def read_control(plain: dict[str, Any]) -> ControlUse:
+    """A control as a preset has it, from plain values; raises InputError if it is none."""
+    return presets.parse(json.dumps({"controls": [plain]}), "the message").controls[0]
+
+
+def plain_options(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Options as a preset has them."""
+    return {name: dict(value) if isinstance(value, tuple) else value for name, value in options}
+
+
+def _mapping(options: Any) -> dict[str, Any]:
+    if not isinstance(options, dict | None):
+        raise InputError(f"options {options!r:.60} are no object: give names with values.")
+    return options or {}
+
+
+def _in_order(controls: list[DeskControl]) -> list[DeskControl]:
+    return sorted(controls, key=lambda control: STAGES.index(CONTROLS[control.name].stage))

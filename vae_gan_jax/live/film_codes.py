@@ -1,0 +1,95 @@
+"""The learnt film's codes for the live page: from a file of the run, or encoded once."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.explore import latent_paths
+from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.inference import codes_film, film_codes, made_from
+from vae_gan_jax.inference.codes import EXTENSION, Codes
+from vae_gan_jax.run import provenance
+
+WALK_STOPS, WALK_LEG_SECONDS = 12, 4.0  # of the walk through the film's codes
+MAX_WALK_CODES = 400  # that a walk goes along; a path needs the square of it
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveFilm(FilmContext):
+    """A film whose codes are kept in the run, as ``--mode=encode`` keeps them."""
+
+    progress: Callable[[float], None] = lambda done: None  # 0 to 1, while the film is encoded
+
+    @functools.cached_property
+    def codes_TZ(self) -> np.ndarray:
+        """The codes of all frames; raises InputError if the film cannot be read."""
+        model, film = self.model, self.film
+        path = Path(model.config.run_dir, codes_film.FOLDER, f"{film.name}{EXTENSION}")
+        origin = made_from.source_frames(model.config, film.path)
+        record = f"{codes_film.FOLDER}/{path.name}", origin | {"checkpoint": model.checkpoint}
+        if provenance.is_current(model.config.run_dir, *record, [path]):
+            return Codes.load(path).mean
+        codes = model.encode(self._watched(film.frames()))
+        times_T = film.start + np.arange(len(codes)) / float(film.rate)
+        codes = dataclasses.replace(codes, times=times_T, rate=film.rate, shots=film.shots)
+        codes.made_from |= origin
+        path.parent.mkdir(exist_ok=True)
+        codes.save(path)
+        provenance.record(model.config.run_dir, *record, [path])
+        return codes.mean
+
+    def _watched(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for number, frame_HWC in enumerate(frames):
+            self.progress(min(1.0, number / self.film.count))
+            yield frame_HWC
+
+    @functools.cached_property
+    def map_T2(self) -> np.ndarray:
+        """The codes in the plane of their first two components, each coordinate 0 to 1."""
+        components_KZ = self.gaussian.components_KZ[:2]
+        point_T2 = (self.codes_TZ - self.gaussian.mean_Z) @ components_KZ.T
+        point_T2 = np.pad(point_T2, ((0, 0), (0, 2 - point_T2.shape[1])))
+        low_2, high_2 = point_T2.min(axis=0), point_T2.max(axis=0)
+        return (point_T2 - low_2) / np.maximum(high_2 - low_2, 1e-9)
+
+    def map_message(self) -> dict[str, Any]:
+        """The map as the page reads it."""
+        shown = film_codes.evenly_spaced(len(self.codes_TZ))
+        variance_K = self.gaussian.std_K**2
+        firsts = [shot.first for shot in self.film.shots]
+        return {
+            "type": "map",
+            "points": self.map_T2[shown].round(4).tolist(),
+            "times": [round(self.film.seconds(int(number)), 3) for number in shown],
+            "shots": np.searchsorted(firsts, shown, side="right").tolist(),
+            "variance": (variance_K[:2] / variance_K.sum()).round(4).tolist(),
+        }
+
+    def nearest(self, x: float, y: float) -> int:
+        """The number of the frame whose code is nearest on the map."""
+        return int(np.argmin(((self.map_T2 - (x, y)) ** 2).sum(axis=1)))
+
+    def walk(self) -> np.ndarray:
+        """A closed walk along codes of the film, ``[T, Z]`` at the film's rate."""
+        chosen = film_codes.evenly_spaced(min(len(self.codes_TZ), MAX_WALK_CODES))
+        spaced = chosen * len(self.codes_TZ) // max(1, len(chosen))
+        codes = film_codes.FilmCodes.of(self.codes_TZ[spaced])
+        random = np.random.default_rng(self.model.config.seed)
+        stops_NZ = codes.mixtures(random, WALK_STOPS)
+        count = round(WALK_STOPS * WALK_LEG_SECONDS * float(self.film.rate))
+        position_T = np.arange(count) * WALK_STOPS / count
+        stops_NZ = stops_NZ[[*range(WALK_STOPS), 0]]
+        return latent_paths.path_through(stops_NZ, position_T, codes.shortest_path)
+
+
+def learnt(model, progress: Callable[[float], None]) -> LiveFilm | None:
+    """The first learnt film of a run; None if the run has no record of one."""
+    try:
+        return LiveFilm(model, model.film, progress)
+    except InputError:
+        return None

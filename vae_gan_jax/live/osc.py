@@ -1,0 +1,92 @@
+"""Open Sound Control: every parameter of the desk has an address, in and out."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pythonosc.osc_message_builder import OscMessageBuilder
+from pythonosc.osc_packet import OscPacket
+
+from vae_gan_jax.config import InputError
+
+MIN_REPORT_SECONDS = 1.0  # between errors, as a controller sends hundreds of messages a second
+
+
+class Osc(asyncio.DatagramProtocol):
+    """Receives OSC on a UDP port, and can send to another.
+
+    Args:
+      receive: called with address and values of each message; may raise InputError.
+      fail: called with a sentence about a message that cannot be used.
+      target: host and port to send to, or None.
+    """
+
+    def __init__(
+        self,
+        receive: Callable[[str, list[Any]], None],
+        fail: Callable[[str], None],
+        target: tuple[str, int] | None,
+    ):
+        self._receive, self._fail, self._target = receive, fail, target
+        self._transport, self._reported = None, 0.0
+
+    async def listen(self, host: str, port: int) -> None:
+        """Opens the port; raises InputError if that is impossible."""
+        try:
+            await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: self, local_addr=(host, port)
+            )
+        except OSError as error:
+            raise InputError(
+                f"--osc_port={port} of {host} cannot be opened ({error.strerror or error}): give "
+                "another port, or 0 for none."
+            ) from None
+
+    def close(self) -> None:
+        """Closes the port."""
+        if self._transport:
+            self._transport.close()
+
+    def send(self, address: str, value: float) -> None:
+        """Sends the value of a parameter; lost if nobody listens."""
+        if self._target and self._transport:
+            message = OscMessageBuilder(address=address)
+            message.add_arg(float(value), "f")
+            with contextlib.suppress(OSError):
+                self._transport.sendto(message.build().dgram, self._target)
+
+    def connection_made(self, transport):  # noqa: D102
+        self._transport = transport
+
+    def error_received(self, error):  # noqa: D102  (nobody listens at the target)
+        pass
+
+    def datagram_received(self, data, address):  # noqa: D102
+        try:
+            messages = OscPacket(data).messages
+        except Exception as error:  # whatever a damaged packet makes the parser raise
+            reason = str(error).split("\n")[0][:80].rstrip(".") or type(error).__name__
+            self._report(f"{len(data)} bytes of OSC cannot be read ({reason}): check the sender.")
+            return
+        for timed in messages:
+            try:
+                self._receive(timed.message.address, list(timed.message.params))
+            except InputError as error:
+                self._report(str(error))
+
+    def _report(self, sentence: str) -> None:
+        if time.monotonic() - self._reported > MIN_REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self._fail(sentence)
+
+
+def target(text: str) -> tuple[str, int] | None:
+    """The host and port of ``--osc_to``; raises InputError if it is none."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise InputError(f"--osc_to={text} is no address: give one such as 127.0.0.1:9001.")
+    return host.strip("[]"), int(port)

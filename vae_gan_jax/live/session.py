@@ -1,0 +1,262 @@
+"""A performance: what the pages share, and what each of their messages does."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from vae_gan_jax.config import InputError
+from vae_gan_jax.explore import presets
+from vae_gan_jax.explore.controls import CONTROLS
+from vae_gan_jax.live import outputs, requests
+from vae_gan_jax.live.desk import Desk
+from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder
+from vae_gan_jax.live.live_sound import LiveSound
+from vae_gan_jax.live.meter import Meter
+from vae_gan_jax.live.recording import Recording
+from vae_gan_jax.live.renderer import Renderer, Result
+from vae_gan_jax.live.show import Show
+from vae_gan_jax.live.sources import Input
+from vae_gan_jax.live.stage_source import StageSource
+from vae_gan_jax.run import atomic_io
+
+logger = logging.getLogger(__name__)
+MAX_FADE_SECONDS = 120.0
+
+
+class Session:
+    """Everything that the pages share. Its methods run in the event loop.
+
+    Args:
+      trained: the model, its film and what it offers, a ``live.trained.Trained``.
+      folder: of presets and recordings.
+    """
+
+    def __init__(self, trained, folder: LiveFolder):
+        self.trained, self.folder, self.pages = trained, folder, []
+        self.desk, self.sound, self.meter = Desk(trained.offered), LiveSound(), Meter()
+        self.preset_name, self.preset_about, self.is_changed = None, "", False
+        self.outputs: dict[str, outputs.Output] = {}
+        self.osc_send: Callable[[str, float], None] = lambda address, value: None
+        self._loop = asyncio.get_running_loop()
+        self._workers = ThreadPoolExecutor(1, "compiler")  # one change after the other
+        self._wanted = self._compiled = 0  # versions of the desk's structure
+        self._tasks: set[asyncio.Task] = set()
+        self.renderer = Renderer(
+            trained.show(presets.Preset(), []),
+            trained.rate,
+            self._sound_of,
+            lambda result: self._loop.call_soon_threadsafe(self._publish, result),
+            self.fail_from_thread,
+        )
+        self.source = StageSource(trained, self.renderer.slot.put, self.fail_from_thread)
+        self.renderer.film_start = self.source.film_start
+        self.recording = Recording(trained, folder)
+        self.latest: Result | None = None
+        self.published = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begins the show; the film's codes are found in the background."""
+        self.renderer.start()
+        self.spawn(self._begin())
+        self.spawn(self._count())
+
+    async def close(self) -> None:
+        """Ends the show; completes the recording."""
+        for task in self._tasks:
+            task.cancel()
+        if self.recording.recorder:
+            await asyncio.to_thread(self.recording.finish)
+        self.source.close()
+        await asyncio.to_thread(self.renderer.close)
+        for output in self.outputs.values():
+            output.close()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def spawn(self, work) -> None:
+        """Runs a coroutine in the background; its errors become messages."""
+
+        async def guarded():
+            try:
+                await work
+            except Exception as error:
+                self._tell_error(error, None)
+
+        task = self._loop.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self) -> None:
+        await asyncio.to_thread(self.renderer.show.prepare, True)
+        self.source.begin()
+        self.tell_state()
+        try:
+            message = await self._loop.run_in_executor(
+                None, self.trained.find_codes, self._tell_progress
+            )
+            if message:
+                self.tell(message)
+        finally:
+            self.source.begin()
+            self.desk.fill()
+            await self.rebuild()
+
+    def _tell_progress(self, done: float) -> None:
+        self._loop.call_soon_threadsafe(self.tell, {"type": "codes", "done": round(done, 3)})
+
+    async def rebuild(self, fade_seconds: float = 0.0, restart: bool = False) -> None:
+        """Compiles the desk's controls in the background, then plays them."""
+        self._wanted += 1
+        version, preset = self._wanted, self.desk.preset_of_all()
+        curves = [control.curves for control in self.desk.controls]
+        self.tell_state()
+        try:
+            show = await self._loop.run_in_executor(self._workers, self._build, preset, curves)
+            if version == self._wanted:
+                self.renderer.replace(show, fade_seconds, restart)
+                self._workers.submit(show.prepare, not self.source.gives_frames)
+        finally:
+            self._compiled = max(self._compiled, version)
+            self.tell_state()
+
+    def _build(self, preset, curves) -> Show:
+        show = self.trained.show(preset, curves)
+        show.prepare(self.source.gives_frames)
+        return show
+
+    def _sound_of(self, item: Input):
+        """The sound that curves follow: what a page hears, else that of the film that plays."""
+        if self.sound.is_heard:
+            return self.sound
+        return self.trained.sound if self.source.kind == "film" else None
+
+    def _publish(self, result: Result) -> None:
+        self.latest = result
+        self.meter.count(result)
+        self.recording.show(result)
+        for output in self.outputs.values():
+            output.send(result.frame_HWC)
+        for page in self.pages:
+            page.offer(result)
+        self.published.set()
+        self.published.clear()
+
+    async def _count(self) -> None:
+        """Once a second the meter; more often the values of parameters that change by themselves."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(0.2)
+            ticks += 1
+            if self.latest and self.pages:
+                self._tell_values()
+            if ticks % 5 == 0:
+                self.tell(self.meter.message(self))
+
+    def _tell_values(self) -> None:
+        item = self.latest.input
+        now, sound, values = [self.renderer.seconds(item)], self._sound_of(item), {}
+        for control in self.desk.controls:
+            moving = {
+                name: round(float(curve.values(now, sound)[0]), 4)
+                for name, curve in control.curves.items()
+                if isinstance(curve.plain(), dict)
+            }
+            if moving:
+                values[control.id] = moving
+        if values:
+            self.tell({"type": "values", "values": values})
+
+    # What goes to the pages.
+
+    def tell(self, message: dict[str, Any], but=None) -> None:
+        """Sends a message to all pages ``but`` one."""
+        for page in self.pages:
+            if page is not but:
+                page.tell(message)
+
+    def tell_state(self) -> None:
+        """Sends every page the state."""
+        for page in self.pages:
+            page.tell(self.state(page))
+
+    def fail_from_thread(self, sentence: str) -> None:
+        """Tells all pages of an error, from any thread."""
+        message = {"type": "error", "message": sentence, "about": None}
+        self._loop.call_soon_threadsafe(self.tell, message)
+
+    def _tell_error(self, error: Exception, about: Any, page=None) -> None:
+        if not isinstance(error, InputError):
+            logger.error("an error in the live server:", exc_info=error)
+        message = {"type": "error", "message": str(error)[:600], "about": about}
+        (page.tell if page else self.tell)(message)
+
+    def state(self, page) -> dict[str, Any]:
+        """The message ``state`` of PROTOCOL.md for a page."""
+        preset = {"name": self.preset_name, "changed": self.is_changed, "about": self.preset_about}
+        return {
+            "type": "state",
+            "source": self.source.state(page),
+            "controls": [control.state() for control in self.desk.controls],
+            "preset": preset if self.preset_name else None,
+            "presets": self.folder.names(PRESETS),
+            "recordings": self.folder.names(RECORDINGS),
+            "recording": self.recording.state(),
+            "outputs": sorted(self.outputs),
+            "fading": round(self.renderer.fading, 3),
+            "compiling": self._compiled < self._wanted,
+        }
+
+    # What comes from the pages, from OSC, and from a page that leaves.
+
+    def handle(self, page, message: dict[str, Any]) -> None:
+        """Does what a page's message says, or answers with an error."""
+        kind = message.get("type")
+        try:
+            request = requests.REQUESTS.get(kind) if isinstance(kind, str) else None
+            if request is None:
+                raise InputError(f"a message has the unknown type {kind!r:.60}: check the page.")
+            work = request(self, page, message)
+            if work is not None:
+                self.spawn(self._awaited(work, kind, page))
+        except InputError as error:
+            self._tell_error(error, kind, page)
+        except Exception as error:
+            self._tell_error(error, kind if isinstance(kind, str) else None, page)
+
+    async def _awaited(self, work, kind: str, page) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._tell_error(error, kind, page)
+
+    def leave(self, page) -> None:
+        """Forgets a page that closed; its last frame stays."""
+        if page in self.pages:
+            self.pages.remove(page)
+        if self.source.owner is page:
+            self.source.owner = None
+            self.tell_state()
+
+    def set(self, id: Any, parameter: Any, value: Any, by=None, by_osc: bool = False) -> None:
+        """Sets a parameter; tells all others. Raises InputError as ``Desk.set`` does."""
+        control = self.desk.set(id, parameter, value)
+        self.is_changed = True
+        self.tell_set(control, parameter, by, by_osc)
+
+    def tell_set(self, control, parameter: str, by=None, by_osc: bool = False) -> None:
+        """Tells pages and OSC what a parameter is now."""
+        value = control.value(parameter)
+        about = {"type": "set", "id": control.id, "parameter": parameter}
+        self.tell(about | value, but=by)
+        if value["value"] is not None and not by_osc:
+            self.osc_send(f"/{control.id}/{parameter}", value["value"])
+
+    def receive_osc(self, address: str, values: list[Any]) -> None:
+        """Sets the parameter of an address; raises InputError if it cannot be done."""
+        id, _, parameter = address.strip("/").partition("/")
+        number = values[0] if values else None
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise InputError(f"OSC {address:.80} has no number: give one.")
+        self.set(id, parameter, float(number), by_osc=True)
