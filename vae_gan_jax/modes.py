@@ -146,6 +146,7 @@ evaluate = _step("evaluation.evaluate:evaluate_films", takes_again=True)
 compare_with_others = _step("evaluation.compare:compare_with_others", takes_again=True)
 figures = _step("figures.run_figures:draw", takes_again=True)
 explore = _step("explore.explore:explore_run")
+live = _step("live.server:perform")
 report = _step("report.report_page:report_run", takes_again=True)
 
 
@@ -246,6 +247,11 @@ MODES = {
         "Film paths through the latent space. Flags: exploring, --source, --codec, --preset.",
         (stage_sources, explore),
         plays=True,
+    ),
+    "live": Mode(
+        "Perform with the trained run on a page in the browser. Flags: live.",
+        (live,),
+        own=frozenset({"host", "port", "osc_port", "osc_to", "open_page"}),
     ),
     "passthrough": Mode(
         "Write the film as it would be learnt, without the networks. Flags: films, output.",

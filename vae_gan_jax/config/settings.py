@@ -251,7 +251,27 @@ class ExploreConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig):
+class LiveConfig:
+    """Where ``--mode=live`` listens."""
+
+    host: str = setting(
+        "live", "127.0.0.1",
+        "Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for its network.",
+    )  # fmt: skip
+    port: int = setting(
+        "live", 8765, "Port of the page; 0: any free one.", minimum=0, maximum=65535
+    )
+    osc_port: int = setting(
+        "live", 9000, "UDP port that receives OSC; 0: none.", minimum=0, maximum=65535
+    )
+    osc_to: str = setting(
+        "live", "", "Where OSC is sent when a control changes, such as 127.0.0.1:9001."
+    )
+    open_page: bool = setting("live", True, "Open the page in the browser, if there is a desktop.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(LiveConfig, ExploreConfig, OutputConfig, TrainingConfig, FilmConfig, StepConfig):
     """All settings of a run; ``step`` is the part that compiled functions depend on.
 
     Raises InputError if a value is outside its limits, or two settings exclude each other.

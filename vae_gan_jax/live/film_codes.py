@@ -16,6 +16,7 @@ from vae_gan_jax.inference.codes import EXTENSION, Codes
 from vae_gan_jax.run import provenance
 
 WALK_STOPS, WALK_LEG_SECONDS = 12, 4.0  # of the walk through the film's codes
+PROGRESS_FRAMES = 25  # between two messages
 MAX_WALK_CODES = 400  # that a walk goes along; a path needs the square of it
 
 
@@ -45,7 +46,8 @@ class LiveFilm(FilmContext):
 
     def _watched(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for number, frame_HWC in enumerate(frames):
-            self.progress(min(1.0, number / self.film.count))
+            if number % PROGRESS_FRAMES == 0:
+                self.progress(min(1.0, number / self.film.count))
             yield frame_HWC
 
     @functools.cached_property

@@ -57,13 +57,13 @@ class Osc(asyncio.DatagramProtocol):
             with contextlib.suppress(OSError):
                 self._transport.sendto(message.build().dgram, self._target)
 
-    def connection_made(self, transport):  # noqa: D102
+    def connection_made(self, transport):
         self._transport = transport
 
-    def error_received(self, error):  # noqa: D102  (nobody listens at the target)
+    def error_received(self, error):
         pass
 
-    def datagram_received(self, data, address):  # noqa: D102
+    def datagram_received(self, data, address):
         try:
             messages = OscPacket(data).messages
         except Exception as error:  # whatever a damaged packet makes the parser raise

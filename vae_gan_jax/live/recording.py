@@ -28,7 +28,7 @@ class Recording:
         if sound not in SOUNDS:
             raise InputError(f"sound={sound!r:.40} is none: give one of {', '.join(SOUNDS)}.")
         if sound == "film" and not self._trained.has_film:
-            raise InputError("sound=film needs the learnt film: connect its disk.")
+            raise InputError("--film is not there for its sound: connect its disk.")
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
         path = self._folder.path_of(RECORDINGS, f"{stamp}{RECORDINGS[1]}")
         config = self._trained.model.config
@@ -63,6 +63,6 @@ class Recording:
         """
         recorder, self.recorder = self.recorder, None
         if recorder is None:
-            raise InputError("on=false ends no recording: start one.")
+            raise InputError("--mode=live records nothing now: start a recording.")
         seconds = recorder.finish()
         return {"type": "recorded", "name": recorder.path.name, "seconds": round(seconds, 3)}

@@ -208,7 +208,9 @@ def picture_format(session, page, message):
     """``format``."""
     name = text(message, "picture", "rgba")
     if name not in frames.FORMATS:
-        raise InputError(f"picture={name:.40} is no format: give one of {', '.join(frames.FORMATS)}.")
+        raise InputError(
+            f"picture={name:.40} is no format: give one of {', '.join(frames.FORMATS)}."
+        )
     page.format, page.wants_source = frames.FORMATS[name], flag(message, "source")
 
 

@@ -81,9 +81,7 @@ class Server:
         """Serves until it is cancelled."""
         host, port = self._config.host, listening.getsockname()[1]
         self._session = Session(self._trained, self._folder)
-        receiver = osc.Osc(
-            self._session.receive_osc, self._session.fail_from_thread, osc_target
-        )
+        receiver = osc.Osc(self._session.receive_osc, self._session.fail_from_thread, osc_target)
         osc_port = self._config.osc_port
         if osc_port:
             await receiver.listen(host, osc_port)
@@ -133,7 +131,9 @@ class Server:
         """Checks Host, Origin and token; adds the headers."""
         host = request.headers.get("Host", "")
         origin = request.headers.get("Origin")
-        if not self._is_own(host) or (origin and origin not in (f"http://{host}", f"https://{host}")):
+        if not self._is_own(host) or (
+            origin and origin not in (f"http://{host}", f"https://{host}")
+        ):
             return web.Response(status=403, text="This page belongs to another address.\n")
         token = request.match_info.get("token", "").encode()
         if not hmac.compare_digest(token, self._token.encode()):

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import presets
-from vae_gan_jax.explore.controls import CONTROLS
 from vae_gan_jax.live import outputs, requests
 from vae_gan_jax.live.desk import Desk
 from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder
@@ -20,7 +18,6 @@ from vae_gan_jax.live.renderer import Renderer, Result
 from vae_gan_jax.live.show import Show
 from vae_gan_jax.live.sources import Input
 from vae_gan_jax.live.stage_source import StageSource
-from vae_gan_jax.run import atomic_io
 
 logger = logging.getLogger(__name__)
 MAX_FADE_SECONDS = 120.0
@@ -144,7 +141,7 @@ class Session:
         self.published.clear()
 
     async def _count(self) -> None:
-        """Once a second the meter; more often the values of parameters that change by themselves."""
+        """Sends the meter once a second, and the values of moving parameters more often."""
         ticks = 0
         while True:
             await asyncio.sleep(0.2)

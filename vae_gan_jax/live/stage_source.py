@@ -48,7 +48,7 @@ class StageSource:
         if kind not in KINDS:
             raise InputError(f"source={kind!r:.40} is none: give one of {', '.join(KINDS)}.")
         if kind == "film" and not self._trained.has_film:
-            raise InputError("film is no source of this run: connect the film's disk.")
+            raise InputError("--film is not there to be played: connect its disk.")
         if kind == "film" and self.kind == "film":
             self.loop = loop
             self._playback.set_loop(loop)

@@ -22,6 +22,7 @@ from vae_gan_jax.inference.reconstruct import decode_batch
 from vae_gan_jax.live import desk, film_codes, frames, outputs
 from vae_gan_jax.live.show import Show
 from vae_gan_jax.live.sources import Track
+from vae_gan_jax.model import bending
 
 DEFAULT_RATE, PRIOR_WALK_SECONDS = Fraction(24), 60
 
@@ -34,7 +35,8 @@ class Trained:
     Attributes:
       film: the learnt film with its codes, or None.
       rate: pictures a second of film, walk and recordings.
-      sound: the levels of the film's sound, or None; known some time after ``find_codes``.
+      map: the message ``map``, once the film's codes are known.
+      sound: the levels of the film's sound, or None; known after ``find_codes``.
     """
 
     def __init__(self, model):
@@ -42,7 +44,7 @@ class Trained:
         self.film = film_codes.learnt(model, lambda done: self._progress(done))
         self.rate_exact = self.film.film.rate if self.film else DEFAULT_RATE
         self.sound, self._scratch = None, tempfile.TemporaryDirectory(prefix="vae_gan_jax_live_")
-        self._has_codes = False
+        self._has_codes, self.map = False, None
 
     @property
     def rate(self) -> float:
@@ -72,7 +74,7 @@ class Trained:
             return None
         self._progress = progress
         try:
-            message = self.film.map_message()
+            self.map = self.film.map_message()
             self._has_codes = True
         except InputError as error:
             logger.warning("%s", error)
@@ -83,7 +85,7 @@ class Trained:
                 self.sound = sound.features(path, self.rate, framing)
             except InputError as error:
                 logger.warning("%s", error)
-        return message
+        return self.map
 
     @property
     def _has_sound(self) -> bool:
@@ -188,13 +190,9 @@ class Trained:
                 for number, shot in enumerate(shots, 1)
             ],
             "catalogue": {name: _described(name) for name in self.offered},
-            "layers": self.layers(),
+            "layers": bending.layers(config.step),
             "outputs": outputs.available(),
         }
-
-    def layers(self) -> dict[str, tuple[int, ...]]:
-        """The layers that can be bent, with their shapes."""
-        return {}
 
 
 def _described(name: str) -> dict[str, Any]:
