@@ -36,7 +36,17 @@ from vae_gan_jax.training import xla_flags
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import ProcessFlags, detect
 
-GROUPS = ("run", "films", "networks", "objectives", "training", "hardware", "output", "exploring", "live")
+GROUPS = (
+    "run",
+    "films",
+    "networks",
+    "objectives",
+    "training",
+    "hardware",
+    "output",
+    "exploring",
+    "live",
+)
 
 MAX_SHOWN_LETTERS = 1000  # of a word in a sentence: a flag may have 5,000 digits
 
