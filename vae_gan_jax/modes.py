@@ -61,7 +61,7 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
         raise InputError(
             "--precision=float16 is for --mode=export: give auto, float32 or bfloat16."
         )
-    if config.per_device_batch_size:
+    if config.per_device_batch_size and mode != "plan":  # of which the topology has the devices
         from vae_gan_jax.training.distributed import mesh
 
         config = mesh.whole_batch(config)
@@ -183,6 +183,16 @@ def benchmark(config: Config, again: bool) -> None:
     speed.benchmark_run(config, film)
 
 
+def plan(config: Config, again: bool) -> None:
+    """Compiles the run for devices that this machine may lack, and tells whether it fits."""
+    films, framing = film_names.learnt_films(config), framing_of(config)
+    probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
+    frames = sum(video.expected_frames(probe, framing) for probe in probes)
+    from vae_gan_jax.evaluation import plan as planning
+
+    planning.plan_run(config, frames or None)
+
+
 def pass_through(config: Config, again: bool) -> None:
     """Writes the films as the networks would see them, to check the framing before training."""
     passthrough.write_films(config, framing_of(config))
@@ -264,6 +274,13 @@ MODES = {
         "those of training.",
         (stage_sources, benchmark),
         own=frozenset({"output"}),
+        needs_run=False,
+    ),
+    "plan": Mode(
+        "Tell whether the run fits devices that need not be here, and how fast it is at best. "
+        "Flags: --topology, --estimate_time, --output and those of training.",
+        (stage_sources, plan),
+        own=frozenset({"output", "topology", "estimate_time"}),
         needs_run=False,
     ),
 }

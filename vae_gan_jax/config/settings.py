@@ -137,6 +137,16 @@ class TrainingConfig:
         "RUN_DIR/tensorboard/plugins/profile; 0: none.",
         minimum=0,
     )  # fmt: skip
+    topology: tuple[str, ...] = setting(
+        "hardware", ("here",),
+        "With --mode=plan: the devices to plan for, such as v5e:4x4,v5p:2x2x1,v6e:2x4,h100:8,"
+        "h200:1,a100:8, or here.",
+        parse=flag_text.parse_words,
+    )  # fmt: skip
+    estimate_time: bool = setting(
+        "hardware", False,
+        "With --mode=plan for TPUs: estimate the time of a step, which takes minutes.",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +157,7 @@ class OutputConfig:
         "output", "",
         "The reconstructed film; default: RUN_DIR/films/NAME.mp4. With --compare: the folder for "
         "table and figure. With --mode=export: the folder; default: RUN_DIR/export. With "
-        "--mode=benchmark: the JSON file.",
+        "--mode=benchmark or plan: the JSON file.",
     )  # fmt: skip
     codes: str = setting(
         "output",

@@ -279,10 +279,17 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
     for group, values in figures.items():
         lines.append(group)
         for name, value in values.items():
-            text = f"{value:,.4g}" if isinstance(value, float) else str(value)
-            if value is None:
-                text = "unknown"
-            elif name.endswith("_bytes"):
-                text = f"{value / 1e9:,.3f} GB"
-            lines.append(f"  {name.removesuffix('_bytes').replace('_', ' '):42} {text}")
+            label = name.removesuffix("_bytes").replace("_", " ")
+            lines.append(f"  {label:42} {value_text(name, value)}")
     return "\n".join(lines)
+
+
+def value_text(name: str, value: Any) -> str:
+    """A figure as text, with its unit if the name ends in ``_bytes``."""
+    if value is None:
+        return "unknown"
+    if name.endswith("_bytes"):
+        return f"{value / 1e9:,.3f} GB"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

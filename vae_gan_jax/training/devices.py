@@ -48,8 +48,8 @@ def frames_on_device(config: Config, film_bytes: int) -> bool:
         return fits and jax.process_count() == 1
     if free is not None and film_bytes > free:
         raise InputError(
-            f"--data_placement=device: the frames take {_gigabytes(film_bytes)} and the device has "
-            f"{_gigabytes(free)} free; give --data_placement=host."
+            f"--data_placement=device: the frames take {gigabytes(film_bytes)} and the device has "
+            f"{gigabytes(free)} free; give --data_placement=host."
         )
     return True
 
@@ -86,8 +86,8 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     if available is not None and needed + other_bytes > available:
         sizes = [f"--{name}={getattr(config, name)}" for name in SIZES]
         raise InputError(
-            f"{', '.join(sizes)} need at least {_gigabytes(needed + other_bytes)} of memory and "
-            f"{where} has {_gigabytes(available)}: lower those that are large."
+            f"{', '.join(sizes)} need at least {gigabytes(needed + other_bytes)} of memory and "
+            f"{where} has {gigabytes(available)}: lower those that are large."
         )
 
 
@@ -103,7 +103,8 @@ def _largest_activation(config: Config) -> int:
     return height * width * config.filters * itemsize
 
 
-def _gigabytes(size: int) -> str:
+def gigabytes(size: int) -> str:
+    """A size in bytes as text."""
     return f"{size / 1e9:,.3g} GB" if size < 1e12 else f"{size / 1e12:,.4g} TB"
 
 
@@ -118,7 +119,7 @@ def explain_out_of_memory():
         size = re.search(r"allocat\w* (?:request for )?([\d.]+ ?[KMGT]i?B|\d+ bytes)", str(error))
         needed = f", {size[1]} more are needed" if size else ""
         free = _free_bytes()
-        available = f", {_gigabytes(free)} are free" if free is not None else ""
+        available = f", {gigabytes(free)} are free" if free is not None else ""
         raise InputError(
             f"the device has too little memory{needed}{available}: lower --batch_size, --filters, "
             "or --width and --height, or give --precision=bfloat16 or --data_placement=host."

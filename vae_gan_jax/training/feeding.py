@@ -48,6 +48,15 @@ class Dispatch:
         return state, self.frames, self.index_SB, self.count_on_device, key, self.noise_std
 
 
+def max_steps(config: Config, film_on_device: bool) -> int:
+    """The training steps of a long dispatch; frames from the host limit it."""
+    steps = devices.steps_per_dispatch(config)
+    if film_on_device:
+        return steps
+    batch_bytes = config.batch_size * config.height * config.width * 3
+    return max(1, min(steps, MAX_TRANSFER_BYTES // batch_bytes))
+
+
 class Feed:
     """Divides the training of a run into dispatches.
 
@@ -61,13 +70,9 @@ class Feed:
         self._config, self._film = config, film
         self._steps_per_epoch = config.steps_per_epoch(len(film))
         self._boundaries = (*filter(None, boundaries), self._steps_per_epoch)
-        self._max_steps = min(devices.steps_per_dispatch(config), *self._boundaries)
-        self._film_on_device = None
-        if devices.frames_on_device(config, film.frames_THWC.nbytes):
-            self._film_on_device = mesh.to_mesh(film.frames_THWC)
-        else:
-            batch_bytes = config.batch_size * film.frames_THWC[0].nbytes
-            self._max_steps = max(1, min(self._max_steps, MAX_TRANSFER_BYTES // batch_bytes))
+        on_device = devices.frames_on_device(config, film.frames_THWC.nbytes)
+        self._max_steps = min(max_steps(config, on_device), *self._boundaries)
+        self._film_on_device = mesh.to_mesh(film.frames_THWC) if on_device else None
 
     @property
     def on_device(self) -> bool:

@@ -1,0 +1,250 @@
+"""Plans a run for devices that need not be here: compiles its step for them, and reads the result.
+
+Nothing is executed. The compilers need no device and no driver.
+"""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.evaluation import compiled
+from vae_gan_jax.evaluation.benchmark import value_text
+from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.model import networks, target
+from vae_gan_jax.run import atomic_io, run_folder
+from vae_gan_jax.training import devices, feeding, lowering
+from vae_gan_jax.training.distributed import mesh, topologies
+
+FILE = "plan.json"  # in the run folder
+# Of a device, for the advice. With fewer frames the estimates of TPUs waste part of the matrix
+# units; with more they gain nothing (docs/planning.md). GPUs are advised alike.
+MAX_FRAMES, MULTIPLE = 96, 16
+MIN_STEPS = 2000  # of a training, to which the advised batch leads at least
+USABLE_FRACTION = 0.9  # of a device's memory, for the advised batch
+
+logger = logging.getLogger(__name__)
+
+
+def plan_run(config: Config, film_frames: int | None) -> None:
+    """Prints the plans for ``--topology``, and writes them as JSON.
+
+    Args:
+      config: the settings of the run.
+      film_frames: frames of the film to learn; None: unknown.
+
+    Raises:
+      InputError: a topology is unknown or cannot share the mini-batch, its compiler is missing, or
+        the run fits none of them.
+    """
+    for name in config.topology:
+        topologies.check(name)
+    if config.topology != (topologies.HERE,):
+        jax.config.update("jax_platforms", "cpu")  # leaves this machine's accelerators alone
+    path = Path(config.output or Path(config.run_dir) / FILE)
+    if config.run_dir:
+        run_folder.open_run(config, lock=False)
+    plans = {name: plan(config, name, film_frames) for name in config.topology}
+    atomic_io.write(path, json.dumps(plans, indent=1) + "\n")
+    print(table(plans))
+    logger.info("plan: %s", path)
+    if not any(one["memory"]["fits"] for one in plans.values()):
+        raise InputError("; ".join(_what_fits(name, one) for name, one in plans.items()))
+
+
+def plan(config: Config, name: str, film_frames: int | None) -> dict[str, dict[str, Any]]:
+    """The plan for one topology: figures by group and name; ``None`` is unknown.
+
+    Sizes of memory are those of one device. Arguments and errors as of ``plan_run``.
+    """
+    place = topologies.open_topology(name)
+    with jax.set_mesh(place.mesh):
+        if config.per_device_batch_size:
+            config = mesh.whole_batch(config)
+        try:
+            mesh.check_batch(config)
+        except InputError as error:
+            raise InputError(f"--topology={name}: {error}") from None
+        film_bytes = (film_frames or 0) * config.height * config.width * 3
+        on_device = _film_on_device(config, place, film_bytes)
+        logger.info("%s: compiling the training step ...", name)
+        effort = compiled.FULL_EFFORT if config.estimate_time else compiled.QUICK_EFFORT
+        step = _compile_steps(config, film_frames if on_device else 0, effort)
+        twice = _compile_steps(
+            dataclasses.replace(config, batch_size=2 * config.batch_size),
+            film_frames if on_device else 0,
+        )
+        logger.info("%s: compiling the reconstruction ...", name)
+        encode, decode = map(compiled.compile_for, reconstruct.lower(config))
+        gflop = lowering.gflop_per_frame(lowering.training_steps, config)
+        memory = _memory(config, place, step, twice, film_bytes, on_device)
+        return {
+            "machine": _machine(config, place),
+            "memory": memory,
+            "step": {"gflop_per_frame": gflop, **_kernels(step.text)},
+            **_times(config, place, step, gflop, film_frames),
+            "reconstruction": {
+                "gflop_per_frame": lowering.gflop_per_frame(reconstruct.lower, config),
+                "memory_bytes": max(encode.memory.total, decode.memory.total),
+            },
+            "advice": _advice(config, place, memory, film_frames),
+        }
+
+
+def _film_on_device(config: Config, place: topologies.Topology, film_bytes: int) -> bool:
+    """Whether training keeps the film in the devices' memory, as ``devices.frames_on_device``."""
+    if config.data_placement != "auto" or not film_bytes:
+        return config.data_placement == "device" and bool(film_bytes)
+    room = devices.MAX_FRAMES_FRACTION * (place.memory_bytes or 0)
+    return not target.on_cpu() and place.processes == 1 and film_bytes <= room
+
+
+def _compile_steps(config: Config, film_frames: int, effort=compiled.QUICK_EFFORT):
+    steps = feeding.max_steps(config, bool(film_frames))
+    return compiled.compile_for(lowering.training_steps(config, steps, film_frames), effort)
+
+
+def _machine(config: Config, place: topologies.Topology) -> dict[str, Any]:
+    known = place.accelerator
+    return {
+        "device": place.mesh.devices.flat[0].device_kind,
+        "devices": place.mesh.size,
+        "processes": place.processes,
+        "memory_bytes": place.memory_bytes,
+        "peak_tflop_per_second": known and known.flop_per_second / 1e12,
+        "precision": "bfloat16" if networks.compute_dtype(config) else "float32",
+    }
+
+
+def _memory(config, place, step, twice, film_bytes: int, on_device: bool) -> dict[str, Any]:
+    """Whether a step fits, at this mini-batch and at twice its size."""
+    other = step.memory.total - on_device * film_bytes
+    growth = twice.memory.total - step.memory.total  # of config.batch_size more frames
+    limit = place.memory_bytes
+
+    def fits(size: float) -> bool | None:
+        return None if limit is None else bool(size <= limit)
+
+    return {
+        "arguments_bytes": step.memory.arguments,
+        "temporaries_bytes": step.memory.temporaries,
+        "film_bytes": film_bytes or None,
+        "film_on_device": on_device,
+        "fits": fits(step.memory.total),
+        "missing_bytes": max(0, step.memory.total - limit) if limit else None,
+        "fits_with_film_on_device": fits(other + film_bytes) if film_bytes else None,
+        "fits_with_film_on_host": fits(other),
+        "fits_twice_the_batch": fits(twice.memory.total),
+        "bytes_per_frame": max(1, growth * place.mesh.size // config.batch_size),
+    }
+
+
+def _kernels(text: str) -> dict[str, Any]:
+    """Counts of what the devices execute in a step, and what they exchange."""
+    exchanged = compiled.collectives(text)
+    kernels = list(compiled.kernels(text))
+    return {
+        "kernels": len(kernels) or None,
+        "collectives": sum(map(len, exchanged.values())),
+        "exchanged_bytes": sum(map(sum, exchanged.values())),
+    }
+
+
+def _times(config, place, step, gflop, film_frames) -> dict[str, dict[str, Any]]:
+    """The compiler's estimate under ``--estimate_time``, otherwise a lower bound of the time."""
+    known = place.accelerator
+    if known is None or not step.text or gflop is None:
+        return {}
+    share = config.batch_size // place.mesh.size * gflop * 1e9  # FLOP of a device's step
+    if config.estimate_time and known.clock_hertz:
+        group = "time_by_the_compilers_estimate"
+        seconds = compiled.estimated_cycles(step.text) / known.clock_hertz
+    else:
+        group = "time_at_best"
+        seconds = _least_seconds(known, step.text, share)
+    frames_per_second = config.batch_size / seconds
+    learnt = film_frames and config.epochs * film_frames
+    return {
+        group: {
+            "step_milliseconds": 1e3 * seconds,
+            "share_of_peak": share / seconds / known.flop_per_second,
+            "frames_per_second": frames_per_second,
+            "hours_of_training": learnt and learnt / frames_per_second / 3600,
+        }
+    }
+
+
+def _least_seconds(known: topologies.Accelerator, text: str, flop: float) -> float:
+    """The time of all convolutions at the peak rate, and of all other kernels at the memory's."""
+    others = [kernel for kernel in compiled.kernels(text) if "conv" not in kernel.name]
+    traffic = sum(kernel.bytes for kernel in others) / known.memory_bytes_per_second
+    return flop / known.flop_per_second + traffic
+
+
+def _largest_batch(config: Config, place, memory: dict[str, Any]) -> int:
+    """The largest mini-batch that fits into the usable memory, by a straight line."""
+    used = memory["arguments_bytes"] + memory["temporaries_bytes"]
+    room = USABLE_FRACTION * place.memory_bytes - used
+    frames = config.batch_size // place.mesh.size + room // memory["bytes_per_frame"]
+    return max(0, int(frames)) * place.mesh.size
+
+
+def _advice(config: Config, place, memory: dict[str, Any], film_frames) -> dict[str, Any]:
+    """The mini-batch that uses the devices well, and the flags of the run."""
+    if place.memory_bytes is None or target.on_cpu():
+        batch = config.batch_size
+    else:
+        largest = min(_largest_batch(config, place, memory) // place.mesh.size, MAX_FRAMES)
+        if film_frames:
+            frames = film_frames * config.epochs // MIN_STEPS // place.mesh.size
+            largest = min(largest, max(frames, config.batch_size // place.mesh.size))
+        batch = (largest // MULTIPLE * MULTIPLE or largest) * place.mesh.size
+    on_device = memory["film_on_device"] and memory["fits_with_film_on_device"] is not False
+    flags = [
+        f"--batch_size={batch}",
+        f"--data_placement={'device' if on_device else 'host'}",
+        f"--steps_per_dispatch={devices.steps_per_dispatch(config)}",
+        *(["--shard_optimizer"] if config.shard_optimizer else []),
+    ]
+    return {"batch_size": batch or None, "flags": " ".join(flags) if batch else None}
+
+
+def _what_fits(name: str, figures: dict[str, dict[str, Any]]) -> str:
+    """A sentence for a plan that does not fit."""
+    memory, batch = figures["memory"], figures["advice"]["batch_size"]
+    missing = devices.gigabytes(memory["missing_bytes"])
+    if memory["film_on_device"] and memory["fits_with_film_on_host"]:
+        remedy = "--data_placement=host"
+    elif batch:
+        remedy = f"--batch_size={batch}"
+    else:
+        remedy = "smaller --width, --height or --filters, or --shard_optimizer"
+    return (
+        f"--topology={name}: a training step needs {missing} more than the memory of a device: "
+        f"give {remedy}."
+    )
+
+
+def table(plans: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """The plans as text: a line for each figure, a column for each topology."""
+    columns = list(plans.values())
+    names = {
+        (group, name): None for one in columns for group in one for name in one[group]
+    }  # in order, without repetition
+    lines, last = [" " * 34 + "".join(f"  {name:>16}" for name in plans)], None
+    for group, name in names:
+        if name == "flags":
+            continue
+        if group != last:
+            lines.append(group.replace("_", " "))
+        last = group
+        values = [value_text(name, one.get(group, {}).get(name)) for one in columns]
+        label = name.removesuffix("_bytes").replace("_", " ")
+        lines.append(f"  {label:32}" + "".join(f"  {value:>16}" for value in values))
+    lines += ["flags"]
+    lines += [f"  {name}: {one['advice']['flags'] or 'none fit'}" for name, one in plans.items()]
+    return "\n".join(lines)
