@@ -185,12 +185,9 @@ def benchmark(config: Config, again: bool) -> None:
 
 def plan(config: Config, again: bool) -> None:
     """Compiles the run for devices that this machine may lack, and tells whether it fits."""
-    films, framing = film_names.learnt_films(config), framing_of(config)
-    probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
-    frames = sum(video.expected_frames(probe, framing) for probe in probes)
     from vae_gan_jax.evaluation import plan as planning
 
-    planning.plan_run(config, frames or None)
+    planning.plan_run(config)
 
 
 def pass_through(config: Config, again: bool) -> None:
@@ -279,7 +276,7 @@ MODES = {
     "plan": Mode(
         "Tell whether the run fits devices that need not be here, and how fast it is at best. "
         "Flags: --topology, --estimate_time, --output and those of training.",
-        (stage_sources, plan),
+        (plan,),
         own=frozenset({"output", "topology", "estimate_time"}),
         needs_run=False,
     ),

@@ -14,9 +14,11 @@ import jax
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import compiled
 from vae_gan_jax.evaluation.benchmark import value_text
+from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.model import networks, target
-from vae_gan_jax.run import atomic_io, run_folder
+from vae_gan_jax.run import atomic_io, film_names, run_folder
 from vae_gan_jax.training import devices, feeding, lowering
 from vae_gan_jax.training.distributed import mesh, topologies
 
@@ -30,16 +32,11 @@ USABLE_FRACTION = 0.9  # of a device's memory, for the advised batch
 logger = logging.getLogger(__name__)
 
 
-def plan_run(config: Config, film_frames: int | None) -> None:
+def plan_run(config: Config) -> None:
     """Prints the plans for ``--topology``, and writes them as JSON.
 
-    Args:
-      config: the settings of the run.
-      film_frames: frames of the film to learn; None: unknown.
-
-    Raises:
-      InputError: a topology is unknown or cannot share the mini-batch, its compiler is missing, or
-        the run fits none of them.
+    Raises InputError if a topology is unknown or cannot share the mini-batch, its compiler is
+    missing, or the run fits none of them.
     """
     for name in config.topology:
         topologies.check(name)
@@ -48,7 +45,8 @@ def plan_run(config: Config, film_frames: int | None) -> None:
     path = Path(config.output or Path(config.run_dir) / FILE)
     if config.run_dir:
         run_folder.open_run(config, lock=False)
-    plans = {name: plan(config, name, film_frames) for name in config.topology}
+    frames = _film_frames(config)
+    plans = {name: plan(config, name, frames) for name in config.topology}
     atomic_io.write(path, json.dumps(plans, indent=1) + "\n")
     print(table(plans))
     logger.info("plan: %s", path)
@@ -56,10 +54,33 @@ def plan_run(config: Config, film_frames: int | None) -> None:
         raise InputError("; ".join(_what_fits(name, one) for name, one in plans.items()))
 
 
+def _film_frames(config: Config) -> int | None:
+    """The frames of the films to learn; None without a film here."""
+    framing = framing_of(config)
+    try:
+        entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
+        if entries:
+            return sum(int(entry["count"]) for entry in entries)
+        films = film_names.learnt_films(config)
+        probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
+        return sum(video.expected_frames(probe, framing) for probe in probes) or None
+    except InputError as error:
+        logger.warning("the plan leaves the film out: %s", error)
+        return None
+
+
 def plan(config: Config, name: str, film_frames: int | None) -> dict[str, dict[str, Any]]:
     """The plan for one topology: figures by group and name; ``None`` is unknown.
 
-    Sizes of memory are those of one device. Arguments and errors as of ``plan_run``.
+    Sizes of memory are those of one device.
+
+    Args:
+      config: the settings of the run.
+      name: an item of ``--topology``.
+      film_frames: frames of the film to learn; None: unknown.
+
+    Raises:
+      InputError: there is no such topology, or its devices cannot share the mini-batch.
     """
     place = topologies.open_topology(name)
     with jax.set_mesh(place.mesh):
@@ -79,7 +100,7 @@ def plan(config: Config, name: str, film_frames: int | None) -> dict[str, dict[s
             film_frames if on_device else 0,
         )
         logger.info("%s: compiling the reconstruction ...", name)
-        encode, decode = map(compiled.compile_for, reconstruct.lower(config))
+        reconstruction = _reconstruction(config)
         gflop = lowering.gflop_per_frame(lowering.training_steps, config)
         memory = _memory(config, place, step, twice, film_bytes, on_device)
         return {
@@ -87,10 +108,7 @@ def plan(config: Config, name: str, film_frames: int | None) -> dict[str, dict[s
             "memory": memory,
             "step": {"gflop_per_frame": gflop, **_kernels(step.text)},
             **_times(config, place, step, gflop, film_frames),
-            "reconstruction": {
-                "gflop_per_frame": lowering.gflop_per_frame(reconstruct.lower, config),
-                "memory_bytes": max(encode.memory.total, decode.memory.total),
-            },
+            "reconstruction": reconstruction,
             "advice": _advice(config, place, memory, film_frames),
         }
 
@@ -106,6 +124,15 @@ def _film_on_device(config: Config, place: topologies.Topology, film_bytes: int)
 def _compile_steps(config: Config, film_frames: int, effort=compiled.QUICK_EFFORT):
     steps = feeding.max_steps(config, bool(film_frames))
     return compiled.compile_for(lowering.training_steps(config, steps, film_frames), effort)
+
+
+def _reconstruction(config: Config) -> dict[str, Any]:
+    """The figures of encoding and decoding a batch on one device."""
+    programs = [compiled.compile_for(lowered) for lowered in reconstruct.lower(config)]
+    return {
+        "gflop_per_frame": lowering.gflop_per_frame(reconstruct.lower, config),
+        "memory_bytes": max(program.memory.total for program in programs),
+    }
 
 
 def _machine(config: Config, place: topologies.Topology) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""Plans: whether a run fits, what it exchanges, and what the compilers of accelerators make."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.evaluation import compiled, plan
+from vae_gan_jax.model import target
+from vae_gan_jax.training import lowering, train_state
+from vae_gan_jax.training.distributed import topologies
+
+MEMORY = 1_000_000_000
+TPU = topologies.ACCELERATORS["v5e"]
+
+
+@pytest.fixture
+def config(small, tmp_path):
+    output = str(tmp_path / "plan.json")
+    return dataclasses.replace(small, film="", run_dir="", topology=("here",), output=output)
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """A compiler whose programs need 10 MB for each frame beside the size given to it."""
+
+    def use(fixed: int) -> None:
+        def compile_for(lowered, effort=compiled.QUICK_EFFORT):
+            shapes = [leaf.shape for leaf in jax.tree.leaves(lowered.args_info)]
+            frames = max(shape[-4] for shape in shapes if shape[-1:] == (3,) and len(shape) >= 4)
+            return compiled.Program(compiled.Memory(fixed, frames * 10_000_000), None)
+
+        monkeypatch.setattr(compiled, "compile_for", compile_for)
+        monkeypatch.setattr(plan.reconstruct, "lower", lambda config: ())
+        monkeypatch.setattr(plan, "_reconstruction", lambda config: {})
+
+    here = topologies.open_topology("here")._replace(memory_bytes=MEMORY)
+    monkeypatch.setattr(topologies, "open_topology", lambda name: here)
+    monkeypatch.setattr(target, "on_cpu", lambda: False)
+    return use
+
+
+def test_a_plan_that_does_not_fit_says_by_how_much_and_what_would(config, compiler):
+    compiler(800_000_000)
+    config = dataclasses.replace(config, batch_size=40)
+    with pytest.raises(InputError, match=r"here: .* 0\.2 GB more .* --batch_size=10\.$"):
+        plan.plan_run(config)
+    with open(config.output) as file:  # the plan is written nevertheless
+        assert json.load(file)["here"]["memory"]["fits"] is False
+
+
+def test_networks_that_are_too_large_for_one_frame_do_not_fit(config, compiler):
+    compiler(2 * MEMORY)
+    with pytest.raises(InputError, match="smaller --width, --height or --filters"):
+        plan.plan_run(config)
+
+
+@pytest.mark.parametrize(("frames", "batch"), [(None, 80), (300_000, 80), (100, 4)])
+def test_the_advised_batch_fits_and_leaves_many_steps(config, compiler, frames, batch):
+    compiler(50_000_000)  # 85 frames fit into 90% of the memory
+    config = dataclasses.replace(config, batch_size=4, data_placement="host")
+    figures = plan.plan(config, "here", frames)
+    assert figures["advice"]["batch_size"] == batch
+    assert f"--batch_size={batch} " in figures["advice"]["flags"]
+
+
+def test_twice_the_batch_may_not_fit(config, compiler):
+    compiler(500_000_000)
+    memory = plan.plan(dataclasses.replace(config, batch_size=40), "here", None)["memory"]
+    assert (memory["fits"], memory["fits_twice_the_batch"]) == (True, False)
+
+
+def test_a_mini_batch_that_the_devices_cannot_share_is_refused(config, monkeypatch):
+    devices = np.array(jax.devices() * 3)
+    three = jax.sharding.Mesh(devices, ("data",))
+    monkeypatch.setattr(
+        topologies, "open_topology", lambda name: topologies.Topology(name, three, None, None)
+    )
+    config = dataclasses.replace(config, batch_size=4)
+    with pytest.raises(InputError, match="--topology=here: --batch_size=4 cannot be divided"):
+        plan.plan(config, "here", None)
+
+
+def test_the_bound_of_the_time_counts_arithmetic_and_memory():
+    text = "  %a = bf16[1000]{0} fusion(), kind=kLoop\n  %conv = bf16[9]{0} custom-call()\n"
+    seconds = plan._least_seconds(TPU, text, TPU.flop_per_second)
+    assert seconds == pytest.approx(1 + 2000 / TPU.memory_bytes_per_second)
+
+
+def test_the_table_has_a_column_for_each_topology():
+    plans = {
+        name: {"memory": {"film_bytes": size}, "advice": {"flags": f"--batch_size={size}"}}
+        for name, size in {"v5e:4x4": 2_000_000_000, "h100:8": None}.items()
+    }
+    lines = plan.table(plans).splitlines()
+    assert lines[0].split() == ["v5e:4x4", "h100:8"]
+    assert lines[2].split() == ["film", "2.000", "GB", "unknown"]
+    assert lines[-1].split() == ["h100:8:", "--batch_size=None"]
+
+
+@pytest.mark.slow
+def test_this_machine_is_planned_from_end_to_end(config, film, capsys):
+    plan.plan_run(dataclasses.replace(config, film=str(film)))
+    with open(config.output) as file:
+        figures = json.load(file)["here"]
+    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    assert size < figures["memory"]["arguments_bytes"] < 2 * size
+    assert figures["memory"]["film_bytes"] == 26 * config.height * config.width * 3
+    assert figures["step"]["gflop_per_frame"] > figures["reconstruction"]["gflop_per_frame"] > 0
+    assert "arguments" in capsys.readouterr().out
+
+
+@pytest.fixture(params=["v5e:2x2", "h100:2"])
+def place(request, monkeypatch):
+    """An accelerator, whose compiler optimises as it does for users."""
+    try:
+        topologies.check(request.param)
+    except InputError as error:
+        pytest.skip(str(error))
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield topologies.open_topology(request.param)
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+SMALL = dict(width=64, height=48, filters=16, z_dim=16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [SMALL, {}], ids=["small", "thesis"])
+def test_the_step_by_its_compiler(place, size):
+    config = Config(batch_size=12 * place.mesh.size, **size)
+    with jax.set_mesh(place.mesh):
+        program = compiled.compile_for(lowering.training_steps(config))
+    text = program.text
+    assert program.memory.total < place.memory_bytes
+    # All convolutions and products read bfloat16.
+    assert re.search(r"bf16\[[\d,]+\]\S* (convolution|custom-call|fusion)\(", text)
+    for line in re.findall(r".*(?: convolution\(|__cudnn\$conv).*", text):
+        assert "f32[" not in line.split("metadata")[0].split(" = ")[1].split("(")[0], line
+    # The new state reuses the old one's memory.
+    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    aliased = program.compiled.memory_analysis().alias_size_in_bytes
+    assert aliased >= 0.95 * size
+    # One exchange of all gradients, beside those of batch norm.
+    exchanged = compiled.collectives(text)
+    gradients = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
+    assert set(exchanged) == {"all-reduce"}
+    assert len(exchanged["all-reduce"]) <= 30
+    assert sum(exchanged["all-reduce"]) <= 1.05 * gradients + 1_000_000
+    if place.accelerator.gpu:
+        assert len(list(compiled.kernels(text))) < 800
+        assert not re.search(r"(?:f32|bf16)\[\d+,\d+,\d+,\d+\]\S* transpose\(", text)
