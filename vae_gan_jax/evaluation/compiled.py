@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-BYTES_PER_ELEMENT = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2}
+BYTES_PER_ELEMENT = {"f32": 4, "s32": 4, "u32": 4, "u64": 8, "bf16": 2, "f16": 2}  # others: 1
 COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 STACK_BYTES = 512 * 2**20  # the compiler for TPU v6e overflows the usual 8 MB on a training step
 FULL_EFFORT, QUICK_EFFORT = 0.0, -1.0  # quick: the same memory and collectives, ten times faster
@@ -72,11 +72,10 @@ def _memory_from(error: Exception, lowered: jax.stages.Lowered) -> Memory:
     used = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", str(error))
     if used is None or "RESOURCE_EXHAUSTED" not in str(error):
         raise error
-    arguments = 0
-    for leaf in jax.tree.leaves(lowered.args_info):
-        shape = leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
-        arguments += math.prod(shape) * leaf.dtype.itemsize
-    return Memory(arguments, max(0, int(float(used[1]) * units[used[2]]) - arguments))
+    size = int(float(used[1]) * units[used[2]])
+    leaves = jax.tree.leaves(lowered.args_info)
+    arguments = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    return Memory(min(arguments, size), size - min(arguments, size))
 
 
 def _bytes(shapes: str) -> int:
