@@ -80,7 +80,7 @@ def test_a_mini_batch_that_the_devices_cannot_share_is_refused(config, monkeypat
         topologies, "open_topology", lambda name: topologies.Topology(name, three, None, None)
     )
     config = dataclasses.replace(config, batch_size=4)
-    with pytest.raises(InputError, match="--topology=here: --batch_size=4 cannot be divided"):
+    with pytest.raises(InputError, match="--batch_size=4 cannot be divided equally among 3"):
         plan.plan(config, "here", None)
 
 

@@ -86,10 +86,7 @@ def plan(config: Config, name: str, film_frames: int | None) -> dict[str, dict[s
     with jax.set_mesh(place.mesh):
         if config.per_device_batch_size:
             config = mesh.whole_batch(config)
-        try:
-            mesh.check_batch(config)
-        except InputError as error:
-            raise InputError(f"--topology={name}: {error}") from None
+        mesh.check_batch(config)
         film_bytes = (film_frames or 0) * config.height * config.width * 3
         on_device = _film_on_device(config, place, film_bytes)
         logger.info("%s: compiling the training step ...", name)

@@ -103,8 +103,8 @@ def check(name: str) -> None:
     if not any(map(importlib.util.find_spec, plugins)):
         extra = "tpu" if tpu else "cuda"
         raise InputError(
-            f"--topology={name} needs the compiler in {plugins[0]}, which is missing: install the "
-            f"extra {extra}, such as pip install '.[{extra}]'; it needs no device."
+            f"--topology={name} needs the compiler in {plugins[0]}, though no device: install the "
+            f"extra {extra}, such as pip install '.[{extra}]'."
         )
 
 
