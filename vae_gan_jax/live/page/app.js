@@ -84,6 +84,7 @@ function showSource() {
   for (const [id, name] of Object.entries({ camera: "camera", screen: "screen", open: "file", film: "film", walk: "walk" })) press(id, kind === name);
   press("freeze", source ? sender.isFrozen : state.source.playing === false);
   if (kind !== "film") $("film-sound").pause();
+  if (kind === "walk" || kind === "moment") stage.clearInput();
 }
 
 // Keeps the film's sound with the stage.

@@ -93,7 +93,7 @@ class Row {
   show(value) {
     if (value == null) return; // a curve moves it
     this.slider.value = value;
-    if (document.activeElement !== this.number) this.number.value = Number(value.toFixed(3));
+    if (document.activeElement !== this.number) this.number.value = Number(value.toFixed(this.range.high - this.range.low > 2 ? 2 : 3));
   }
 
   setCurve(curve) {

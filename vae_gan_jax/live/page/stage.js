@@ -93,6 +93,10 @@ export class Stage {
     this.shown(picture, count);
   }
 
+  clearInput() {
+    this.contexts.input.clearRect(0, 0, this.width, this.height);
+  }
+
   // A new connection counts its results from 1.
   restart() {
     this.count = 0;
