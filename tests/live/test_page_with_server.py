@@ -1,0 +1,258 @@
+"""The live page in Chromium with its server and a trained run, with a film as its camera."""
+
+import asyncio
+import contextlib
+import dataclasses
+import io
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import vae_gan_jax
+from tests.browser import chromium
+from tests.film.films import run_ffmpeg
+from tests.inference.export.page_in_browser import (
+    difference,
+    drop,
+    errors,
+    open_page,
+    picture,
+    press,
+    text,
+    until,
+)
+from tests.inference.export.pca_run import save_principal_components
+from vae_gan_jax.config import Config
+from vae_gan_jax.inference import opened_run
+from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.live import server as live_server
+from vae_gan_jax.live.folder import LiveFolder
+from vae_gan_jax.live.trained import Trained
+
+WIDTH, HEIGHT, FRAMES, RATE = 32, 18, 40, 10
+MAX_DIFFERENCE = 3.0  # of 255, mean over pixels and channels
+SECONDS = 60.0  # the first frame waits for the compiler
+# Logs the controls that the page sets, and the mean of each result.
+WATCH = """window.log = [];
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data) {
+  if (typeof data === "string" && JSON.parse(data).type === "set") log.push("set");
+  if (!this.watched) this.addEventListener("message", ({ data: result }) => {
+    const bytes = typeof result === "string" ? [] : new Uint8Array(result);
+    if (bytes[0] === 2) log.push(bytes.slice(24).reduce((sum, byte) => sum + byte, 0));
+  });
+  this.watched = true;
+  return send.call(this, data);
+};"""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    """A film in two shots, with sound."""
+    path = tmp_path_factory.mktemp("film") / "film.mkv"
+    source = f"gradients=s={4 * WIDTH}x{4 * HEIGHT}:r={RATE}:n=6:seed=4:speed=0.15"
+    cut = ("-vf", f"negate=enable='gte(n,{FRAMES // 2})'")
+    tone = ("-f", "lavfi", "-i", f"sine=frequency=440:duration={FRAMES / RATE}", "-c:a", "flac")
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", source, *tone, *cut, "-frames:v", FRAMES),
+        *("-pix_fmt", "yuv420p", "-c:v", "ffv1", path),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(film, tmp_path_factory):
+    camera = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    run_ffmpeg("-i", film, "-an", "-pix_fmt", "yuv420p", camera)
+    with chromium(
+        "--disable-gpu",
+        "--window-size=1400,900",
+        "--enable-unsafe-swiftshader",
+        "--autoplay-policy=no-user-gesture-required",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    ) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def config(small, film, tmp_path_factory) -> Config:
+    """A run of residual networks at their start, which are the film's principal components."""
+    config = dataclasses.replace(
+        small,
+        networks="residual",
+        width=WIDTH,
+        height=HEIGHT,
+        crop=f"{WIDTH}:{HEIGHT}",
+        z_dim=8,
+        film=str(film),
+        run_dir=str(tmp_path_factory.mktemp("runs") / "run"),
+        port=0,
+        osc_port=0,
+        open_page=False,
+    )
+    save_principal_components(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def model(config) -> Model:
+    return vae_gan_jax.open(config.run_dir)
+
+
+@contextlib.contextmanager
+def served(config: Config, port: int = 0):
+    """The address of the page of a server that runs in a thread."""
+    listening = live_server._listen(config.host, port)
+    folder = LiveFolder(config.run_dir)
+    trained = Trained(opened_run.open_model(config, read_only=True))
+    server, loop = live_server.Server(config, trained, folder), asyncio.new_event_loop()
+    task = loop.create_task(server.serve(listening))
+
+    def serve():
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/{folder.token()}/"
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def address(config):
+    with served(config) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page with all controls reset; afterwards no error and no request to elsewhere."""
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+    open_page(browser, address)
+    press(browser, "0")
+    yield browser
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    assert errors(browser) == []
+    requests = [
+        json.loads(line["message"])["message"]["params"]["request"]["url"]
+        for line in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in line["message"]
+    ]
+    assert requests
+    assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []
+
+
+def drop_red(browser) -> None:
+    """Drops a picture that stays."""
+    file = io.BytesIO()
+    Image.new("RGB", (2 * WIDTH, 2 * HEIGHT), (200, 40, 90)).save(file, "PNG")
+    drop(browser, "red.png", file.getvalue(), "image/png")
+    until(lambda: (picture(browser, "input") == (200, 40, 90)).all())
+
+
+def test_the_stage_shows_what_the_model_makes_of_the_camera(page, model):
+    reconstructed_THWC = model.decode(model.encode_film().mean).astype(np.float32)
+    press(page, "c")
+    until(lambda: page.execute_script("return log.length") > 8, SECONDS)
+    found = set()
+    for _ in range(3):
+        before = page.execute_script("return log.length")
+        until(lambda before=before: page.execute_script("return log.length") > before + 2)
+        shown = picture(page)
+        differences = [difference(shown, frame) for frame in reconstructed_THWC]
+        assert min(differences) < MAX_DIFFERENCE
+        assert np.median(differences) > 2 * MAX_DIFFERENCE  # the frames can be told apart
+        found.add(int(np.argmin(differences)))
+    assert len(found) > 1
+    until(lambda: "frames/s" in text(page, "meter") and "– ms" not in text(page, "meter"))
+
+
+def test_a_slider_changes_the_pixels_within_three_results(page):
+    drop_red(page)
+    until(lambda: len(set(page.execute_script("return log.slice(-3)"))) == 1, SECONDS)
+    page.find_element(By.ID, "direction_1/amount").send_keys(Keys.END)
+    until(lambda: "set" in page.execute_script("return log"))
+    log = until(lambda: (found := page.execute_script("return log"))[-1] != "set" and found)
+    before, *after = log[log.index("set") - 1 :]
+    until(lambda: page.execute_script("return log.length") > len(log) + 2 or after[-1] != before)
+    log = page.execute_script("return log")
+    last = len(log) - 1 - log[::-1].index("set")
+    assert any(result != before for result in log[last + 1 : last + 4])
+
+
+def test_a_click_on_the_map_shows_that_moment(page, model):
+    codes_TZ = model.encode_film().mean
+    moments_THWC = model.decode(codes_TZ).astype(np.float32)
+    until(lambda: page.find_element(By.ID, "map").is_displayed(), SECONDS)
+    place = page.find_element(By.ID, "map")
+    shown = []
+    for share in (-0.4, 0.4):
+        offset = int(share * place.size["width"]), 0
+        page.execute_script("log.length = 0")
+        ActionChains(page).move_to_element_with_offset(place, *offset).click().perform()
+
+        def nearest() -> float:
+            return min(difference(picture(page), moment) for moment in moments_THWC)
+
+        until(lambda: page.execute_script("return log.length") > 3 and nearest() < 1.5, SECONDS)
+        shown.append(picture(page))
+    assert difference(*shown) > MAX_DIFFERENCE
+
+
+def test_a_recording_of_the_film_plays_with_its_sound(page, config):
+    press(page, "l")
+    until(lambda: text(page, "moment").startswith("film 0:0"), SECONDS)
+    until(lambda: page.execute_script("return document.getElementById('film-sound').currentTime"))
+    page.find_element(By.ID, "record-sound").send_keys("the film")
+    page.find_element(By.ID, "record").click()
+    until(lambda: text(page, "record") == "Stop")
+    count = page.execute_script("return log.length")
+    until(lambda: page.execute_script("return log.length") > count + 15, SECONDS)
+    page.find_element(By.ID, "record").click()
+    until(lambda: text(page, "message").startswith("Recorded "), SECONDS)
+    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    name = page.find_element(By.CSS_SELECTOR, "#recordings a").text
+    path = Path(config.run_dir, "live", "recordings", name)
+    size = f"scale={WIDTH}:{HEIGHT}"
+    pixels = run_ffmpeg("-i", path, "-vf", size, "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    frames_THWC = np.frombuffer(pixels, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
+    assert len(frames_THWC) >= 12
+    assert difference(frames_THWC[0].astype(np.float32), frames_THWC[-1]) > MAX_DIFFERENCE
+    samples = run_ffmpeg("-i", path, "-f", "f32le", "-ac", "1", "-")
+    assert np.abs(np.frombuffer(samples, np.float32)).max() > 0.05
+    watched = page.execute_async_script(
+        """const [address, done] = arguments, video = document.createElement("video");
+        video.onloadeddata = () => done(video.videoWidth);
+        video.onerror = () => done(video.error.message);
+        video.src = address;""",
+        f"recordings/{name}",
+    )
+    assert watched >= WIDTH
+
+
+def test_a_saved_preset_comes_back_and_a_damaged_one_is_a_sentence(page, config):
+    page.find_element(By.ID, "direction_1/amount").send_keys(Keys.HOME)
+    page.find_element(By.ID, "preset-name").send_keys("far", Keys.ENTER)
+    until(lambda: page.find_elements(By.CSS_SELECTOR, "#preset-buttons button"))
+    press(page, "0")
+    slider = page.find_element(By.ID, "direction_1/amount")
+    until(lambda: float(slider.get_attribute("value")) == 0)
+    low = slider.get_attribute("min")
+    page.execute_script("document.getElementById('fade').value = 0")
+    press(page, "1")
+    until(lambda: page.find_element(By.ID, "direction_1/amount").get_attribute("value") == low)
+    assert Path(config.run_dir, "live", "presets", "far.yaml").is_file()
+    drop(page, "bad.yaml", b"controls: [{control: direktion}]\n", "")
+    until(lambda: "direktion" in text(page, "message"))
