@@ -32,7 +32,10 @@ jax.config.update("jax_disable_most_optimizations", True)
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Programs that the tests start compile each function once between them."""
-    folder = str(tmp_path_factory.mktemp("compilation"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # workers share it
+        folder = folder.parent
+    folder = str(folder / "compilation")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1"
     jax.config.update("jax_compilation_cache_dir", folder)

@@ -22,7 +22,7 @@ OTHER_VALUES = {
 SPECIAL_VALUES = {
     "exclude": ((0.0, 1.0),), "hold_out": HoldOut(1, 5, "shots"), "crop": "none",
     "noise_schedule": (0.3,), "seed": 3,
-    "init_optimizer": "fresh", "trim_start": 1.0, "trim_end": 9.0, "per_device_batch_size": 4,
+    "trim_start": 1.0, "trim_end": 9.0, "per_device_batch_size": 4,
     "init_from": "other", "data_placement": "host", "layout": ("stacked",), "codec": "ffv1",
     "upscale": (64, 36), "compare": ("other",), "at": (1.0,), "explore": ("prior",),
     "interpolation": "linear", "reconstruct_noise": 0.5,
@@ -44,8 +44,7 @@ def changed_configs(config):
     for field in OTHER_FIELDS:
         if field.name != "batch_norm":  # selects another function to reconstruct with
             changed = dataclasses.replace(config, **{field.name: other_value(field)})
-            if field.name != "init_optimizer":
-                assert getattr(changed, field.name) != getattr(config, field.name), field.name
+            assert getattr(changed, field.name) != getattr(config, field.name), field.name
             yield field.name, changed
 
 

@@ -38,15 +38,20 @@ def update(monitor, step, **values):
     return monitor.update([good_step(step)], line_of(step, **values))
 
 
+@pytest.fixture(autouse=True)
+def three_bad_steps(monkeypatch):
+    monkeypatch.setattr(divergence, "MAX_BAD_STEPS", 3)
+
+
 def test_single_skipped_steps_warn_and_too_many_in_a_row_diverge():
-    monitor = DivergenceMonitor(max_bad_steps=3)
+    monitor = DivergenceMonitor()
     (warning,) = monitor.update([good_step(1), bad_step(2), bad_step(3)], line_of(3))
     assert warning == "at step 2 gradient_norm/encoder is not finite: the update is skipped"
     assert not monitor.healthy
     assert update(monitor, 4) == []
     assert monitor.healthy
     monitor.update([bad_step(5), bad_step(6)], line_of(6))
-    resumed = DivergenceMonitor(3, [line_of(3), line_of(4), line_of(6)], monitor.bad_steps)
+    resumed = DivergenceMonitor([line_of(3), line_of(4), line_of(6)], monitor.bad_steps)
     for either in (monitor, resumed):
         with pytest.raises(
             DivergedError,
@@ -57,7 +62,7 @@ def test_single_skipped_steps_warn_and_too_many_in_a_row_diverge():
 
 
 def test_a_similarity_far_above_its_median_for_long_diverges():
-    monitor = DivergenceMonitor(max_bad_steps=3)
+    monitor = DivergenceMonitor()
     for step in range(divergence.MIN_MEDIAN_LINES):
         update(monitor, step)
     high = 1.01 * divergence.MAX_SIMILARITY_RATIO * SOUND["objective/similarity"]
@@ -69,7 +74,7 @@ def test_a_similarity_far_above_its_median_for_long_diverges():
 
 
 def test_a_similarity_that_returns_or_rises_slowly_does_not_diverge():
-    monitor = DivergenceMonitor(max_bad_steps=3)
+    monitor = DivergenceMonitor()
     for step in range(10 * divergence.MEDIAN_LINES):
         peak = step % divergence.MAX_HIGH_LINES == divergence.MAX_HIGH_LINES - 1
         value = (1 + step / divergence.MEDIAN_LINES) * (100 if peak else 1)
@@ -81,7 +86,7 @@ def test_a_resumed_run_judges_like_an_uninterrupted_one():
     lines = [line_of(step) for step in range(30)] + [
         line_of(step, **high) for step in range(30, 70)
     ]
-    uninterrupted, resumed = DivergenceMonitor(3), DivergenceMonitor(3, lines)
+    uninterrupted, resumed = DivergenceMonitor(), DivergenceMonitor(lines)
     for line in lines:
         uninterrupted.update([good_step(line["step"])], line)
     for monitor in (uninterrupted, resumed):
@@ -101,7 +106,7 @@ def test_a_resumed_run_judges_like_an_uninterrupted_one():
     ],
 )
 def test_each_collapse_warns_once_while_it_lasts(values, words):
-    monitor = DivergenceMonitor(3, [line_of(step) for step in range(10)])
+    monitor = DivergenceMonitor([line_of(step) for step in range(10)])
     warnings = []
     for step in range(10, 10 + 2 * divergence.COLLAPSE_LINES):
         warnings += update(monitor, step, **values)
@@ -117,7 +122,7 @@ def test_each_collapse_warns_once_while_it_lasts(values, words):
 @pytest.mark.parametrize("value", [None, "text"])
 def test_lines_without_numbers_are_no_collapse(value):
     none = {name.replace("/", "__"): value for name in SOUND}
-    monitor = DivergenceMonitor(3, [line_of(0, **none), {"step": 1}])
+    monitor = DivergenceMonitor([line_of(0, **none), {"step": 1}])
     for step in range(2, 2 * divergence.COLLAPSE_LINES):
         assert update(monitor, step, **none) == []
 

@@ -15,11 +15,16 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.training import checkpoint, loop, train_step
+from vae_gan_jax.training import checkpoint, divergence, loop, train_step
 from vae_gan_jax.training.monitoring import run_log
 
 STEP = train_step.train_step
 LONG = (0.1,) * 5  # a noise schedule of five epochs, two steps each
+
+
+@pytest.fixture(autouse=True)
+def few_bad_steps(monkeypatch):
+    monkeypatch.setattr(divergence, "MAX_BAD_STEPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,7 @@ def whole(small, film, tmp_path_factory):
 @pytest.fixture(scope="module")
 def long_run(small, film, tmp_path_factory):
     """Five epochs without interruption: settings, state and folder."""
-    config = dataclasses.replace(small, noise_schedule=LONG, max_bad_steps=2)
+    config = dataclasses.replace(small, noise_schedule=LONG)
     run_dir = tmp_path_factory.mktemp("long")
     return config, loop.train(config, film, run_dir), run_dir
 
@@ -221,7 +226,8 @@ def test_a_stop_saves_a_run_that_diverges_and_the_roll_back_does_not_return_ther
 ):
     """Steps 5 to 8 are skipped; the state stays finite. Stops at 6 and 7 change nothing."""
     caplog.set_level("INFO")
-    config = dataclasses.replace(small, noise_schedule=LONG[:4], max_bad_steps=4, keep_epochs=1)
+    monkeypatch.setattr(divergence, "MAX_BAD_STEPS", 4)
+    config = dataclasses.replace(small, noise_schedule=LONG[:4], keep_epochs=1)
     uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
     monkeypatch.setattr(train_step, "train_step", skipping_after(4))
     expected = loop.train(config, film, uninterrupted)
@@ -282,7 +288,8 @@ class Processes:
 
 def test_process_0_alone_decides_when_all_save_and_roll_back(small, film, tmp_path, monkeypatch):
     """Process 1, which neither logs nor reads metrics, follows its answers."""
-    config = dataclasses.replace(small, noise_schedule=LONG[:4], max_bad_steps=3)
+    monkeypatch.setattr(divergence, "MAX_BAD_STEPS", 3)
+    config = dataclasses.replace(small, noise_schedule=LONG[:4])
     monkeypatch.setattr(train_step, "train_step", skipping_after(4))
     states, answers = [], []
     for index in (0, 1):

@@ -48,11 +48,6 @@ def test_networks_are_taken_over_but_not_the_step(tuned, other):
     chex.assert_trees_all_equal(state.opt_state, fresh.opt_state)
 
 
-def test_carried_moments_of_adam(tuned, other):
-    _, state = initialise(dataclasses.replace(tuned, init_optimizer="carried"))
-    chex.assert_trees_all_equal(state.opt_state, other[1].opt_state)
-
-
 @pytest.mark.slow
 def test_the_run_does_not_need_the_other_one_after_its_first_checkpoint(
     tuned, other, frames_THWC, tmp_path
@@ -118,11 +113,10 @@ def test_a_folder_without_a_trained_run_is_refused(tuned, other, tmp_path):
 
 
 def test_init_from_of_a_run_cannot_change(tuned, tmp_path):
-    recorded = {"init_from": tuned.init_from, "init_optimizer": "fresh"}
+    recorded = {"init_from": tuned.init_from}
     same = {"run_dir": "run", "init_from": f"{tuned.init_from}/"}
     assert resolve(same, recorded, learns=True).init_from == same["init_from"]
-    for given in ({"init_from": "elsewhere"}, {"init_optimizer": "carried"}):
-        with pytest.raises(InputError, match="disagrees with the run"):
-            resolve({"run_dir": "run"} | given, recorded, learns=True)
+    with pytest.raises(InputError, match="disagrees with the run"):
+        resolve({"run_dir": "run", "init_from": "elsewhere"}, recorded, learns=True)
     with pytest.raises(InputError, match=r"--init_from=\. disagrees"):
         resolve({"run_dir": "run", "init_from": "."}, {"init_from": ""}, learns=True)

@@ -100,11 +100,6 @@ class TrainingConfig:
         "export; default: random weights.",
         fixed=True,
     )  # fmt: skip
-    init_optimizer: str = setting(
-        "training", "fresh",
-        "With --init_from: start Adam's moments at 0 (fresh), or copy them too (carried).",
-        fixed=True, choices=("fresh", "carried"),
-    )  # fmt: skip
     sample_every: int = setting(
         "training", 500, "Steps between sample grids; 0: only after each epoch.", minimum=0
     )
@@ -113,11 +108,6 @@ class TrainingConfig:
     )
     keep_epochs: int = setting(
         "training", 6, "Number of epochs whose checkpoints are kept, counted from the last.",
-        minimum=1,
-    )  # fmt: skip
-    max_bad_steps: int = setting(
-        "training", 50,
-        "Consecutive skipped steps after which training rolls back to its newest checkpoint.",
         minimum=1,
     )  # fmt: skip
     data_placement: str = setting(
@@ -342,8 +332,6 @@ def _check_combinations(config: Config) -> None:
             "--batch_norm=batch does not go with --networks=residual, which have no batch norm: "
             "leave it out."
         )
-    if config.init_optimizer == "carried" and not config.init_from:
-        raise InputError("--init_optimizer=carried needs --init_from: give the run to start from.")
     if not config.noise_schedule:
         raise InputError("--noise_schedule is empty: give one number per epoch.")
     if (3 * config.width + 1024) * (config.height + 128) >= 2**31:  # av_image_check_size2

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 MEDIAN_LINES = 250  # lines of metrics that the running median of the similarity covers
 MIN_MEDIAN_LINES = 25  # lines before a similarity is compared with the median
 MAX_SIMILARITY_RATIO = 5.0  # to its running median
+MAX_BAD_STEPS = 50  # in a row that are skipped
 MAX_HIGH_LINES = 50  # lines in a row above this ratio
 COLLAPSE_LINES = 100  # lines in a row that show a collapse
 
@@ -62,13 +63,11 @@ def non_finite_networks(state) -> list[str]:
 class DivergenceMonitor:
     """Judges the metrics of a run as they are logged.
 
-    ``max_bad_steps`` skipped steps in a row are a divergence. With the lines of metrics so far, a
-    resumed run judges like an uninterrupted one. ``bad_steps`` are the metrics of the latest steps,
-    as far back as all were skipped.
+    With the lines of metrics so far, a resumed run judges like an uninterrupted one. ``bad_steps``
+    are the metrics of the latest steps, as far back as all were skipped.
     """
 
-    def __init__(self, max_bad_steps: int, lines=(), bad_steps=()):
-        self._max_bad_steps = max_bad_steps
+    def __init__(self, lines=(), bad_steps=()):
         self.bad_steps = list(bad_steps)
         self._high_steps: list[int] = []  # of the latest lines if their similarity is too high
         self._similarities = deque(maxlen=MEDIAN_LINES)
@@ -95,7 +94,7 @@ class DivergenceMonitor:
             if not self.bad_steps:
                 warnings.append(f"{_not_finite(step)}: the update is skipped")
             self.bad_steps.append(step)
-            if len(self.bad_steps) >= self._max_bad_steps:
+            if len(self.bad_steps) >= MAX_BAD_STEPS:
                 count, first = len(self.bad_steps), _not_finite(self.bad_steps[0])
                 raise DivergedError(f"{count} steps in a row were skipped: {first}", line["step"])
         self._add(line)

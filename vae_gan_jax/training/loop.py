@@ -165,9 +165,7 @@ class _Attempt:
             key = jax.random.fold_in(key, stream)
         self.step_key = mesh.to_mesh(key)
         lines, stop = self.log.begin(self.step), training.stops.begin(self.step)
-        self.monitor = divergence.DivergenceMonitor(
-            self.config.max_bad_steps, lines, stop.bad_steps
-        )
+        self.monitor = divergence.DivergenceMonitor(lines, stop.bad_steps)
         self.line = MetricsLine(stop.unfinished)
         self.save_due, self.save_time = False, time.perf_counter()
         self.checkpoint_seconds = 0.0  # since the last line

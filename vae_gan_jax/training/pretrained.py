@@ -48,11 +48,6 @@ def check(config: Config) -> None:
                 f"--{name}={given} does not fit the networks in {other}, which have "
                 f"--{name}={expected}: give that, or another --init_from."
             )
-    if is_export and config.init_optimizer == "carried":
-        raise InputError(
-            f"--init_optimizer=carried needs a run, and {other} is an export without Adam's "
-            "moments: leave it out."
-        )
     if not is_export and not checkpoint.steps(other):
         raise InputError(f"{other} has no checkpoint: train it first, with --mode=all or train.")
 
@@ -73,8 +68,7 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     """Creates a state at step 0 with the networks of ``config.init_from``, sharded like ``fresh``.
 
     Parameters, running statistics and constants come from the other run's newest sound checkpoint;
-    with ``config.init_optimizer`` "carried" so do Adam's moments. An export has no moments, and the
-    statistics of its film.
+    Adam's moments start at 0. An export has the statistics of its film.
 
     Raises:
       InputError: as ``check`` does, or no checkpoint of the other run is sound.
@@ -91,7 +85,6 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
         params=other_state.params,
         batch_stats=other_state.batch_stats,
         constants=other_state.constants,
-        opt_state=other_state.opt_state if config.init_optimizer == "carried" else fresh.opt_state,
     )
 
 
