@@ -26,9 +26,12 @@ def config(small, tmp_path):
 
 @pytest.fixture
 def compiler(monkeypatch):
-    """A compiler whose programs need 10 MB for each frame beside the size given to it."""
+    """Sets up a compiler whose programs need 10 MB for each frame and ``fixed`` bytes.
 
-    def use(fixed: int) -> None:
+    It returns the devices.
+    """
+
+    def use(fixed: int) -> topologies.Topology:
         def compile_for(batch_size, effort=compiled.QUICK_EFFORT):
             return compiled.Program(compiled.Memory(fixed, batch_size * 10_000_000), None)
 
@@ -36,6 +39,7 @@ def compiler(monkeypatch):
         monkeypatch.setattr(lowering, "training_steps", lambda config, *_: config.batch_size)
         monkeypatch.setattr(lowering, "gflop_per_frame", lambda *_: 1.0)
         monkeypatch.setattr(plan, "_reconstruction", lambda config: {})
+        return here
 
     here = topologies.open_topology("here")._replace(memory_bytes=MEMORY)
     monkeypatch.setattr(topologies, "open_topology", lambda name: here)
@@ -60,16 +64,16 @@ def test_networks_that_are_too_large_for_one_frame_do_not_fit(config, compiler):
 
 @pytest.mark.parametrize(("frames", "batch"), [(None, 80), (300_000, 80), (100, 4)])
 def test_the_advised_batch_fits_and_leaves_many_steps(config, compiler, frames, batch):
-    compiler(50_000_000)  # 85 frames fit into 90% of the memory
+    here = compiler(50_000_000)  # 85 frames fit into 90% of the memory
     config = dataclasses.replace(config, batch_size=4, data_placement="host")
-    figures = plan.plan(config, "here", frames)
+    figures = plan.plan(config, here, frames)
     assert figures["advice"]["batch_size"] == batch
     assert f"--batch_size={batch} " in figures["advice"]["flags"]
 
 
 def test_twice_the_batch_may_not_fit(config, compiler):
-    compiler(500_000_000)
-    memory = plan.plan(dataclasses.replace(config, batch_size=40), "here", None)["memory"]
+    here = compiler(500_000_000)
+    memory = plan.plan(dataclasses.replace(config, batch_size=40), here, None)["memory"]
     assert (memory["fits"], memory["fits_twice_the_batch"]) == (True, False)
 
 
@@ -81,7 +85,13 @@ def test_a_mini_batch_that_the_devices_cannot_share_is_refused(config, monkeypat
     )
     config = dataclasses.replace(config, batch_size=4)
     with pytest.raises(InputError, match="--batch_size=4 cannot be divided equally among 3"):
-        plan.plan(config, "here", None)
+        plan.plan_run(config)
+
+
+def test_without_a_topology_the_plan_is_for_this_machine(config, compiler, capsys):
+    compiler(0)
+    plan.plan_run(dataclasses.replace(config, topology=()))
+    assert capsys.readouterr().out.split()[0] == "here"
 
 
 def test_the_bound_of_the_time_counts_arithmetic_and_memory():

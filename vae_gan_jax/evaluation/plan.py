@@ -38,19 +38,23 @@ def plan_run(config: Config) -> None:
     Raises InputError if a topology is unknown or cannot share the mini-batch, its compiler is
     missing, or the run fits none of them.
     """
-    for name in config.topology:
+    names = config.topology or (topologies.HERE,)
+    for name in names:
         topologies.check(name)
-    if config.topology != (topologies.HERE,):
+    if names != (topologies.HERE,):
         jax.config.update("jax_platforms", "cpu")  # leaves this machine's accelerators alone
     path = Path(config.output or Path(config.run_dir) / FILE)
     if config.run_dir:
         run_folder.open_run(config, lock=False)
+    places = [topologies.open_topology(name) for name in names]
+    for place in places:
+        _for_place(config, place)  # refuses a mini-batch before the first compilation
     frames = _film_frames(config)
-    plans = {name: plan(config, name, frames) for name in config.topology}
+    plans = {place.name: plan(config, place, frames) for place in places}
     atomic_io.write(path, json.dumps(plans, indent=1) + "\n")
     print(table(plans))
     logger.info("plan: %s", path)
-    if not any(one["memory"]["fits"] for one in plans.values()):
+    if all(one["memory"]["fits"] is False for one in plans.values()):
         raise InputError("; ".join(_what_fits(name, one) for name, one in plans.items()))
 
 
@@ -60,43 +64,50 @@ def _film_frames(config: Config) -> int | None:
     try:
         entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
         if entries:
-            return sum(int(entry["count"]) for entry in entries)
+            return sum(int(entry.get("count") or 0) for entry in entries) or None
         films = film_names.learnt_films(config)
         probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
         return sum(video.expected_frames(probe, framing) for probe in probes) or None
-    except InputError as error:
+    except (InputError, TypeError, ValueError) as error:
         logger.warning("the plan leaves the film out: %s", error)
         return None
 
 
-def plan(config: Config, name: str, film_frames: int | None) -> dict[str, dict[str, Any]]:
+def _for_place(config: Config, place: topologies.Topology) -> Config:
+    """The settings with the mini-batch of all devices; ``InputError`` if they cannot share it."""
+    with jax.set_mesh(place.mesh):
+        config = mesh.whole_batch(config) if config.per_device_batch_size else config
+        mesh.check_batch(config)
+    return config
+
+
+def plan(
+    config: Config, place: topologies.Topology, film_frames: int | None
+) -> dict[str, dict[str, Any]]:
     """The plan for one topology: figures by group and name; ``None`` is unknown.
 
     Sizes of memory are those of one device.
 
     Args:
       config: the settings of the run.
-      name: an item of ``--topology``.
+      place: the devices.
       film_frames: frames of the film to learn; None: unknown.
 
     Raises:
-      InputError: there is no such topology, or its devices cannot share the mini-batch.
+      InputError: the devices cannot share the mini-batch.
     """
-    place = topologies.open_topology(name)
+    config = _for_place(config, place)
     with jax.set_mesh(place.mesh):
-        if config.per_device_batch_size:
-            config = mesh.whole_batch(config)
-        mesh.check_batch(config)
         film_bytes = (film_frames or 0) * config.height * config.width * 3
         on_device = _film_on_device(config, place, film_bytes)
-        logger.info("%s: compiling the training step ...", name)
+        logger.info("%s: compiling the training step ...", place.name)
         effort = compiled.FULL_EFFORT if config.estimate_time else compiled.QUICK_EFFORT
         step = _compile_steps(config, film_frames if on_device else 0, effort)
         twice = _compile_steps(
             dataclasses.replace(config, batch_size=2 * config.batch_size),
             film_frames if on_device else 0,
         )
-        logger.info("%s: compiling the reconstruction ...", name)
+        logger.info("%s: compiling the reconstruction ...", place.name)
         reconstruction = _reconstruction(config)
         gflop = lowering.gflop_per_frame(lowering.training_steps, config)
         memory = _memory(config, place, step, twice, film_bytes, on_device)
