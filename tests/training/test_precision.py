@@ -64,6 +64,6 @@ def test_the_type_depends_on_backend_and_precision(
     [("cpu", "bfloat16", True), ("cpu", "auto", False), ("gpu", "bfloat16", False)],
 )
 def test_bfloat16_on_a_cpu_warns(small, monkeypatch, caplog, backend, precision, warns):
-    monkeypatch.setattr(devices, "on_cpu", lambda: backend == "cpu")
+    monkeypatch.setattr(target, "on_cpu", lambda: backend == "cpu")
     devices.warn_if_slow_precision(dataclasses.replace(small, precision=precision))
     assert ("slower than float32" in caplog.text) is warns

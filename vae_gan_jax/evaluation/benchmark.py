@@ -35,6 +35,7 @@ FILE = "benchmark.json"  # in the run folder
 NOISE_FRAMES = 1200  # frames of noise to learn, if no film is given
 MIN_DISPATCHES = 3  # timed on slow devices, even if they take longer than --seconds
 MAX_QUEUED_BATCHES = 4  # that the device may have to do
+MATMUL_SIDE, CPU_MATMUL_SIDE = 8192, 2048
 MATMUL_TRIES = 5  # the fastest counts
 MIN_FILM_SECONDS = 2.0  # of the source that are reconstructed
 
@@ -143,7 +144,7 @@ def _dtype(config: Config) -> jnp.dtype:
 
 def _matmul_gflops(config: Config) -> float:
     """The speed of a large matrix product in the run's precision, GFLOP/s."""
-    side = 2048 if target.on_cpu() else 8192
+    side = CPU_MATMUL_SIDE if target.on_cpu() else MATMUL_SIDE
     a = jnp.ones((side, side), _dtype(config))
     product = jax.jit(jnp.matmul)
     jax.block_until_ready(product(a, a))

@@ -8,8 +8,7 @@ import jax
 
 from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.model import networks
-from vae_gan_jax.model.target import on_cpu
+from vae_gan_jax.model import networks, target
 from vae_gan_jax.training import train_state
 from vae_gan_jax.training.distributed import mesh
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def warn_if_slow_precision(config: Config) -> None:
     """Warns about bfloat16 on a CPU, where it is correct but slower than float32."""
-    if config.precision == "bfloat16" and on_cpu():
+    if config.precision == "bfloat16" and target.on_cpu():
         logger.warning("--precision=bfloat16 is slower than float32 on a CPU: leave it out.")
 
 
@@ -31,7 +30,7 @@ def steps_per_dispatch(config: Config) -> int:
 
     The default on a CPU is one, because XLA does not spread operations inside a loop over cores.
     """
-    return config.steps_per_dispatch or (1 if on_cpu() else ACCELERATOR_STEPS_PER_DISPATCH)
+    return config.steps_per_dispatch or (1 if target.on_cpu() else ACCELERATOR_STEPS_PER_DISPATCH)
 
 
 def frames_on_device(config: Config, film_bytes: int) -> bool:
@@ -78,7 +77,7 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     moments = _size(state.opt_state) // (mesh.device_mesh().size if config.shard_optimizer else 1)
     activations = config.batch_size // mesh.device_mesh().size * _largest_activation(config)
     needed = _size(state.params) + moments + activations
-    if on_cpu():
+    if target.on_cpu():
         available, where = operating_system.memory_bytes(), "this machine"
         needed *= len(mesh.device_mesh().local_devices)
     else:
