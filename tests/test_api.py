@@ -311,3 +311,18 @@ def test_the_import_is_cheap():
 def test_the_decode_mode_opens_a_run_as_the_api_does(thesis_dir):
     config = modes.resolve({"run_dir": str(thesis_dir)}, "decode")
     assert vae_gan_jax.open(thesis_dir).config == config
+
+
+def test_play_passes_frames_and_codes_through_a_preset(model, tmp_path):
+    """A neutral preset reconstructs; curves start at the given time."""
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("controls: [{control: truncate, amount: {keys: [[1, 0], [1.01, 1]]}}]")
+    codes = model.encode_film()
+    frames_THWC, expected_THWC = model.film.at(range(5)), model.decode(codes.mean[:5])
+    np.testing.assert_array_equal(model.play(frames_THWC, preset), expected_THWC)
+    np.testing.assert_array_equal(model.play(codes.mean[:5], preset), expected_THWC)
+    assert len(model.play(codes, preset)) == 26
+    truncated_THWC = model.play(frames_THWC, preset, time=2.0)
+    np.testing.assert_array_equal(truncated_THWC, np.repeat(truncated_THWC[:1], 5, axis=0))
+    with pytest.raises(vae_gan_jax.InputError, match="has no preset|cannot be read"):
+        model.play(frames_THWC, tmp_path / "none.yaml")

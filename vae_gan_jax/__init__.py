@@ -23,13 +23,13 @@ from vae_gan_jax.config import InputError, from_python
 from vae_gan_jax.inference.codes import Codes
 
 if TYPE_CHECKING:
-    from vae_gan_jax.inference.trained_model import Model
+    from vae_gan_jax.explore.playable import PlayableModel
 
 __all__ = ["Codes", "InputError", "open", "train"]
 __version__ = "0.2.0.dev0"
 
 
-def open(run_dir: str | os.PathLike, **settings: Any) -> "Model":
+def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Opens a trained run, or an export. Neither locks nor changes it: it may be in training.
 
     Args:
@@ -42,6 +42,7 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "Model":
       InputError: there is no such run, it has no checkpoint, or a setting is invalid.
     """
     from vae_gan_jax import modes
+    from vae_gan_jax.explore.playable import playable
     from vae_gan_jax.inference import opened_run
     from vae_gan_jax.run import exported
 
@@ -49,12 +50,12 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "Model":
     if exported.is_export(given["run_dir"]):
         from vae_gan_jax.inference.export import opened_export
 
-        return opened_export.open_model(given)
+        return playable(opened_export.open_model(given))
     config = modes.resolve(given, "decode")
-    return opened_run.open_model(config, read_only=True)
+    return playable(opened_run.open_model(config, read_only=True))
 
 
-def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) -> "Model":
+def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Learns a film as ``--mode=train`` does; resumes a run that was interrupted.
 
     The run is locked meanwhile. An interrupt saves a checkpoint first.
@@ -68,6 +69,7 @@ def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) 
       InputError: the film cannot be learnt, or a setting is invalid.
     """
     from vae_gan_jax import modes
+    from vae_gan_jax.explore.playable import playable
     from vae_gan_jax.inference import opened_run
     from vae_gan_jax.run import run_folder
 
@@ -76,7 +78,7 @@ def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) 
     try:
         for step in (modes.stage_learnt_films, modes.check_devices, modes.prepare, modes.train):
             step(config, True)
-        return opened_run.open_model(config)
+        return playable(opened_run.open_model(config))
     except SystemExit:  # what a signal ends the program with
         raise KeyboardInterrupt from None
     finally:

@@ -151,12 +151,13 @@ class Explorer:
             rows = [pictures[i : i + SHEET_SIDE] for i in range(0, len(shown), SHEET_SIDE)]
             times = [f"{number / float(rate):.2f} s" for number in shown]
             labels = [times[i : i + SHEET_SIDE] for i in range(0, len(shown), SHEET_SIDE)]
+            about = f"{preset.about} " if preset.about and preset.controls else ""
             with style.figure() as figure:
                 picture_page.draw(
                     figure,
                     rows,
                     f"{self.film.name}, {name}",
-                    f"{preset.about} {source.caption}. By {self.model_caption}.".lstrip(),
+                    f"{about}{source.caption}. By {self.model_caption}.",
                     Labels(labels),
                 )
                 style.save(figure, path.with_suffix(""), ["png"])
