@@ -324,5 +324,5 @@ def test_play_passes_frames_and_codes_through_a_preset(model, tmp_path):
     assert len(model.play(codes, preset)) == 26
     truncated_THWC = model.play(frames_THWC, preset, time=2.0)
     np.testing.assert_array_equal(truncated_THWC, np.repeat(truncated_THWC[:1], 5, axis=0))
-    with pytest.raises(vae_gan_jax.InputError, match="has no preset|cannot be read"):
+    with pytest.raises(vae_gan_jax.InputError, match="cannot be read"):
         model.play(frames_THWC, tmp_path / "none.yaml")

@@ -87,7 +87,7 @@ def test_an_interrupted_film_goes_on_to_the_same_frames(play, text, monkeypatch)
         patch.setattr(video, "decode", counting)
         resumed_THWC = play(text, "resumed")
     np.testing.assert_array_equal(resumed_THWC, expected_THWC)
-    assert 8 in skips if text == MOVING else 8 not in skips
+    assert any(skips) == (text == MOVING)  # state begins with the first frame
 
 
 def test_a_film_is_made_again_for_other_curves_alone(play, monkeypatch):
