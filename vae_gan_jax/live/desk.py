@@ -17,6 +17,11 @@ STANDARD = (
     *({"control": name} for name in ("walk", "snap", "smooth", "noise", "truncate", "blend")),
 )
 MAX_CONTROLS = 64
+# How far sliders and random values go from where a control is off, by the parameter's unit.
+REACH = {
+    **{"standard deviations": 4.0, "seconds": 5.0, "times": 3.0, "degrees": 180.0, "widths": 1.0},
+    **{"heights": 1.0, "root mean squares of the layer": 3.0, "patterns": 10.0},
+}
 
 
 @dataclasses.dataclass
@@ -66,8 +71,16 @@ def parameters(name: str) -> dict[str, dict[str, Any]]:
         described[key] = {
             **{"low": parameter.low, "high": parameter.high, "unit": parameter.unit},
             **{"neutral": _rest(name, key), "about": parameter.help},
+            "slider": _slider(name, key),
         }
     return described
+
+
+def _slider(name: str, parameter: str) -> tuple[float, float]:
+    """The part of a parameter's range that sliders and random values cover."""
+    entry, rest = CONTROLS[name].parameters[parameter], _rest(name, parameter)
+    reach = REACH.get(entry.unit, entry.high - entry.low)
+    return max(entry.low, rest - reach), min(entry.high, rest + reach)
 
 
 def _rest(name: str, parameter: str) -> float:
@@ -158,9 +171,9 @@ class Desk:
     def randomise(self, chosen: list[tuple[DeskControl, str]]) -> None:
         """Random values, most of them near those of a control that is off."""
         for control, name in chosen:
-            entry, rest = CONTROLS[control.name].parameters[name], _rest(control.name, name)
+            rest, (low, high) = _rest(control.name, name), _slider(control.name, name)
             share = random.random() ** 2 * random.choice((-1, 1))
-            far = entry.high - rest if share > 0 else rest - entry.low
+            far = high - rest if share > 0 else rest - low
             control.curves[name] = curves.Constant(round(rest + share * far, 4))
 
     def load(self, preset: Preset) -> None:

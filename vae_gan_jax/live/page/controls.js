@@ -8,7 +8,7 @@ const SLIDER_STEPS = 200;
 const LEVELS = ["loudness", "onsets", "low", "mid", "high"]; // of a sound
 const WAVE_SECONDS = 4; // of a new wave's period
 
-const UNITS = { "standard deviations": "σ", degrees: "°", seconds: "s", times: "×", share: "" };
+const UNITS = { "standard deviations": "σ", degrees: "°", seconds: "s", times: "×", share: "", "root mean squares of the layer": "rms", "pixels of the layer": "px", widths: "w", heights: "h", patterns: "" };
 
 // The first value of an option that has no default.
 const REQUIRED = {
@@ -32,10 +32,11 @@ function title({ id, control, options }) {
 // A parameter: its slider, number and what drives it. `key` is "control/parameter".
 class Row {
   constructor(id, name, label, parameter, owner) {
-    Object.assign(this, { id, name, key: `${id}/${name}`, owner, range: parameter, curve: null });
-    const { low, high, unit, about, address } = parameter;
-    const step = (high - low) / SLIDER_STEPS;
-    this.slider = element("input", { type: "range", min: low, max: high, step, id: this.key, title: about ?? "" });
+    const { low, high, slider, neutral, unit, about, address } = parameter;
+    const [min, max] = slider ?? [low, high];
+    const step = (max - min) / SLIDER_STEPS;
+    Object.assign(this, { id, name, key: `${id}/${name}`, owner, min, max, step, neutral });
+    this.slider = element("input", { type: "range", min, max, step, id: this.key, title: about ?? "" });
     this.number = element("input", { type: "number", min: low, max: high, step: "any", "aria-label": `${label}, ${unit || "number"}` });
     this.slider.addEventListener("input", () => this.change(Number(this.slider.value)));
     this.number.addEventListener("change", () => this.number.value !== "" && this.change(Number(this.number.value)));
@@ -72,8 +73,7 @@ class Row {
 
   // A value from the user.
   change(value) {
-    const { low, high, neutral } = this.range;
-    if (Math.abs(value - neutral) < (high - low) / SLIDER_STEPS / 2) value = neutral; // sums of steps are not exact
+    if (Math.abs(value - this.neutral) < this.step / 2) value = this.neutral; // sums of steps are not exact
     this.owner.send("set", { id: this.id, parameter: this.name, value });
     this.show(value);
     this.setCurve(null);
@@ -93,7 +93,7 @@ class Row {
   show(value) {
     if (value == null) return; // a curve moves it
     this.slider.value = value;
-    if (document.activeElement !== this.number) this.number.value = Number(value.toFixed(this.range.high - this.range.low > 2 ? 2 : 3));
+    if (document.activeElement !== this.number) this.number.value = Number(value.toFixed(this.max - this.min > 2 ? 2 : 3));
   }
 
   setCurve(curve) {
@@ -104,7 +104,7 @@ class Row {
     this.node.classList.toggle("driven", Boolean(curve));
     this.between.hidden = !kind || kind === "keys";
     this.wave.hidden = kind !== "wave";
-    const ends = { from: this.range.low, to: this.range.high, wave: WAVE_SECONDS, ...curve };
+    const ends = { from: this.min, to: this.max, wave: WAVE_SECONDS, ...curve };
     for (const [name, input] of Object.entries(this.ends)) if (document.activeElement !== input) input.value = ends[name];
   }
 }
@@ -202,7 +202,7 @@ export class Controls {
   // A value from a MIDI controller, 0 to 1 of the parameter's range.
   setShare(key, share) {
     const row = this.rows.get(key);
-    row?.change(row.range.low + share * (row.range.high - row.range.low));
+    row?.change(row.min + share * (row.max - row.min));
   }
 
   move(control, by) {
