@@ -9,66 +9,11 @@ from typing import Any
 
 from vae_gan_jax.config import flag_text
 from vae_gan_jax.config.field import check, from_python_value, setting
+from vae_gan_jax.config.film import FilmConfig
 from vae_gan_jax.config.flag_text import InputError
 from vae_gan_jax.config.step import StepConfig
 
 SOUND_CHOICES = ("auto", "copy", "encode", "none")
-
-
-@dataclasses.dataclass(frozen=True)
-class FilmConfig:
-    """The films of a run, and the part of them that becomes frames (4.1, 5.1)."""
-
-    film: str = setting(
-        "films", "",
-        "The film to learn: a file or address that ffmpeg opens, a folder or glob of numbered "
-        "stills, several of these separated by commas, or demo for the embedded film.",
-        fixed=True,
-    )  # fmt: skip
-    source: str = setting("films", "", "The film to reconstruct; default: the learnt film.")
-    trim_start: float | None = setting(
-        "films", None, "Where the film starts, seconds or H:MM:SS.",
-        fixed=True, parse=flag_text.parse_time, show=flag_text.show_time,
-    )  # fmt: skip
-    trim_end: float | None = setting(
-        "films", None, "Where the film ends, seconds or H:MM:SS.",
-        fixed=True, parse=flag_text.parse_time, show=flag_text.show_time,
-    )  # fmt: skip
-    exclude: tuple[tuple[float, float | None], ...] = setting(
-        "films", (), "Time ranges not to learn from, such as 0:00-1:30,1:52:00-end.",
-        fixed=True, parse=flag_text.parse_ranges, show=flag_text.show_ranges,
-    )  # fmt: skip
-    hold_out: flag_text.HoldOut | None = setting(
-        "films", None,
-        "Frames to keep from training, so that --mode=evaluate can measure what the networks make "
-        "of frames that they never saw: 10s/60s for the last ten seconds of each minute of the "
-        "film, or shots/5 for every fifth shot.",
-        fixed=True, parse=flag_text.parse_hold_out, show=flag_text.show_hold_out,
-    )  # fmt: skip
-    crop: str = setting(
-        "films", "16:9",
-        "Central crop to the aspect ratio W:H, the rectangle W:H:X:Y, auto (remove black bars, "
-        "then 16:9) or none (letterbox).",
-        fixed=True,
-    )  # fmt: skip
-    video_stream: int | None = setting(
-        "films", None,
-        "Which video stream, counted from 0; default: the file's default, the longest, "
-        "the largest.",
-        fixed=True, parse=flag_text.parse_whole, minimum=0,
-    )  # fmt: skip
-    fps: Fraction | None = setting(
-        "films", None, "Frame rate of numbered stills, frames per second.",
-        fixed=True, parse=flag_text.parse_rate,
-    )  # fmt: skip
-    strict: bool = setting(
-        "films", False,
-        "Refuse a damaged film instead of using what decodes; stop when a checkpoint, metrics or "
-        "samples cannot be written instead of training on.",
-    )  # fmt: skip
-    frames_dir: str = setting(
-        "films", "", "Folder of prepared frames that runs share; default: inside the run folder."
-    )
 
 
 @dataclasses.dataclass(frozen=True)
