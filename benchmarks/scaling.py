@@ -3,8 +3,9 @@
     python -m benchmarks.scaling
 
 The step is compiled for eight CPU devices; its arithmetic and the bytes of its all-reduces are read
-from the compiled program. Peak rates and link bandwidths are published figures. The utilisation and
-the latency are assumptions. Communication is assumed not to overlap with computation: a compiler
+from the compiled program. Peak rates and link bandwidths are published figures. The utilisations
+are what the accelerators' compilers estimate for twelve frames a device; the latency is an
+assumption. Communication is assumed not to overlap with computation: a compiler
 that overlaps them does better.
 """
 
@@ -13,11 +14,8 @@ import re
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 BYTES_PER_ELEMENT = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
-UTILISATION = 0.4  # part of the peak rate that a step reaches; assumed
 HOP_SECONDS = 5e-6  # latency of each of the 2 log2(N) hops of an all-reduce; assumed
 FRAMES_PER_DEVICE = 12
 GPUS_PER_NODE = 8  # joined by NVLink
@@ -29,15 +27,16 @@ COMPUTE_TO_EXCHANGE_AT_95_PERCENT = 19
 
 class Device(NamedTuple):
     flops_per_second: float  # bfloat16
+    utilisation: float  # fraction of it that a step of FRAMES_PER_DEVICE reaches
     link_bytes_per_second: float  # NVLink, or the links of a TPU
     network_bytes_per_second: float | None  # between nodes; None: the links join all devices
     max_count: float
 
 
 DEVICES = {
-    "H200": Device(989e12, 450e9, 50e9, math.inf),
-    "TPU v5p": Device(459e12, 600e9, None, 8960),
-    "TPU v5e": Device(197e12, 200e9, None, 256),
+    "H200": Device(989e12, 0.23, 450e9, 50e9, math.inf),
+    "TPU v5p": Device(459e12, 0.20, 600e9, None, 8960),
+    "TPU v5e": Device(197e12, 0.22, 200e9, None, 256),
 }
 
 
@@ -45,24 +44,12 @@ def compile_step() -> tuple[jax.stages.Compiled, int]:
     """Compiles the thesis's step for all devices; returns it and the bytes of its gradients."""
     from vae_gan_jax.config import Config
     from vae_gan_jax.model import winograd
-    from vae_gan_jax.training import train_state, train_step
-    from vae_gan_jax.training.distributed import mesh
+    from vae_gan_jax.training import lowering, train_state
 
     winograd.fits = lambda *_: False  # accelerators use plain convolutions
     config = Config(batch_size=FRAMES_PER_DEVICE * jax.device_count())
-
-    def shape_on_mesh(array, *axes):
-        sharding = NamedSharding(mesh.device_mesh(), PartitionSpec(*axes))
-        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
-
-    key = shape_on_mesh(jax.eval_shape(lambda: jax.random.key(0)))
     state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
-    shape = config.batch_size, config.height, config.width, 3
-    frames_BHWC = shape_on_mesh(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh.DATA)
-    noise_std = shape_on_mesh(jax.ShapeDtypeStruct((), jnp.float32))
-    arguments = jax.tree.map(shape_on_mesh, state), frames_BHWC, key, noise_std, config.step
-    with jax.set_mesh(mesh.device_mesh()):
-        step = train_step.jitted_step.lower(*arguments).compile()
+    step = lowering.training_steps(config).compile()
     return step, sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
 
 
@@ -104,7 +91,7 @@ def main() -> None:
     titles = "", "devices", "step, ms", "exchange, ms", "computing", "frames a device for 95%"
     print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for name, device in DEVICES.items():
-        frame_seconds = flops_per_frame / (UTILISATION * device.flops_per_second)
+        frame_seconds = flops_per_frame / (device.utilisation * device.flops_per_second)
         compute = FRAMES_PER_DEVICE * frame_seconds
         for count in (count for count in DEVICE_COUNTS if count <= device.max_count):
             exchange = exchange_seconds(device, count, len(reduces), sum(reduces))
