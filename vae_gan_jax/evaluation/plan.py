@@ -41,7 +41,7 @@ def plan_run(config: Config) -> None:
     names = config.topology or (topologies.HERE,)
     for name in names:
         topologies.check(name)
-    if names != (topologies.HERE,):
+    if topologies.HERE not in names:
         jax.config.update("jax_platforms", "cpu")  # leaves this machine's accelerators alone
     path = Path(config.output or Path(config.run_dir) / FILE)
     if config.run_dir:
@@ -174,7 +174,7 @@ def _memory(config, place, step, twice, film_bytes: int, on_device: bool) -> dic
         "fits_with_film_on_device": fits(other + film_bytes) if film_bytes else None,
         "fits_with_film_on_host": fits(other),
         "fits_twice_the_batch": fits(twice.memory.total),
-        "bytes_per_frame": max(1, growth * place.mesh.size // config.batch_size),
+        "frame_bytes": max(1, growth * place.mesh.size // config.batch_size),
     }
 
 
@@ -224,7 +224,7 @@ def _largest_batch(config: Config, place, memory: dict[str, Any]) -> int:
     """The largest mini-batch that fits into the usable memory, by a straight line."""
     used = memory["arguments_bytes"] + memory["temporaries_bytes"]
     room = USABLE_FRACTION * place.memory_bytes - used
-    frames = config.batch_size // place.mesh.size + room // memory["bytes_per_frame"]
+    frames = config.batch_size // place.mesh.size + room // memory["frame_bytes"]
     return max(0, int(frames)) * place.mesh.size
 
 
