@@ -41,9 +41,9 @@ def test_a_step_for_a_tpu_has_bfloat16_convolutions_alone(small):
     assert set(convolutions) == {"bf16"}
 
 
-def test_one_module_asks_jax_for_its_devices():
-    """And the mesh, from which everything else takes them."""
+def test_few_modules_ask_jax_for_its_devices():
+    """All others ask the mesh or ``target``."""
     asks = re.compile(r"default_backend|jax\.(local_)?device(s|_count)\b")
     package = Path(vae_gan_jax.__file__).parent
     asking = [path.name for path in package.rglob("*.py") if asks.search(path.read_text())]
-    assert sorted(asking) == ["lowering.py", "main.py", "mesh.py", "target.py"]
+    assert sorted(asking) == ["lowering.py", "main.py", "mesh.py", "target.py", "topologies.py"]

@@ -6,24 +6,13 @@ from collections.abc import Iterator
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.training import lowering
-from vae_gan_jax.training.distributed import mesh
-
-# Published peak rates in bfloat16 without sparsity, by the start of jax's device_kind.
-PEAK_FLOP_PER_SECOND = {
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-}
+from vae_gan_jax.training.distributed import mesh, topologies
 
 
 def peak_rate(device_kind: str) -> float | None:
-    """The peak rate of a device, FLOP/s; None if it is not known, as of every CPU."""
-    rates = (rate for name, rate in PEAK_FLOP_PER_SECOND.items() if device_kind.startswith(name))
-    return next(rates, None)
+    """The published peak rate in bfloat16, FLOP/s; None if it is not known, as of every CPU."""
+    rates = {one.device_kind: one.flop_per_second for one in topologies.ACCELERATORS.values()}
+    return rates.get(device_kind)
 
 
 class Throughput:
