@@ -119,7 +119,7 @@ class Player:
         times_B = np.asarray(times_B, np.float64)
         return {
             index: {
-                name: use.curves[name].values(times_B, sound)
+                name: use.curves[name].values(times_B, sound).clip(parameter.low, parameter.high)
                 if name in use.curves
                 else np.full(len(times_B), parameter.default, np.float32)
                 for name, parameter in CONTROLS[use.name].parameters.items()
