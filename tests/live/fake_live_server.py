@@ -1,6 +1,7 @@
 """A small server that speaks the live page's protocol without a model: results are negatives."""
 
 import asyncio
+import io
 import json
 import math
 import struct
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from aiohttp import WSMsgType, web
+from PIL import Image
 
 import vae_gan_jax
 from vae_gan_jax import pages
@@ -58,6 +60,7 @@ class FakeLiveServer:
         self.width, self.height, self.port = width, height, port
         self.received: list[dict] = []
         self.frames: list[tuple] = []  # number, capture time and seconds of each source frame
+        self.formats: list[int] = []  # of the source frames
         self.sound = b""
         self.delay = 0.0  # s, before each result
         self.pages: list[web.WebSocketResponse] = []
@@ -159,7 +162,12 @@ class FakeLiveServer:
         if kind == 4:
             self.sound += data[HEADER.size :]
             return
-        assert (kind, form) == (1, 0)
+        assert kind == 1
+        self.formats.append(form)
+        if form == 2:
+            with Image.open(io.BytesIO(data[HEADER.size :])) as image:
+                assert image.format == "WEBP"
+                data = data[: HEADER.size] + image.convert("RGBA").tobytes()
         assert len(data) == HEADER.size + 4 * self.width * self.height
         self.frames.append((number, captured, seconds))
         await asyncio.sleep(self.delay)

@@ -240,7 +240,7 @@ function build() {
   $("title").textContent = runs.join(" + ").replaceAll("_", " ");
   $("facts").textContent = `${model.width}×${model.height} pixels · ${model.networks} networks · step ${model.step}`;
   stage = new Stage(model.width, model.height, shown);
-  sender = new FrameSender(connection, stage.contexts.input, encoding);
+  sender = new FrameSender(connection, stage.contexts.input, encoding, say);
   midi = new Midi(name, (key, share) => controls.setShare(key, share), say);
   library = new Library(send, say, hello.outputs ?? []);
   controls = new Controls($("groups"), hello, send, midi);

@@ -4,20 +4,22 @@ export const ENCODINGS = ["rgba", "webp"];
 const WEBP_QUALITY = 0.9;
 
 export class FrameSender {
-  constructor(connection, context, encoding) {
-    Object.assign(this, { connection, context, encoding, source: null, isFrozen: false, isBusy: false });
+  constructor(connection, context, encoding, say) {
+    Object.assign(this, { connection, context, encoding, say, source: null, isFrozen: false, isBusy: false });
   }
 
   // Sends a source's frames from now on; null: none.
   start(source) {
-    this.source = source;
+    Object.assign(this, { source, isNew: false });
     if (!source) return;
-    const video = source.element.videoWidth === undefined ? null : source.element;
-    const wait = video?.requestVideoFrameCallback?.bind(video) ?? requestAnimationFrame;
+    const { element } = source;
+    const callsBack = "requestVideoFrameCallback" in element;
     const next = () => {
       if (this.source !== source) return;
+      this.isNew ||= callsBack || source.fresh;
       this.offer();
-      wait(next);
+      if (callsBack) element.requestVideoFrameCallback(next);
+      else requestAnimationFrame(next);
     };
     next();
   }
@@ -25,7 +27,8 @@ export class FrameSender {
   // Sends the current frame if it is new and the server can take it.
   async offer() {
     const { source, context, connection } = this;
-    if (!source?.fresh || this.isFrozen || this.isBusy || !connection.isFree) return;
+    if (!this.isNew || this.isFrozen || this.isBusy || !connection.isFree) return;
+    this.isNew = false;
     this.isBusy = true;
     try {
       const captured = performance.now();
@@ -41,7 +44,8 @@ export class FrameSender {
     if (this.encoding === "rgba") return this.context.getImageData(0, 0, canvas.width, canvas.height).data;
     const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/webp", WEBP_QUALITY));
     if (blob.type === "image/webp") return new Uint8Array(await blob.arrayBuffer());
-    this.encoding = "rgba"; // Safari cannot write WebP
+    this.encoding = "rgba";
+    this.say("This browser cannot write WebP, so the frames travel uncompressed.");
     return this.encode({ canvas });
   }
 }

@@ -7,6 +7,9 @@ const PERIOD_MS = 33;
 const PEAK_FADE = 0.998; // of the loudest level, at each measurement: half after 11 s
 const POWER = 0.6, SILENCE = 1e-3, MIN_PEAK = 0.01; // of amplitudes
 const MIN_ONSET = 0.1;
+// From the root of a band's summed squares to its amplitude: the analyser's Blackman window keeps
+// 0.305 of the power, and half of it belongs to negative frequencies.
+const BAND_SCALE = Math.sqrt(2 / 0.305);
 const SOUND_ALONE = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
 async function openStream(kind, source) {
@@ -57,7 +60,7 @@ export class Listener {
     levels.onsets = this.onset(amplitudes);
     for (const [name, [low, high]] of Object.entries(BANDS_HZ)) {
       const band = amplitudes.subarray(Math.ceil(low / hz), Math.ceil(high / hz));
-      levels[name] = this.level(name, Math.sqrt(band.reduce((sum, amplitude) => sum + amplitude * amplitude, 0)));
+      levels[name] = this.level(name, BAND_SCALE * Math.sqrt(band.reduce((sum, amplitude) => sum + amplitude * amplitude, 0)));
     }
     return levels;
   }

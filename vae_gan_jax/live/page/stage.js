@@ -3,6 +3,7 @@
 import { $ } from "./dom.js";
 
 export const LOOKS = ["smooth", "crisp", "upscaled"];
+const MAX_SCALE = 4; // of the upscaled stage; beyond it the browser enlarges smoothly, which looks the same
 
 const VERTICES = `#version 300 es
 out vec2 place;
@@ -55,8 +56,9 @@ class Upscaler {
 
   draw(source) {
     const { gl, canvas } = this;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((size) => Math.round(size * devicePixelRatio));
-    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    const scale = Math.min(MAX_SCALE, Math.ceil((canvas.clientWidth * devicePixelRatio) / source.width));
+    const [width, height] = [source.width * scale, source.height * scale];
+    if (canvas.width !== width) [canvas.width, canvas.height] = [width, height];
     gl.viewport(0, 0, width, height);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, source);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
