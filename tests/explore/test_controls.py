@@ -17,7 +17,11 @@ from vae_gan_jax.inference.reconstruct import reconstruct_frames
 
 RATE = 24.0
 # Of the bends, which tests/model/test_bending.py tests one by one, a few are played here.
-NAMES = [name for name in CONTROLS if not name.startswith("bend_")] + ["bend_rotate", "bend_noise"]
+NAMES = [
+    name
+    for name, control in CONTROLS.items()
+    if control.stage in ("codes", "picture") or name in ("bend_rotate", "bend_noise")
+]
 
 
 def use(name, options=None, **curves):

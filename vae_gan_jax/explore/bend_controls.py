@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from vae_gan_jax.config import InputError
+from vae_gan_jax.explore import feature_clusters
 from vae_gan_jax.explore.control import REQUIRED, Control, Option
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.model import bending
@@ -30,6 +32,13 @@ def _ranks(film: FilmContext, options: dict[str, Any]) -> np.ndarray:
     if options["features"] == "all":
         return bending.ranks(features)
     chosen = dict(options["features"])
+    if "cluster" in chosen:
+        label_F = feature_clusters.labels(film.model, options["layer"])
+        if chosen["cluster"] > label_F.max():
+            raise InputError(
+                f"{options['layer']} has no cluster {chosen['cluster']}: give 0 to {label_F.max()}."
+            )
+        return bending.ranks(features, chosen_F=label_F == chosen["cluster"])
     return bending.ranks(features, chosen["seed"]) / max(chosen["share"], 1e-9)
 
 

@@ -16,6 +16,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.explore.bend_controls import BEND_CONTROLS
 from vae_gan_jax.explore.control import REQUIRED, Control, Option, over
 from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.explore.model_mix import MODEL_CONTROLS
 from vae_gan_jax.model.bend_operations import Parameter
 
 HARMONIC_SECONDS = 4.0  # of a walk: one sine for each so many seconds of its period
@@ -241,6 +242,7 @@ CONTROLS: dict[str, Control] = {
         _walk,
     ),
     **BEND_CONTROLS,
+    **MODEL_CONTROLS,
     "blend": Control(
         "picture",
         "Blends the pictures with those of the source film.",

@@ -81,10 +81,14 @@ class Player:
         for index, use in enumerate(preset.controls):
             control, options = CONTROLS[use.name], self._options(use)
             try:
-                self._constants[index] = jax.device_put(control.constants(film, options))
+                constants = control.constants(film, options)
             except InputError as error:
                 raise type(error)(f"{use.place}{error}") from None
+            is_mix = control.stage == "model"  # of two models, no arrays
+            self._constants[index] = constants if is_mix else jax.device_put(constants)
             static = [(n, options[n]) for n, option in control.options.items() if option.is_static]
+            if is_mix and chains["model"]:
+                raise InputError(f"{use.place}a preset mixes with one other run: leave one out.")
             chains[control.stage].append((index, use.name, tuple(static)))
         self._chains = {stage: tuple(chain) for stage, chain in chains.items()}
 
@@ -157,11 +161,10 @@ class Player:
             refuse_source_controls(self.preset)
         numbers_B = state.number + np.arange(len(inputs)) - padding
         moment = Moment(np.float32(times_B), numbers_B, np.arange(len(inputs)) < padding)
-        bends = bend_controls.bends(self._chains["bend"], values, self._constants)
-        z_BZ = self._encode(inputs, state.number, bends) if has_source else jnp.asarray(inputs)
+        z_BZ = self._encode(inputs, state.number, values) if has_source else jnp.asarray(inputs)
         states = state.controls
         z_BZ, states = self._controls("codes", _apply, z_BZ, values, moment, states)
-        frames_BHWC = self._decode(z_BZ, bends)
+        frames_BHWC = self._through(reconstruct.decode_batch, z_BZ, values)
         moment = moment._replace(source_BHWC=inputs if self.needs_source else None)
         apply = self._controls("picture", _apply_to_pictures, frames_BHWC, values, moment, states)
         frames_BHWC, states = apply
@@ -181,23 +184,33 @@ class Player:
     def _normalises_by_batch(self) -> bool:
         return self.model.config.batch_norm == "batch"
 
-    @property
-    def _variables(self) -> dict[str, Any]:
-        return self.model.variables if self._normalises_by_batch else self.model.fused
+    def _networks(self, values):
+        """Slices of a batch's rows, with the networks that they pass."""
+        if self._chains["model"]:
+            index = self._chains["model"][0][0]
+            amount_B = values[index]["amount"]
+            return self._constants[index].of_rows(amount_B, self._normalises_by_batch)
+        by_batch = self._normalises_by_batch
+        return [(slice(None), self.model.variables if by_batch else self.model.fused)]
 
-    def _encode(self, frames_BHWC, number: int, bends):
+    def _through(self, function, inputs, values):
+        """Applies ``encode_batch`` or ``decode_batch`` with this batch's bends and networks."""
+        step, parts = self.model.config.step, []
+        for rows, variables in self._networks(values):
+            own = jax.tree.map(lambda value_B, rows=rows: value_B[rows], values)
+            bends = bend_controls.bends(self._chains["bend"], own, self._constants)
+            arguments = step, variables, inputs[rows], self._normalises_by_batch, bends
+            parts.append(function(*arguments))
+        return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: jnp.concatenate(p), *parts)
+
+    def _encode(self, frames_BHWC, number: int, values):
         config = self.model.config
-        arguments = config.step, self._variables, frames_BHWC, self._normalises_by_batch, bends
-        mean_BZ, log_variance_BZ = reconstruct.encode_batch(*arguments)
+        mean_BZ, log_variance_BZ = self._through(reconstruct.encode_batch, frames_BHWC, values)
         if not config.reconstruct_noise:
             return mean_BZ
         key = jax.random.fold_in(jax.random.key(config.seed), number // config.batch_size)
         noise_std = np.float32(config.reconstruct_noise)
         return reconstruct.with_noise(mean_BZ, log_variance_BZ, key, noise_std)
-
-    def _decode(self, z_BZ, bends):
-        arguments = self.model.config.step, self._variables, z_BZ, self._normalises_by_batch, bends
-        return reconstruct.decode_batch(*arguments)
 
 
 def play(

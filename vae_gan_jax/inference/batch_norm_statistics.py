@@ -67,9 +67,14 @@ def estimate(config: Config, state: TrainState, film: TrainingFrames) -> dict:
       ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
     """
     shuffled = film.mini_batches(config.seed, config.epochs, config.batch_size)
+    batches = islice(shuffled, MAX_BATCHES)
+    return estimate_from_frames(config, state.inference_variables, batches)
+
+
+def estimate_from_frames(config: Config, variables, mini_batches: Iterable[np.ndarray]) -> dict:
+    """Estimates the statistics of both networks over mini-batches of uint8 frames."""
     return _pooled(
-        _frame_statistics(config.step, state.inference_variables, frames_BHWC)
-        for frames_BHWC in islice(shuffled, MAX_BATCHES)
+        _frame_statistics(config.step, variables, frames_BHWC) for frames_BHWC in mini_batches
     )
 
 

@@ -93,8 +93,25 @@ def decode(config, variables: dict, z_BZ, train: bool, bends: tuple[Bend, ...]):
         return autoencoder.decode(config, variables, z_BZ, train)
 
 
+def activations(config, variables: dict, frames_BHWC, z_BZ, layer: str):
+    """The activations ``[B, H, W, F]`` of a layer for frames, or for codes in the decoder."""
+    network, seen = layer.split("/")[0], []
+
+    def read(x_BHWF, _):
+        seen.append(x_BHWF)
+        return x_BHWF
+
+    probe = Bend(layer, "", None, {})
+    is_encoder = network == "encoder"
+    network_function = autoencoder.encode if is_encoder else autoencoder.decode
+    inputs = frames_BHWC if is_encoder else z_BZ
+    with _interceptor(config, network, (probe,), read):
+        network_function(config, variables, inputs, False)
+    return seen[0]
+
+
 @contextlib.contextmanager
-def _interceptor(config, network: str, bends: tuple[Bend, ...]):
+def _interceptor(config, network: str, bends: tuple[Bend, ...], function=bend):
     """Bends activations of the network that is applied within this context."""
     sites, by_module = _sites(config), {}
     for each in bends:
@@ -104,7 +121,7 @@ def _interceptor(config, network: str, bends: tuple[Bend, ...]):
 
     def apply(x, each: Bend):
         grid_BHWF = x.reshape(len(x), *sites[each.layer].shape)
-        return bend(grid_BHWF, each).reshape(x.shape)
+        return function(grid_BHWF, each).reshape(x.shape)
 
     def intercept(function, arguments, keywords, context):
         here = by_module.get(context.module.path, ()) if context.method_name == "__call__" else ()
