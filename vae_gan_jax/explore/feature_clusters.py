@@ -1,6 +1,7 @@
 """Features of a layer that fire alike: clusters of their activations over the learnt film."""
 
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -54,12 +55,13 @@ def cluster(activations_NF: np.ndarray, clusters: int) -> np.ndarray:
     norm_F1 = np.linalg.norm(centred_FN, axis=1, keepdims=True)
     scaled_FN = centred_FN / np.maximum(norm_F1, np.finfo(np.float32).tiny)
     count = min(clusters, len(scaled_FN))
-    arguments = dict(iter=ITERATIONS, minit="++", missing="raise", seed=0)
-    try:
-        _, label_F = vq.kmeans2(scaled_FN.astype(np.float64), count, **arguments)
-    except vq.ClusterError:  # fewer features differ than there are clusters
-        _, label_F = np.unique(scaled_FN.round(3), axis=0, return_inverse=True)
-        label_F = label_F.reshape(-1) % count
+    distinct_DN, label_F = np.unique(scaled_FN.round(3), axis=0, return_inverse=True)
+    if len(distinct_DN) > count:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a cluster that remains empty
+            arguments = dict(iter=ITERATIONS, minit="++", seed=0)
+            _, label_F = vq.kmeans2(scaled_FN.astype(np.float64), count, **arguments)
+    label_F = label_F.reshape(-1)
     order = np.argsort(-np.bincount(label_F, minlength=count), kind="stable")
     return np.argsort(order)[label_F]
 
