@@ -25,7 +25,7 @@ SPECIAL_VALUES = {
     "trim_start": 1.0, "trim_end": 9.0, "per_device_batch_size": 4,
     "init_from": "other", "data_placement": "host", "layout": ("stacked",), "codec": "ffv1",
     "upscale": (64, 36), "compare": ("other",), "at": (1.0,), "explore": ("prior",),
-    "interpolation": "linear", "reconstruct_noise": 0.5,
+    "interpolation": "linear", "reconstruct_noise": 0.5, "open_page": False,
 }  # fmt: skip
 STEP_FIELDS = {field.name for field in dataclasses.fields(StepConfig)}
 OTHER_FIELDS = [field for field in dataclasses.fields(Config) if field.name not in STEP_FIELDS]
