@@ -160,5 +160,5 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
 def test_a_preset_for_other_networks_is_refused():
     preset = presets.parse("networks: residual\ncontrols: []", "a.yaml")
     preset.require_layers("residual", ["decoder/residual_1"])
-    with pytest.raises(InputError, match=r"a\.yaml is for --networks=residual, and the run has"):
+    with pytest.raises(InputError, match=r"^a\.yaml:1: this preset is for --networks=resid"):
         preset.require_layers("thesis", ["decoder/conv_1"])

@@ -42,7 +42,7 @@ class Preset:
       seconds: the length without a source film; None: that of the command.
       codes: where codes come from without a source film, as ``{"walk": "film"}``; or empty.
       networks: thesis or residual, if the preset names layers that only those have.
-      name: of its file, for messages.
+      name, networks_place: of its file, and file and line of ``networks``, for messages.
     """
 
     about: str = ""
@@ -51,6 +51,7 @@ class Preset:
     codes: dict[str, Any] = dataclasses.field(default_factory=dict)
     networks: str = ""
     name: str = dataclasses.field(default="the preset", compare=False)
+    networks_place: str = dataclasses.field(default="the preset", compare=False)
 
     @property
     def uses_sound(self) -> bool:
@@ -62,8 +63,8 @@ class Preset:
         """Raises InputError if the preset is for other networks, or names a layer they lack."""
         if self.networks not in ("", networks):
             raise InputError(
-                f"{self.name} is for --networks={self.networks}, and the run has {networks} "
-                "networks: give another preset, or another run."
+                f"{self.networks_place}: this preset is for --networks={self.networks}, and the "
+                f"run has {networks} networks: give another preset, or another run."
             )
         for use in self.controls:
             for option, value in use.options:
@@ -113,8 +114,10 @@ def parse(text: str, name: str = "the preset") -> Preset:
     uses = top.get("controls", ())
     if isinstance(uses, str) or not isinstance(uses, Sequence):
         reader.fail(("controls",), "controls is no list: begin each control with a dash")
+    place = reader.place(("networks",))
     controls = tuple(_control(reader, ("controls", number), use) for number, use in enumerate(uses))
-    return Preset(about, controls, seconds, _codes(reader, top.get("codes", {})), networks, name)
+    codes = _codes(reader, top.get("codes", {}))
+    return Preset(about, controls, seconds, codes, networks, name, place)
 
 
 def dump(preset: Preset) -> str:
