@@ -1,0 +1,131 @@
+"""A live server of untrained networks on a free port, and a client that speaks its protocol."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import types
+
+import aiohttp
+import numpy as np
+import pytest
+
+from tests import runs
+from vae_gan_jax.inference import opened_run
+from vae_gan_jax.live import frames, server
+from vae_gan_jax.live.folder import LiveFolder
+from vae_gan_jax.live.trained import Trained
+
+WAIT_SECONDS = 30
+
+
+@pytest.fixture(scope="session")
+def live_run(tmp_path_factory, small, film, frames_THWC):
+    """The settings of a run of the film of 26 frames; its server takes any free port."""
+    folder = tmp_path_factory.mktemp("live") / "run"
+    folder.mkdir()
+    return runs.make(folder, small, film, frames_THWC, crop="none", port=0, osc_port=0)
+
+
+@contextlib.contextmanager
+def serving(config, **replaced):
+    """Serves a run in a thread; ``address`` is that of its page."""
+    listening = server._listen("127.0.0.1", config.port)
+    trained = Trained(opened_run.open_model(config, read_only=True))
+    opened = server.Server(config, trained, LiveFolder(config.run_dir))
+    loop, ended = asyncio.new_event_loop(), []
+
+    def run():
+        try:
+            loop.run_until_complete(opened.serve(listening, replaced.get("osc_target")))
+        except asyncio.CancelledError:
+            ended.append(True)
+
+    thread = threading.Thread(target=run)
+    port = listening.getsockname()[1]
+    thread.start()
+    address = f"http://127.0.0.1:{port}/{opened._token}/"
+    try:
+        yield types.SimpleNamespace(address=address, port=port, server=opened, config=config)
+    finally:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        thread.join(WAIT_SECONDS)
+        loop.close()
+    assert ended
+
+
+@pytest.fixture(scope="module")
+def live(live_run):
+    """A server whose film is encoded."""
+    with serving(live_run) as served:
+
+        async def wait_for_map():
+            async with Client.connect(served) as client:
+                await client.text("map")
+                await client.state(lambda state: state["controls"] and not state["compiling"])
+
+        asyncio.run(wait_for_map())
+        yield served
+
+
+class Client:
+    """A page."""
+
+    def __init__(self, socket):
+        self.socket, self.texts, self.shown = socket, [], 0
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(cls, served, **options):
+        """Connects to ``./ws``."""
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.ws_connect(f"{served.address}ws", max_msg_size=0, **options) as socket,
+        ):
+            client = cls(socket)
+            client.hello = await client.text("hello")
+            yield client
+
+    async def say(self, type: str, **fields) -> None:
+        """Sends a message."""
+        await self.socket.send_str(json.dumps({"type": type, **fields}))
+
+    async def send_frame(self, frame_HWC: np.ndarray, number: int) -> None:
+        """Sends a raw source frame."""
+        content = frames.encode(frame_HWC, frames.RGBA)
+        message = frames.Message(frames.SOURCE, frames.RGBA, number, 1000.0, np.nan, content)
+        await self.socket.send_bytes(message.bytes())
+
+    async def _receive(self):
+        message = await asyncio.wait_for(self.socket.receive(), WAIT_SECONDS)
+        if message.type == aiohttp.WSMsgType.TEXT:
+            return json.loads(message.data)
+        assert message.type == aiohttp.WSMsgType.BINARY, message
+        kind, picture_format, _, number, captured_ms, seconds = frames.HEADER.unpack_from(
+            message.data
+        )
+        if kind == frames.RESULT:
+            self.shown += 1
+            await self.say("shown", number=self.shown, latency_ms=1.0)
+        content = memoryview(message.data)[frames.HEADER.size :]
+        return frames.Message(kind, picture_format, number, captured_ms, seconds, content)
+
+    async def text(self, type: str, check=lambda message: True) -> dict:
+        """The next message of a type that passes the check."""
+        while True:
+            message = await self._receive()
+            if isinstance(message, dict) and message["type"] == type and check(message):
+                return message
+
+    async def state(self, check) -> dict:
+        """The next state that passes the check."""
+        return await self.text("state", check)
+
+    async def result(self, check=lambda message: True, kind: int = frames.RESULT):
+        """The next picture that passes the check, and its message."""
+        while True:
+            message = await self._receive()
+            if not isinstance(message, dict) and message.kind == kind and check(message):
+                model = self.hello["model"]
+                return frames.decode(message, model["width"], model["height"]), message
