@@ -115,6 +115,8 @@ class Client:
         """The next message of a type that passes the check."""
         while True:
             message = await self._receive()
+            if isinstance(message, dict) and message["type"] == "error" != type:
+                raise AssertionError(message["message"])
             if isinstance(message, dict) and message["type"] == type and check(message):
                 return message
 

@@ -11,7 +11,7 @@ def test_sliders_and_random_values_keep_to_the_useful_part_of_a_range():
             assert parameter["low"] <= low <= parameter["neutral"] <= high <= parameter["high"]
             assert high - low <= 360
     offered = tuple(name for name, control in CONTROLS.items() if control.stage == "codes")
-    board = desk.Desk(offered)
+    board = desk.Desk(offered, 4)
     board.fill()
     for _ in range(20):
         board.randomise(board.chosen())

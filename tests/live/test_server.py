@@ -7,7 +7,7 @@ import aiohttp
 import numpy as np
 import pytest
 
-from tests.live.conftest import Client
+from tests.live.conftest import WAIT_SECONDS, Client
 from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import frames
@@ -20,7 +20,7 @@ def run(served, work, **options):
         async with Client.connect(served, **options) as client:
             return await work(client)
 
-    return asyncio.run(connected())
+    return asyncio.run(asyncio.wait_for(connected(), WAIT_SECONDS))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,6 @@ def difference(first, second) -> int:
 
 def test_the_stage_is_the_reconstruction_of_the_pages_frames(live, model):
     async def perform(client):
-        await client.say("clear")
         await client.say("source", kind="page")
         await client.state(lambda state: state["source"]["own"])
         for number in (1, 2, 3):
@@ -64,15 +63,14 @@ def test_a_slider_changes_the_picture_within_three_frames(live):
         await client.say("source", kind="page")
         await client.state(lambda state: state["source"]["own"])
         before = await stage_of(client, one_frame(1), 1)
-        await client.say("set", id="direction_1", parameter="amount", value=5)
+        await client.say("set", id="blend_1", parameter="amount", value=1)
         for number in (2, 3, 4):
             after = await stage_of(client, one_frame(1), number)
             if difference(before, after):
                 break
-        assert difference(before, after) > 0
+        assert difference(after, one_frame(1)) == 0
         await client.say("reset")
-        assert (await client.text("set"))["value"] == 0
-        await client.text("set", lambda m: m["id"] == "blend_1")
+        await client.text("set", lambda m: m["id"] == "blend_1" and m["value"] == 0)
         assert difference(before, await stage_of(client, one_frame(1), 9)) == 0
 
     run(live, perform)
@@ -123,7 +121,6 @@ def test_a_click_on_the_map_shows_that_moment(live, model):
         map_message = await client.text("map")
         assert len(map_message["points"]) == 26
         x, y = map_message["points"][20]
-        await client.say("clear")
         await client.say("point", x=x, y=y)
         await client.state(lambda state: state["source"]["kind"] == "moment")
         wanted = map_message["times"][20]
@@ -139,9 +136,10 @@ def test_a_preset_that_is_saved_renders_the_same_frames(live, model):
         await client.say("clear")
         await client.say("source", kind="page")
         await client.say("add", control="direction", options={"component": 2})
-        await client.state(lambda s: len(s["controls"]) > 10 and not s["compiling"])
-        await client.say("set", id="direction_5", parameter="amount", value=-2.5)
-        await client.say("set", id="blend_1", parameter="amount", curve={"wave": 1e6, "from": 0.4, "to": 0.4})
+        await client.state(lambda s: len(s["controls"]) == 10 and not s["compiling"])
+        await client.say("set", id="direction_4", parameter="amount", value=-2.5)
+        blend = {"wave": 1000, "from": 0.4, "to": 0.4}
+        await client.say("set", id="blend_1", parameter="amount", curve=blend)
         await client.say("save", name="found", about="Found live.")
         await client.state(lambda state: "found" in state["presets"])
         frame_THWC = np.stack([one_frame(seed) for seed in range(4)])
@@ -211,8 +209,8 @@ def test_the_page_gets_what_is_wrong_in_one_sentence_and_the_show_goes_on(live):
 def test_a_message_that_is_too_large_closes_only_its_page(live):
     async def perform(client):
         async with Client.connect(live) as other:
-            await other.socket.send_bytes(bytes(17 * 2**20))
-            with pytest.raises(AssertionError):
+            with pytest.raises((AssertionError, ConnectionError)):
+                await other.socket.send_bytes(bytes(17 * 2**20))
                 while True:
                     await other._receive()
         await client.result()
@@ -276,7 +274,8 @@ def test_pictures_sound_and_stream_have_addresses(live):
 def test_controls_are_added_moved_and_removed(live):
     async def perform(client):
         await client.say("clear")
-        state = await client.state(lambda s: s["controls"] and not s["compiling"])
+        await client.state(lambda s: s["compiling"])
+        state = await client.state(lambda s: not s["compiling"])
         count = len(state["controls"])
         await client.say("add", control="mix", options={"time": 0.5})
         state = await client.state(lambda s: len(s["controls"]) == count + 1 and not s["compiling"])

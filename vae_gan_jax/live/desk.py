@@ -91,17 +91,21 @@ def _rest(name: str, parameter: str) -> float:
 
 
 class Desk:
-    """The controls in the order in which they act; ``offered`` are the names that can be added."""
+    """The controls in the order in which they act.
 
-    def __init__(self, offered: tuple[str, ...]):
+    ``offered`` are the names that can be added, ``components`` the number of directions there are.
+    """
+
+    def __init__(self, offered: tuple[str, ...], components: int):
         self.controls: list[DeskControl] = []
-        self.offered = offered
+        self.offered, self._components = offered, components
 
     def fill(self) -> None:
         """Adds the standard controls of which there is none."""
         present = {control.name for control in self.controls}
         for wanted in STANDARD:
-            if wanted["control"] in set(self.offered) - present:
+            exists = wanted.get("component", 1) <= self._components
+            if exists and wanted["control"] in set(self.offered) - present:
                 self._append(read_control(wanted))
 
     def control(self, id: Any) -> DeskControl:
@@ -116,7 +120,7 @@ class Desk:
         """Adds a control that is off; raises InputError if there is no such control or option."""
         if len(self.controls) >= MAX_CONTROLS:
             raise InputError(f"there are {MAX_CONTROLS} controls already: remove one.")
-        self._append(read_control({**_mapping(options), "control": name}))
+        self._append(read_control({**_mapping(options), "control": str(name)}))
 
     def set_options(self, id: Any, options: Any) -> None:
         """Gives a control other options; raises InputError as ``add`` does."""
@@ -142,7 +146,7 @@ class Desk:
     def set(self, id: Any, parameter: Any, value: Any) -> DeskControl:
         """Sets a parameter to a number within its range, or to a curve; returns its control."""
         control = self.control(id)
-        entry = CONTROLS[control.name].parameters.get(parameter)
+        entry = CONTROLS[control.name].parameters.get(str(parameter))
         if entry is None:
             raise InputError(
                 f"{control.id} has no parameter {parameter!r:.60}: give one of "

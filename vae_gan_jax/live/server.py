@@ -1,6 +1,7 @@
 """``--mode=live``: the web server of a performance."""
 
 import asyncio
+import contextlib
 import hmac
 import importlib.util
 import ipaddress
@@ -193,14 +194,17 @@ class Server:
         response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         await response.prepare(request)
         session = self._session
-        while True:
+        while not (request.transport is None or request.transport.is_closing()):
             if session.latest:
                 picture = await asyncio.to_thread(
                     frames.encode, session.latest.frame_HWC, frames.FORMATS["jpeg"]
                 )
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-                await response.write(f"--{BOUNDARY}\r\n{head}".encode() + picture + b"\r\n")
+                part = f"--{BOUNDARY}\r\n{head}".encode() + picture + b"\r\n"
+                with contextlib.suppress(ConnectionError):
+                    await response.write(part)
             await session.published.wait()
+        return response
 
     async def _sound(self, request: web.Request) -> web.StreamResponse:
         path = await asyncio.to_thread(self._trained.sound_file)

@@ -33,7 +33,8 @@ class Session:
 
     def __init__(self, trained, folder: LiveFolder):
         self.trained, self.folder, self.pages = trained, folder, []
-        self.desk, self.sound, self.meter = Desk(trained.offered), LiveSound(), Meter()
+        self.desk = Desk(trained.offered, trained.components)
+        self.sound, self.meter = LiveSound(), Meter()
         self.preset_name, self.preset_about, self.is_changed = None, "", False
         self.outputs: dict[str, outputs.Output] = {}
         self.osc_send: Callable[[str, float], None] = lambda address, value: None
@@ -110,15 +111,19 @@ class Session:
         curves = [control.curves for control in self.desk.controls]
         self.tell_state()
         try:
-            show = await self._loop.run_in_executor(self._workers, self._build, preset, curves)
-            if version == self._wanted:
+            show = await self._loop.run_in_executor(
+                self._workers, self._build, version, preset, curves
+            )
+            if show and version == self._wanted:
                 self.renderer.replace(show, fade_seconds, restart)
                 self._workers.submit(show.prepare, not self.source.gives_frames)
         finally:
             self._compiled = max(self._compiled, version)
             self.tell_state()
 
-    def _build(self, preset, curves) -> Show:
+    def _build(self, version: int, preset, curves) -> Show | None:
+        if version != self._wanted:  # changed again meanwhile
+            return None
         show = self.trained.show(preset, curves)
         show.prepare(self.source.gives_frames)
         return show
@@ -184,9 +189,11 @@ class Session:
         self._loop.call_soon_threadsafe(self.tell, message)
 
     def _tell_error(self, error: Exception, about: Any, page=None) -> None:
+        sentence = str(error)
         if not isinstance(error, InputError):
             logger.error("an error in the live server:", exc_info=error)
-        message = {"type": "error", "message": str(error)[:600], "about": about}
+            sentence = f"{about or 'the server'} failed ({sentence}): look into the log."
+        message = {"type": "error", "message": sentence[:600], "about": about}
         (page.tell if page else self.tell)(message)
 
     def state(self, page) -> dict[str, Any]:

@@ -120,8 +120,9 @@ class Playback:
 
     def _play(self, first: int, items: Iterator[np.ndarray]) -> None:
         """Plays until the end, a jump or ``close``; the first item is shown even in a pause."""
-        rate, began = self.track.rate, time.monotonic()
+        rate, began = self.track.rate, None
         for number, array in enumerate(items, first):
+            began = began or time.monotonic()  # a film takes a while to open
             due = began + (number - first) / rate
             paused = self._wait(due, is_first=number == first)
             began, due = began + paused, due + paused

@@ -61,6 +61,12 @@ class Trained:
         """The controls that can be added."""
         return tuple(name for name, control in CONTROLS.items() if control.stage != "model")
 
+    @property
+    def components(self) -> int:
+        """The number of principal components of the film's codes."""
+        frames = self.film.film.count if self.film else 0
+        return min(self.model.config.z_dim, max(0, frames - 1))
+
     def show(self, preset, curves: list[dict[str, Any]]) -> Show:
         """A show of this model; raises InputError if the preset is not for it."""
         return Show(self.model, preset, self.film or FilmContext(self.model), curves)
