@@ -188,7 +188,7 @@ class FakeLiveServer:
             "catalogue": catalogue(),
             "layers": {"decoder/residual_1": [9, 16, 8], "decoder/residual_2": [18, 32, 8]},
             "outputs": [{"name": "ndi", "there": False, "about": "pip install cyndilib"}],
-            "osc": {"listens": "127.0.0.1:9000", "sends": None}, "stream": "",
+            "osc": {"listens": "127.0.0.1:9000", "sends": None}, "stream": "", "shipped": ["riso"],
         }  # fmt: skip
 
     def _map(self) -> dict:

@@ -154,6 +154,14 @@ def test_curves_options_and_structure_are_asked_for(page, server):
     direction.find_element(By.CSS_SELECTOR, ".extra select").send_keys("sound: onsets")
     curve = {"sound": "onsets", "from": -3, "to": 3}
     assert last(server, "set", id="direction_1")["curve"] == curve
+    smooth = {"sound": "onsets", "from": 0, "to": 1, "smooth": 0.3}
+    changed = {"type": "set", "id": "direction_1", "parameter": "amount", "value": None}
+    server.tell(changed | {"curve": smooth})
+    end = direction.find_elements(By.CSS_SELECTOR, ".extra input[type=number]")[1]
+    until(lambda: end.get_attribute("value") == "1")
+    end.clear()
+    end.send_keys("2", Keys.ENTER)
+    assert until(lambda: server.last("set")["curve"] == smooth | {"to": 2})
     assert "driven" in direction.get_attribute("class")
     component = direction.find_element(By.CSS_SELECTOR, ".options input")
     component.clear()
@@ -210,6 +218,8 @@ def test_presets_are_loaded_by_keys_saved_and_dropped(page, server):
     name.send_keys("y 1", Keys.ENTER)  # the digit is text here
     assert last(server, "save") == {"type": "save", "name": "stormy 1", "replace": False}
     assert server.last("load")["name"] == "calm"
+    page.find_element(By.ID, "shipped").send_keys("riso")
+    assert last(server, "load", name="riso")
     drop(page, "found.yaml", b"controls: []\n", "")
     assert last(server, "load_text")["text"] == "controls: []\n"
 

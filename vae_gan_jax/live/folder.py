@@ -5,12 +5,20 @@ import re
 import secrets
 from pathlib import Path
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import InputError, flagfile
 from vae_gan_jax.run import atomic_io
 
 NAME = re.compile(r"[\w-][\w. -]{0,79}")
 TOKEN = re.compile(r"[\w-]{8,80}", re.ASCII)
+SHIPPED = "experiments/presets"
 PRESETS, RECORDINGS = ("presets", ".yaml"), ("recordings", ".mp4")
+
+
+def shipped_presets() -> list[str]:
+    """The names of the presets that come with the program and have controls."""
+    places = [folder / SHIPPED for folder in (flagfile.PACKAGE, flagfile.PACKAGE.parent)]
+    paths = [path for place in places for path in place.glob("*.yaml")]
+    return sorted({path.stem for path in paths if "\ncontrols:" in path.read_text("utf-8")})
 
 
 class LiveFolder:
@@ -56,8 +64,10 @@ class LiveFolder:
         return path
 
     def existing(self, kind: tuple[str, str], name: str) -> Path:
-        """As ``path_of``; raises InputError also if there is no such file."""
+        """As ``path_of``, or a shipped preset; raises InputError also if there is no such file."""
         path = self.path_of(kind, name)
+        if kind == PRESETS and not path.exists():
+            path = Path(flagfile.shipped(f"{SHIPPED}/{path.name}"))
         if not path.is_file() or os.path.islink(path):
             raise InputError(f"there is no {kind[0][:-1]} {name}: give one of those in the list.")
         return path

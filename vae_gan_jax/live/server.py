@@ -18,7 +18,7 @@ from aiohttp import web
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.inference import opened_run, trained_model
 from vae_gan_jax.live import frames, osc
-from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder
+from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder, shipped_presets
 from vae_gan_jax.live.page_connection import MAX_BYTES, Page
 from vae_gan_jax.live.session import Session
 from vae_gan_jax.live.trained import Trained
@@ -96,6 +96,7 @@ class Server:
                 "sends": self._config.osc_to or None,
             },
             "stream": f"{address}stream.mjpg",
+            "shipped": shipped_presets(),
         }
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()

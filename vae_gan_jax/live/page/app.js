@@ -242,7 +242,7 @@ function build() {
   stage = new Stage(model.width, model.height, shown);
   sender = new FrameSender(connection, stage.contexts.input, encoding, say);
   midi = new Midi(name, (key, share) => controls.setShare(key, share), say);
-  library = new Library(send, say, hello.outputs ?? []);
+  library = new Library(send, say, hello);
   controls = new Controls($("groups"), hello, send, midi);
   $("film").disabled = !film?.there;
   $("film").title = film && !film.there ? "The film’s file is missing." : "";

@@ -83,8 +83,9 @@ class Row {
   drive() {
     const kind = this.driver.value;
     const [from, to] = [Number(this.ends.from.value), Number(this.ends.to.value)];
-    const curve = kind === "wave" ? { wave: Number(this.ends.wave.value) || WAVE_SECONDS, from, to } : { sound: kind, from, to };
     if (kind === "keys") return;
+    const others = this.kind === kind ? this.curve : {}; // such as smooth and decay
+    const curve = { ...others, from, to, ...(kind === "wave" ? { wave: Number(this.ends.wave.value) || WAVE_SECONDS } : { sound: kind }) };
     this.owner.send("set", { id: this.id, parameter: this.name, ...(kind ? { curve } : { value: Number(this.number.value) }) });
     this.setCurve(kind ? curve : null);
   }
@@ -98,6 +99,7 @@ class Row {
 
   setCurve(curve) {
     const kind = !curve ? "" : "keys" in curve ? "keys" : "wave" in curve ? "wave" : curve.sound;
+    Object.assign(this, { curve, kind });
     this.driver.querySelector("[value=keys]")?.remove();
     if (kind === "keys") this.driver.append(element("option", { value: "keys" }, "keyframes"));
     this.driver.value = kind;

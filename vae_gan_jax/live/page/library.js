@@ -8,13 +8,15 @@ const MAX_PRESET_KEYS = 9;
 const link = (folder, name, properties) => element("li", {}, element("a", { href: `${folder}/${encodeURIComponent(name)}`, ...properties }, name));
 
 export class Library {
-  constructor(send, say, outputs) {
+  constructor(send, say, { outputs = [], shipped = [] }) {
     Object.assign(this, { send, say, presets: [], names: null });
     $("preset-name").addEventListener("input", () => this.labelSave());
     $("save").addEventListener("submit", (event) => {
       event.preventDefault();
       send("save", { name: this.name, replace: this.presets.includes(this.name) });
     });
+    $("shipped").append(...["", ...shipped].map((name) => element("option", {}, name)));
+    $("shipped").addEventListener("change", () => this.load($("shipped").value));
     $("outputs").replaceChildren(...outputs.map(({ name, there, about }) => {
       const toggle = button(name, () => {
         const on = toggle.getAttribute("aria-pressed") !== "true";
@@ -56,6 +58,7 @@ export class Library {
       $("preset-files").replaceChildren(...presets.map((name) => link("presets", `${name}.yaml`, { download: `${name}.yaml` })));
       $("recordings").replaceChildren(...recordings.map((name) => link("recordings", name, { target: "_blank" })));
     }
+    $("shipped").value = preset && !preset.changed && !presets.includes(preset.name) ? preset.name : "";
     for (const made of $("preset-buttons").children) made.setAttribute("aria-pressed", made.value === preset?.name && !preset.changed);
     $("fading").hidden = !fading;
     $("fading").value = fading;
