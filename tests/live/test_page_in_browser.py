@@ -161,7 +161,7 @@ def test_curves_options_and_structure_are_asked_for(page, server):
     until(lambda: end.get_attribute("value") == "1")
     end.clear()
     end.send_keys("2", Keys.ENTER)
-    assert until(lambda: server.last("set")["curve"] == smooth | {"to": 2})
+    last(server, "set", curve=smooth | {"to": 2})
     assert "driven" in direction.get_attribute("class")
     component = direction.find_element(By.CSS_SELECTOR, ".options input")
     component.clear()
