@@ -51,6 +51,7 @@ def serving(config, **replaced):
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
         thread.join(WAIT_SECONDS)
         loop.close()
+        listening.close()
     assert ended
 
 

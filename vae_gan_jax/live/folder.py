@@ -53,10 +53,10 @@ class LiveFolder:
     def path_of(self, kind: tuple[str, str], name: str) -> Path:
         """The path of a preset or recording; raises InputError if the name is none."""
         folder, extension = kind
-        name = name if kind == RECORDINGS else f"{name}{extension}"
-        if not NAME.fullmatch(name) or not name.endswith(extension) or name.endswith(" "):
+        given, name = name, name if kind == RECORDINGS else f"{name}{extension}"
+        if not NAME.fullmatch(name) or not name.endswith(extension) or given.endswith(" "):
             raise InputError(
-                f"{name!r:.100} is no name: give letters, digits, spaces, _, - and dots, at most "
+                f"{given!r:.100} is no name: give letters, digits, spaces, _, - and dots, at most "
                 f"{80 - len(extension)}, and no dot at the start."
             )
         path = self.path / folder / name

@@ -1,0 +1,157 @@
+"""Recordings play with their sound; OSC and a restart reach the show; outputs and refusals."""
+
+import asyncio
+import dataclasses
+import shutil
+import socket
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+from tests.live.conftest import serving
+from tests.live.test_server import difference, one_frame, run, stage_of
+from vae_gan_jax.config import InputError
+from vae_gan_jax.film import sound
+from vae_gan_jax.film.read import video
+from vae_gan_jax.live import osc, outputs, server
+from vae_gan_jax.live.folder import LiveFolder
+
+
+@pytest.mark.parametrize("sound_name", ["film", "none"])
+def test_a_recording_plays_with_its_sound(live, sound_name):
+    async def perform(client):
+        await client.say("source", kind="film")
+        await client.result()
+        await client.say("record", on=True, sound=sound_name)
+        state = await client.state(lambda state: state["recording"])
+        await asyncio.sleep(1.5)
+        await client.say("record", on=False)
+        name = state["recording"]["name"]
+        await client.state(lambda state: name in state["recordings"])
+        recorded = await client.text("recorded")
+        assert recorded["name"] == name
+        return recorded
+
+    recorded = run(live, perform)
+    path = Path(live.config.run_dir, "live", "recordings", recorded["name"])
+    probe = video.probe(str(path))
+    assert float(probe.rate) == pytest.approx(24000 / 1001)
+    assert probe.count / float(probe.rate) == pytest.approx(recorded["seconds"], abs=0.05)
+    assert 1.2 < recorded["seconds"] < 4
+    assert {entry.name for entry in path.parent.iterdir()} >= {path.name}
+    assert not list(path.parent.glob(".*"))  # nothing unfinished stays
+    if sound_name == "none":
+        with pytest.raises(InputError):
+            sound.features(path, 24.0)
+    else:
+        assert sound.features(path, 24.0).levels["loudness"].max() > 0.5
+
+
+def test_osc_sets_parameters_and_hears_of_changes(live_run, tmp_path):
+    run_dir = shutil.copytree(live_run.run_dir, tmp_path / "run")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind(("127.0.0.1", 0))
+        heard.settimeout(10)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            osc_port = probe.getsockname()[1]
+        config = dataclasses.replace(live_run, run_dir=str(run_dir), osc_port=osc_port)
+        with serving(config, osc_target=heard.getsockname()) as served:
+
+            def send(content: bytes):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.sendto(content, ("127.0.0.1", osc_port))
+
+            def message(address: str, value):
+                builder = OscMessageBuilder(address=address)
+                builder.add_arg(value)
+                return builder.build().dgram
+
+            async def perform(client):
+                await client.state(lambda s: s["controls"] and not s["compiling"])
+                await client.say("source", kind="page")
+                await client.state(lambda state: state["source"]["own"])
+                before = await stage_of(client, one_frame(1), 1)
+                send(message("/blend_1/amount", 1.0))
+                told = await client.text("set")
+                assert (told["id"], told["parameter"], told["value"]) == ("blend_1", "amount", 1)
+                after = await stage_of(client, one_frame(1), 2)
+                assert difference(after, one_frame(1)) == 0 < difference(before, after)
+                await client.say("set", id="blend_1", parameter="amount", value=0.25)
+                content, _ = await asyncio.to_thread(heard.recvfrom, 1000)
+                assert content == message("/blend_1/amount", 0.25)
+                for rubbish in (b"\xff" * 300, message("/nobody/amount", 1.0)):
+                    send(rubbish)
+                    error = await client.text("error")
+                    assert error["message"].endswith(".")
+                    await asyncio.sleep(osc.MIN_REPORT_SECONDS)
+                await stage_of(client, one_frame(1), 3)
+
+            run(served, perform)
+
+
+def test_the_address_survives_a_restart(live_run, tmp_path):
+    run_dir = shutil.copytree(live_run.run_dir, tmp_path / "run")
+    config = dataclasses.replace(live_run, run_dir=str(run_dir))
+    with serving(config) as first:
+        token, port = first.address.split("/")[-2], first.port
+    with serving(dataclasses.replace(config, port=port)) as second:
+        assert second.address.split("/")[-2] == token
+        assert second.port == port
+
+        async def perform(client):
+            await client.result()
+
+        run(second, perform)
+
+
+def test_a_port_in_use_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"--port={port}.*another"):
+            server._listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("text", ["here", "host:port", ":9000", "host:0", "host:99999"])
+def test_an_address_for_osc_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="--osc_to"):
+        osc.target(text)
+
+
+def test_a_run_without_a_checkpoint_is_refused_in_one_sentence(program, tmp_path):
+    code, error = program(["--mode=live", f"--run_dir={tmp_path / 'empty'}"])
+    assert code == 2
+    assert "no checkpoint" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".hidden", "a/b", "..", "a\\b", "x" * 90, "a\nb", "a:b", "nul\0", " a", "a "]
+)
+def test_names_that_leave_the_folder_are_refused(tmp_path, name):
+    from vae_gan_jax.live.folder import PRESETS
+
+    with pytest.raises(InputError, match="is no name"):
+        LiveFolder(tmp_path).path_of(PRESETS, name)
+
+
+def test_the_virtual_camera_gets_the_stage(monkeypatch):
+    """With a stand-in for the package, which cannot be installed everywhere."""
+    seen = []
+    camera = types.SimpleNamespace(send=seen.append, close=lambda: seen.append("closed"))
+    package = types.SimpleNamespace(Camera=lambda width, height, fps: camera)
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", package)
+    output = outputs.open_output("camera", 20, 18, 24.0)
+    output.send(np.zeros((18, 20, 3), np.uint8))
+    output.close()
+    assert seen[0].shape == (18, 20, 3)
+    assert seen[1] == "closed"
+
+
+def test_an_output_without_its_package_is_refused():
+    with pytest.raises(InputError, match="install cyndilib"):
+        outputs.open_output("ndi", 20, 18, 24.0)
