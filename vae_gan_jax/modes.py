@@ -38,6 +38,8 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
 
     Raises InputError if the settings contradict each other or the run.
     """
+    if mode == "live" and len(runs := film_names.split_films(given.get("run_dir", ""))) == 2:
+        given = given | dict(zip(("run_dir", "second_run"), runs, strict=True))
     row, run_dir, recorded = MODES[mode], given.get("run_dir"), {}
     if not run_dir and (row.needs_run or not given.get("output")):
         raise InputError("--run_dir is missing: give a folder for the run, such as runs/blade.")
@@ -258,7 +260,7 @@ MODES = {
     "live": Mode(
         "Perform with the trained run on a page in the browser. Flags: live.",
         (live,),
-        own=frozenset({"host", "port", "osc_port", "osc_to", "open_page"}),
+        own=frozenset({"host", "port", "osc_port", "osc_to", "open_page", "second_run"}),
     ),
     "passthrough": Mode(
         "Write the film as it would be learnt, without the networks. Flags: films, output.",

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from tests import runs
-from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import frames, server
 from vae_gan_jax.live.folder import LiveFolder
-from vae_gan_jax.live.trained import Trained
 
 WAIT_SECONDS = 30
 
@@ -31,7 +29,7 @@ def live_run(tmp_path_factory, small, film, frames_THWC):
 def serving(config, **replaced):
     """Serves a run in a thread; ``address`` is that of its page."""
     listening = server._listen("127.0.0.1", config.port)
-    trained = Trained(opened_run.open_model(config, read_only=True))
+    trained = server.open_runs(config)
     opened = server.Server(config, trained, LiveFolder(config.run_dir))
     loop, ended = asyncio.new_event_loop(), []
 

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from tests import runs
 from tests.live.conftest import serving
-from tests.live.test_server import difference, one_frame, run, stage_of
+from tests.live.test_server import difference, one_frame, reconstruction, run, stage_of
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import sound
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import osc, outputs, server
 from vae_gan_jax.live.folder import LiveFolder
+from vae_gan_jax.run import settings
 
 
 @pytest.mark.parametrize("sound_name", ["film", "none"])
@@ -38,9 +42,9 @@ def test_a_recording_plays_with_its_sound(live, sound_name):
 
     recorded = run(live, perform)
     path = Path(live.config.run_dir, "live", "recordings", recorded["name"])
-    probe = video.probe(str(path))
-    assert float(probe.rate) == pytest.approx(24000 / 1001)
-    assert probe.count / float(probe.rate) == pytest.approx(recorded["seconds"], abs=0.05)
+    film = FilmReader(str(path), "recorded", video.Framing(20, 18, crop="none"))
+    assert float(film.rate) == pytest.approx(24000 / 1001)
+    assert film.count / float(film.rate) == pytest.approx(recorded["seconds"], abs=0.05)
     assert 1.2 < recorded["seconds"] < 4
     assert {entry.name for entry in path.parent.iterdir()} >= {path.name}
     assert not list(path.parent.glob(".*"))  # nothing unfinished stays
@@ -120,6 +124,40 @@ def test_a_port_in_use_is_refused():
 def test_an_address_for_osc_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="--osc_to"):
         osc.target(text)
+
+
+def test_two_runs_are_mixed_and_runs_of_other_sizes_refused(
+    live_run, tmp_path, small, film, frames_THWC
+):
+    other, larger = tmp_path / "other", tmp_path / "larger"
+    for folder in (other, larger):
+        folder.mkdir()
+    runs.make(other, small, film, frames_THWC, seed=1, crop="none")
+    settings.record_settings(larger, dataclasses.replace(small, run_dir=str(larger), height=32))
+    (larger / "checkpoints" / "6").mkdir(parents=True)
+    with pytest.raises(InputError, match="--height=32"):
+        server.open_runs(dataclasses.replace(live_run, second_run=str(larger)))
+    config = dataclasses.replace(live_run, second_run=str(other))
+    second = opened_run.open_model(
+        dataclasses.replace(live_run, run_dir=str(other)), read_only=True
+    )
+
+    async def perform(client):
+        await client.state(lambda s: s["controls"] and not s["compiling"])
+        assert client.hello["runs"] == [Path(live_run.run_dir).name, "other"]
+        await client.say("source", kind="page")
+        await client.state(lambda state: state["source"]["own"])
+        await client.say("set", id="mix_run_1", parameter="amount", value=1)
+        picture = await stage_of(client, one_frame(1), 1)
+        assert difference(picture, reconstruction(second, one_frame(1))) <= 1
+        text = f"controls:\n  - {{control: mix_run, run: {larger}, amount: 1}}"
+        await client.say("load_text", text=text)
+        assert "larger" in (await client.text("error"))["message"]
+        await client.say("add", control="mix_run", options={"run": str(larger)})
+        await client.text("error")
+
+    with serving(config) as served:
+        run(served, perform)
 
 
 def test_a_run_without_a_checkpoint_is_refused_in_one_sentence(program, tmp_path):

@@ -212,6 +212,9 @@ class LiveConfig:
     osc_to: str = setting(
         "live", "", "Where OSC is sent when a control changes, such as 127.0.0.1:9001."
     )
+    second_run: str = setting(
+        "live", "", "A second run, to mix its networks with; --run_dir=RUN,RUN2 is short for it."
+    )
     open_page: bool = setting("live", True, "Open the page in the browser, if there is a desktop.")
 
 

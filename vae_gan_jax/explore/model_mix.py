@@ -1,6 +1,7 @@
 """Mixtures of two runs of the same networks: their weights, interpolated by an amount."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -96,6 +97,7 @@ class ModelMix:
             for row, amount in enumerate(amounts):
                 yield slice(row, row + 1), self.variables(amount)
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019  (an amount often stays the same)
     def mixed(self, amount: float) -> dict[str, Any]:
         """The networks of a mixture with their batch norm, not fused."""
         mixed = _mix(self.layers, self.first.variables, self.second.variables, np.float32(amount))
@@ -140,6 +142,8 @@ def _statistics(first: Model, second: Model, layers: str) -> list[dict[str, Any]
     return [ends[0], *inner, ends[1] if layers == ALL else estimate(1.0)]
 
 
+opened = functools.lru_cache(maxsize=2)(ModelMix.of)  # a changed preset opens no run again
+
 MODEL_CONTROLS = {
     "mix_run": Control(
         "model",
@@ -151,6 +155,6 @@ MODEL_CONTROLS = {
                 "text", ALL, "all, or the network or layer that is mixed, as decoder/residual_2."
             ),
         },
-        lambda film, options: ModelMix.of(film.model, options["run"], options["layers"]),
+        lambda film, options: opened(film.model, options["run"], options["layers"]),
     )
 }

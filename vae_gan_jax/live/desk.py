@@ -93,12 +93,13 @@ def _rest(name: str, parameter: str) -> float:
 class Desk:
     """The controls in the order in which they act.
 
-    ``offered`` are the names that can be added, ``components`` the number of directions there are.
+    ``offered`` are the names that can be added, ``components`` the number of directions there are,
+    ``second_run`` the folder of a run to mix with.
     """
 
-    def __init__(self, offered: tuple[str, ...], components: int):
+    def __init__(self, offered: tuple[str, ...], components: int, second_run: str = ""):
         self.controls: list[DeskControl] = []
-        self.offered, self._components = offered, components
+        self.offered, self._components, self._second_run = offered, components, second_run
 
     def fill(self) -> None:
         """Adds the standard controls of which there is none."""
@@ -107,6 +108,8 @@ class Desk:
             exists = wanted.get("component", 1) <= self._components
             if exists and wanted["control"] in set(self.offered) - present:
                 self._append(read_control(wanted))
+        if self._second_run and "mix_run" not in present:
+            self._append(read_control({"control": "mix_run", "run": self._second_run}))
 
     def control(self, id: Any) -> DeskControl:
         """The control with an id; raises InputError if there is none."""
@@ -118,6 +121,10 @@ class Desk:
 
     def add(self, name: Any, options: Any) -> None:
         """Adds a control that is off; raises InputError if there is no such control or option."""
+        if name not in self.offered:
+            raise InputError(
+                f"{name!r:.60} cannot be added: give one of {', '.join(self.offered)}."
+            )
         if len(self.controls) >= MAX_CONTROLS:
             raise InputError(f"there are {MAX_CONTROLS} controls already: remove one.")
         self._append(read_control({**_mapping(options), "control": str(name)}))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.explore import model_mix
 from vae_gan_jax.inference import opened_run, trained_model
 from vae_gan_jax.live import frames, osc
 from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder, shipped_presets
@@ -52,10 +53,18 @@ def perform(config: Config) -> None:
     listening = _listen(config.host, config.port)
     run_folder.open_run(config, lock=False)
     folder = LiveFolder(config.run_dir)
-    trained = Trained(opened_run.open_model(config, read_only=True))
+    trained = open_runs(config)
     server = Server(config, trained, folder)
     with listening:
         asyncio.run(server.serve(listening, target))
+
+
+def open_runs(config: Config) -> Trained:
+    """The run of a performance; raises InputError if the second run does not fit it."""
+    model = opened_run.open_model(config, read_only=True)
+    if config.second_run:
+        model_mix.opened(model, config.second_run)
+    return Trained(model, config.second_run)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -33,7 +33,7 @@ class Session:
 
     def __init__(self, trained, folder: LiveFolder):
         self.trained, self.folder, self.pages = trained, folder, []
-        self.desk = Desk(trained.offered, trained.components)
+        self.desk = Desk(trained.offered, trained.components, trained.second_run)
         self.sound, self.meter = LiveSound(), Meter()
         self.preset_name, self.preset_about, self.is_changed = None, "", False
         self.outputs: dict[str, outputs.Output] = {}
@@ -72,6 +72,7 @@ class Session:
         for output in self.outputs.values():
             output.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
+        self.trained.close()
 
     def spawn(self, work) -> None:
         """Runs a coroutine in the background; its errors become messages."""

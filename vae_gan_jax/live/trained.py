@@ -33,18 +33,24 @@ class Trained:
     """What a run offers to a performance.
 
     Attributes:
+      second_run: the folder of a run to mix with, or empty.
       film: the learnt film with its codes, or None.
       rate: pictures a second of film, walk and recordings.
       map: the message ``map``, once the film's codes are known.
       sound: the levels of the film's sound, or None; known after ``find_codes``.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, second_run: str = ""):
+        self.second_run = second_run
         self.model, self._progress = model, lambda done: None
         self.film = film_codes.learnt(model, lambda done: self._progress(done))
         self.rate_exact = self.film.film.rate if self.film else DEFAULT_RATE
         self.sound, self._scratch = None, tempfile.TemporaryDirectory(prefix="vae_gan_jax_live_")
         self._has_codes, self.map = False, None
+
+    def close(self) -> None:
+        """Removes temporary files."""
+        self._scratch.cleanup()
 
     @property
     def rate(self) -> float:
@@ -69,6 +75,13 @@ class Trained:
 
     def show(self, preset, curves: list[dict[str, Any]]) -> Show:
         """A show of this model; raises InputError if the preset is not for it."""
+        for use in preset.controls:
+            run = dict(use.options).get("run", self.second_run)
+            if run != self.second_run:
+                raise InputError(
+                    f"{use.place}{run} is not a run of this performance: start the program with "
+                    "--run_dir=RUN,RUN2."
+                )
         return Show(self.model, preset, self.film or FilmContext(self.model), curves)
 
     def find_codes(self, progress: Callable[[float], None]) -> dict[str, Any] | None:
@@ -176,7 +189,7 @@ class Trained:
             shots = film.shots if known else []
         return {
             "name": Path(config.run_dir).name,
-            "runs": [Path(config.run_dir).name],
+            "runs": [Path(run).name for run in (config.run_dir, self.second_run) if run],
             "model": {
                 **{"width": config.width, "height": config.height, "z_dim": config.z_dim},
                 **{"networks": config.networks, "step": self.model.step},
