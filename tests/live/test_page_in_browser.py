@@ -284,7 +284,10 @@ def test_frames_travel_as_webp_or_uncompressed_with_a_sentence(page, server):
     assert "cannot write WebP" in text(page, "message")
 
 
-def test_a_picture_stays_through_a_restart_of_the_server(page, server):
+def test_picture_and_controls_stay_through_a_restart_of_the_server(page, server):
+    meter = {"type": "meter", "rate": 24.0, "latency_ms": None, "dropped": 0, "pages": 1}
+    server.tell(meter | {"seconds": 60.0})
+    page.find_element(By.ID, "direction_2/amount").send_keys(Keys.END)
     file = io.BytesIO()
     Image.new("RGB", (64, 36), (200, 40, 90)).save(file, "PNG")
     drop(page, "red.png", file.getvalue(), "image/png")
@@ -295,6 +298,15 @@ def test_a_picture_stays_through_a_restart_of_the_server(page, server):
         until(lambda: again.frames)
         assert again.last("source") == {"type": "source", "kind": "page"}
         until(lambda: text(page, "message") == "Connected again.")
+        again.tell(meter | {"seconds": 1.0})
+        controls = json.loads(last(again, "load_text")["text"])["controls"]
+        assert controls[1] == {"control": "direction", "component": 2, "amount": 3}
+        assert controls[6]["features"] == {"share": 0.3, "seed": 4}
+        again.received.clear()
+        again.tell(meter | {"seconds": 2.0})
+        press(page, "x")
+        last(again, "random")
+        assert again.last("load_text") is None  # once
 
 
 def test_the_upscaled_stage_keeps_the_colours(page):

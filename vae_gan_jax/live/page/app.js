@@ -22,6 +22,8 @@ let state = { source: {}, controls: [], presets: [], recordings: [] };
 let stage, controls, library, midi, sender, map, listener, soundRecorder;
 let markShot = () => {};
 let source = null; // of this page: camera, screen or file
+let lost = null; // the controls when the connection was lost, as a preset
+let showSeconds = 0; // of the show's clock, which starts at 0 with the server
 let isOwn = false; // whether the server takes this page's frames
 let look = localStorage.getItem("look") ?? LOOKS[0];
 
@@ -199,7 +201,10 @@ const messages = {
   codes: ({ done }) => say(done < 1 ? `The film is being encoded: ${Math.round(100 * done)}%.` : ""),
   set: (message) => controls.set(message),
   values: ({ type, values, ...rest }) => controls.showValues(values ?? rest),
-  meter({ rate, latency_ms, dropped, pages }) {
+  meter({ rate, latency_ms, dropped, pages, seconds }) {
+    // A server that started again gets the controls back.
+    if (lost && seconds < showSeconds) send("load_text", { text: JSON.stringify(lost), seconds: 0 });
+    [lost, showSeconds] = [null, seconds];
     $("rate").textContent = `${rate.toFixed(1)} frames/s`;
     $("latency").textContent = latency_ms == null ? "– ms" : `${Math.round(latency_ms)} ms`;
     $("dropped").textContent = `${dropped} dropped${pages > 1 ? ` · ${pages} pages` : ""}`;
@@ -220,6 +225,7 @@ const connection = new Connection(Object.assign(new URL("ws", location.href), { 
   closed() {
     if (soundRecorder) soundRecorder.stop();
     soundRecorder = null;
+    lost ??= controls?.preset() ?? null;
     document.body.dataset.state = "closed";
     say("The server does not answer. The page connects again as soon as it does.");
   },

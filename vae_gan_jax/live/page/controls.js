@@ -93,6 +93,7 @@ class Row {
   // A value from the server.
   show(value) {
     if (value == null) return; // a curve moves it
+    this.value = value;
     this.slider.value = value;
     if (document.activeElement !== this.number) this.number.value = Number(value.toFixed(this.max - this.min > 2 ? 2 : 3));
   }
@@ -188,6 +189,17 @@ export class Controls {
       if (nodes.length !== list.children.length || nodes.some((node, index) => node !== list.children[index])) list.replaceChildren(...nodes);
     }
     this.midi.label(this.rows);
+  }
+
+  // The controls as a preset has them; null if all are off.
+  preset() {
+    const rows = [...this.rows.values()];
+    if (rows.every((row) => !row.curve && row.value === row.neutral)) return null;
+    const plain = ({ id, control, options, parameters }) => {
+      const values = Object.keys(parameters).map((name) => [name, this.rows.get(`${id}/${name}`)]).map(([name, row]) => [name, row.curve ?? row.value]);
+      return { control, ...options, ...Object.fromEntries(values) };
+    };
+    return { controls: this.order.map(plain) };
   }
 
   set({ id, parameter, value, curve }) {
