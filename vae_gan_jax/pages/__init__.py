@@ -1,4 +1,4 @@
-"""What all pages share: their style, and the script that opens a camera, a screen or a file."""
+"""What all pages share: their style, and scripts for elements and for cameras, screens and files."""
 
 from pathlib import Path
 

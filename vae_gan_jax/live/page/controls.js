@@ -2,10 +2,10 @@
 
 import { button, element } from "./dom.js";
 import { optionInput } from "./options.js";
+import { LEVELS } from "./sound.js";
 
 const STAGES = { codes: "Latent code", bend: "Network bending", picture: "Picture", model: "Models" };
 const SLIDER_STEPS = 200;
-const LEVELS = ["loudness", "onsets", "low", "mid", "high"]; // of a sound
 const WAVE_SECONDS = 4; // of a new wave's period
 
 const UNITS = { "standard deviations": "σ", degrees: "°", seconds: "s", times: "×", share: "", "root mean squares of the layer": "rms", "pixels of the layer": "px", widths: "w", heights: "h", patterns: "" };

@@ -1,6 +1,6 @@
 // The map of the film's codes, to click and drag, and its shots as buttons.
 
-import { $, button, clock, element } from "./dom.js";
+import { $, button, clock, element, moveByArrows } from "./dom.js";
 
 const POINT_PIXELS = 2.5; // radius
 const MARGIN = 0.04; // around the map, of its size
@@ -70,25 +70,17 @@ export class FilmMap {
   }
 }
 
-// A button for each shot. Tab reaches one of them, arrow keys move among them.
+// A button for each shot. Returns a function that marks the shot of a time.
 export function makeShots(container, shots, go) {
-  const buttons = shots.map((shot, index) => {
+  const buttons = shots.map((shot) => {
     const picture = element("img", { src: `shots/${shot.number}.jpg`, alt: "", loading: "lazy" });
     picture.addEventListener("error", () => picture.remove(), { once: true });
-    const made = button("", () => go(shot), { tabIndex: index ? -1 : 0, "aria-label": `Shot ${shot.number}, at ${clock(shot.time)}` });
+    const made = button("", () => go(shot), { "aria-label": `Shot ${shot.number}, at ${clock(shot.time)}` });
     made.append(picture, clock(shot.time));
     return made;
   });
   container.replaceChildren(...buttons);
-  container.onkeydown = (event) => {
-    const index = buttons.indexOf(document.activeElement);
-    const targets = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: buttons.length - 1 };
-    const target = buttons[targets[event.key]];
-    if (index < 0 || !target) return;
-    event.preventDefault();
-    buttons.forEach((other) => (other.tabIndex = other === target ? 0 : -1));
-    target.focus();
-  };
+  moveByArrows(container, buttons);
   $("shots-section").hidden = !shots.length;
   return (seconds) => {
     const current = shots.findLastIndex(({ time }) => time <= seconds + 1e-3);

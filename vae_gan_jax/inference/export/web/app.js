@@ -1,6 +1,7 @@
 // The page: a source's frame becomes a latent code, the controls move the code, and the decoder
 // draws it.
 
+import { $, clock, moveByArrows, press } from "./dom.js";
 import { openFilm } from "./film.js";
 import { fetchBytes, openModel } from "./model.js";
 import { Recorder } from "./recorder.js";
@@ -10,7 +11,6 @@ const SLIDERS = 12; // at most
 const SLIDER_RANGE = 3; // standard deviations
 const SHOTS = 24; // at most; of a film with more, evenly spaced ones
 
-const $ = (id) => document.getElementById(id);
 const input = $("input").getContext("2d", { willReadFrequently: true });
 const output = $("output").getContext("2d");
 let model, film, recorder;
@@ -32,14 +32,9 @@ function note(text) {
   $("notes").append(item);
 }
 
-function clock(seconds) {
-  const whole = Math.floor(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-}
-
 function setSwitch(name, on) {
   switches[name] = on;
-  $(name).setAttribute("aria-pressed", on);
+  press(name, on);
   changed = true;
   if (source && !on) source.drawn = -1; // a still picture comes back
 }
@@ -48,7 +43,7 @@ function setSource(next) {
   source?.close();
   source = next;
   for (const [id, kind] of [["camera", "camera"], ["screen", "screen"], ["open", "file"]])
-    $(id).setAttribute("aria-pressed", source?.kind === kind);
+    press(id, source?.kind === kind);
   if (!source) return;
   setSwitch("walk", false);
   setSwitch("freeze", false);
@@ -88,7 +83,7 @@ const KEYS = { c: "camera", s: "screen", o: "open", w: "walk", f: "freeze", n: "
 async function record() {
   const current = recorder;
   recorder = null;
-  $("record").setAttribute("aria-pressed", !current);
+  press("record", !current);
   try {
     if (!current) {
       recorder = new Recorder($("output"));
@@ -103,7 +98,7 @@ async function record() {
     link.click();
     say("");
   } catch (error) {
-    $("record").setAttribute("aria-pressed", false);
+    press("record", false);
     say(error.message);
   }
 }
@@ -134,16 +129,15 @@ function makeSliders() {
   $("directions").hidden = false;
 }
 
-// A button with a thumbnail for each shot. Tab reaches one of them, arrow keys move among them.
+// A button with a thumbnail for each shot.
 async function makeShots() {
   const all = film.shots;
   const shots = all.filter((_, index) => index % Math.ceil(all.length / SHOTS) === 0);
-  const buttons = shots.map(({ time, code: shotCode }, index) => {
+  const buttons = shots.map(({ time, code: shotCode }) => {
     const button = document.createElement("button");
     const thumbnail = document.createElement("canvas");
     [thumbnail.width, thumbnail.height] = [model.width, model.height];
     button.type = "button";
-    button.tabIndex = index ? -1 : 0;
     button.setAttribute("aria-label", `The shot at ${clock(time)}`);
     button.append(thumbnail, clock(time));
     button.addEventListener("click", () => {
@@ -156,15 +150,7 @@ async function makeShots() {
     return button;
   });
   $("shots").append(...buttons);
-  $("shots").addEventListener("keydown", (event) => {
-    const index = buttons.indexOf(document.activeElement);
-    const targets = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: buttons.length - 1 };
-    const target = buttons[targets[event.key]];
-    if (index < 0 || !target) return;
-    event.preventDefault();
-    buttons.forEach((button) => (button.tabIndex = button === target ? 0 : -1));
-    target.focus();
-  });
+  moveByArrows($("shots"), buttons);
   $("film").hidden = false;
   for (const [index, { code: shotCode }] of shots.entries()) {
     const picture = await model.decode(shotCode);

@@ -1,4 +1,4 @@
-// Small helpers for elements and times.
+// Elements, buttons and times.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -25,4 +25,18 @@ export function press(id, on) {
 export function clock(seconds) {
   const whole = Math.floor(Math.max(0, seconds));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+// Tab reaches one of the buttons in a container, arrow keys, Home and End move among them.
+export function moveByArrows(container, buttons) {
+  buttons.forEach((made, index) => (made.tabIndex = index ? -1 : 0));
+  container.addEventListener("keydown", (event) => {
+    const index = buttons.indexOf(document.activeElement);
+    const targets = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: buttons.length - 1 };
+    const target = buttons[targets[event.key]];
+    if (index < 0 || !target) return;
+    event.preventDefault();
+    buttons.forEach((made) => (made.tabIndex = made === target ? 0 : -1));
+    target.focus();
+  });
 }
