@@ -1,4 +1,4 @@
-"""What all pages share: their style, and scripts for elements and for cameras, screens and files."""
+"""What all pages share: their style, elements, and the opening of cameras, screens and files."""
 
 from pathlib import Path
 
