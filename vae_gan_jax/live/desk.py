@@ -16,6 +16,7 @@ STANDARD = (
     *({"control": "direction", "component": number} for number in (1, 2, 3, 4)),
     *({"control": name} for name in ("walk", "snap", "smooth", "noise", "truncate", "blend")),
 )
+NEED_CODES = ("direction", "walk", "snap", "noise", "truncate")  # of the film
 MAX_CONTROLS = 64
 # How far sliders and random values go from where a control is off, by the parameter's unit.
 REACH = {
@@ -93,20 +94,20 @@ def _rest(name: str, parameter: str) -> float:
 class Desk:
     """The controls in the order in which they act.
 
-    ``offered`` are the names that can be added, ``components`` the number of directions there are,
-    ``second_run`` the folder of a run to mix with.
+    ``offered`` are the names that can be added, ``components`` the number of principal components
+    of the film's codes, 0 without codes, ``second_run`` the folder of a run to mix with.
     """
 
-    def __init__(self, offered: tuple[str, ...], components: int, second_run: str = ""):
+    def __init__(self, offered: tuple[str, ...], components: int = 0, second_run: str = ""):
         self.controls: list[DeskControl] = []
-        self.offered, self._components, self._second_run = offered, components, second_run
+        self.offered, self.components, self._second_run = offered, components, second_run
 
     def fill(self) -> None:
         """Adds the standard controls of which there is none."""
         present = {control.name for control in self.controls}
         for wanted in STANDARD:
-            exists = wanted.get("component", 1) <= self._components
-            if exists and wanted["control"] in set(self.offered) - present:
+            needed = wanted.get("component", 1) if wanted["control"] in NEED_CODES else 0
+            if needed <= self.components and wanted["control"] in set(self.offered) - present:
                 self._append(read_control(wanted))
         if self._second_run and "mix_run" not in present:
             self._append(read_control({"control": "mix_run", "run": self._second_run}))

@@ -90,8 +90,9 @@ class LiveFilm(FilmContext):
 
 
 def learnt(model, progress: Callable[[float], None]) -> LiveFilm | None:
-    """The first learnt film of a run; None if the run has no record of one."""
+    """The first learnt film of a run; None if neither the film nor a record of it is there."""
     try:
+        model.film.rate  # raises if the film cannot be read  # noqa: B018
         return LiveFilm(model, model.film, progress)
     except InputError:
         return None

@@ -33,7 +33,7 @@ class Session:
 
     def __init__(self, trained, folder: LiveFolder):
         self.trained, self.folder, self.pages = trained, folder, []
-        self.desk = Desk(trained.offered, trained.components, trained.second_run)
+        self.desk = Desk(trained.offered, second_run=trained.second_run)
         self.sound, self.meter = LiveSound(), Meter()
         self.preset_name, self.preset_about, self.is_changed = None, "", False
         self.outputs: dict[str, outputs.Output] = {}
@@ -99,6 +99,7 @@ class Session:
                 self.tell(message)
         finally:
             self.source.begin()
+            self.desk.components = self.trained.components
             self.desk.fill()
             await self.rebuild()
 

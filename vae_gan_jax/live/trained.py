@@ -69,9 +69,10 @@ class Trained:
 
     @property
     def components(self) -> int:
-        """The number of principal components of the film's codes."""
-        frames = self.film.film.count if self.film else 0
-        return min(self.model.config.z_dim, max(0, frames - 1))
+        """The number of principal components of the film's codes; 0 without codes."""
+        if not self._has_codes:
+            return 0
+        return min(self.model.config.z_dim, len(self.film.codes_TZ) - 1)
 
     def show(self, preset, curves: list[dict[str, Any]]) -> Show:
         """A show of this model; raises InputError if the preset is not for it."""
