@@ -47,7 +47,8 @@ def run(config, devices):
                 state, _ = dispatch.run(state, key, config)
         else:
             local = jax.tree.map(np.asarray, {name: getattr(dispatch, name) for name in arrays})
-            state, _ = dataclasses.replace(dispatch, **local).run(state, key, config)
+            with jax.set_mesh(mesh.of_devices(jax.devices()[:1])):
+                state, _ = dataclasses.replace(dispatch, **local).run(state, key, config)
     moment = state.opt_state["decoder"][0].mu["projection"]["kernel"]
     return jax.device_get(state), moment.addressable_data(0).size / moment.size
 
