@@ -33,7 +33,7 @@ ABSENT_NAMES = {
 IMPORT_ALL = """
 import importlib, os, pkgutil, signal, sys
 import absl.app, chex, filelock, flax, fsspec.asyn, imageio_ffmpeg, jax, jinja2, matplotlib.figure
-import optax, orbax.checkpoint, PIL.Image, psutil, tensorboardX, tqdm
+import aiohttp.web, optax, orbax.checkpoint, PIL.Image, psutil, tensorboardX, tqdm
 for name in {modules}:
     sys.modules[name] = None  # its import fails
 for name in {os}:

@@ -146,6 +146,13 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def has_desktop() -> bool:
+    """Whether a browser can open a window here."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def processor_kind() -> str:
     """The machine type and a checksum of the processor's features."""
     features = None

@@ -255,7 +255,7 @@ def test_codes_of_a_file(explorer, model, tmp_path, sheets):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("controls: []", "says not where codes come from"),
+        ("controls: []", "has no codes to start from"),
         ("codes: {time: 9}", "0:00:09.00 lies outside the film"),
         ("codes: {walk: film}\ncontrols: [{control: blend}]", ":2: blend needs a source film"),
     ],

@@ -30,7 +30,7 @@ def test_features_that_fire_alike_are_one_cluster():
 def run_model(model, shown, tmp_path):
     """A model in a folder of its own, whose learnt film is the film of 26 frames."""
     config = dataclasses.replace(model.config, run_dir=str(tmp_path))
-    opened = dataclasses.replace(model, config=config, checkpoint="checksum")
+    opened = dataclasses.replace(model, config=config, checkpoint="checksum", read_only=False)
     opened.__dict__["films"] = [shown]
     return opened
 
@@ -70,3 +70,11 @@ def test_a_cluster_that_is_not_there_is_refused(run_model):
         FilmContext(run_model), {"layer": LAYER, "features": (("cluster", 0),)}
     )
     assert 0 < (rank_F < 1).sum() < len(rank_F)
+
+
+def test_a_run_that_was_opened_read_only_gets_no_file(run_model, tmp_path):
+    opened = dataclasses.replace(run_model, read_only=True)
+    opened.__dict__["films"] = run_model.films
+    label_F = feature_clusters.labels(opened, LAYER, 3)
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(feature_clusters.labels(run_model, LAYER, 3), label_F)

@@ -6,6 +6,7 @@ import pytest
 
 from tests import runs
 from vae_gan_jax.config import InputError
+from vae_gan_jax.explore import played_film
 from vae_gan_jax.explore.curves import Constant, Keyframes
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.explore.model_mix import ModelMix
@@ -84,3 +85,10 @@ def test_other_networks_are_refused(parents, small, film, frames_THWC, tmp_path)
         ModelMix.of(first, other.run_dir)
     with pytest.raises(InputError, match="has no checkpoint"):
         ModelMix.of(first, str(tmp_path / "nothing"))
+
+
+def test_a_film_depends_on_the_checkpoint_of_the_other_run(parents):
+    first, second, run_dir = parents
+    use = ControlUse("mix_run", (("run", run_dir),), {})
+    origin = played_film.origin_of(first.config, Preset(controls=(use,)))
+    assert origin["mixed_with"] == [second.checkpoint]

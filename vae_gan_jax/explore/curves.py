@@ -175,15 +175,15 @@ def parse(value: Any, low: float = -math.inf, high: float = math.inf) -> Curve:
     for key in value:
         if key not in (kind, *allowed):
             raise CurveError(
-                f"has {key}, which does not go with {kind}{near(key, (kind, *allowed))}", key
+                f"has {key}, which does not go with {kind}: {near(key, (kind, *allowed))}", key
             )
     return parse_kind(value, low, high)
 
 
 def near(name: Any, names: Collection[str]) -> str:
-    """The end of a sentence that proposes the names nearest to one, or all if none is near."""
+    """Advice to give one of the names nearest to this one, or any if none is near."""
     close = difflib.get_close_matches(str(name), list(names), n=3, cutoff=0.5)
-    return f": give {' or '.join(close or sorted(names)) or 'none'}"
+    return f"give {' or '.join(close or sorted(names)) or 'none'}"
 
 
 def short_number(value: float) -> float | int:
@@ -229,7 +229,7 @@ def _keyframes(value: Mapping, low: float, high: float) -> Keyframes:
             raise CurveError("has a key that is not [seconds, value] or with an easing", *path)
         seconds, easing = to_seconds(entry[0], path), entry[2] if len(entry) == 3 else "linear"
         if not isinstance(easing, str) or easing not in EASINGS:
-            raise CurveError(f"has the unknown easing {easing}{near(easing, EASINGS)}", *path)
+            raise CurveError(f"has the unknown easing {easing}: {near(easing, EASINGS)}", *path)
         if keys and seconds <= keys[-1][0]:
             raise CurveError(
                 f"has a key at {seconds:g} s after the one at {keys[-1][0]:g} s: give the keys in "
@@ -254,7 +254,7 @@ def _wave(value: Mapping, low: float, high: float) -> Wave:
 def _sound(value: Mapping, low: float, high: float) -> Sound:
     feature = value["sound"]
     if not isinstance(feature, str) or feature not in FEATURES:
-        raise CurveError(f"has the unknown sound {feature}{near(feature, FEATURES)}", "sound")
+        raise CurveError(f"has the unknown sound {feature}: {near(feature, FEATURES)}", "sound")
     seconds = (to_number(value.get(name, 0), (name,), 0, 60) for name in ("smooth", "decay"))
     return Sound(feature, *_ends(value, low, high), *seconds)
 

@@ -121,8 +121,8 @@ class Explorer:
         """
         if not preset.codes:
             raise InputError(
-                f"{preset.name} says not where codes come from: add a line such as "
-                "codes: {walk: film}, or give --mode=reconstruct."
+                f"{preset.name} has no codes to start from: add a walk or another source as "
+                "codes, or give --mode=reconstruct."
             )
         play.refuse_source_controls(preset)
         config, rate = self.config, self.rate

@@ -24,6 +24,8 @@ ITERATIONS = 50
 def labels(model: Model, layer: str, clusters: int = CLUSTERS) -> np.ndarray:
     """The cluster of each feature of a layer, ``[F]`` from 0; computed once per run.
 
+    A model that was opened read-only computes it each time.
+
     Args:
       model: its learnt film is encoded if the run's folder does not hold the clusters yet.
       layer: one of ``bending.layers``.
@@ -40,7 +42,7 @@ def labels(model: Model, layer: str, clusters: int = CLUSTERS) -> np.ndarray:
     if model.checkpoint and provenance.is_current(run_dir, name, origin, [path]):
         return np.array(json.loads(path.read_bytes()))
     label_F = cluster(_activations(model, layer), clusters)
-    if model.checkpoint and atomic_io.is_writable(run_dir):
+    if model.checkpoint and not model.read_only and atomic_io.is_writable(run_dir):
         atomic_io.write(path, json.dumps(label_F.tolist()) + "\n")
         provenance.record(run_dir, name, origin, [path])
     return label_F

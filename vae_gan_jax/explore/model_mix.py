@@ -57,13 +57,14 @@ class ModelMix:
             own, other = (to_text(FIELDS[name], getattr(c, name)) for c in (config, recorded))
             if own != other:
                 raise InputError(
-                    f"{run_dir} has --{name}={other}, and {config.run_dir} has {own}: mix runs of "
-                    "the same networks and sizes."
+                    f"{run_dir} has --{name}={other}, and {config.run_dir} has {own}: give a run "
+                    "of the same networks and sizes."
                 )
         paths = flatten_dict({name: first.variables[name]["params"] for name in NETWORKS})
         mixable = sorted({"/".join(path[:n]) for path in paths for n in range(1, len(path))})
         if layers not in (ALL, *mixable):
-            raise InputError(f"the networks have no layer {layers}{near(layers, mixable)}.")
+            remedy = near(layers, mixable)
+            raise InputError(f"the networks have no layer {layers}: {remedy}.")
         second = opened_run.open_model(
             dataclasses.replace(recorded, run_dir=run_dir), read_only=True
         )

@@ -11,9 +11,10 @@ from vae_gan_jax.explore import play, presets
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.film import sound, source_films
 from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.inference import made_from
 from vae_gan_jax.inference.film_outputs import film_paths
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
-from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.inference.trained_model import Model, newest_step
 from vae_gan_jax.run import film_names, provenance
 from vae_gan_jax.run.team import ALONE, Team
 
@@ -77,4 +78,7 @@ def origin_of(config: Config, preset: presets.Preset, source: str = "") -> dict[
     origin = {"preset": hashlib.sha256(text.encode()).hexdigest()}
     if preset.uses_sound and config.sound_file:
         origin["driven_by"] = provenance.checksum([config.sound_file])
+    runs = [dict(use.options)["run"] for use in preset.controls if use.name == "mix_run"]
+    if runs:
+        origin["mixed_with"] = [made_from.networks(run, newest_step(run)) for run in runs]
     return origin

@@ -89,7 +89,7 @@ class PresetReader:
     def choice(self, path: tuple, value: Any, names: Collection[str]) -> str:
         """One of some names."""
         if not isinstance(value, str) or value not in names:
-            self.fail(path, f"{path[-1]} is {value!s:.40}{near(value, names)}")
+            self.fail(path, f"{path[-1]} is {value!s:.40}: {near(value, names)}")
         return value
 
     def text(self, path: tuple, value: Any) -> str:

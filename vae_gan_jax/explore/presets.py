@@ -70,9 +70,9 @@ class Preset:
             for option, value in use.options:
                 kind = CONTROLS[use.name].options[option].kind
                 if kind == "layer" and value not in layers:
+                    remedy = near(value, layers)
                     raise InputError(
-                        f"{use.place}the {networks} networks have no layer "
-                        f"{value}{near(value, layers)}."
+                        f"{use.place}the {networks} networks have no layer {value}: {remedy}."
                     )
 
 
@@ -104,7 +104,7 @@ def parse(text: str, name: str = "the preset") -> Preset:
     top = reader.read(text)
     for key in top:
         if key not in KEYS:
-            reader.fail((key,), f"{key} is no part of a preset{near(key, KEYS)}")
+            reader.fail((key,), f"{key} is no part of a preset: {near(key, KEYS)}")
     if not isinstance(about := top.get("about", ""), str):
         reader.fail(("about",), "about is no text: give a sentence, in quotes")
     networks = reader.choice(("networks",), top["networks"], NETWORKS) if "networks" in top else ""
@@ -158,7 +158,7 @@ def _control(reader: PresetReader, path: tuple, use: Any) -> ControlUse:
                 reader.fail((*at, *error.path), f"{key} of {name} {error}")
         elif key != "control":
             names = [*control.options, *control.parameters]
-            reader.fail(at, f"{name} has no {key}{near(key, names)}")
+            reader.fail(at, f"{name} has no {key}: {near(key, names)}")
     for key, option in control.options.items():
         if option.default is REQUIRED and key not in options:
             reader.fail(path, f"{name} has no {key}: give one ({option.help.rstrip('.')})")
@@ -208,7 +208,7 @@ def _codes(reader: PresetReader, value: Any) -> dict[str, Any]:
     for key in value:
         allowed = (kind, *CODES[kind]) if kind else CODES
         if key not in allowed:
-            reader.fail(("codes", key), f"codes do not go with {key}{near(key, allowed)}")
+            reader.fail(("codes", key), f"codes do not go with {key}: {near(key, allowed)}")
     return {key: read[key](("codes", key), entry) for key, entry in value.items()}
 
 

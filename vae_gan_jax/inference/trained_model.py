@@ -37,12 +37,14 @@ class Model:
         batch-norm statistics of the training film, the discriminator its moving averages.
       step: training steps that the networks have learnt for.
       checkpoint: checksum of the checkpoint's content; None: unknown.
+      read_only: nothing is written into the run's folder.
     """
 
     config: Config
     variables: dict[str, Any]
     step: int
     checkpoint: str | None = None
+    read_only: bool = True
 
     def __repr__(self) -> str:
         return f"<model of {self.config.run_dir} at step {self.step}>"
@@ -284,7 +286,7 @@ def load(
     statistics = batch_norm_statistics.load_or_estimate(config, state, read_frames, read_only)
     variables = autoencoder.with_batch_stats(state.inference_variables, statistics)
     step = int(state.step)
-    return Model(config, variables, step, made_from.networks(config.run_dir, step))
+    return Model(config, variables, step, made_from.networks(config.run_dir, step), read_only)
 
 
 def prior_draws(config: Config, count: int) -> np.ndarray:

@@ -6,15 +6,14 @@ import hmac
 import importlib.util
 import ipaddress
 import logging
-import os
 import socket
-import sys
 import webbrowser
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import model_mix
 from vae_gan_jax.inference import opened_run, trained_model
@@ -113,7 +112,7 @@ class Server:
             await web.SockSite(runner, listening).start()
             await self._session.start()
             logger.info("the stage: %s", address)
-            if self._config.open_page and _has_desktop():
+            if self._config.open_page and operating_system.has_desktop():
                 webbrowser.open(address)
             await asyncio.Event().wait()
         finally:
@@ -234,10 +233,3 @@ class Server:
     async def _recording(self, request: web.Request) -> web.StreamResponse:
         path = self._folder.existing(RECORDINGS, request.match_info["name"])
         return web.FileResponse(path, headers=HEADERS)
-
-
-def _has_desktop() -> bool:
-    """Whether a browser can open a window here."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
