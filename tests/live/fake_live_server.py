@@ -45,7 +45,6 @@ def catalogue() -> dict:
         "mix": ("codes", {"time": {"kind": "time", "default": "0:00", "about": "A moment."}}),
         "bend_rotate": ("bend", {"layer": layer, "features": features}),
         "blend": ("picture", {}),
-        "models": ("model", {}),
     }
     return {
         name: {"stage": stage, "about": f"The {name}.", "parameters": {}, "options": options}

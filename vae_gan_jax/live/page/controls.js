@@ -140,7 +140,7 @@ class Card {
 export class Controls {
   constructor(root, hello, send, midi) {
     Object.assign(this, { hello, send, midi, cards: new Map(), rows: new Map(), groups: {}, order: [] });
-    const present = new Set(Object.values(hello.catalogue).map(({ stage }) => stage));
+    const present = new Set([...Object.values(hello.catalogue).map(({ stage }) => stage), ...(hello.runs.length > 1 ? ["model"] : [])]);
     for (const stage of Object.keys(STAGES).filter((name) => present.has(name))) {
       const list = element("div", { className: "list" });
       const ids = () => this.order.filter((control) => control.stage === stage).map(({ id }) => id);
@@ -155,6 +155,7 @@ export class Controls {
 
   adder(stage) {
     const names = Object.entries(this.hello.catalogue).filter(([, control]) => control.stage === stage);
+    if (!names.length) return "";
     const select = element("select", { "aria-label": `Add to: ${STAGES[stage]}`, className: "small" }, element("option", { value: "" }, "Add…"),
       ...names.map(([name, { about }]) => element("option", { value: name, title: about ?? "" }, words(name))));
     select.addEventListener("change", () => {
