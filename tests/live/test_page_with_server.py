@@ -259,3 +259,26 @@ def test_a_saved_preset_comes_back_and_a_damaged_one_is_a_sentence(page, config)
     until(lambda: page.find_element(By.ID, "shipped").get_attribute("value") == "breath")
     drop(page, "bad.yaml", b"controls: [{control: direktion}]\n", "")
     until(lambda: "direktion" in text(page, "message"))
+
+
+def test_a_second_page_takes_the_source_and_the_first_one_says_so(page, address):
+    press(page, "c")
+    until(lambda: page.execute_script("return log.length") > 3, SECONDS)
+    first = page.current_window_handle
+    page.switch_to.new_window("window")
+    try:
+        page.get(address)
+        until(lambda: page.execute_script("return document.body.dataset.state") == "ready")
+        drop_red(page)
+        page.switch_to.window(first)
+        until(lambda: "Another page" in text(page, "message"))
+        assert page.find_element(By.ID, "camera").get_attribute("aria-pressed") == "false"
+        press(page, "w")
+        until(lambda: page.find_element(By.ID, "walk").get_attribute("aria-pressed") == "true")
+    finally:
+        for handle in set(page.window_handles) - {first}:
+            page.switch_to.window(handle)
+            page.close()
+        page.switch_to.window(first)
+    count = page.execute_script("return log.length")
+    until(lambda: page.execute_script("return log.length") > count + 3)  # the show goes on
