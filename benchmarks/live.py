@@ -26,9 +26,9 @@ from vae_gan_jax.live import frames
 
 RATE = 25
 PRESET = """controls:
-  - {control: bend, layer: LAYER1, operation: rotate, degrees: {wave: 4, from: -20, to: 20}}
-  - {control: bend, layer: LAYER2, operation: scale, factor: {wave: 3, from: 0.5, to: 2}}
-  - {control: bend, layer: LAYER1, operation: invert, amount: 0.3}
+  - {control: bend_rotate, layer: LAYER1, degrees: {wave: 4, from: -20, to: 20}}
+  - {control: bend_scale, layer: LAYER2, factor: {wave: 3, from: 0.5, to: 2}}
+  - {control: bend_invert, layer: LAYER1, amount: 0.3}
 """
 
 

@@ -14,14 +14,14 @@ from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import frames
 
 
-def run(served, work, **options):
+def run(served, work, within_seconds=WAIT_SECONDS, **options):
     """Runs ``work(client)`` as a page of the server."""
 
     async def connected():
         async with Client.connect(served, **options) as client:
             return await work(client)
 
-    return asyncio.run(asyncio.wait_for(connected(), WAIT_SECONDS))
+    return asyncio.run(asyncio.wait_for(connected(), within_seconds))
 
 
 @pytest.fixture(scope="module")
