@@ -181,6 +181,10 @@ def test_curves_options_and_structure_are_asked_for(page, server):
     added = last(server, "add")
     assert added["control"] == "bend_rotate"
     assert added["options"] == {"layer": "decoder/residual_2"}
+    server.tell(server.state | {"compiling": True})
+    until(lambda: "being compiled" in text(page, "message"))
+    server.tell(server.state)
+    until(lambda: text(page, "message") == "")
     groups[2].find_elements(By.CSS_SELECTOR, ":scope > p.line > button")[1].click()
     assert last(server, "random") == {"type": "random", "id": "blend_1"}
     press(page, "0")

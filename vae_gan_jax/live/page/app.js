@@ -12,13 +12,14 @@ import { openCamera, openFile, openScreen } from "./sources.js";
 import { LOOKS, Stage } from "./stage.js";
 
 const MAX_SOUND_DRIFT = 0.15; // s, between the stage and the film's sound
+const COMPILING = "The controls are being compiled; the show goes on without the change.";
 // Raw pictures are fastest on this machine; over a network they would need too much of it.
 const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 const wanted = new URLSearchParams(location.search).get("picture"); // ?picture=webp
 const encoding = ENCODINGS.includes(wanted) ? wanted : isLocal ? "rgba" : "webp";
 
 let hello = null;
-let state = { source: {}, controls: [], presets: [], recordings: [] };
+let state = { source: {}, controls: [], presets: [], recordings: [], compiling: false };
 let stage, controls, library, midi, sender, map, listener, soundRecorder;
 let markShot = () => {};
 let source = null; // of this page: camera, screen or file
@@ -185,6 +186,7 @@ const messages = {
     document.body.dataset.state = "ready";
   },
   state(message) {
+    if (message.compiling !== state.compiling) say(message.compiling ? COMPILING : $("message").textContent.replace(COMPILING, ""));
     state = message;
     if (state.source.own) isOwn = true;
     else if (isOwn && source) {
