@@ -73,8 +73,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise InputError(
-            f"--port={port} of {host} cannot be opened ({error.strerror or error}): give another "
-            "--port, or stop the program that has it."
+            f"--port={port} of {host} cannot be opened ({os.strerror(error.errno or 0)}): give "
+            "another --port, or stop the program that has it."
         ) from None
 
 
