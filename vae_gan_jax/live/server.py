@@ -6,6 +6,7 @@ import hmac
 import importlib.util
 import ipaddress
 import logging
+import os
 import socket
 import webbrowser
 from pathlib import Path
