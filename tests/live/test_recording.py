@@ -13,6 +13,7 @@ import pytest
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from tests import runs
+from tests.film.films import run_ffmpeg
 from tests.live.conftest import serving
 from tests.live.test_server import difference, one_frame, reconstruction, run, stage_of
 from vae_gan_jax.config import InputError
@@ -20,7 +21,7 @@ from vae_gan_jax.film import sound
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import opened_run
-from vae_gan_jax.live import osc, outputs, server
+from vae_gan_jax.live import frames, osc, outputs, server
 from vae_gan_jax.live.folder import LiveFolder
 from vae_gan_jax.run import settings
 
@@ -193,3 +194,27 @@ def test_the_virtual_camera_gets_the_stage(monkeypatch):
 def test_an_output_without_its_package_is_refused():
     with pytest.raises(InputError, match="install cyndilib"):
         outputs.open_output("ndi", 20, 18, 24.0)
+
+
+def test_what_the_page_hears_is_the_recordings_sound(live, tmp_path):
+    webm = tmp_path / "heard.webm"
+    tone = "sine=frequency=440:duration=1.5"
+    run_ffmpeg("-f", "lavfi", "-i", tone, "-c:a", "libopus", str(webm))
+    content = webm.read_bytes()
+
+    async def perform(client):
+        await client.say("source", kind="film")
+        await client.result()
+        await client.say("record", on=True, sound="page")
+        state = await client.state(lambda state: state["recording"])
+        for number, first in enumerate(range(0, len(content), 4000), 1):
+            part = content[first : first + 4000]
+            message = frames.Message(frames.SOUND, 0, number, 0.0, np.nan, part)
+            await client.socket.send_bytes(message.bytes())
+        await asyncio.sleep(1.2)
+        await client.say("record", on=False)
+        await client.text("recorded")
+        return state["recording"]["name"]
+
+    path = Path(live.config.run_dir, "live", "recordings", run(live, perform))
+    assert sound.features(path, 24.0).levels["loudness"][:20].mean() > 0.5
