@@ -17,7 +17,8 @@ from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
 SKIP_PIXELS = 18  # shorter side of the skip's small picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
-FEATURES_PER_FILTER = 1.25  # at the frame's size; each halving doubles them
+FEATURES_PER_FILTER = 1.25  # at the frame's size
+MAX_FEATURES_AT_FRAME_SIZE = 32  # each halving doubles them
 MAX_FEATURES = 128  # of a convolution
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
 
@@ -29,7 +30,8 @@ def halvings(height: int, width: int) -> int:
 
 def features_at(filters: int, level: int) -> int:
     """Features of the convolutions at 1 / 2^level of the frame's size."""
-    return min(round(FEATURES_PER_FILTER * filters) * 2**level, MAX_FEATURES)
+    features = min(round(FEATURES_PER_FILTER * filters), MAX_FEATURES_AT_FRAME_SIZE)
+    return min(features * 2**level, MAX_FEATURES)
 
 
 def skip_size(height: int, width: int) -> tuple[int, int]:
