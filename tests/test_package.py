@@ -74,10 +74,12 @@ def test_the_wheel_holds_the_program_and_its_experiments_alone(wheel):
         for path in PACKAGE.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    flagfiles = {
-        f"vae_gan_jax/experiments/{p.name}" for p in (PROJECT / "experiments").glob("*.flags")
+    folder = PROJECT / "experiments"
+    experiments = {
+        f"vae_gan_jax/{path.relative_to(PROJECT).as_posix()}"
+        for path in (*folder.glob("*.flags"), *folder.glob("presets/*.yaml"))
     }
-    assert {name for name in names if not name.startswith(info)} == program | flagfiles
+    assert {name for name in names if not name.startswith(info)} == program | experiments
     assert f"{info}licenses/LICENSE" in names
 
 

@@ -81,7 +81,7 @@ def test_every_name_of_the_page_exists(work, monkeypatch):
     for name, attribute in named:
         assert hasattr(objects[name], attribute), (name, attribute)
     public = {name for name in dir(model) if name[0] != "_"}
-    internal = {"config", "variables", "checkpoint", "with_latent_statistics"}
+    internal = {"config", "variables", "checkpoint", "read_only", "with_latent_statistics"}
     assert public - internal == {attribute for name, attribute in named if name == "model"} - {
         "config"
     }
