@@ -10,8 +10,8 @@ from flax import struct
 
 from vae_gan_jax.model import networks
 
-ADAM_B1 = {"thesis": 0.5, "residual": 0.9}  # by networks; the thesis has DCGAN's (4.5)
-ADAM_B2 = 0.999
+# Adam's β₁ and β₂ by networks; the thesis has DCGAN's (4.5).
+ADAM_BETAS = {"thesis": (0.5, 0.999), "residual": (0.9, 0.99)}
 WARM_UP = 0.05  # fraction of the training in which a decaying learning rate first rises
 
 
@@ -48,7 +48,8 @@ class TrainState(struct.PyTreeNode):
 
 def optimiser(config) -> optax.GradientTransformation:
     """Adam (4.5), one instance per network. A step multiplies the updates by ``decay``."""
-    return optax.adam(config.scaled_learning_rate, b1=ADAM_B1[config.networks], b2=ADAM_B2)
+    b1, b2 = ADAM_BETAS[config.networks]
+    return optax.adam(config.scaled_learning_rate, b1=b1, b2=b2)
 
 
 def decay(config, step, total_steps):
