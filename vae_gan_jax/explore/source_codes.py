@@ -11,7 +11,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import latent_paths, presets
 from vae_gan_jax.explore.film_context import FilmContext, TooShortError
 from vae_gan_jax.film.read.reader import time_code, time_in_name
-from vae_gan_jax.inference.codes import Codes
+from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 
 SECONDS_PER_WALK_PART = 4.0  # of a walk: between stops, or one harmonic
@@ -119,7 +119,8 @@ class _Maker:
 
     def file(self, path: str) -> SourceCodes:
         codes = Codes.load(path)
-        codes_TZ = codes.mean[codes.film_frames(self.rate)]
+        mean_TZ = latents(codes.mean, f"mean of {path}", self.config.z_dim)
+        codes_TZ = mean_TZ[codes.film_frames(self.rate)]
         return SourceCodes(codes_TZ, self.film.model, f"The codes of {path}")
 
     def _start(self, seconds: float | None) -> int:
