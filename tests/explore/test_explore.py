@@ -255,7 +255,7 @@ def test_codes_of_a_file(explorer, model, tmp_path, sheets):
 def test_codes_of_another_model_are_refused(explorer, tmp_path):
     np.savez(tmp_path / "foreign.npz", mean=np.zeros((5, 99), np.float32))
     preset = presets.parse(f"codes: {{file: {tmp_path}/foreign.npz}}")
-    with pytest.raises(InputError, match="foreign.npz has 99 dimensions and the model's codes"):
+    with pytest.raises(InputError, match=r"foreign\.npz has 99 dimensions and the model's codes"):
         explorer().write("foreign", preset)
 
 

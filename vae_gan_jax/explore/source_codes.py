@@ -73,10 +73,12 @@ class _Maker:
         )
 
     def path(self, times: Sequence[float]) -> SourceCodes:
-        times = times or self.config.at
-        numbers = [self.film.number(seconds) for seconds in times]
+        named_by = "path of the preset" if times else "--at"
+        numbers = [self.film.number(seconds) for seconds in times or self.config.at]
         if len(numbers) < 2:
-            raise InputError("--at names fewer than two times: give two or more to interpolate.")
+            raise InputError(
+                f"{named_by} names fewer than two times: give two or more to interpolate."
+            )
         reader, kind = self.film.film, self.config.interpolation
         stops_NZ = self.film.model.encode(reader.at(numbers)).mean
         position_T = latent_paths.eased_positions(len(numbers), self.frames)
