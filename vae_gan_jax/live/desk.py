@@ -42,8 +42,8 @@ class DeskControl:
         return self.curves[control.first] == neutral
 
     def use(self) -> ControlUse:
-        """The control as a preset has it."""
-        return ControlUse(self.name, self.options, dict(self.curves))
+        """The control as a preset has it, with the curves that change in place."""
+        return ControlUse(self.name, self.options, self.curves)
 
     def state(self) -> dict[str, Any]:
         """The control as the page reads it."""

@@ -43,7 +43,7 @@ class Session:
         self._wanted = self._compiled = 0  # versions of the desk's structure
         self._tasks: set[asyncio.Task] = set()
         self.renderer = Renderer(
-            trained.show(presets.Preset(), []),
+            trained.show(presets.Preset()),
             trained.rate,
             self._sound_of,
             lambda result: self._loop.call_soon_threadsafe(self._publish, result),
@@ -110,12 +110,9 @@ class Session:
         """Compiles the desk's controls in the background, then plays them."""
         self._wanted += 1
         version, preset = self._wanted, self.desk.preset_of_all()
-        curves = [control.curves for control in self.desk.controls]
         self.tell_state()
         try:
-            show = await self._loop.run_in_executor(
-                self._workers, self._build, version, preset, curves
-            )
+            show = await self._loop.run_in_executor(self._workers, self._build, version, preset)
             if show and version == self._wanted:
                 self.renderer.replace(show, fade_seconds, restart)
                 self._workers.submit(show.prepare, not self.source.gives_frames)
@@ -123,10 +120,10 @@ class Session:
             self._compiled = max(self._compiled, version)
             self.tell_state()
 
-    def _build(self, version: int, preset, curves) -> Show | None:
+    def _build(self, version: int, preset) -> Show | None:
         if version != self._wanted:  # changed again meanwhile
             return None
-        show = self.trained.show(preset, curves)
+        show = self.trained.show(preset)
         show.prepare(self.source.gives_frames)
         return show
 

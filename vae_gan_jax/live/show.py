@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE
+from vae_gan_jax.explore.controls import NEED_SOURCE
 from vae_gan_jax.explore.play import Player
 from vae_gan_jax.explore.presets import Preset
 from vae_gan_jax.live.sources import Input
@@ -20,13 +20,12 @@ class Show:
 
     Args:
       model: the networks.
-      preset: the structure.
+      preset: the controls; their dicts of curves may change at any time.
       film: the film that the controls refer to, a FilmContext.
-      curves: for each control the curve of each parameter; the dicts may change at any time.
     """
 
-    def __init__(self, model, preset: Preset, film, curves: list[dict[str, Any]]):
-        self.preset, self._model, self._film, self._curves = preset, model, film, curves
+    def __init__(self, model, preset: Preset, film):
+        self._model, self._preset, self._film = model, preset, film
         self._players: dict[bool, Player] = {}
         self._states: dict[bool, Any] = {}
 
@@ -34,14 +33,13 @@ class Show:
         """Compiles what frames (``has_source``) or codes need."""
         if has_source in self._players:
             return
-        uses = [use for use in self.preset.controls if has_source or use.name not in NEED_SOURCE]
-        preset = dataclasses.replace(self.preset, controls=tuple(uses))
+        uses = [use for use in self._preset.controls if has_source or use.name not in NEED_SOURCE]
+        preset = dataclasses.replace(self._preset, controls=tuple(uses))
         player, config = Player(self._model, preset, self._film), self._model.config
         shape = (config.height, config.width, 3) if has_source else (config.z_dim,)
         empty = np.zeros((1, *shape), np.uint8 if has_source else np.float32)
         start = player.start()
-        values = player.values(np.zeros(1))
-        jax.block_until_ready(player.step(start, empty, np.zeros(1), values)[1:])
+        jax.block_until_ready(player.step(start, empty, np.zeros(1))[1:])
         self._states[has_source] = start
         self._players[has_source] = player
 
@@ -56,17 +54,7 @@ class Show:
         has_source = item.array.ndim == 3
         self.prepare(has_source)
         player, times_B = self._players[has_source], np.array([seconds])
-        pairs = zip(self.preset.controls, self._curves, strict=True)
-        kept = [curves for use, curves in pairs if has_source or use.name not in NEED_SOURCE]
-        values = {
-            index: {
-                name: curves[name].values(times_B, sound)
-                if name in curves
-                else np.full(1, parameter.default, np.float32)
-                for name, parameter in CONTROLS[use.name].parameters.items()
-            }
-            for index, (use, curves) in enumerate(zip(player.preset.controls, kept, strict=True))
-        }
+        values = player.values(times_B, sound)
         state, frames_BHWC, _ = player.step(
             self._states[has_source], item.array[None], times_B, values
         )

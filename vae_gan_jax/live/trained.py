@@ -74,7 +74,7 @@ class Trained:
             return 0
         return min(self.model.config.z_dim, len(self.film.codes_TZ) - 1)
 
-    def show(self, preset, curves: list[dict[str, Any]]) -> Show:
+    def show(self, preset) -> Show:
         """A show of this model; raises InputError if the preset is not for it."""
         for use in preset.controls:
             run = dict(use.options).get("run", self.second_run)
@@ -83,7 +83,7 @@ class Trained:
                     f"{use.place}{run} is not a run of this performance: start the program with "
                     "--run_dir=RUN,RUN2."
                 )
-        return Show(self.model, preset, self.film or FilmContext(self.model), curves)
+        return Show(self.model, preset, self.film or FilmContext(self.model))
 
     def find_codes(self, progress: Callable[[float], None]) -> dict[str, Any] | None:
         """Encodes the film unless the run has its codes; returns the message ``map``.
