@@ -17,15 +17,9 @@ from vae_gan_jax.explore.bend_controls import BEND_CONTROLS
 from vae_gan_jax.explore.control import REQUIRED, Control, Option, over
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.explore.model_mix import MODEL_CONTROLS
-from vae_gan_jax.model.bend_operations import Parameter
+from vae_gan_jax.model.bend_operations import Parameter, lerp
 
 HARMONIC_SECONDS = 4.0  # of a walk: one sine for each so many seconds of its period
-
-
-def _lerp(start, end, amount_B):
-    """Linear interpolation that gives both ends bit for bit."""
-    amount = over(amount_B, start)
-    return (1 - amount) * start + amount * end
 
 
 def _scan(function, state, padding_B, *inputs):
@@ -64,7 +58,7 @@ def _direction(z_BZ, parameters, component_Z, moment, state, static):
 
 
 def _mix(z_BZ, parameters, code_Z, moment, state, static):
-    return _lerp(z_BZ, jnp.broadcast_to(code_Z, z_BZ.shape), parameters["amount"]), state
+    return lerp(z_BZ, code_Z[None], over(parameters["amount"], z_BZ)), state
 
 
 def _snap(z_BZ, parameters, codes_NZ, moment, state, static):
@@ -72,7 +66,8 @@ def _snap(z_BZ, parameters, codes_NZ, moment, state, static):
     squares_BN = (codes_NZ**2).sum(axis=1)[None] - 2 * products_BN
     count = min(static["neighbours"], len(codes_NZ))
     _, nearest_BK = jax.lax.top_k(-squares_BN, count)
-    return _lerp(z_BZ, codes_NZ[nearest_BK].mean(axis=1), parameters["amount"]), state
+    mean_BZ = codes_NZ[nearest_BK].mean(axis=1)
+    return lerp(z_BZ, mean_BZ, over(parameters["amount"], z_BZ)), state
 
 
 def _smooth(z_BZ, parameters, constants, moment, state, static):
@@ -96,7 +91,7 @@ def _freeze(z_BZ, parameters, constants, moment, state, static):
 
     rows = z_BZ, parameters["amount"]
     state, held_BZ = _scan(step, state, moment.padding_B, *rows)
-    return _lerp(z_BZ, held_BZ, parameters["amount"]), state
+    return lerp(z_BZ, held_BZ, over(parameters["amount"], z_BZ)), state
 
 
 def _noise(z_BZ, parameters, constants, moment, state, static):
@@ -130,7 +125,8 @@ def _walk(z_BZ, parameters, constants, moment, state, static):
 
 
 def _blend(x_BHWC, parameters, constants, moment, state, static):
-    return _lerp(x_BHWC, moment.source_BHWC.astype(jnp.float32), parameters["amount"]), state
+    source_BHWC = moment.source_BHWC.astype(jnp.float32)
+    return lerp(x_BHWC, source_BHWC, over(parameters["amount"], x_BHWC)), state
 
 
 def turned(picture_HWC, zoom, degrees):
@@ -154,7 +150,7 @@ def _feedback(x_BHWC, parameters, constants, moment, state, static):
     def step(state, x_HWC, amount, zoom, degrees):
         last_HWC, has_started = state
         amount = jnp.where(has_started, amount, 0)
-        mixed_HWC = (1 - amount) * x_HWC + amount * turned(last_HWC, zoom, degrees)
+        mixed_HWC = lerp(x_HWC, turned(last_HWC, zoom, degrees), amount)
         return (mixed_HWC, jnp.array(True)), mixed_HWC
 
     rows = x_BHWC, *(parameters[name] for name in ("amount", "zoom", "degrees"))
