@@ -1,7 +1,8 @@
-"""Headless Chromium, web servers of folders, and the files of ONNX Runtime Web."""
+"""Headless Chromium and checks of its pages, web servers of folders, files of ONNX Runtime Web."""
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import tempfile
@@ -42,6 +43,39 @@ def chromium(*options: str) -> Iterator[webdriver.Chrome]:
         yield driver
     finally:
         driver.quit()
+
+
+def chromium_with_camera(film: Path, *options: str):
+    """Headless Chromium that takes a film for its camera, and gives it to pages unasked."""
+    return chromium(
+        "--disable-gpu",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+        *options,
+    )
+
+
+def check_requests(browser: webdriver.Chrome, address: str) -> None:
+    """The page asked for something, and for nothing elsewhere."""
+    requests = [
+        json.loads(line["message"])["message"]["params"]["request"]["url"]
+        for line in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in line["message"]
+    ]
+    assert requests
+    assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []
+
+
+def check_widths(browser: webdriver.Chrome, *widths: int) -> None:
+    """Nothing sticks out of the page in windows of these widths; those below 500 are phones'."""
+    try:
+        for width in widths:
+            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests import runs
+from tests.browser import chromium_with_camera
 from vae_gan_jax.live import frames, server
 from vae_gan_jax.live.folder import LiveFolder
 
@@ -23,6 +24,18 @@ def live_run(tmp_path_factory, small, film, frames_THWC):
     folder = tmp_path_factory.mktemp("live") / "run"
     folder.mkdir()
     return runs.make(folder, small, film, frames_THWC, crop="none", port=0, osc_port=0)
+
+
+@pytest.fixture(scope="module")
+def browser(camera):
+    """Chromium with the module's film as its camera."""
+    with chromium_with_camera(
+        camera,
+        "--window-size=1400,900",
+        "--enable-unsafe-swiftshader",
+        "--autoplay-policy=no-user-gesture-required",
+    ) as driver:
+        yield driver
 
 
 @contextlib.contextmanager

@@ -1,21 +1,20 @@
 """The live page in Chromium against a server without a model, with a film as its camera."""
 
-import io
 import json
 import time
 
 import numpy as np
 import pytest
-from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import chromium
+from tests.browser import check_requests, check_widths
 from tests.film.films import run_ffmpeg
 from tests.inference.export.page_in_browser import (
     difference,
     drop,
+    drop_red,
     open_page,
     picture,
     press,
@@ -32,20 +31,11 @@ MIDI = """navigator.requestMIDIAccess = async () => {
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    camera = tmp_path_factory.mktemp("camera") / "camera.y4m"
+def camera(tmp_path_factory):
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     source = "gradients=s=128x96:r=10:n=6:seed=4:speed=0.15:d=2"
-    run_ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", camera)
-    with chromium(
-        "--disable-gpu",
-        "--window-size=1400,900",
-        "--enable-unsafe-swiftshader",
-        "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera}",
-    ) as driver:
-        yield driver
+    run_ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", path)
+    return path
 
 
 @pytest.fixture
@@ -64,14 +54,7 @@ def page(browser, server):
     # This server has no pictures of shots and does not stay for ever.
     others = ("/shots/", "WebSocket connection")
     assert [line for line in lines if not any(name in line["message"] for name in others)] == []
-    requests = [
-        json.loads(line["message"])["message"]["params"]["request"]["url"]
-        for line in browser.get_log("performance")
-        if '"Network.requestWillBeSent"' in line["message"]
-    ]
-    assert requests
-    inside = (server.address, "blob:", "data:")
-    assert [url for url in requests if not url.startswith(inside)] == []
+    check_requests(browser, server.address)
 
 
 def row(browser, key: str):
@@ -292,9 +275,7 @@ def test_picture_and_controls_stay_through_a_restart_of_the_server(page, server)
     meter = {"type": "meter", "rate": 24.0, "latency_ms": None, "dropped": 0, "pages": 1}
     server.tell(meter | {"seconds": 60.0})
     page.find_element(By.ID, "direction_2/amount").send_keys(Keys.END)
-    file = io.BytesIO()
-    Image.new("RGB", (64, 36), (200, 40, 90)).save(file, "PNG")
-    drop(page, "red.png", file.getvalue(), "image/png")
+    drop_red(page)
     until(lambda: (picture(page) == (55, 215, 165)).all())
     server.__exit__()
     until(lambda: "does not answer" in text(page, "message"))
@@ -314,9 +295,7 @@ def test_picture_and_controls_stay_through_a_restart_of_the_server(page, server)
 
 
 def test_the_upscaled_stage_keeps_the_colours(page):
-    file = io.BytesIO()
-    Image.new("RGB", (64, 36), (200, 40, 90)).save(file, "PNG")
-    drop(page, "red.png", file.getvalue(), "image/png")
+    drop_red(page)
     until(lambda: (picture(page) == (55, 215, 165)).all())
     press(page, "v")
     assert text(page, "look") == "Crisp"
@@ -345,10 +324,4 @@ def test_keys_reach_every_control_and_nothing_sticks_out(page):
         "return [...document.querySelectorAll('[aria-keyshortcuts]')].map(e => e.ariaKeyShortcuts)"
     )
     assert listed == {*page.execute_script(keys), "1", "9", "?"}
-    try:
-        for width in (320, 390, 1400):
-            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-            page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-            assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    check_widths(page, 320, 390, 1400)

@@ -1,26 +1,21 @@
 """The live page in Chromium with its server and a trained run, with a film as its camera."""
 
-import asyncio
-import contextlib
 import dataclasses
-import io
-import json
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import vae_gan_jax
-from tests.browser import chromium
+from tests.browser import check_requests
 from tests.film.films import run_ffmpeg
 from tests.inference.export.page_in_browser import (
     difference,
     drop,
+    drop_red,
     errors,
     open_page,
     picture,
@@ -29,12 +24,9 @@ from tests.inference.export.page_in_browser import (
     until,
 )
 from tests.inference.export.pca_run import save_principal_components
+from tests.live.conftest import serving
 from vae_gan_jax.config import Config
-from vae_gan_jax.inference import opened_run
 from vae_gan_jax.inference.trained_model import Model
-from vae_gan_jax.live import server as live_server
-from vae_gan_jax.live.folder import LiveFolder
-from vae_gan_jax.live.trained import Trained
 
 WIDTH, HEIGHT, FRAMES, RATE = 32, 18, 40, 10
 MAX_DIFFERENCE = 3.0  # of 255, mean over pixels and channels
@@ -68,19 +60,10 @@ def film(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(film, tmp_path_factory):
-    camera = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    run_ffmpeg("-i", film, "-an", "-pix_fmt", "yuv420p", camera)
-    with chromium(
-        "--disable-gpu",
-        "--window-size=1400,900",
-        "--enable-unsafe-swiftshader",
-        "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera}",
-    ) as driver:
-        yield driver
+def camera(film, tmp_path_factory):
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    run_ffmpeg("-i", film, "-an", "-pix_fmt", "yuv420p", path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -108,32 +91,10 @@ def model(config) -> Model:
     return vae_gan_jax.open(config.run_dir)
 
 
-@contextlib.contextmanager
-def served(config: Config, port: int = 0):
-    """The address of the page of a server that runs in a thread."""
-    listening = live_server._listen(config.host, port)
-    folder = LiveFolder(config.run_dir)
-    trained = Trained(opened_run.open_model(config, read_only=True))
-    server, loop = live_server.Server(config, trained, folder), asyncio.new_event_loop()
-    task = loop.create_task(server.serve(listening))
-
-    def serve():
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    with listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/{folder.token()}/"
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-    loop.close()
-
-
 @pytest.fixture(scope="module")
 def address(config):
-    with served(config) as address:
-        yield address
+    with serving(config) as served:
+        yield served.address
 
 
 @pytest.fixture
@@ -145,21 +106,7 @@ def page(browser, address):
     yield browser
     browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
     assert errors(browser) == []
-    requests = [
-        json.loads(line["message"])["message"]["params"]["request"]["url"]
-        for line in browser.get_log("performance")
-        if '"Network.requestWillBeSent"' in line["message"]
-    ]
-    assert requests
-    assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []
-
-
-def drop_red(browser) -> None:
-    """Drops a picture that stays."""
-    file = io.BytesIO()
-    Image.new("RGB", (2 * WIDTH, 2 * HEIGHT), (200, 40, 90)).save(file, "PNG")
-    drop(browser, "red.png", file.getvalue(), "image/png")
-    until(lambda: (picture(browser, "input") == (200, 40, 90)).all())
+    check_requests(browser, address)
 
 
 def test_the_stage_shows_what_the_model_makes_of_the_camera(page, model):

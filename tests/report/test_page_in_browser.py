@@ -12,6 +12,7 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.browser import check_widths
 from tests.film.films import numbers
 from tests.report.runs_to_report import (
     CUTS,
@@ -135,12 +136,7 @@ def test_arrow_keys_read_a_chart(opened):
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_sticks_out_of_the_page(width, opened):
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
-        assert opened.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    check_widths(opened, width)
 
 
 def test_a_linked_film_plays_from_disk(browser, config, tmp_path, monkeypatch):

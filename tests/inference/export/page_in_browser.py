@@ -10,6 +10,7 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 
 SECONDS = 15.0  # until the page has done what it was asked
+RED = (200, 40, 90)
 
 
 def open_page(browser, address: str, state: str = "ready", seconds=SECONDS) -> None:
@@ -74,6 +75,14 @@ def drop(browser, name: str, content: bytes, kind: str) -> None:
           new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));""",
         name, kind, base64.b64encode(content).decode(),
     )  # fmt: skip
+
+
+def drop_red(browser) -> None:
+    """Drops a red picture of 64 × 36 pixels, and waits until the page has it."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 36), RED).save(file, "PNG")
+    drop(browser, "red.png", file.getvalue(), "image/png")
+    until(lambda: (picture(browser, "input") == RED).all())
 
 
 def too_large(z_dim: int) -> bytes:

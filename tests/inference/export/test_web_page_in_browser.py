@@ -1,8 +1,6 @@
 """The page of an export in Chromium, with a film as its camera."""
 
 import dataclasses
-import io
-import json
 import os
 import shutil
 import time
@@ -10,16 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import vae_gan_jax
-from tests.browser import chromium, served
+from tests.browser import (
+    check_requests,
+    check_widths,
+    chromium,
+    chromium_with_camera,
+    served,
+)
 from tests.film.films import run_ffmpeg
 from tests.inference.export.page_in_browser import (
+    RED,
     difference,
     drop,
+    drop_red,
     errors,
     open_page,
     picture,
@@ -90,12 +95,7 @@ def reconstructed_THWC(model) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def browser(camera):
-    with chromium(
-        "--disable-gpu",
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera}",
-    ) as driver:
+    with chromium_with_camera(camera) as driver:
         yield driver
 
 
@@ -111,14 +111,7 @@ def opened(browser, address):
     open_page(browser, address)
     yield browser
     assert errors(browser) == []
-    requests = [
-        json.loads(line["message"])["message"]["params"]["request"]["url"]
-        for line in browser.get_log("performance")
-        if '"Network.requestWillBeSent"' in line["message"]
-    ]
-    outside = [url for url in requests if not url.startswith((address, "blob:", "data:"))]
-    assert requests
-    assert outside == []
+    check_requests(browser, address)
 
 
 def test_the_canvas_shows_what_jax_reconstructs_of_the_camera(opened, reconstructed_THWC):
@@ -213,11 +206,8 @@ def test_a_recording_plays(opened, tmp_path):
 
 @pytest.mark.slow
 def test_dropped_pictures_and_films_are_shown(opened, camera, tmp_path, model):
-    frame_HWC = np.full((36, 64, 3), (200, 40, 90), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(frame_HWC).save(file, "PNG")
-    drop(opened, "red.png", file.getvalue(), "image/png")
-    until(lambda: (picture(opened, "input") == frame_HWC[0, 0]).all())
+    frame_HWC = np.full((36, 64, 3), RED, np.uint8)
+    drop_red(opened)
     code_BZ = model.encode(frame_HWC[None, :HEIGHT, :WIDTH]).mean
     expected = model.decode(code_BZ)[0].astype(np.float32)
     until(lambda: difference(picture(opened), expected) < 1)
@@ -248,13 +238,7 @@ def test_a_shared_screen_is_shown_until_it_ends(opened):
 
 
 def test_nothing_sticks_out_of_the_page(opened):
-    try:
-        for width in (320, 390, 1400):
-            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-            opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-            assert opened.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    check_widths(opened, 320, 390, 1400)
 
 
 @pytest.mark.slow
