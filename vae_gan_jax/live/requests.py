@@ -98,33 +98,37 @@ def _change(session, message, change: Callable) -> None:
 
 
 def _restructured(change: Callable) -> Callable:
-    """A message that changes which controls there are; on an error they stay as they were."""
+    """A message that changes which controls there are."""
 
     async def work(session, message):
-        before = [(control, control.options) for control in session.desk.controls]
+        before = _structure(session.desk)
         change(session.desk, message)
         session.is_changed = True
-        try:
-            await session.rebuild()
-        except InputError:
-            session.desk.controls = [control for control, _ in before]
-            for control, options in before:
-                control.options = options
-            session.spawn(session.rebuild())
-            raise
+        await _rebuild(session, before)
 
     return lambda session, page, message: work(session, message)
 
 
-async def _play_preset(session, preset, name: str | None, fade_seconds: float) -> None:
-    earlier = session.desk.controls
-    session.desk.load(preset)
+def _structure(desk) -> list[tuple]:
+    return [(control, control.options) for control in desk.controls]
+
+
+async def _rebuild(session, before: list[tuple], *arguments) -> None:
+    """Plays the desk's controls, which become those ``before`` if they cannot be played."""
     try:
-        await session.rebuild(fade_seconds, restart=True)
+        await session.rebuild(*arguments)
     except InputError:
-        session.desk.controls = earlier
+        session.desk.controls = [control for control, _ in before]
+        for control, options in before:
+            control.options = options
         session.spawn(session.rebuild())
         raise
+
+
+async def _play_preset(session, preset, name: str | None, fade_seconds: float) -> None:
+    before = _structure(session.desk)
+    session.desk.load(preset)
+    await _rebuild(session, before, fade_seconds, True)
     session.preset_name, session.preset_about, session.is_changed = name, preset.about, False
     session.tell_state()
     if fade_seconds:
