@@ -101,11 +101,10 @@ class Recorder:
         self._waiting.put((time.monotonic() - self.began, None))
         self._thread.join()
         try:
-            if self.error:
-                self._encoder.segments.stop()
-                raise self.error
-            self._encoder.sound_from = self._sound()
-            self._encoder.__exit__(None, None, None)
+            with self._encoder:
+                if self.error:
+                    raise self.error
+                self._encoder.sound_from = self._sound()
         finally:
             for path in (self._page_sound, self._film_sound):
                 if path:
