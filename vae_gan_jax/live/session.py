@@ -1,4 +1,4 @@
-"""A performance: what the pages share, and what each of their messages does."""
+"""A performance: what its pages share, and who hears of a change."""
 
 import asyncio
 import logging
@@ -20,7 +20,6 @@ from vae_gan_jax.live.sources import Input
 from vae_gan_jax.live.stage_source import StageSource
 
 logger = logging.getLogger(__name__)
-MAX_FADE_SECONDS = 120.0
 
 
 class Session:
