@@ -30,8 +30,8 @@ class StepConfig:
     )  # fmt: skip
     filters: int = setting(
         "networks", 80,
-        "Filters of the first convolution; each further layer doubles them, residual networks up "
-        "to 192.",
+        "Filters of the first convolution; each further layer doubles them. Residual networks have "
+        "a quarter more, at most 32 at the frame's size and 128 in any layer.",
         fixed=True, minimum=1, maximum=MAX_SIZE,
     )  # fmt: skip
     z_dim: int = setting(

@@ -66,7 +66,7 @@ def decay(config, step, total_steps):
 
 
 def create(config, key) -> TrainState:
-    """Creates a fresh state: weights from N(0, 0.02^2), moments 0, running statistics (0, 1)."""
+    """Creates a fresh state: random weights, moments 0, running statistics (0, 1)."""
     return _create(config.step, key)
 
 
