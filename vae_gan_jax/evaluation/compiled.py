@@ -1,4 +1,4 @@
-"""What compilers tell of a compiled function: its memory, collectives, kernels and time."""
+"""What a compiled function needs: its memory, collectives, kernels and time."""
 
 import math
 import re

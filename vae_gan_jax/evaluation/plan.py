@@ -55,7 +55,7 @@ def plan_run(config: Config) -> None:
     print(table(plans))
     logger.info("plan: %s", path)
     if all(one["memory"]["fits"] is False for one in plans.values()):
-        raise InputError("; ".join(_what_fits(name, one) for name, one in plans.items()))
+        raise InputError("; ".join(_what_fits(name, one) for name, one in plans.items()) + ".")
 
 
 def _film_frames(config: Config) -> int | None:
@@ -249,7 +249,7 @@ def _advice(config: Config, place, memory: dict[str, Any], film_frames) -> dict[
 
 
 def _what_fits(name: str, figures: dict[str, dict[str, Any]]) -> str:
-    """A sentence for a plan that does not fit."""
+    """Why a plan does not fit, and the remedy; without the full stop."""
     memory, batch = figures["memory"], figures["advice"]["batch_size"]
     missing = devices.gigabytes(memory["missing_bytes"])
     if memory["film_on_device"] and memory["fits_with_film_on_host"]:
@@ -260,7 +260,7 @@ def _what_fits(name: str, figures: dict[str, dict[str, Any]]) -> str:
         remedy = "smaller --width, --height or --filters, or --shard_optimizer"
     return (
         f"--topology={name}: a training step needs {missing} more than the memory of a device: "
-        f"give {remedy}."
+        f"give {remedy}"
     )
 
 
