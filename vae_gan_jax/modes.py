@@ -148,6 +148,7 @@ evaluate = _step("evaluation.evaluate:evaluate_films", takes_again=True)
 compare_with_others = _step("evaluation.compare:compare_with_others", takes_again=True)
 figures = _step("figures.run_figures:draw", takes_again=True)
 explore = _step("explore.explore:explore_run")
+plan = _step("evaluation.plan:plan_run")
 live = _step("live.server:perform")
 report = _step("report.report_page:report_run", takes_again=True)
 
@@ -183,13 +184,6 @@ def benchmark(config: Config, again: bool) -> None:
     from vae_gan_jax.evaluation import benchmark as speed
 
     speed.benchmark_run(config, film)
-
-
-def plan(config: Config, again: bool) -> None:
-    """Compiles the run for devices that this machine may lack, and tells whether it fits."""
-    from vae_gan_jax.evaluation import plan as planning
-
-    planning.plan_run(config)
 
 
 def pass_through(config: Config, again: bool) -> None:
