@@ -219,8 +219,7 @@ def _described(name: str) -> dict[str, Any]:
     """A control as the page's catalogue has it."""
     control, options = CONTROLS[name], {}
     for key, option in control.options.items():
-        kind = {"seconds": "number", "run": "text", "features": "object"}
-        described = {"kind": kind.get(option.kind, option.kind), "about": option.help}
+        described = {"kind": option.kind, "about": option.help}
         described["default"] = None if option.default is REQUIRED else option.default
         limits = {"low": option.low, "high": option.high}
         described |= {side: value for side, value in limits.items() if math.isfinite(value)}

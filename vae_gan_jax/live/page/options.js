@@ -28,11 +28,11 @@ function features(value, changed) {
 export function optionInput(name, { kind, low, high, choices }, value, hello, changed) {
   const limits = (step) => ({ step, ...(low == null ? {} : { min: low }), ...(high == null ? {} : { max: high }) });
   if (kind === "layer") return choice(Object.keys(hello.layers ?? {}), value, changed);
-  if (kind === "features" || kind === "object") return features(value, changed);
+  if (kind === "features") return features(value, changed);
   if (kind === "choice") return choice(choices, value, changed);
   if (kind === "whole") return number(value, changed, limits(1));
-  if (kind === "number" || kind === "seconds") return number(value, changed, limits("any"));
-  const input = element("input", kind === "flag" ? { type: "checkbox", checked: Boolean(value) } : { type: "text", value: value ?? "" });
-  input.addEventListener("change", () => changed(kind === "flag" ? input.checked : input.value));
+  if (kind === "seconds") return number(value, changed, limits("any"));
+  const input = element("input", { type: "text", value: value ?? "" });
+  input.addEventListener("change", () => changed(input.value));
   return input;
 }
