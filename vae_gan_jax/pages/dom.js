@@ -1,4 +1,4 @@
-// Elements, buttons and times.
+// Elements, buttons, keys, dropped files, messages and times.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -20,6 +20,48 @@ export function button(text, action, properties = {}) {
 
 export function press(id, on) {
   $(id).setAttribute("aria-pressed", Boolean(on));
+}
+
+export function say(text) {
+  $("message").textContent = text;
+}
+
+// Does something that may fail; the page goes on and says why.
+export async function attempt(action) {
+  try {
+    await action();
+    say("");
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+// Clicks and keys start the actions, which have the names of their buttons. `otherKey(key)` is given
+// the keys without a button.
+export function connectButtons(actions, otherKey = () => {}) {
+  for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", () => action());
+  addEventListener("keydown", ({ key, target, ctrlKey, metaKey, altKey, repeat }) => {
+    if (ctrlKey || metaKey || altKey || repeat || target.closest("select, textarea, input:not([type=range], [type=checkbox])")) return;
+    if (key === "?") $("help").open = !$("help").open;
+    const named = document.querySelector(`[aria-keyshortcuts="${CSS.escape(key.toLowerCase())}"]`);
+    if (!named) otherKey(key);
+    else if (!named.closest("[hidden]")) named.click();
+  });
+}
+
+// Gives a file that is dropped on the page to `open`.
+export function acceptDrops(open) {
+  for (const type of ["dragenter", "dragover", "dragleave", "drop"])
+    addEventListener(type, (event) => {
+      event.preventDefault();
+      document.body.classList.toggle("dropping", type === "dragenter" || type === "dragover");
+      if (type === "drop" && event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+    });
+}
+
+export function toggleFullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("stage").requestFullscreen?.();
 }
 
 export function clock(seconds) {

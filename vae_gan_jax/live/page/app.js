@@ -2,7 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
-import { $, clock, element, press } from "./dom.js";
+import { $, acceptDrops, attempt, clock, connectButtons, element, press, say, toggleFullScreen } from "./dom.js";
 import { FilmMap, makeShots } from "./film_map.js";
 import { ENCODINGS, FrameSender } from "./frames.js";
 import { Library } from "./library.js";
@@ -28,7 +28,6 @@ let showSeconds = 0; // of the show's clock, which starts at 0 with the server
 let isOwn = false; // whether the server takes this page's frames
 let look = localStorage.getItem("look") ?? LOOKS[0];
 
-const say = (text) => ($("message").textContent = text);
 const send = (type, fields) => connection.send(type, fields);
 
 // Sources
@@ -44,14 +43,7 @@ function setSource(next) {
 }
 
 // Opens a source; the show goes on with the one it has if that fails.
-async function start(opening) {
-  try {
-    setSource(await opening());
-    say("");
-  } catch (error) {
-    say(error.message);
-  }
-}
+const start = (opening) => attempt(async () => setSource(await opening()));
 
 function ended() {
   setSource(null);
@@ -102,7 +94,6 @@ function syncSound(seconds) {
 
 // Actions of buttons and keys
 
-
 const actions = {
   camera: () => start(() => openCamera(ended, source?.kind === "camera")),
   screen: () => (source?.kind === "screen" ? setSource(null) : start(() => openScreen(ended))),
@@ -111,7 +102,7 @@ const actions = {
   walk: () => playOnServer("walk"),
   freeze,
   look: () => setLook(LOOKS[(LOOKS.indexOf(look) + 1) % LOOKS.length]),
-  big: () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen?.()),
+  big: toggleFullScreen,
   hide: () => press("hide", document.body.classList.toggle("alone")),
   record,
   reset: () => send("reset"),
@@ -119,7 +110,6 @@ const actions = {
   clear: () => send("clear"),
   learn: () => midi.learn(),
 };
-const KEYS = { c: "camera", s: "screen", o: "open", l: "film", w: "walk", f: "freeze", v: "look", b: "big", h: "hide", r: "record", 0: "reset", x: "random", m: "learn" };
 
 function setLook(name) {
   try {
@@ -269,20 +259,8 @@ function build() {
 }
 
 function listen() {
-  for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", () => action());
+  connectButtons(actions, (key) => key >= "1" && key <= "9" && library.load(state.presets[key - 1]));
+  acceptDrops(openAny);
   $("file").addEventListener("change", () => openAny($("file").files[0]).then(() => ($("file").value = "")));
   $("hear").addEventListener("change", hear);
-  addEventListener("keydown", ({ key, target, ctrlKey, metaKey, altKey, repeat }) => {
-    if (ctrlKey || metaKey || altKey || repeat || target.closest("select, textarea, input:not([type=range], [type=checkbox])")) return;
-    if (key === "?") $("help").open = !$("help").open;
-    const action = KEYS[key.toLowerCase()];
-    if (action && !$(action).disabled) actions[action]();
-    else if (key >= "1" && key <= "9") library.load(state.presets[key - 1]);
-  });
-  for (const type of ["dragenter", "dragover", "dragleave", "drop"])
-    addEventListener(type, (event) => {
-      event.preventDefault();
-      document.body.classList.toggle("dropping", type === "dragenter" || type === "dragover");
-      if (type === "drop") openAny(event.dataTransfer.files[0]);
-    });
 }

@@ -1,7 +1,7 @@
 // The page: a source's frame becomes a latent code, the controls move the code, and the decoder
 // draws it.
 
-import { $, clock, moveByArrows, press } from "./dom.js";
+import { $, acceptDrops, attempt, clock, connectButtons, moveByArrows, press, say, toggleFullScreen } from "./dom.js";
 import { openFilm } from "./film.js";
 import { fetchBytes, openModel } from "./model.js";
 import { Recorder } from "./recorder.js";
@@ -21,10 +21,6 @@ let walkTime = 0; // s
 let amounts = []; // of the sliders, standard deviations
 let changed = true; // whether a control has moved since the last frame
 const switches = { walk: false, freeze: false, nearest: false };
-
-function say(text) {
-  $("message").textContent = text;
-}
 
 function note(text) {
   const item = document.createElement("li");
@@ -51,14 +47,7 @@ function setSource(next) {
 }
 
 // Opens a source; the page goes on with the one it has if that fails.
-async function start(opening) {
-  try {
-    setSource(await opening());
-    say("");
-  } catch (error) {
-    say(error.message);
-  }
-}
+const start = (opening) => attempt(async () => setSource(await opening()));
 
 function ended() {
   setSource(null);
@@ -73,12 +62,11 @@ const actions = {
   freeze: () => setSwitch("freeze", !switches.freeze),
   nearest: () => setSwitch("nearest", !switches.nearest),
   record,
-  big: () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen?.()),
+  big: toggleFullScreen,
   reset: () => {
     for (const slider of document.querySelectorAll("#sliders input")) setSlider(slider, 0);
   },
 };
-const KEYS = { c: "camera", s: "screen", o: "open", w: "walk", f: "freeze", n: "nearest", r: "record", b: "big", 0: "reset" };
 
 async function record() {
   const current = recorder;
@@ -219,22 +207,10 @@ async function run() {
 }
 
 function listen() {
-  for (const id of ["camera", "screen", "open", "walk", "freeze", "nearest", "record", "big", "reset"])
-    $(id).addEventListener("click", () => actions[id]());
+  connectButtons(actions);
+  acceptDrops((file) => start(() => openFile(file)));
   $("file").addEventListener("change", () => $("file").files[0] && start(() => openFile($("file").files[0])));
   $("pace").addEventListener("input", () => ($("pace").nextElementSibling.textContent = `${Number($("pace").value).toFixed(2)}×`));
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (event.key === "?") $("help").open = !$("help").open;
-    const action = KEYS[event.key.toLowerCase()];
-    if (action && !($(action).disabled || $(action).closest("[hidden]"))) actions[action]();
-  });
-  for (const type of ["dragenter", "dragover", "dragleave", "drop"])
-    addEventListener(type, (event) => {
-      event.preventDefault();
-      document.body.classList.toggle("dropping", type === "dragenter" || type === "dragover");
-      if (type === "drop" && event.dataTransfer.files[0]) start(() => openFile(event.dataTransfer.files[0]));
-    });
 }
 
 async function main() {
