@@ -17,8 +17,8 @@ REQUIRED = object()  # the default of an option that every preset gives
 class Option:
     """A fixed choice of a control.
 
-    ``kind`` is whole (a number in ``low..high``), seconds, time (of the film), choice, layer,
-    features or run (a folder).
+    ``kind`` is whole (a number in ``low..high``), seconds, time (of the film), layer, features, run
+    (a folder) or text.
     """
 
     kind: str
@@ -26,7 +26,6 @@ class Option:
     help: str
     low: float = -math.inf
     high: float = math.inf
-    choices: tuple[str, ...] = ()
     is_static: bool = False  # compiled code depends on it
 
 

@@ -169,8 +169,6 @@ def _option(reader: PresetReader, path: tuple, option: Any, value: Any) -> Any:
     """The value of an option, hashable; mappings become pairs."""
     if option.kind == "whole":
         return reader.whole(path, value, option.low, option.high)
-    if option.kind == "choice":
-        return reader.choice(path, value, option.choices)
     if option.kind == "seconds":
         return reader.number(path, value, option.low, min(option.high, MAX_SECONDS))
     if option.kind == "time":

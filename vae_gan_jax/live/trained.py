@@ -223,7 +223,7 @@ def _described(name: str) -> dict[str, Any]:
         described["default"] = None if option.default is REQUIRED else option.default
         limits = {"low": option.low, "high": option.high}
         described |= {side: value for side, value in limits.items() if math.isfinite(value)}
-        options[key] = described | ({"choices": option.choices} if option.choices else {})
+        options[key] = described
     return {
         **{"stage": control.stage, "about": control.help},
         **{"parameters": desk.parameters(name), "options": options},

@@ -25,11 +25,10 @@ function features(value, changed) {
 }
 
 // An input for an option; `changed` is given its new value.
-export function optionInput(name, { kind, low, high, choices }, value, hello, changed) {
+export function optionInput(name, { kind, low, high }, value, hello, changed) {
   const limits = (step) => ({ step, ...(low == null ? {} : { min: low }), ...(high == null ? {} : { max: high }) });
   if (kind === "layer") return choice(Object.keys(hello.layers ?? {}), value, changed);
   if (kind === "features") return features(value, changed);
-  if (kind === "choice") return choice(choices, value, changed);
   if (kind === "whole") return number(value, changed, limits(1));
   if (kind === "seconds") return number(value, changed, limits("any"));
   const input = element("input", { type: "text", value: value ?? "" });
