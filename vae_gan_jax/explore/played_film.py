@@ -39,7 +39,7 @@ class PlayedFilm(Reconstruction):
         preset = presets.load(config.preset)
         plain = Reconstruction.of(config, source, step, team)
         paths = film_paths(config, name_of(config, source_films.name(config, source)))
-        origin = plain.made_from | origin_of(config, preset, source)
+        origin = plain.made_from | origin_of(config, preset)
         return cls(config, source, plain.framing, paths, origin, team, preset=preset)
 
     def write(self, model: Model) -> int | None:
@@ -72,7 +72,7 @@ def name_of(config: Config, film: str) -> str:
     return film_names.fitting_name(f"{film}_{film_names.name_of(config.preset)}")
 
 
-def origin_of(config: Config, preset: presets.Preset, source: str = "") -> dict[str, Any]:
+def origin_of(config: Config, preset: presets.Preset) -> dict[str, Any]:
     """What the pictures of a preset depend on, besides film and model, as JSON."""
     text = presets.dump(dataclasses.replace(preset, about=""))
     origin = {"preset": hashlib.sha256(text.encode()).hexdigest()}
