@@ -77,13 +77,18 @@ def decode(message: Message, width: int, height: int) -> np.ndarray:
     raise InputError(f"a {name} picture has {found} pixels: give one of {width}x{height}.")
 
 
+def rgba(frame_HWC: np.ndarray) -> np.ndarray:
+    """An opaque picture ``[H, W, 4]``."""
+    height, width, _ = frame_HWC.shape
+    pixels_HWC = np.full((height, width, 4), 255, np.uint8)
+    pixels_HWC[..., :3] = frame_HWC
+    return pixels_HWC
+
+
 def encode(frame_HWC: np.ndarray, picture_format: int) -> bytes:
     """A picture as the content of a message."""
     if picture_format == RGBA:
-        height, width, _ = frame_HWC.shape
-        pixels_HWC = np.full((height, width, 4), 255, np.uint8)
-        pixels_HWC[..., :3] = frame_HWC
-        return pixels_HWC.tobytes()
+        return rgba(frame_HWC).tobytes()
     file = io.BytesIO()
     name = PILLOW[picture_format]
     options = {"method": WEBP_SPEED} if name == "WEBP" else {}

@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.live.frames import rgba
 
 NAME = "vae_gan_jax"
 
@@ -33,7 +34,7 @@ def _ndi(width: int, height: int, rate: float):
     frame.set_fourcc(FourCC.RGBA)
     sender.set_video_frame(frame)
     sender.open()
-    return lambda picture_HWC: sender.write_video_async(_rgba(picture_HWC).ravel()), sender.close
+    return lambda picture_HWC: sender.write_video_async(rgba(picture_HWC).ravel()), sender.close
 
 
 def _syphon(width: int, height: int, rate: float):
@@ -45,7 +46,7 @@ def _syphon(width: int, height: int, rate: float):
     texture = create_mtl_texture(server.device, width, height)
 
     def send(picture_HWC):
-        copy_image_to_mtl_texture(_rgba(picture_HWC), texture)
+        copy_image_to_mtl_texture(rgba(picture_HWC), texture)
         server.publish_frame_texture(texture)
 
     return send, server.stop
@@ -59,14 +60,10 @@ def _spout(width: int, height: int, rate: float):
     sender.setSenderName(NAME)
 
     def send(picture_HWC):
-        sender.sendImage(_rgba(picture_HWC).tobytes(), width, height, GL.GL_RGBA, False, 0)
+        sender.sendImage(rgba(picture_HWC).tobytes(), width, height, GL.GL_RGBA, False, 0)
         sender.setFrameSync(NAME)
 
     return send, sender.releaseSender
-
-
-def _rgba(picture_HWC: np.ndarray) -> np.ndarray:
-    return np.pad(picture_HWC, ((0, 0), (0, 0), (0, 1)), constant_values=255)
 
 
 OUTPUTS: dict[str, tuple[str, str, Callable]] = {  # module, package, how to open it
