@@ -11,7 +11,7 @@ import pytest
 from tests.live.conftest import WAIT_SECONDS, Client
 from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
-from vae_gan_jax.live import frames
+from vae_gan_jax.live import frames, server
 
 
 def run(served, work, within_seconds=WAIT_SECONDS, **options):
@@ -312,6 +312,17 @@ def test_curves_move_by_themselves_and_follow_the_pages_sound(live):
         await client.say("clear")
 
     run(live, perform)
+
+
+def test_a_walk_goes_through_the_films_codes_once_they_are_known(live):
+    trained = server.open_runs(live.config)
+    of_the_prior_TZ = np.stack(list(trained.walk_track().items(0)))
+    trained.find_codes(lambda done: None)
+    walk_TZ, codes_TZ = np.stack(list(trained.walk_track().items(0))), trained.film.codes_TZ
+    trained.close()
+    low_Z, high_Z = codes_TZ.min(axis=0) - 1e-4, codes_TZ.max(axis=0) + 1e-4
+    assert ((low_Z <= walk_TZ) & (walk_TZ <= high_Z)).all()
+    assert not ((low_Z <= of_the_prior_TZ) & (of_the_prior_TZ <= high_Z)).all()
 
 
 def test_malformed_json_names_itself(live):

@@ -76,11 +76,11 @@ class LiveFilm(FilmContext):
         """The number of the frame whose code is nearest on the map."""
         return int(np.argmin(((self.map_T2 - (x, y)) ** 2).sum(axis=1)))
 
-    def walk(self) -> np.ndarray:
+    @functools.cached_property
+    def walk_TZ(self) -> np.ndarray:
         """A closed walk along codes of the film, ``[T, Z]`` at the film's rate."""
-        chosen = film_codes.evenly_spaced(min(len(self.codes_TZ), MAX_WALK_CODES))
-        spaced = chosen * len(self.codes_TZ) // max(1, len(chosen))
-        codes = film_codes.FilmCodes.of(self.codes_TZ[spaced])
+        chosen = film_codes.evenly_spaced(len(self.codes_TZ), MAX_WALK_CODES)
+        codes = film_codes.FilmCodes.of(self.codes_TZ[chosen])
         random = np.random.default_rng(self.model.config.seed)
         stops_NZ = codes.mixtures(random, WALK_STOPS)
         count = round(WALK_STOPS * WALK_LEG_SECONDS * float(self.film.rate))

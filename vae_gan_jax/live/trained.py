@@ -146,13 +146,13 @@ class Trained:
         return Track.of_codes(code_1Z, self.rate, self.film.film.seconds(number))
 
     def walk_track(self) -> Track:
-        """A walk through the film's codes, or through the prior without them."""
-        return Track.of_codes(self._walk_TZ, self.rate)
+        """A walk through the film's codes, or through the prior until they are known."""
+        return Track.of_codes(
+            self.film.walk_TZ if self._has_codes else self._prior_walk_TZ, self.rate
+        )
 
     @functools.cached_property
-    def _walk_TZ(self) -> np.ndarray:
-        if self._has_codes:
-            return self.film.walk()
+    def _prior_walk_TZ(self) -> np.ndarray:
         config, count = self.model.config, round(PRIOR_WALK_SECONDS * self.rate)
         walk_TZ = latent_paths.loop(config.seed, count, config.z_dim, PRIOR_WALK_SECONDS // 4)
         return walk_TZ if config.prior == "normal" else latent_paths.to_uniform(walk_TZ)
