@@ -7,7 +7,8 @@ const REASONS = {
   AbortError: "it did not start",
 };
 
-function failure(what, error) {
+// The sentence of a device that the browser does not give.
+export function failure(what, error) {
   return new Error(`${what}: ${REASONS[error.name] ?? error.message}.`);
 }
 

@@ -206,8 +206,7 @@ const messages = {
   error: ({ message }) => say(message),
 };
 
-const connection = new Connection(Object.assign(new URL("ws", location.href), { protocol: location.protocol.replace("http", "ws") }).href.split("?")[0], {
-  opened: () => {},
+const connection = new Connection(new URL("ws", location.href.replace("http", "ws")).href, {
   text: (message) => messages[message.type]?.(message),
   picture(picture) {
     if (!stage) return;
@@ -252,7 +251,6 @@ function build() {
     send("go", { time: isFilm ? time : time + seconds / 2 });
   });
   $("levels").append(...LEVELS.map((level) => element("label", {}, `${level} `, element("meter", { id: `level-${level}`, max: 1 }))));
-  $("stream").href = new URL("stream.mjpg", location.href).href.split("?")[0];
   $("osc").textContent = osc?.listens ? `OSC arrives at ${osc.listens}${osc.sends ? ` and goes to ${osc.sends}` : ""}; “⋯” beside a slider shows its address.` : "OSC is off.";
   setLook(LOOKS.includes(look) ? look : LOOKS[0]);
   listen();

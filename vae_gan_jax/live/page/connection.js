@@ -8,7 +8,7 @@ const FORMATS = { rgba: 0, webp: 2 };
 const TYPES = { 2: "image/webp", 3: "image/jpeg", 4: "image/png" };
 
 export class Connection {
-  // `on` has functions: text(message), picture(picture), opened(), closed().
+  // `on` has functions: text(message), picture(picture), closed().
   constructor(address, on) {
     Object.assign(this, { address, on, sent: 0, answered: 0, socket: null });
     this.open();
@@ -20,7 +20,6 @@ export class Connection {
     socket.onopen = () => {
       this.socket = socket;
       this.sent = this.answered = 0;
-      this.on.opened();
     };
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.on.text(JSON.parse(data)) : this.receive(data));
     socket.onclose = () => {

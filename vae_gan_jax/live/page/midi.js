@@ -1,6 +1,7 @@
 // MIDI controllers: a knob or key moves the parameter that has learnt it. The browser remembers.
 
 import { $, press } from "./dom.js";
+import { failure } from "./sources.js";
 
 const CONTROL_CHANGE = 0xb0, NOTE_ON = 0x90, NOTE_OFF = 0x80, MAX_VALUE = 127;
 
@@ -23,7 +24,7 @@ export class Midi {
       if (!navigator.requestMIDIAccess) throw new Error("this browser has no WebMIDI: use Chrome, Edge or Firefox, or OSC");
       this.access ??= await navigator.requestMIDIAccess();
     } catch (error) {
-      this.report(`MIDI cannot be used: ${error.name === "NotAllowedError" ? "permission was denied" : error.message}.`);
+      this.report(failure("MIDI cannot be used", error).message);
       return false;
     }
     const listen = () => {

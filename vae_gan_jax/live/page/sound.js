@@ -1,6 +1,8 @@
 // What the page hears: levels of a microphone, of the system or of a film, 0 to 1. They are measured
 // as film/sound.py does, except that the loudest level is that of the last seconds.
 
+import { failure } from "./sources.js";
+
 export const LEVELS = ["loudness", "onsets", "low", "mid", "high"];
 const BANDS_HZ = { low: [20, 250], mid: [250, 2000], high: [2000, 12000] };
 const PERIOD_MS = 33;
@@ -17,8 +19,7 @@ async function openStream(kind, source) {
     if (kind === "microphone") return await navigator.mediaDevices.getUserMedia({ audio: SOUND_ALONE });
     if (kind === "system") return await navigator.mediaDevices.getDisplayMedia({ video: true, audio: SOUND_ALONE });
   } catch (error) {
-    const denied = error.name === "NotAllowedError";
-    throw new Error(`The ${kind === "system" ? "system’s sound" : "microphone"} cannot be used: ${denied ? "permission was denied" : error.name === "NotFoundError" ? "there is none" : error.message ?? "the browser does not offer it"}.`);
+    throw failure(`The ${kind === "system" ? "system’s sound" : "microphone"} cannot be used`, error);
   }
   if (!source?.element?.captureStream) throw new Error("There is no dropped film to hear: drop one, then choose it.");
   return source.element.captureStream();
