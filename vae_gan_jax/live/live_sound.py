@@ -2,12 +2,8 @@
 
 import collections
 import time
-from typing import Any
 
 import numpy as np
-
-from vae_gan_jax.config import InputError
-from vae_gan_jax.film.sound import FEATURES
 
 HISTORY_SECONDS, SILENT_SECONDS = 3.0, 1.0  # levels that are kept; without news the page is silent
 
@@ -18,14 +14,9 @@ class LiveSound:
     def __init__(self):
         self._levels: collections.deque = collections.deque(maxlen=256)
 
-    def hear(self, message: dict[str, Any]) -> None:
-        """Takes the levels of a message; raises InputError if they are no numbers."""
-        levels = {}
-        for name in FEATURES:
-            value = message.get(name, 0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-                raise InputError(f"{name}={value!r:.40} is no level: give a number from 0 to 1.")
-            levels[name] = min(max(float(value), 0.0), 1.0)
+    def hear(self, levels: dict[str, float]) -> None:
+        """Takes the level of each of ``film.sound.FEATURES``."""
+        levels = {name: min(max(level, 0.0), 1.0) for name, level in levels.items()}
         self._levels.append((time.monotonic(), levels))
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import presets
+from vae_gan_jax.film.sound import FEATURES
 from vae_gan_jax.live import frames, outputs
 from vae_gan_jax.live.folder import PRESETS
 from vae_gan_jax.run import atomic_io, disk_errors
@@ -194,7 +195,7 @@ def record(session, page, message):
 
 def hear(session, page, message):
     """``sound``."""
-    session.sound.hear(message)
+    session.sound.hear({name: number(message, name, 0.0) for name in FEATURES})
 
 
 def output(session, page, message):
