@@ -5,17 +5,17 @@
 The step is compiled for eight CPU devices; its arithmetic and the bytes of its all-reduces are read
 from the compiled program. Peak rates and link bandwidths are published figures. The utilisations
 are what the accelerators' compilers estimate for twelve frames a device; the latency is an
-assumption. Communication is assumed not to overlap with computation: a compiler
-that overlaps them does better.
+assumption. Communication is assumed not to overlap with computation: a compiler that overlaps them
+does better.
 """
 
 import math
-import re
 from typing import NamedTuple
 
 import jax
 
-BYTES_PER_ELEMENT = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
+from vae_gan_jax.evaluation import compiled
+
 HOP_SECONDS = 5e-6  # latency of each of the 2 log2(N) hops of an all-reduce; assumed
 FRAMES_PER_DEVICE = 12
 GPUS_PER_NODE = 8  # joined by NVLink
@@ -53,17 +53,6 @@ def compile_step() -> tuple[jax.stages.Compiled, int]:
     return step, sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
 
 
-def all_reduce_bytes(program_text: str) -> list[int]:
-    """The bytes of each all-reduce of a compiled program."""
-    return [
-        sum(
-            BYTES_PER_ELEMENT[dtype] * math.prod(map(int, filter(None, shape.split(","))))
-            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", result)
-        )
-        for result in re.findall(r"= (.*?) all-reduce(?:-start)?\(", program_text)
-    ]
-
-
 def exchange_seconds(device: Device, count: int, reduce_count: int, total_bytes: int) -> float:
     """Seconds that all-reduces of ``total_bytes`` together take over ``count`` devices.
 
@@ -82,7 +71,7 @@ def exchange_seconds(device: Device, count: int, reduce_count: int, total_bytes:
 def main() -> None:
     jax.config.update("jax_num_cpu_devices", 8)
     step, gradient_bytes = compile_step()
-    reduces = all_reduce_bytes(step.as_text())
+    reduces = compiled.collectives(step.as_text())["all-reduce"]
     flops_per_frame = step.cost_analysis()["flops"] / FRAMES_PER_DEVICE
     large = [size for size in reduces if size > LARGE_REDUCE_BYTES]
     print(f"{flops_per_frame / 1e9:.1f} GFLOP a frame; gradients: {gradient_bytes / 1e6:.1f} MB")
