@@ -71,6 +71,12 @@ ACCELERATORS = {
 EXAMPLES = "v5e:4x4, v5p:2x2x1, v6e:2x4, h100:8, h200:1, a100:8 or here"
 
 
+def accelerator_of(device_kind: str) -> Accelerator | None:
+    """The published figures of a device; None if they are not known, as of every CPU."""
+    kinds = {one.device_kind: one for one in ACCELERATORS.values()}
+    return kinds.get(device_kind)
+
+
 class Topology(NamedTuple):
     """Devices to compile for, and what is known of each; ``None`` where nothing is."""
 
@@ -116,8 +122,7 @@ def open_topology(name: str) -> Topology:
             memory = devices.memory_statistics().get("bytes_limit")
             if memory is None and target.on_cpu():
                 memory = operating_system.memory_bytes()
-        kinds = {one.device_kind: one for one in ACCELERATORS.values()}
-        return Topology(name, here, kinds.get(jax.devices()[0].device_kind), memory)
+        return Topology(name, here, accelerator_of(jax.devices()[0].device_kind), memory)
     kind, _, size = name.partition(":")
     accelerator = ACCELERATORS[kind]
     with _readable_errors(name):

@@ -10,9 +10,9 @@ from vae_gan_jax.training.distributed import mesh, topologies
 
 
 def peak_rate(device_kind: str) -> float | None:
-    """The published peak rate in bfloat16, FLOP/s; None if it is not known, as of every CPU."""
-    rates = {one.device_kind: one.flop_per_second for one in topologies.ACCELERATORS.values()}
-    return rates.get(device_kind)
+    """The published peak rate in bfloat16, FLOP/s; None if it is not known."""
+    known = topologies.accelerator_of(device_kind)
+    return known and known.flop_per_second
 
 
 class Throughput:
