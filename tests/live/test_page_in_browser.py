@@ -245,7 +245,7 @@ def test_a_knob_moves_the_slider_that_learnt_it_after_a_reload_too(page, server)
     page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
-def test_without_camera_and_midi_there_are_sentences(page):
+def test_without_camera_midi_and_microphone_there_are_sentences(page):
     page.execute_script(
         """const fail = async () => { throw new DOMException("", "NotFoundError"); };
         navigator.mediaDevices.getUserMedia = fail;
@@ -255,6 +255,12 @@ def test_without_camera_and_midi_there_are_sentences(page):
     until(lambda: text(page, "message") == "The camera cannot be used: there is none.")
     press(page, "m")
     until(lambda: text(page, "message").startswith("MIDI cannot be used: this browser has no Web"))
+    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    page.find_element(By.ID, "hear").send_keys("the microphone")
+    until(lambda: text(page, "message") == "The microphone cannot be used: there is none.")
+    page.execute_script("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    page.find_element(By.ID, "hear").send_keys(Keys.ARROW_DOWN)
+    until(lambda: "microphone cannot be used: browsers offer it only" in text(page, "message"))
 
 
 def test_frames_travel_as_webp_or_uncompressed_with_a_sentence(page, server):

@@ -1,5 +1,6 @@
 // Where frames come from: a camera, a screen, a film or a picture. Errors are sentences.
 
+export const NEEDS_HTTPS = "browsers offer it only on https pages and on localhost";
 const REASONS = {
   NotAllowedError: "permission was denied (allow it in the address bar, then try again)",
   NotFoundError: "there is none",
@@ -59,7 +60,7 @@ let camera = -1; // index of the camera in use
 // Opens the first camera, the next one if one is open, null after the last one.
 export async function openCamera(ended, current) {
   if (!navigator.mediaDevices?.getUserMedia)
-    throw new Error("The camera cannot be used: browsers offer it only on https pages and on localhost.");
+    throw new Error(`The camera cannot be used: ${NEEDS_HTTPS}.`);
   try {
     camera = current ? camera + 1 : 0;
     const devices = await navigator.mediaDevices.enumerateDevices();

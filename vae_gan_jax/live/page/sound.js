@@ -1,7 +1,7 @@
 // What the page hears: levels of a microphone, of the system or of a film, 0 to 1. They are measured
 // as film/sound.py does, except that the loudest level is that of the last seconds.
 
-import { failure } from "./sources.js";
+import { NEEDS_HTTPS, failure } from "./sources.js";
 
 export const LEVELS = ["loudness", "onsets", "low", "mid", "high"];
 const BANDS_HZ = { low: [20, 250], mid: [250, 2000], high: [2000, 12000] };
@@ -16,6 +16,7 @@ const SOUND_ALONE = { echoCancellation: false, noiseSuppression: false, autoGain
 
 async function openStream(kind, source) {
   try {
+    if (kind !== "file" && !navigator.mediaDevices) throw new Error(NEEDS_HTTPS);
     if (kind === "microphone") return await navigator.mediaDevices.getUserMedia({ audio: SOUND_ALONE });
     if (kind === "system") return await navigator.mediaDevices.getDisplayMedia({ video: true, audio: SOUND_ALONE });
   } catch (error) {
