@@ -83,7 +83,7 @@ def features(path: str | os.PathLike, rate: float, framing: Framing | None = Non
     Raises:
       InputError: the file cannot be read, or has no sound.
     """
-    path, start, stop = os.fspath(path), 0.0, math.inf
+    path, start, seconds = os.fspath(path), 0.0, math.inf
     if os.path.isdir(path):
         raise InputError(f"{path} has no sound: give --sound=FILE for what the sound drives.")
     ffmpeg.require_file(path)
@@ -93,12 +93,12 @@ def features(path: str | os.PathLike, rate: float, framing: Framing | None = Non
     if framing and any(stream.kind == "Video" and not stream.is_picture for stream in streams):
         film = probe(path, framing.video_stream)
         part = section(film, framing.trim_start, framing.trim_end)
-        start, stop = part.start, float(part.count / film.rate)
-    return _per_frame(*_per_hop(path, clock_start + start, stop), float(rate))
+        start, seconds = part.start, float(part.count / film.rate)
+    return _per_frame(*_per_hop(path, clock_start + start, seconds), float(rate))
 
 
 @ffmpeg.cached_by_file()
-def _per_hop(path: str, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
+def _per_hop(path: str, start: float, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Per hop, mean squares of the sound and its bands, ``[H, 4]``, and its growth, ``[H]``."""
     squares, growths, window = [], [], np.hanning(WINDOW).astype(np.float32)
     hz_F = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
@@ -107,7 +107,7 @@ def _per_hop(path: str, start: float, stop: float) -> tuple[np.ndarray, np.ndarr
     band_FN = _membership(hz_F, BANDS_HZ.values())
     scale = 2 / (WINDOW * np.sum(window**2))
     last_HN = np.zeros((ONSET_LAG, ONSET_BANDS), np.float32)
-    for sound_N in _blocks(path, start, stop):
+    for sound_N in _blocks(path, start, seconds):
         window_HN = np.lib.stride_tricks.sliding_window_view(sound_N, WINDOW)[::HOP]
         power_HF = scale * np.abs(np.fft.rfft(window_HN * window)) ** 2
         own_HN = window_HN[:, LEAD : LEAD + HOP]
@@ -127,17 +127,20 @@ def _membership(hz_F: np.ndarray, bands) -> np.ndarray:
     return np.stack([(low <= hz_F) & (hz_F < high) for low, high in bands], 1).astype(np.float32)
 
 
-def _blocks(path: str, start: float, stop: float) -> Iterator[np.ndarray]:
+def _blocks(path: str, start: float, seconds: float) -> Iterator[np.ndarray]:
     """Overlapping blocks of mono samples, float32 ``[N]``, of whole hops and their windows."""
     first = _first_time(path)
-    trim = f"atrim=start={start:.6f}" + (f":end={start + stop:.6f}" if stop < math.inf else "")
+    end = f":end={start + seconds:.6f}" if seconds < math.inf else ""
+    trim = f"atrim=start={start:.6f}{end}"
     process = ffmpeg.Process(
         [*ffmpeg.QUIET, "-copyts", "-i", ffmpeg.url(path), "-map", "0:a:0"],
         ["-af", f"{trim},aresample=async=1", "-ac", "1", "-ar", str(SAMPLE_RATE)],
         ["-max_error_rate", "1", "-f", "f32le", "pipe:1"],
         stdout=subprocess.PIPE,
     )
-    silence = np.zeros(LEAD + round(min(max(0.0, first - start), stop) * SAMPLE_RATE), np.float32)
+    silence = np.zeros(
+        LEAD + round(min(max(0.0, first - start), seconds) * SAMPLE_RATE), np.float32
+    )
     kept, buffer, decoded = silence.tobytes(), bytearray(BLOCK_BYTES), 0
     try:
         while count := process.read_into(memoryview(buffer)):
