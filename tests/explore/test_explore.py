@@ -136,6 +136,12 @@ def test_an_interpolation_needs_two_times(explorer, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "at"), [("sweep", (9.0,)), ("interpolation", (0.5, 9.0))])
+def test_a_time_outside_the_film_names_its_flag(name, at, explorer):
+    with pytest.raises(InputError, match=r"^--at=0:00:09\.00 lies outside the film"):
+        explorer(explore=(name,), at=at).explore()
+
+
 def test_a_walk_ends_where_it_began(explorer, tmp_path, sheets):
     """The step from the last frame to the first is no larger than the others."""
     explorer(explore=("prior_walk", "fitted_walk"), seconds=4.0).explore()

@@ -66,7 +66,7 @@ class FilmContext:
         return film_codes.FilmCodes.of(self.codes_TZ)
 
     def number(self, seconds: float) -> int:
-        """The number of the frame at a time; raises InputError if it lies outside the film."""
+        """The number of the frame at a preset's time; raises InputError if the film lacks it."""
         try:
             return self.film.number(seconds)
         except InputError as error:

@@ -74,7 +74,8 @@ class _Maker:
 
     def path(self, times: Sequence[float]) -> SourceCodes:
         named_by = "path of the preset" if times else "--at"
-        numbers = [self.film.number(seconds) for seconds in times or self.config.at]
+        number = self.film.number if times else self.film.film.number  # names --at in errors
+        numbers = [number(seconds) for seconds in times or self.config.at]
         if len(numbers) < 2:
             raise InputError(
                 f"{named_by} names fewer than two times: give two or more to interpolate."
@@ -129,7 +130,7 @@ class _Maker:
         """A frame: at a time, else at the first ``--at``, else in the middle of a long shot."""
         film, at = self.film, self.config.at
         if seconds is not None or at:
-            number = film.number(at[0] if seconds is None else seconds)
+            number = film.film.number(at[0]) if seconds is None else film.number(seconds)
             return min(number, len(film.codes_TZ) - 1)
         longest = max(film.scan.shots, key=lambda shot: shot.stop - shot.first)
         shot = film.scan.static_shot() or longest
