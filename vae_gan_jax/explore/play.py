@@ -166,8 +166,8 @@ class Player:
         z_BZ, states = self._controls("codes", _apply, z_BZ, values, moment, states)
         frames_BHWC = self._through(reconstruct.decode_batch, z_BZ, values)
         moment = moment._replace(source_BHWC=inputs if self.needs_source else None)
-        apply = self._controls("picture", _apply_to_pictures, frames_BHWC, values, moment, states)
-        frames_BHWC, states = apply
+        played = self._controls("picture", _apply_to_pictures, frames_BHWC, values, moment, states)
+        frames_BHWC, states = played
         following = PlayerState(state.number + len(inputs) - padding, states)
         return following, frames_BHWC, z_BZ
 

@@ -22,7 +22,7 @@ SAMPLE_SECONDS = 0.5  # how long a sample is shown, unless the preset says
 class SourceCodes:
     """Codes ``[T, Z]``, the model that decodes them, and where they come from.
 
-    ``suffix`` belongs into the names of files.
+    ``suffix`` is appended to file names.
     """
 
     codes_TZ: np.ndarray
