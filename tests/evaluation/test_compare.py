@@ -130,9 +130,9 @@ def test_a_run_beside_others_has_them_on_its_page(two_runs, without_figures, tmp
     assert [row["run"] for row in content["runs"]] == ["first", "second"]
     Image.new("RGB", (40, 20)).save(folder / "film_frames.png")
     page = report_page.write(second).read_text()
-    assert "Beside other runs" in page
+    assert "Compared with other runs" in page
     assert "film_frames" in page
-    assert "Beside other runs" not in report_page.write(first).read_text()
+    assert "Compared with other runs" not in report_page.write(first).read_text()
 
 
 @pytest.mark.usefixtures("without_figures")

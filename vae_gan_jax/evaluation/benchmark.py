@@ -50,7 +50,7 @@ def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
       film: the frames to learn; None: noise.
 
     Raises:
-      InputError: as of ``measure``.
+      InputError: as for ``measure``.
     """
     path = Path(config.output or Path(config.run_dir) / FILE)
     if config.run_dir:

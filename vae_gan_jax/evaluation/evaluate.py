@@ -50,7 +50,7 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
       The content of ``NAME.json`` for each film, by name.
 
     Raises:
-      InputError: as of ``trained_model.load`` and ``evaluate``.
+      InputError: as for ``trained_model.load`` and ``evaluate``.
     """
     newest = newest_step(config.run_dir)
     results, stale = {}, {}

@@ -237,8 +237,8 @@ def measure_batch(config, variables, frames_BHWC, key, noise_std, train: bool, p
     """Reconstructs a batch and measures it, except for measures that need other frames.
 
     Args:
-      config, variables, frames_BHWC, key, noise_std, train: as of ``reconstruct_batch``.
-      previous: as of ``measure_frames``.
+      config, variables, frames_BHWC, key, noise_std, train: as for ``reconstruct_batch``.
+      previous: as for ``measure_frames``.
 
     Returns:
       A dict of arrays whose first axis is B, and ``previous`` for the next batch.

@@ -65,7 +65,7 @@ def summarise_shots(
     """Summarises each shot; a ``still`` shot has no movement.
 
     Args:
-      frame_T: as of ``summarise``.
+      frame_T: as for ``summarise``.
       shots: of the film.
       rate: frames per second.
       start: time of the first frame in the source, in seconds.
@@ -95,7 +95,7 @@ def summarise_film(
     """Summarises the whole film.
 
     Args:
-      frame_T: as of ``summarise``.
+      frame_T: as for ``summarise``.
       shots: what ``summarise_shots`` returns.
       mean_TZ: latent codes of the frames.
     """
@@ -117,7 +117,7 @@ def summarise_parts(
     """Summarises the learnt and the held-out frames apart, and the gap between them.
 
     Args:
-      frame_T, shots: as of ``summarise_film``.
+      frame_T, shots: as for ``summarise_film``.
       parts: ``learnt`` and ``held_out``, booleans ``[T]``; empty if nothing is held out.
 
     Returns:

@@ -129,7 +129,9 @@ def _sections(config: Config, lines: list[dict[str, Any]], pairs: list) -> list[
     }
     heading = "Films" if len(pairs) > 1 else "The film"
     films = _films(run_dir, pairs, measures)
-    beside = _Section("comparison", "Beside other runs", "pictures.html", pictures[COMPARISON])
+    beside = _Section(
+        "comparison", "Compared with other runs", "pictures.html", pictures[COMPARISON]
+    )
     return [
         _Section("films", heading, "films.html", films, "reconstruct"),
         _Section("measures", "Measures", "measures.html", tables, "evaluate"),

@@ -72,7 +72,7 @@ EXAMPLES = "v5e:4x4, v5p:2x2x1, v6e:2x4, h100:8, h200:1, a100:8 or here"
 
 
 def accelerator_of(device_kind: str) -> Accelerator | None:
-    """The published figures of a device; None if they are not known, as of every CPU."""
+    """The published figures of a device; None if they are not known, as for every CPU."""
     kinds = {one.device_kind: one for one in ACCELERATORS.values()}
     return kinds.get(device_kind)
 
