@@ -1,8 +1,11 @@
 """The live server as a page sees it: pictures, controls, presets, recordings, and bad input."""
 
 import asyncio
+import dataclasses
 import json
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from tests.live.conftest import WAIT_SECONDS, Client
 from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
-from vae_gan_jax.live import frames, server
+from vae_gan_jax.live import film_codes, frames, server
 
 
 def run(served, work, within_seconds=WAIT_SECONDS, **options):
@@ -323,6 +326,20 @@ def test_a_walk_goes_through_the_films_codes_once_they_are_known(live):
     low_Z, high_Z = codes_TZ.min(axis=0) - 1e-4, codes_TZ.max(axis=0) + 1e-4
     assert ((low_Z <= walk_TZ) & (walk_TZ <= high_Z)).all()
     assert not ((low_Z <= of_the_prior_TZ) & (of_the_prior_TZ <= high_Z)).all()
+
+
+def test_the_film_is_encoded_once_if_two_threads_need_its_codes(live_run, tmp_path, monkeypatch):
+    run_dir = shutil.copytree(live_run.run_dir, tmp_path / "run")
+    shutil.rmtree(run_dir / "codes", ignore_errors=True)
+    config = dataclasses.replace(live_run, run_dir=str(run_dir))
+    film = film_codes.learnt(opened_run.open_model(config, read_only=True), lambda done: None)
+    encode, calls = film_codes.LiveFilm._watched, []
+    counted = lambda film, frames: calls.append(1) or encode(film, frames)  # noqa: E731
+    monkeypatch.setattr(film_codes.LiveFilm, "_watched", counted)
+    with ThreadPoolExecutor(2) as threads:  # from Python 3.12 on, cached_property has no lock
+        codes_TZ = list(threads.map(film_codes.LiveFilm.codes_TZ.func, [film, film]))
+    assert len(calls) == 1
+    assert np.array_equal(*codes_TZ)
 
 
 def test_malformed_json_names_itself(live):

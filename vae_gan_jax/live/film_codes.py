@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,15 @@ class LiveFilm(FilmContext):
     """A film whose codes are kept in the run, as ``--mode=encode`` keeps them."""
 
     progress: Callable[[float], None] = lambda done: None  # 0 to 1, while the film is encoded
+    _encoding: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False)
 
     @functools.cached_property
     def codes_TZ(self) -> np.ndarray:
         """The codes of all frames; raises InputError if the film cannot be read."""
+        with self._encoding:  # a preset can need them while they are found
+            return self._kept_codes()
+
+    def _kept_codes(self) -> np.ndarray:
         model, film = self.model, self.film
         path = Path(model.config.run_dir, codes_film.FOLDER, f"{film.name}{EXTENSION}")
         origin = made_from.source_frames(model.config, film.path)
