@@ -12,8 +12,8 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-export function button(text, action, properties = {}) {
-  const made = element("button", { type: "button", ...properties }, text);
+export function button(content, action, properties = {}) {
+  const made = element("button", { type: "button", ...properties }, content);
   made.addEventListener("click", action);
   return made;
 }

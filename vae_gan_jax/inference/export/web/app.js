@@ -1,7 +1,7 @@
 // The page: a source's frame becomes a latent code, the controls move the code, and the decoder
 // draws it.
 
-import { $, acceptDrops, attempt, clock, connectButtons, moveByArrows, press, say, toggleFullScreen } from "./dom.js";
+import { $, acceptDrops, attempt, button, clock, connectButtons, element, moveByArrows, press, say, toggleFullScreen } from "./dom.js";
 import { openFilm } from "./film.js";
 import { fetchBytes, openModel } from "./model.js";
 import { Recorder } from "./recorder.js";
@@ -23,9 +23,7 @@ let changed = true; // whether a control has moved since the last frame
 const switches = { walk: false, freeze: false, nearest: false };
 
 function note(text) {
-  const item = document.createElement("li");
-  item.textContent = text;
-  $("notes").append(item);
+  $("notes").append(element("li", {}, text));
 }
 
 function setSwitch(name, on) {
@@ -78,9 +76,8 @@ async function record() {
       return say("Recording…");
     }
     const recording = await current.stop();
-    const link = document.createElement("a");
-    Object.assign(link, { href: recording.address, download: recording.name });
-    link.textContent = `${recording.name}, ${(recording.bytes / 1e6).toFixed(1)} MB`;
+    const size = `${(recording.bytes / 1e6).toFixed(1)} MB`;
+    const link = element("a", { href: recording.address, download: recording.name }, `${recording.name}, ${size}`);
     $("recording").replaceChildren("Recorded: ", link);
     $("recording").hidden = false;
     link.click();
@@ -122,20 +119,17 @@ async function makeShots() {
   const all = film.shots;
   const shots = all.filter((_, index) => index % Math.ceil(all.length / SHOTS) === 0);
   const buttons = shots.map(({ time, code: shotCode }) => {
-    const button = document.createElement("button");
-    const thumbnail = document.createElement("canvas");
-    [thumbnail.width, thumbnail.height] = [model.width, model.height];
-    button.type = "button";
-    button.setAttribute("aria-label", `The shot at ${clock(time)}`);
-    button.append(thumbnail, clock(time));
-    button.addEventListener("click", () => {
+    const thumbnail = element("canvas", { width: model.width, height: model.height });
+    const show = () => {
       walkTime = time;
       code = shotCode;
       $("moment").textContent = `moment of the film: ${clock(time)}`;
       if (!switches.walk) setSwitch("freeze", true);
       changed = true;
-    });
-    return button;
+    };
+    const made = button(thumbnail, show, { "aria-label": `The shot at ${clock(time)}` });
+    made.append(clock(time));
+    return made;
   });
   $("shots").append(...buttons);
   moveByArrows($("shots"), buttons);
