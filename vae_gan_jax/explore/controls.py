@@ -16,10 +16,9 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.explore.bend_controls import BEND_CONTROLS
 from vae_gan_jax.explore.control import REQUIRED, Control, Option, over
 from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.explore.latent_paths import SECONDS_PER_WALK_PART
 from vae_gan_jax.explore.model_mix import MODEL_CONTROLS
 from vae_gan_jax.model.bend_operations import Parameter, lerp
-
-HARMONIC_SECONDS = 4.0  # of a walk: one sine for each so many seconds of its period
 
 
 def _scan(function, state, padding_B, *inputs):
@@ -106,7 +105,7 @@ def _noise(z_BZ, parameters, constants, moment, state, static):
 
 
 def _walk_constants(film: FilmContext, options: dict[str, Any]):
-    harmonics = max(1, round(options["seconds"] / HARMONIC_SECONDS))
+    harmonics = max(1, round(options["seconds"] / SECONDS_PER_WALK_PART))
     scaled_KZ = _scaled_components(film)
     random = np.random.default_rng([options["seed"], 2])
     amplitude_2HK = random.standard_normal((2, harmonics, len(scaled_KZ))) / math.sqrt(harmonics)

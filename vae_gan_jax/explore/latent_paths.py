@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vae_gan_jax.explore.curves import EASINGS
+
+SECONDS_PER_WALK_PART = 4.0  # of a walk: between stops, or one harmonic
 MIN_SINE = 1e-6  # of the angle between two latents; below it they lie on one line
 
 
@@ -62,8 +65,7 @@ def eased_positions(stops: int, frames: int) -> np.ndarray:
     """Positions ``[frames]`` from 0 to stops-1 that slow down at every stop."""
     position_T = np.linspace(0, stops - 1, frames)
     leg_T = np.floor(position_T)
-    fraction_T = position_T - leg_T
-    return leg_T + fraction_T * fraction_T * (3 - 2 * fraction_T)
+    return leg_T + EASINGS["smooth"](position_T - leg_T)
 
 
 def loop(seed: int, frames: int, dimensions: int, harmonics: int) -> np.ndarray:

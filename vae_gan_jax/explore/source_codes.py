@@ -14,7 +14,6 @@ from vae_gan_jax.film.read.reader import time_code, time_in_name
 from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 
-SECONDS_PER_WALK_PART = 4.0  # of a walk: between stops, or one harmonic
 SAMPLE_SECONDS = 0.5  # how long a sample is shown, unless the preset says
 
 
@@ -41,7 +40,7 @@ class _Maker:
     rate: Fraction
 
     def walk(self, source: str) -> SourceCodes:
-        parts = max(1, round(self.frames / float(self.rate) / SECONDS_PER_WALK_PART))
+        parts = max(1, round(self.frames / float(self.rate) / latent_paths.SECONDS_PER_WALK_PART))
         draws_TZ, caption = self._draws(source)
         if source == "film":
             stops_NZ = draws_TZ[[*range(parts + 1), 0]]
