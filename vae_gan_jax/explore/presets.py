@@ -9,13 +9,13 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vae_gan_jax.config import InputError, flagfile
+from vae_gan_jax.config import FIELDS, InputError, flagfile
 from vae_gan_jax.explore import curves
 from vae_gan_jax.explore.controls import CONTROLS, REQUIRED
 from vae_gan_jax.explore.curves import MAX_SECONDS, Curve, CurveError, near
 from vae_gan_jax.explore.preset_reader import MAX_BYTES, PresetReader, flow
 
-NETWORKS = ("thesis", "residual")
+NETWORKS = FIELDS["networks"].metadata["choices"]
 KEYS = ("about", "networks", "seconds", "codes", "controls")
 EXAMPLE = "{walk: film}"
 SOURCES = ("film", "prior")
