@@ -101,5 +101,5 @@ case "${1:-demo}" in
     install
     run --flagfile="$flagfile" "${@:2}"
     ;;
-  *) echo "run.sh: $1 is no experiment and no command: see ./run.sh --help." >&2; exit 2 ;;
+  *) echo "run.sh: $1 is neither an experiment nor a command: see ./run.sh --help." >&2; exit 2 ;;
 esac

@@ -373,7 +373,7 @@ def test_figures_and_explorations_that_cannot_be_are_refused(
         (["--film=FILM", "--noise_schedule=0.1,lots"], "not a number"),
         (["--film=FILM", "--batch_size=27"], "--batch_size=27 is more than the film's 26 frames"),
         (["--film=FILM", "--colour=red"], "colour"),
-        (["--film=FILM", "red"], "'red' is no flag"),
+        (["--film=FILM", "red"], "'red' is not a flag"),
         (["--flagfile=missing.flags"], "missing.flags"),
         (["--film=FILM", "--output=missing/folder/out.mp4"], "missing/folder/out.mp4"),
         (["--film=FILM", "--output=film.webm"], "film.webm cannot hold h264"),
@@ -437,5 +437,5 @@ def test_a_device_that_is_not_there_is_one_sentence(variable, value, trained, mo
 
 def test_a_folder_of_something_else_is_refused(film, tmp_path, refused):
     (tmp_path / "letter.txt").write_text("dear")
-    assert "is no run folder" in refused(f"--film={film}", f"--run_dir={tmp_path}")
+    assert "is not a run folder" in refused(f"--film={film}", f"--run_dir={tmp_path}")
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

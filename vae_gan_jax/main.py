@@ -154,7 +154,9 @@ def main(argv: list[str]) -> int:
     xla_flags.cache_compiled_code()
     try:
         if len(argv) > 1:
-            raise InputError(f"{argv[1]!r} is no flag: give flags that start with --, see --help.")
+            raise InputError(
+                f"{argv[1]!r} is not a flag: give flags that start with --, see --help."
+            )
         with _saved_to_bucket():
             run()
     except InputError as error:

@@ -57,7 +57,7 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
         raise InputError("--preset is for --mode=reconstruct and --mode=explore: leave it out.")
     if config.sound_file and not Path(config.sound_file).is_file():
         raise InputError(
-            f"--sound={config.sound} is no file, and not auto, copy, encode or none: give one."
+            f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
         )
     if config.precision == "float16" and mode != "export":
         raise InputError(

@@ -132,7 +132,7 @@ def memory_bytes() -> int:
         folder = root / path.strip("/")
         for parent in [folder, *folder.parents]:
             with contextlib.suppress(OSError, ValueError):
-                limits.append(int((parent / file).read_text()))  # "max" is no number
+                limits.append(int((parent / file).read_text()))  # "max" is not a number
     return min(limits) + swap
 
 

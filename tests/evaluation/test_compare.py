@@ -111,7 +111,7 @@ def test_other_parts_of_a_film_are_refused_before_measuring(
 def test_a_folder_that_is_no_run_is_refused(two_runs, tmp_path):
     with pytest.raises(InputError, match="there is no run in"):
         modes.compare({"compare": (two_runs[0].run_dir, str(tmp_path / "nowhere"))}, "evaluate")
-    with pytest.raises(InputError, match="is no run folder"):
+    with pytest.raises(InputError, match="is not a run folder"):
         modes.compare({"compare": (two_runs[0].run_dir, str(Path(__file__).parent))}, "evaluate")
 
 

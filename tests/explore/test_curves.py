@@ -1,4 +1,4 @@
-"""Curves hit what they are given at their times, and refuse what is no curve."""
+"""Curves hit what they are given at their times, and refuse what is not a curve."""
 
 import numpy as np
 import pytest

@@ -90,7 +90,7 @@ def one(lines: str) -> str:
         ("- 1", 1, "no preset"),
         ("about: [1", 1, "no YAML"),
         ("about: x\nabout: y", 2, "twice"),
-        ("about: x\nabuot: y", 2, "abuot is no part of a preset: give about"),
+        ("about: x\nabuot: y", 2, "abuot is not a part of a preset: give about"),
         ("about: 12", 1, "in quotes"),
         ("seconds: -1", 1, "outside its range"),
         ("seconds: .nan", 1, "no number"),

@@ -190,4 +190,4 @@ def test_the_commands(run, program, tmp_path):
     code, stderr = program(["--mode=decode", *arguments])
     assert code == 2
     assert stderr.count("\n") == 1
-    assert "is no readable file of codes" in stderr
+    assert "is not a readable file of codes" in stderr

@@ -174,7 +174,7 @@ def test_a_run_without_a_checkpoint_is_refused_in_one_sentence(program, tmp_path
 def test_names_that_leave_the_folder_are_refused(tmp_path, name):
     from vae_gan_jax.live.folder import PRESETS
 
-    with pytest.raises(InputError, match="is no name"):
+    with pytest.raises(InputError, match="is not a name"):
         LiveFolder(tmp_path).path_of(PRESETS, name)
 
 

@@ -84,7 +84,7 @@ def test_leftovers_of_a_refused_first_command_are_accepted(tmp_path):
         (tmp_path / name).mkdir()
     assert recorded_settings(tmp_path) == {}
     (tmp_path / "letter.txt").touch()
-    with pytest.raises(InputError, match="is no run folder"):
+    with pytest.raises(InputError, match="is not a run folder"):
         recorded_settings(tmp_path)
 
 

@@ -372,7 +372,7 @@ def test_a_run_may_be_copied_to_the_bucket_but_another_folder_is_no_run(folder, 
     assert recorded_settings(other)["run_dir"] == url
     assert not (other / "checkpoints").exists()
     put("gs://runs/letters/letter.txt", b"dear")
-    with pytest.raises(InputError, match="gs://runs/letters is no run, it has no flags"):
+    with pytest.raises(InputError, match="gs://runs/letters is not a run, it has no flags"):
         remote_run.open_run("gs://runs/letters")
 
 

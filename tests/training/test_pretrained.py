@@ -104,7 +104,7 @@ def test_a_folder_without_a_trained_run_is_refused(tuned, other, tmp_path):
     assert "there is no run in" in refused(tmp_path / "missing")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("")
-    assert "is no run folder" in refused(tmp_path / "letters")
+    assert "is not a run folder" in refused(tmp_path / "letters")
     (tmp_path / "untrained").mkdir()
     shutil.copy(other[0] / "flags.txt", tmp_path / "untrained")
     assert "untrained has no checkpoint: train it first" in refused(tmp_path / "untrained")

@@ -45,7 +45,7 @@ def setting(
 
 
 def check(field: dataclasses.Field, value: Any) -> None:
-    """Raises ``InputError`` if a value is no choice or outside the limits of its field."""
+    """Raises ``InputError`` if a value is not a choice, or is outside the limits of its field."""
     limits, choices = field.metadata["limits"], field.metadata["choices"]
     flag = f"--{field.name}={value}"
     if isinstance(value, str) and "\0" in value:
@@ -77,7 +77,7 @@ def to_text(field: dataclasses.Field, value: Any) -> str:
 def from_text(field: dataclasses.Field, text: str) -> Any:
     """The value of a setting from the text of its flag.
 
-    Raises InputError if the text is no value of this setting.
+    Raises InputError if the text is not a value of this setting.
     """
     if text == "" and field.default in (None, ()):
         return field.default
@@ -103,5 +103,5 @@ def from_python_value(field: dataclasses.Field, value: Any) -> Any:
         raise
     except (TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(
-            f"--{field.name}={value!r} is no value of this setting: give one as in --help."
+            f"--{field.name}={value!r} is not a value of this setting: give one as in --help."
         ) from None

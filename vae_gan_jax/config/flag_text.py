@@ -108,7 +108,7 @@ def parse_hold_out(text: str) -> HoldOut:
     elif found := re.fullmatch(f"{seconds}/{seconds}", text):
         hold_out = HoldOut(float(found[1]), float(found[2]), "s")
     else:
-        raise ValueError(f"is no hold-out: {form}")
+        raise ValueError(f"is not a hold-out: {form}")
     if not hold_out.length:
         raise ValueError(f"holds out nothing: {form}")
     if hold_out.length >= hold_out.period:
@@ -186,5 +186,5 @@ def check_crop(crop: str) -> None:
         r"auto|none|[1-9][0-9]{0,5}:[1-9][0-9]{0,5}(:[0-9]{1,6}:[0-9]{1,6})?", crop
     ):
         raise InputError(
-            f"--crop={crop} is no shape: give W:H such as 16:9, W:H:X:Y, auto or none."
+            f"--crop={crop} is not a shape: give W:H such as 16:9, W:H:X:Y, auto or none."
         )

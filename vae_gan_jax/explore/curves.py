@@ -29,7 +29,7 @@ EASINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class CurveError(ValueError):
-    """A value is no curve; ``path`` leads to the part that is wrong, such as ``("keys", 2)``."""
+    """A value is not a curve; ``path`` leads to the part that is wrong, such as ``("keys", 2)``."""
 
     def __init__(self, message: str, *path: str | int):
         super().__init__(message)
@@ -170,7 +170,7 @@ def parse(value: Any, low: float = -math.inf, high: float = math.inf) -> Curve:
         return Constant(to_number(value, (), low, high))
     kind = next((kind for kind in _PARSERS if kind in value), None)
     if kind is None:
-        raise CurveError(f"is no curve: give a number, or one of {', '.join(_PARSERS)}")
+        raise CurveError(f"is not a curve: give a number, or one of {', '.join(_PARSERS)}")
     allowed, parse_kind = _PARSERS[kind]
     for key in value:
         if key not in (kind, *allowed):
@@ -203,7 +203,7 @@ def to_seconds(value: Any, path: tuple) -> float:
 def to_number(value: Any, path: tuple, low: float, high: float) -> float:
     """A finite number in a range; else CurveError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CurveError(f"has {value!r:.40}, which is no number: give one", *path)
+        raise CurveError(f"has {value!r:.40}, which is not a number: give one", *path)
     try:
         number = float(value)
     except OverflowError:

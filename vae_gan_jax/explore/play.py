@@ -227,7 +227,7 @@ def play(
       player: the model and the preset.
       items: uint8 frames ``[H, W, 3]``, or codes ``[Z]``, in order, from ``first_batch`` on.
       rate: frames per second.
-      sound: as of ``Player.values``.
+      sound: as for ``Player.values``.
       first_batch: number of the first batch; a sequential player begins at 0.
       start: time of frame 0, seconds.
     """

@@ -49,7 +49,7 @@ class PlayableModel(Model):
         if rate is None:
             rate = codes.rate if codes is not None and codes.rate else self.film.rate
         if not rate > 0:
-            raise InputError(f"rate={rate} is no frame rate: give more than 0.")
+            raise InputError(f"rate={rate} is not a frame rate: give more than 0.")
         pairs = play.play(play.Player(self, preset), items, float(rate), start=time)
         nothing = np.zeros((0, self.config.height, self.config.width, 3), np.uint8)
         return np.concatenate([nothing, *(frames_BHWC for _, frames_BHWC in pairs)])

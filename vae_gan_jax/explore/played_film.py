@@ -34,7 +34,7 @@ class PlayedFilm(Reconstruction):
     def of(cls, config: Config, source: str, step: int, team: Team = ALONE) -> "PlayedFilm":
         """The film of a source by the run's checkpoint of ``step``.
 
-        Raises InputError if the preset cannot be read, or as of ``Reconstruction.of``.
+        Raises InputError if the preset cannot be read, or as for ``Reconstruction.of``.
         """
         preset = presets.load(config.preset)
         plain = Reconstruction.of(config, source, step, team)

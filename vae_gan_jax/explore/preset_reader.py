@@ -40,7 +40,7 @@ class PresetReader:
             problem = getattr(error, "problem", None) or getattr(error, "reason", "")
             self.fail((), f"this is no YAML ({problem}): compare it with another preset")
         if not isinstance(node, yaml.MappingNode):
-            self.fail((), "this is no preset: begin it with about: and controls:")
+            self.fail((), "this is not a preset: begin it with about: and controls:")
         return self._plain(node, ())
 
     def _check(self, text: str) -> None:
@@ -95,7 +95,7 @@ class PresetReader:
     def text(self, path: tuple, value: Any) -> str:
         """A text that is not empty."""
         if not isinstance(value, str) or not value or "\0" in value:
-            self.fail(path, f"{path[-1]} is {value!r:.40}, which is no text: give one")
+            self.fail(path, f"{path[-1]} is {value!r:.40}, which is not text: give one")
         return value
 
     def number(self, path: tuple, value: Any, low: float, high: float) -> float:
@@ -109,7 +109,7 @@ class PresetReader:
         """A whole number in a range."""
         number = self.number(path, value, low, high)
         if number != int(number):
-            self.fail(path, f"{path[-1]} is {number:g}, which is no whole number: give one")
+            self.fail(path, f"{path[-1]} is {number:g}, which is not a whole number: give one")
         return int(number)
 
     def time(self, path: tuple, value: Any) -> float:
@@ -122,13 +122,13 @@ class PresetReader:
     def times(self, path: tuple, value: Any) -> list[float]:
         """A list of times."""
         if isinstance(value, str) or not isinstance(value, Sequence):
-            self.fail(path, f"{path[-1]} is no list: give times such as [0:10, 0:40]")
+            self.fail(path, f"{path[-1]} is not a list: give times such as [0:10, 0:40]")
         return [self.time((*path, number), time) for number, time in enumerate(value)]
 
     def mapping(self, path: tuple, value: Any, example: str) -> Mapping:
         """A mapping."""
         if not isinstance(value, Mapping):
-            self.fail(path, f"{path[-1]} is no mapping: give one such as {example}")
+            self.fail(path, f"{path[-1]} is not a mapping: give one such as {example}")
         return value
 
 

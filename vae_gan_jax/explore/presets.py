@@ -91,29 +91,29 @@ def load(path: str | os.PathLike) -> Preset:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a preset.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8: give a preset.") from None
+        raise InputError(f"{path} is not text in UTF-8: give a preset.") from None
     return parse(text, path)
 
 
 def parse(text: str, name: str = "the preset") -> Preset:
     """The preset of a YAML or JSON text; ``name`` is that of its file, for messages.
 
-    Raises InputError with file and line if the text is no preset.
+    Raises InputError with file and line if the text is not a preset.
     """
     reader = PresetReader(name)
     top = reader.read(text)
     for key in top:
         if key not in KEYS:
-            reader.fail((key,), f"{key} is no part of a preset: {near(key, KEYS)}")
+            reader.fail((key,), f"{key} is not a part of a preset: {near(key, KEYS)}")
     if not isinstance(about := top.get("about", ""), str):
-        reader.fail(("about",), "about is no text: give a sentence, in quotes")
+        reader.fail(("about",), "about is not text: give a sentence, in quotes")
     networks = reader.choice(("networks",), top["networks"], NETWORKS) if "networks" in top else ""
     seconds = top.get("seconds")
     if seconds is not None:
         seconds = reader.number(("seconds",), seconds, 0.01, MAX_SECONDS)
     uses = top.get("controls", ())
     if isinstance(uses, str) or not isinstance(uses, Sequence):
-        reader.fail(("controls",), "controls is no list: begin each control with a dash")
+        reader.fail(("controls",), "controls is not a list: begin each control with a dash")
     place = reader.place(("networks",))
     controls = tuple(_control(reader, ("controls", number), use) for number, use in enumerate(uses))
     codes = _codes(reader, top.get("codes", {}))
@@ -143,7 +143,7 @@ def dump(preset: Preset) -> str:
 
 def _control(reader: PresetReader, path: tuple, use: Any) -> ControlUse:
     if not isinstance(use, Mapping) or "control" not in use:
-        reader.fail(path, "this is no control: begin it with the line - control: NAME")
+        reader.fail(path, "this is not a control: begin it with the line - control: NAME")
     name = reader.choice((*path, "control"), use["control"], CONTROLS)
     control, options, chosen = CONTROLS[name], {}, {}
     for key, value in use.items():

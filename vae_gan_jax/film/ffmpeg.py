@@ -29,7 +29,7 @@ DESCRIPTION = re.compile(
 PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per frame
 MAX_GAP_SECONDS = 600  # between frames; later timestamps are joined to the earlier ones
 STALL_SECONDS = 60  # without progress
-STALLED_CPU_SECONDS, STALLED_BYTES = 1.0, 1 << 20  # less work than this is no progress
+STALLED_CPU_SECONDS, STALLED_BYTES = 1.0, 1 << 20  # less work than this does not count as progress
 
 
 class Process:
@@ -81,7 +81,7 @@ class Process:
         """Waits until ffmpeg ends; returns the exit code and stderr (only once).
 
         Raises:
-          InputError: as of ``read_into``.
+          InputError: as for ``read_into``.
         """
         while (code := self._process.poll()) is None:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,10 +1,10 @@
 """Finds the shots of a film by its hard cuts.
 
 Each frame is reduced to a small picture and a colour histogram. At a cut, each of the four frames
-before differs from each of the four after, so a flash of up to three frames is no cut. The
+before differs from each of the four after, so a flash of up to three frames is not a cut. The
 difference must exceed the movement on both sides, or clearly exceed it on one side while the
-colours change, so fast movement is no cut either. A fade or dissolve belongs to the shot in which
-it begins, unless it ends in a jump.
+colours change, so fast movement is not a cut either. A fade or dissolve belongs to the shot in
+which it begins, unless it ends in a jump.
 """
 
 import itertools
@@ -28,7 +28,7 @@ BINS_PER_CHANNEL = 6
 # difference of two histograms is half the sum of their absolute differences: 0 if they are equal,
 # 1 if they are disjoint. The limits were chosen on Big Buck Bunny, the Sintel trailer and the demo.
 MIN_DIFFERENCE = 0.03  # of the pictures at a cut
-NOISE_DIFFERENCE = 0.004  # added to movement, so that noise in a still picture is no cut
+NOISE_DIFFERENCE = 0.004  # added to movement, so that noise in a still picture is not a cut
 # At a cut, the pictures differ by at least the factor times the movement, and the colours by this.
 BOTH_SIDES_FACTOR, BOTH_SIDES_COLOURS = 2.0, 0.15
 ONE_SIDE_FACTOR, ONE_SIDE_COLOURS = 3.5, 0.4

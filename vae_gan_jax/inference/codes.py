@@ -66,7 +66,9 @@ class Codes:
         if self.shots is not None:
             self.shots = _finite(self.shots, f"shots of {name}", np.int64)
             if self.shots.ndim != 2 or self.shots.shape[1] != 2:
-                raise InputError(f"shots of {name} are no pairs: give first and stop of each shot.")
+                raise InputError(
+                    f"shots of {name} are not pairs: give first and stop of each shot."
+                )
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -96,7 +98,7 @@ class Codes:
         """Writes the codes atomically as an ``.npz`` file, which ``load`` and NumPy can read.
 
         Raises:
-          InputError: the file cannot be written, or as of ``Codes``.
+          InputError: the file cannot be written, or as for ``Codes``.
         """
         codes = dataclasses.replace(self)  # checks what was changed in place
         if not os.fspath(path).endswith(EXTENSION):
@@ -121,7 +123,7 @@ class Codes:
         """Reads codes from an ``.npz`` file, in which only ``mean`` is required.
 
         Raises:
-          InputError: the file cannot be read, or as of ``Codes``.
+          InputError: the file cannot be read, or as for ``Codes``.
         """
         arrays = _read(path)
         if "mean" not in arrays:
@@ -139,7 +141,7 @@ def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
     """Checks latents; returns them as float32 ``[T, Z]``.
 
     Raises:
-      InputError: they are no such array, ``Z`` is not ``z_dim``, or a value is not finite.
+      InputError: they are not an array of this shape, ``Z`` is not ``z_dim``, or a value is not finite.
     """
     latent_TZ = _finite(values, name, np.float32)
     if latent_TZ.ndim != 2:
@@ -161,7 +163,7 @@ def _rate(value: Any, name: str) -> Fraction:
         return flag_text.parse_rate(f"{value:.9f}" if isinstance(value, float) else str(value))
     except ValueError:
         raise InputError(
-            f"rate of {name} is no frame rate: give one such as 24 or 24000/1001."
+            f"rate of {name} is not a frame rate: give one such as 24 or 24000/1001."
         ) from None
 
 
@@ -174,7 +176,7 @@ def _finite(values: Any, name: str, dtype: type) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             converted = array.astype(dtype, copy=False)
     except (ValueError, TypeError):
-        raise InputError(f"{name} is no array of numbers: give one.") from None
+        raise InputError(f"{name} is not an array of numbers: give one.") from None
     if not (np.isfinite(array).all() and np.isfinite(converted).all()):
         raise InputError(f"{name} has values that are not finite: give numbers instead of them.")
     return converted
@@ -184,7 +186,7 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     """The arrays of a file that codes may have. Pickled objects are never loaded."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("it is no ordinary file")
+            raise ValueError("it is not an ordinary file")
         with open(path, "rb") as opened:
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
@@ -198,6 +200,6 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     except Exception as error:  # a damaged file can raise whatever zipfile, zlib and NumPy raise
         reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(
-            f"{path} is no readable file of codes ({reason[:200]}): give an {EXTENSION} file of "
+            f"{path} is not a readable file of codes ({reason[:200]}): give an {EXTENSION} file of "
             "--mode=encode."
         ) from None

@@ -17,7 +17,7 @@ def source_frames(config: Config, source: str) -> dict[str, Any]:
     A learnt film that is not at its path has the content that the run learnt.
 
     Raises:
-      InputError: the source is no film, or the run learnt a different film from this path.
+      InputError: the source is not a film, or the run learnt a different film from this path.
     """
     if entry := film_names.absent_entry(config, source):
         checksum, stream = entry["sha256"], entry["stream"]

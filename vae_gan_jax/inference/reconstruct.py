@@ -36,7 +36,7 @@ def encode_batch(config, variables, frames_BHWC, train: bool = False, bends=()):
 
 @partial(jax.jit, static_argnames=("config", "train"))
 def decode_batch(config, variables, z_BZ, train: bool = False, bends=()):
-    """Decodes latents to uint8 frames ``[B, H, W, 3]``; arguments as of ``encode_batch``."""
+    """Decodes latents to uint8 frames ``[B, H, W, 3]``; arguments as for ``encode_batch``."""
     x_BHWC, _ = bending.decode(config, variables, z_BZ, train, bends)
     return autoencoder.to_frames(x_BHWC)
 
@@ -52,7 +52,7 @@ def reconstruct_batch(config, variables, frames_BHWC, key, noise_std, train: boo
     """Reconstructs uint8 frames ``[B, H, W, 3]`` as uint8 frames.
 
     Args:
-      config, variables, frames_BHWC, train: as of ``encode_batch``.
+      config, variables, frames_BHWC, train: as for ``encode_batch``.
       key: for the noise.
       noise_std: standard deviation of the noise; ``None``: the decoder gets the mean.
     """

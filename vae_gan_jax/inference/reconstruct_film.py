@@ -44,7 +44,7 @@ def reconstruct_films(config: Config, again: bool, kind: type | None = None) -> 
     With ``--output`` the run's folder may be read-only.
 
     Raises:
-      InputError: as of ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write``.
+      InputError: as for ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write``.
     """
     newest = newest_step(config.run_dir)
     sources = film_names.sources(config)
@@ -116,7 +116,7 @@ class Reconstruction:
         """The reconstruction of a film by the run's checkpoint of ``step``.
 
         Raises:
-          InputError: as of ``made_from.source_frames``.
+          InputError: as for ``made_from.source_frames``.
         """
         paths = film_paths(config, source_films.name(config, source))
         origin = made_from.output_film(config, source, step)

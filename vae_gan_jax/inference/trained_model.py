@@ -99,12 +99,12 @@ class Model:
         shape = self.config.height, self.config.width, 3
         remedy = f"give an array [T, {shape[0]}, {shape[1]}, 3] of uint8"
         if not isinstance(frames, Iterable):
-            raise InputError(f"frames are {frames!r:.40} and no array: {remedy}.")
+            raise InputError(f"frames are {frames!r:.40}, not an array: {remedy}.")
         for number, frame in enumerate(frames):
             frame_HWC = np.asarray(frame)
             if frame_HWC.dtype != np.uint8 or frame_HWC.shape != shape:
                 found = f"{frame_HWC.dtype} {list(frame_HWC.shape)}"
-                raise InputError(f"frame {number} is {found} and no frame of this run: {remedy}.")
+                raise InputError(f"frame {number} is {found}, not a frame of this run: {remedy}.")
             yield frame_HWC
 
     def decode(self, z_TZ: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ class Model:
           InputError: ``n`` is negative, or ``seed`` is not in 0..2^32 - 1.
         """
         if n < 0:
-            raise InputError(f"n={n} is no number of samples: give 0 or more.")
+            raise InputError(f"n={n} is not a number of samples: give 0 or more.")
         return self._of_prior.decode(prior_draws(dataclasses.replace(self.config, seed=seed), n))
 
     @functools.cached_property
@@ -168,7 +168,7 @@ class Model:
           InputError: there are fewer than two codes, or ``n`` is not in 1..Z.
         """
         if n not in range(1, self.config.z_dim + 1):
-            raise InputError(f"n={n} is no number of directions: give 1 to {self.config.z_dim}.")
+            raise InputError(f"n={n} is not a number of directions: give 1 to {self.config.z_dim}.")
         codes = self.encode_film() if codes is None else codes
         if len(codes) < 2:
             raise InputError(f"{len(codes)} code has no directions: give two codes or more.")
@@ -219,7 +219,7 @@ class Model:
         """Writes the reconstruction of a film, with its sound; returns its path.
 
         Args:
-          film: as of ``encode_film``.
+          film: as for ``encode_film``.
           output: the film to write.
 
         Raises:

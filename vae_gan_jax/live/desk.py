@@ -146,7 +146,7 @@ class Desk:
         stage = CONTROLS[control.name].stage
         same = [c for c in self.controls if CONTROLS[c.name].stage == stage and c is not control]
         if isinstance(to, bool) or not isinstance(to, int):
-            raise InputError(f"to={to!r:.40} is no place: give a whole number from 0.")
+            raise InputError(f"to={to!r:.40} is not a position: give a whole number from 0.")
         same.insert(max(0, to), control)
         rest = [c for c in self.controls if CONTROLS[c.name].stage != stage]
         self.controls = _in_order([*rest, *same])
@@ -228,7 +228,7 @@ def plain_options(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
 
 def _mapping(options: Any) -> dict[str, Any]:
     if not isinstance(options, dict | None):
-        raise InputError(f"options {options!r:.60} are no object: give names with values.")
+        raise InputError(f"options {options!r:.60} are not an object: give names with values.")
     return options or {}
 
 

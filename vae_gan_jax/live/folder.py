@@ -56,8 +56,8 @@ class LiveFolder:
         given, name = name, name if kind == RECORDINGS else f"{name}{extension}"
         if not NAME.fullmatch(name) or not name.endswith(extension) or given.endswith(" "):
             raise InputError(
-                f"{given!r:.100} is no name: give letters, digits, spaces, _, - and dots, at most "
-                f"{80 - len(extension)}, and no dot at the start."
+                f"{given!r:.100} is not a name: give letters, digits, spaces, _, - and dots, at "
+                f"most {80 - len(extension)}, and no dot at the start."
             )
         path = self.path / folder / name
         path.parent.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ class LiveSound:
     def at(
         self, times_T: np.ndarray, feature: str, smooth: float = 0.0, decay: float = 0.0
     ) -> np.ndarray:
-        """The level now, for each time; arguments as of ``SoundFeatures.at``."""
+        """The level now, for each time; arguments as for ``SoundFeatures.at``."""
         now, newest = time.monotonic(), 0.0
         levels = [(now - at, levels[feature]) for at, levels in list(self._levels)]
         levels = [(age, level) for age, level in levels if age < HISTORY_SECONDS]

@@ -88,5 +88,5 @@ def target(text: str) -> tuple[str, int] | None:
         return None
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise InputError(f"--osc_to={text} is no address: give one such as 127.0.0.1:9001.")
+        raise InputError(f"--osc_to={text} is not an address: give one such as 127.0.0.1:9001.")
     return host.strip("[]"), int(port)

@@ -22,7 +22,7 @@ def number(message: dict[str, Any], name: str, default: float | None = None) -> 
     """A finite number of a message."""
     value = message.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{name}={value!r:.40} is no number: give one.")
+        raise InputError(f"{name}={value!r:.40} is not a number: give one.")
     return float(value)
 
 
@@ -30,7 +30,7 @@ def text(message: dict[str, Any], name: str, default: str | None = None) -> str:
     """A text of a message."""
     value = message.get(name, default)
     if not isinstance(value, str):
-        raise InputError(f"{name}={value!r:.40} is no text: give one.")
+        raise InputError(f"{name}={value!r:.40} is not text: give one.")
     return value
 
 
@@ -47,7 +47,7 @@ def use_source(session, page, message):
     loop = message.get("loop")
     if loop is not None:
         if not isinstance(loop, list) or len(loop) != 2:
-            raise InputError(f"loop={loop!r:.40} is no range: give [from, to] in seconds.")
+            raise InputError(f"loop={loop!r:.40} is not a range: give [from, to] in seconds.")
         loop = tuple(number({"loop": end}, "loop") for end in loop)
     session.source.use(message.get("kind"), page, loop)
     session.tell_state()
@@ -214,7 +214,7 @@ def picture_format(session, page, message):
     name = text(message, "picture", "rgba")
     if name not in frames.FORMATS:
         raise InputError(
-            f"picture={name:.40} is no format: give one of {', '.join(frames.FORMATS)}."
+            f"picture={name:.40} is not a format: give one of {', '.join(frames.FORMATS)}."
         )
     page.format, page.wants_source = frames.FORMATS[name], flag(message, "source")
 

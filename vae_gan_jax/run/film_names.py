@@ -125,7 +125,7 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
         for entry in entries:
             _ = Fraction(entry.get("rate", "1")), float(entry.get("first_time", 0))
             if not (isinstance(entry["path"], str) and is_name(entry.get("name", "_"))):
-                raise ValueError("a path or name is no text")
+                raise ValueError("a path or name is not text")
     except FileNotFoundError:
         return None
     except DAMAGE:

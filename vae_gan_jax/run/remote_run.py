@@ -29,7 +29,7 @@ def open_run(url: str, team: Team = ALONE) -> str:
     """Downloads a run and returns its local copy; returns a local folder unchanged.
 
     Of several processes only process 0 has a local copy and uploads it. Raises InputError if this
-    is no run, or the bucket cannot be used.
+    is not a run, or the bucket cannot be used.
     """
     if storage.is_remote(url):
         storage.check({"run_dir": url})
@@ -37,7 +37,7 @@ def open_run(url: str, team: Team = ALONE) -> str:
         storage.contact(url)
         if team.index == 0:
             if (names := _remote_files(url).keys()) and FLAGS_FILE not in names:
-                raise InputError(f"{url} is no run, it has no {FLAGS_FILE}: give another.")
+                raise InputError(f"{url} is not a run, it has no {FLAGS_FILE}: give another.")
             download(url)
             _runs[url] = set(_local_files(url))
         team.barrier("process 0 has downloaded the run")

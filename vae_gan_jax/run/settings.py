@@ -18,12 +18,12 @@ OF_THE_SOURCE = OF_THE_FILM - {"crop"} | {"output", "frames_out", "at"}
 def recorded_settings(run_dir: Path) -> dict[str, Any]:
     """The settings that a run was made with, by name; empty for a new run.
 
-    Raises InputError if the folder is no run folder, or its settings cannot be read.
+    Raises InputError if the folder is not a run folder, or its settings cannot be read.
     """
     path = run_dir / FILE
     if not path.exists():
         if not storage.is_remote(storage.address(run_dir)) and not film_names.is_empty_run(run_dir):
-            raise InputError(f"{run_dir} is no run folder, it has no {FILE}: give another.")
+            raise InputError(f"{run_dir} is not a run folder, it has no {FILE}: give another.")
         return {}
     try:
         lines = filter(str.strip, path.read_text(encoding="utf-8").split("\n"))

@@ -79,7 +79,7 @@ def test_padding_is_black(tmp_path):
 
 @pytest.mark.parametrize("crop", ["wide", "16:0", "10:10:0", "-1:9"])
 def test_a_malformed_crop_is_refused(crop):
-    with pytest.raises(InputError, match="is no shape"):
+    with pytest.raises(InputError, match="is not a shape"):
         Framing(64, 48, crop=crop)
 
 
@@ -177,7 +177,7 @@ def test_subtitles_in_the_bars_are_no_picture(tmp_path):
 
 
 def test_mixed_stills(tmp_path):
-    """RGB, transparent, grey, palette and 16 bit; hidden files are no stills."""
+    """RGB, transparent, grey, palette and 16 bit; hidden files are not stills."""
     colour = (200, 120, 60)
     pictures = [
         Image.new("RGB", (64, 36), colour),

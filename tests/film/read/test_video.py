@@ -187,7 +187,7 @@ def test_the_main_video_stream_is_chosen(tmp_path):
     ("streams", "default", "chosen"),
     [
         ((("64x48", 30, 2), ("128x96", 1, 2)), "first", 0),  # a phone's motion photo
-        ((("64x48", 30, 2), ("128x96", 1, 2)), "both", 0),  # two frames are no film
+        ((("64x48", 30, 2), ("128x96", 1, 2)), "both", 0),  # two frames are not a film
         ((("128x96", 1, 2), ("64x48", 30, 2)), "both", 1),
         ((("64x48", 10, 4), ("128x96", 10, 2)), "both", 0),
         ((("64x48", 10, 2), ("128x96", 10, 2)), "both", 1),

@@ -237,7 +237,7 @@ def test_a_damaged_export_is_refused(copy, file, content):
         (copy / file).unlink()
     else:
         (copy / file).write_bytes(content)
-    refuse(f"{file}|is no run folder", vae_gan_jax.open, copy)
+    refuse(f"{file}|is not a run folder", vae_gan_jax.open, copy)
 
 
 def test_weights_of_other_networks_are_refused(copy):
@@ -305,7 +305,7 @@ def test_what_cannot_be_exported_is_refused(run_dir, small, tmp_path, monkeypatc
     refuse("--precision=bfloat16 is not for", export_run, run_dir, precision="bfloat16", **new)
     refuse("does not exist", export_run, run_dir, output=str(tmp_path / "a" / "b"))
     (tmp_path / "file").write_text("")
-    refuse("is no folder", export_run, run_dir, output=str(tmp_path / "file"))
+    refuse("is not a folder", export_run, run_dir, output=str(tmp_path / "file"))
     refuse("has files that are not of an export", export_run, run_dir, output=str(run_dir))
     for mode in ("train", "reconstruct", "decode"):
         given = {"run_dir": str(run_dir), "precision": "float16"}

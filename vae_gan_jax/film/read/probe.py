@@ -18,7 +18,7 @@ from vae_gan_jax.film.read.timeline import Timeline, read_timeline
 
 PICTURES = ("attached pic", "still image", "timed thumbnails")  # as ffmpeg lists them
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # ffmpeg's own ignore the alpha
-# A stream with fewer of the frames than that of most, or shorter, is no rendition of the film.
+# A stream with fewer of the frames than most others, or shorter, is not a rendition of the film.
 MIN_FRAMES_SHARE, MIN_LENGTH_SHARE = 0.2, 0.6
 DEFAULT_PEAK_NITS = 1000.0  # of most HDR masters, and the nominal peak of HLG
 SAMPLED_FRAMES = 12  # decoded at the start of a film to detect interlacing
@@ -95,8 +95,8 @@ def probe(
 
     Args:
       path: a file that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
-      video_stream: index among the video streams, from 0; default: of those that are no cover, the
-        default one; then the longest; then the largest.
+      video_stream: index among the video streams, from 0. By default covers are skipped, and the
+        stream marked default is preferred, then the longest, then the largest.
       fps: frames a second of stills; default: 24.
 
     Raises:
@@ -182,7 +182,7 @@ def list_streams(path: str) -> tuple[tuple[Stream, ...], float, float]:
     _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", ffmpeg.url(path)])
     if "Input #0" not in text:
         raise InputError(
-            f"{path} is no film that ffmpeg can read ({_open_failure(text, path)}): "
+            f"{path} is not a film that ffmpeg can read ({_open_failure(text, path)}): "
             "give another file."
         )
     streams, count = [], {}
@@ -230,7 +230,7 @@ def _choose(path: str, streams: tuple[Stream, ...], video_stream: int | None) ->
 
 
 def _longest(path: str, videos: list[Stream]) -> list[Stream]:
-    """The streams that last about as long as the longest, and that are no series of stills."""
+    """The streams that last about as long as the longest, and that are not a series of stills."""
     lengths = []
     for stream in videos:
         packets = read_packets(path, stream.index)

@@ -118,7 +118,7 @@ def read_manifest(folder: str) -> dict[str, Any]:
     except DAMAGE:
         valid = False
     if not valid:
-        raise ValueError(f"this is no manifest of version {VERSION}")
+        raise ValueError(f"this is not a manifest of version {VERSION}")
     return manifest
 
 

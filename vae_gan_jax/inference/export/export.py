@@ -84,7 +84,7 @@ def _check_replaceable(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_dir() or path.is_symlink():
-        raise InputError(f"{path} is no folder: remove it, or give another --output.")
+        raise InputError(f"{path} is not a folder: remove it, or give another --output.")
     known = exported.read(path).files | {exported.CONFIG} if exported.is_export(path) else set()
     for file in path.rglob("*"):
         name = file.relative_to(path).as_posix()

@@ -92,7 +92,7 @@ class Topology(NamedTuple):
 
 
 def check(name: str) -> None:
-    """Raises ``InputError`` if this is no topology, or the plugin of its compiler is missing."""
+    """Raises ``InputError`` if this is not a topology, or the plugin of its compiler is missing."""
     if name == HERE:
         return
     kind, _, size = name.partition(":")
