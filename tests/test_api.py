@@ -256,9 +256,9 @@ LATENTS = {
     "NaN": (np.array([[0.0, np.nan, 0.0]]), "not finite"),
     "infinity": (np.array([[0.0, np.inf, 0.0]]), "not finite"),
     "too large": (np.array([[0.0, 1e300, 0.0]]), "not finite"),
-    "objects": (np.array([[None, 1, 2]]), "no array of numbers"),
-    "ragged": ([[1, 2, 3], [1]], "no array of numbers"),
-    "nothing": (None, "no array of numbers"),
+    "objects": (np.array([[None, 1, 2]]), "not an array of numbers"),
+    "ragged": ([[1, 2, 3], [1]], "not an array of numbers"),
+    "nothing": (None, "not an array of numbers"),
 }
 
 

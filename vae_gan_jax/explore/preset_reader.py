@@ -38,7 +38,7 @@ class PresetReader:
             mark = getattr(error, "problem_mark", None)
             self._lines[()] = mark.line + 1 if mark else 1
             problem = getattr(error, "problem", None) or getattr(error, "reason", "")
-            self.fail((), f"this is no YAML ({problem}): compare it with another preset")
+            self.fail((), f"this is not YAML ({problem}): compare it with another preset")
         if not isinstance(node, yaml.MappingNode):
             self.fail((), "this is not a preset: begin it with about: and controls:")
         return self._plain(node, ())

@@ -133,7 +133,7 @@ class Codes:
             if not isinstance(made_from, dict):
                 raise ValueError
         except (ValueError, RecursionError):
-            raise InputError(f"provenance of {path} is no JSON object: leave it out.") from None
+            raise InputError(f"provenance of {path} is not a JSON object: leave it out.") from None
         return cls(**arrays, made_from=made_from, name=os.fspath(path))
 
 
@@ -141,7 +141,7 @@ def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
     """Checks latents; returns them as float32 ``[T, Z]``.
 
     Raises:
-      InputError: they are not an array of this shape, ``Z`` is not ``z_dim``, or a value is not finite.
+      InputError: the shape is another, ``Z`` is not ``z_dim``, or a value is not finite.
     """
     latent_TZ = _finite(values, name, np.float32)
     if latent_TZ.ndim != 2:

@@ -99,9 +99,9 @@ class Page:
             try:
                 message = json.loads(text)
             except (ValueError, RecursionError):
-                raise InputError(f"{text!r:.40} is no JSON: give an object.") from None
+                raise InputError(f"{text!r:.40} is not JSON: give an object.") from None
             if not isinstance(message, dict):
-                raise InputError(f"{text!r:.40} is no JSON object: give one.")
+                raise InputError(f"{text!r:.40} is not a JSON object: give one.")
         except InputError as error:
             self._refuse(error)
             return
