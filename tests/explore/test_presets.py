@@ -88,7 +88,7 @@ def one(lines: str) -> str:
     [
         ("", 1, "not a preset"),
         ("- 1", 1, "not a preset"),
-        ("about: [1", 1, "no YAML"),
+        ("about: [1", 1, "not YAML"),
         ("about: x\nabout: y", 2, "twice"),
         ("about: x\nabuot: y", 2, "abuot is not a part of a preset: give about"),
         ("about: 12", 1, "in quotes"),
@@ -120,7 +120,7 @@ def one(lines: str) -> str:
         ("about: !!python/name:os.system x", 1, "is a tag"),
         ("about: " + "[" * 60_000, 1, "nested"),
         ("? [a]\n: 1", 1, "a list is the name of a value"),
-        ("about: a\0b", 1, "no YAML"),
+        ("about: a\0b", 1, "not YAML"),
     ],
 )
 def test_what_is_no_preset_is_refused_with_its_line(text, line, message):

@@ -76,9 +76,9 @@ ARRAYS = {
     "two rates": ({"rate": np.array([24, 25])}, "not a frame rate"),
     "a long rate": ({"rate": np.array("9" * 5000)}, "not a frame rate"),
     "shots": ({"shots": np.arange(4)}, "not pairs"),
-    "provenance": ({"provenance": np.array("[")}, "no JSON object"),
-    "a list": ({"provenance": np.array("[1]")}, "no JSON object"),
-    "deep": ({"provenance": np.array("[" * 50_000)}, "no JSON object"),
+    "provenance": ({"provenance": np.array("[")}, "not a JSON object"),
+    "a list": ({"provenance": np.array("[1]")}, "not a JSON object"),
+    "deep": ({"provenance": np.array("[" * 50_000)}, "not a JSON object"),
     "pickled": ({"mean": np.array([{}, None])}, "Object arrays cannot be loaded"),
     "a pickled rate": ({"rate": np.array(Fraction(24))}, "Object arrays cannot be loaded"),
 }
