@@ -12,7 +12,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics, reconstruct, trained_model
 from vae_gan_jax.model import autoencoder
-from vae_gan_jax.training import train_state
+from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
 
 
@@ -42,7 +42,7 @@ def opened(run, frames_THWC):
 
 def test_the_newest_checkpoint_is_loaded_with_estimated_statistics(run, opened, frames_THWC):
     config, states = run
-    assert opened.step == trained_model.newest_step(config.run_dir) == 4
+    assert opened.step == checkpoint.newest_step(config.run_dir) == 4
     expected = batch_norm_statistics.estimate(config, states[4], TrainingFrames(frames_THWC))
     expected |= {"discriminator": states[4].batch_stats["discriminator"]}
     for name, network in opened.variables.items():

@@ -14,7 +14,8 @@ import pytest
 from tests.live.conftest import WAIT_SECONDS, Client
 from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
-from vae_gan_jax.live import film_codes, frames, server
+from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.live import frames, live_film, server
 
 
 def run(served, work, within_seconds=WAIT_SECONDS, **options):
@@ -332,12 +333,12 @@ def test_the_film_is_encoded_once_if_two_threads_need_its_codes(live_run, tmp_pa
     run_dir = shutil.copytree(live_run.run_dir, tmp_path / "run")
     shutil.rmtree(run_dir / "codes", ignore_errors=True)
     config = dataclasses.replace(live_run, run_dir=str(run_dir))
-    film = film_codes.learnt(opened_run.open_model(config, read_only=True), lambda done: None)
-    encode, calls = film_codes.LiveFilm._watched, []
-    counted = lambda film, frames: calls.append(1) or encode(film, frames)  # noqa: E731
-    monkeypatch.setattr(film_codes.LiveFilm, "_watched", counted)
+    film = live_film.learnt(opened_run.open_model(config, read_only=True), lambda done: None)
+    encode, calls = Model.encode_film, []
+    counted = lambda *args, **named: calls.append(1) or encode(*args, **named)  # noqa: E731
+    monkeypatch.setattr(Model, "encode_film", counted)
     with ThreadPoolExecutor(2) as threads:  # from Python 3.12 on, cached_property has no lock
-        codes_TZ = list(threads.map(film_codes.LiveFilm.codes_TZ.func, [film, film]))
+        codes_TZ = list(threads.map(live_film.LiveFilm.codes_TZ.func, [film, film]))
     assert len(calls) == 1
     assert np.array_equal(*codes_TZ)
 

@@ -16,8 +16,9 @@ from vae_gan_jax.evaluation.compare_columns import PARTS, Column, columns, means
 from vae_gan_jax.evaluation.compare_plot import MEASURES
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film import source_films
-from vae_gan_jax.inference import made_from, opened_run, trained_model
+from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.run import atomic_io, film_names, provenance, remote_run, settings
+from vae_gan_jax.training import checkpoint
 
 VERSION = 2
 FOLDER = "comparison"
@@ -82,7 +83,7 @@ def _measure(given: dict[str, Any], own: Set[str]) -> tuple[list[Config], list[d
         sources = film_names.sources(config)
         if len(sources) > 1:
             raise InputError(f"{config.run_dir} learnt several films: name one with --source.")
-        step = trained_model.newest_step(config.run_dir)
+        step = checkpoint.newest_step(config.run_dir)
         origins.append(made_from.output_frames(config, sources[0], step))
     runs = [config.run_dir for config in configs]
     require_one_film(runs, origins)

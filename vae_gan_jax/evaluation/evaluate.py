@@ -21,8 +21,9 @@ from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
 from vae_gan_jax.film.read import video
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
-from vae_gan_jax.inference.trained_model import Model, newest_step
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
+from vae_gan_jax.training import checkpoint
 
 FOLDER, VERSION = "measures", 6
 FRAME_COLUMNS = (
@@ -52,7 +53,7 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
     Raises:
       InputError: as for ``trained_model.load`` and ``evaluate``.
     """
-    newest = newest_step(config.run_dir)
+    newest = checkpoint.newest_step(config.run_dir)
     results, stale = {}, {}
     for source in film_names.sources(config):
         name = source_films.name(config, source)

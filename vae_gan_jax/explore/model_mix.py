@@ -15,10 +15,11 @@ from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.explore.control import REQUIRED, Control, Option
 from vae_gan_jax.explore.curves import near
 from vae_gan_jax.inference import batch_norm_statistics, opened_run
-from vae_gan_jax.inference.trained_model import Model, newest_step
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.model.bend_operations import Parameter, lerp
 from vae_gan_jax.run import settings
+from vae_gan_jax.training import checkpoint
 
 SAME = ("networks", "width", "height", "filters", "z_dim", "leak", "first_batch_norm")
 NETWORKS = ("encoder", "decoder")
@@ -51,7 +52,7 @@ class ModelMix:
           InputError: there is no such run, its networks differ, or they have no such layer.
         """
         config = first.config
-        newest_step(run_dir)
+        checkpoint.newest_step(run_dir)
         recorded = Config(**settings.recorded_settings(Path(run_dir)))
         for name in SAME:
             own, other = (to_text(FIELDS[name], getattr(c, name)) for c in (config, recorded))

@@ -14,9 +14,10 @@ from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from
 from vae_gan_jax.inference.film_outputs import film_paths
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
-from vae_gan_jax.inference.trained_model import Model, newest_step
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import film_names, provenance
 from vae_gan_jax.run.team import ALONE, Team
+from vae_gan_jax.training import checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,5 +81,6 @@ def origin_of(config: Config, preset: presets.Preset) -> dict[str, Any]:
         origin["driven_by"] = provenance.checksum([config.sound_file])
     runs = [dict(use.options)["run"] for use in preset.controls if use.name == "mix_run"]
     if runs:
-        origin["mixed_with"] = [made_from.networks(run, newest_step(run)) for run in runs]
+        steps = map(checkpoint.newest_step, runs)
+        origin["mixed_with"] = list(map(made_from.networks, runs, steps))
     return origin

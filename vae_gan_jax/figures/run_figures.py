@@ -15,7 +15,6 @@ from vae_gan_jax.inference.opened_run import (
     results_folder,
     steps_per_epoch,
 )
-from vae_gan_jax.inference.trained_model import newest_step
 from vae_gan_jax.run import provenance
 from vae_gan_jax.training import checkpoint
 
@@ -30,7 +29,7 @@ def draw(config: Config, again: bool) -> None:
     """
     run_dir, model = config.run_dir, None
     films, folder = open_sources(config), results_folder(config, thesis_figures.FOLDER)
-    newest = newest_step(run_dir)
+    newest = checkpoint.newest_step(run_dir)
     for index, film in enumerate(films):
         epochs = {} if config.source or index else _epochs(config)
         group = f"{thesis_figures.FOLDER}/{film.name}"

@@ -14,7 +14,7 @@ from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.reader import FilmReader, time_code, time_in_name
 from vae_gan_jax.inference import reconstruct
-from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
+from vae_gan_jax.inference.trained_model import Model
 
 FOLDER = "figures"
 PAIRS_PER_ROW = 2  # of source and reconstruction
@@ -246,7 +246,5 @@ def _epoch_pictures(
     config: Config, model: Model, source_BHWC: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reconstructions of the frames, and as many samples of the prior."""
-    draws_TZ = prior_draws(config, STATISTICS_BATCHES * config.batch_size)
-    sampler = model.with_latent_statistics(draws_TZ)
     reconstructed_BHWC = model.decode(model.encode(source_BHWC).mean)
-    return reconstructed_BHWC, sampler.decode(draws_TZ[: len(source_BHWC)])
+    return reconstructed_BHWC, model.sample(len(source_BHWC), config.seed)

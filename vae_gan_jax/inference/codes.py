@@ -198,8 +198,8 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     except OSError as error:
         raise InputError(disk_errors.sentence(error)) from None
     except Exception as error:  # a damaged file can raise whatever zipfile, zlib and NumPy raise
-        reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+        reason = disk_errors.reason(error)
         raise InputError(
-            f"{path} is not a readable file of codes ({reason[:200]}): give an {EXTENSION} file of "
+            f"{path} is not a readable file of codes ({reason}): give an {EXTENSION} file of "
             "--mode=encode."
         ) from None

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.codes import EXTENSION, Codes, latents
@@ -45,18 +46,46 @@ def encode_films(config: Config, again: bool) -> None:
         opened_run.results_folder(config, FOLDER)
     model = opened_run.open_model(config, read_only=bool(config.output))
     for film in films:
-        path = Path(config.output or Path(config.run_dir, FOLDER, f"{film.name}{EXTENSION}"))
-        origin = made_from.source_frames(config, film.path)
-        record = f"{FOLDER}/{path.name}", origin | {"checkpoint": model.checkpoint}, [path]
-        if not again and provenance.is_current(config.run_dir, *record):
-            logger.info("encoded already: %s", path)
+        if not config.output:
+            kept_codes(model, film, again)
             continue
         codes = model.encode_film(film)
-        codes.made_from |= origin
-        codes.save(path)
-        if not config.output:
-            provenance.record(config.run_dir, *record)
-        logger.info("codes of %d frames in %s", len(codes), path)
+        codes.made_from |= made_from.source_frames(config, film.path)
+        codes.save(config.output)
+        logger.info("codes of %d frames in %s", len(codes), config.output)
+
+
+def kept_codes(
+    model: Model,
+    film: FilmReader,
+    again: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Codes:
+    """The codes of a film from the run's folder, where they are written unless they are current.
+
+    Args:
+      model: the networks.
+      film: a film of the run, or another.
+      again: also write codes that are current.
+      progress: as for ``Model.encode_film``.
+
+    Raises:
+      InputError: the film cannot be read, or the file cannot be written.
+    """
+    run_dir = model.config.run_dir
+    path = Path(run_dir, FOLDER, f"{film.name}{EXTENSION}")
+    origin = made_from.source_frames(model.config, film.path)
+    record = f"{FOLDER}/{path.name}", origin | {"checkpoint": model.checkpoint}, [path]
+    if not again and provenance.is_current(run_dir, *record):
+        logger.info("encoded already: %s", path)
+        return Codes.load(path)
+    codes = model.encode_film(film, progress)
+    codes.made_from |= origin
+    path.parent.mkdir(exist_ok=True)
+    codes.save(path)
+    provenance.record(run_dir, *record)
+    logger.info("codes of %d frames in %s", len(codes), path)
+    return codes
 
 
 def decode_film(config: Config) -> None:

@@ -19,6 +19,7 @@ from vae_gan_jax.film.store.run_frames import framing_of, open_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import atomic_io, film_names, run_folder
 from vae_gan_jax.run.settings import recorded_settings
+from vae_gan_jax.training import checkpoint
 
 
 def training_frames(config: Config) -> TrainingFrames:
@@ -72,9 +73,9 @@ def open_sources(config: Config) -> list[reader.FilmReader]:
       InputError: the run has no checkpoint, a film cannot be read, or a time of ``--at`` lies
         outside a film.
     """
-    from vae_gan_jax.inference import made_from, trained_model
+    from vae_gan_jax.inference import made_from
 
-    trained_model.newest_step(config.run_dir)
+    checkpoint.newest_step(config.run_dir)
     made_from.check_learnt_films(config)
     films = open_films(config)
     for film in films:

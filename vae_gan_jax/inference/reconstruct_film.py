@@ -23,9 +23,10 @@ from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths
 from vae_gan_jax.inference.reconstruct import reconstruct_frames
-from vae_gan_jax.inference.trained_model import Model, newest_step
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
 from vae_gan_jax.run.team import ALONE, Team
+from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
 
 RECORD_NAME_BYTES = 200  # of the name of a film's record, without its extension
@@ -46,7 +47,7 @@ def reconstruct_films(config: Config, again: bool, kind: type | None = None) -> 
     Raises:
       InputError: as for ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write``.
     """
-    newest = newest_step(config.run_dir)
+    newest = checkpoint.newest_step(config.run_dir)
     sources = film_names.sources(config)
     in_run = not config.output or atomic_io.is_writable(config.run_dir)
     if in_run:

@@ -175,18 +175,29 @@ class Model:
         fitted = gaussian.fit(latents(codes.mean, "mean of codes", self.config.z_dim))
         return gaussian.Gaussian(fitted.mean_Z, fitted.std_K[:n], fitted.components_KZ[:n])
 
-    def encode_film(self, film: FilmReader | str | os.PathLike | None = None) -> Codes:
+    def encode_film(
+        self,
+        film: FilmReader | str | os.PathLike | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Codes:
         """Encodes a film, with times, rate and shots; by default the learnt film.
 
         Args:
           film: a film of ``films``, or the path of any other film.
+          progress: called for each frame with the fraction of the film that is read.
 
         Raises:
           InputError: the film cannot be read.
         """
         reader, scan = self._reader(film), FilmScan()
         frames = tqdm(reader.frames(), f"codes of {reader.name}", reader.count, unit="frame")
-        codes = self.encode(scan.watch(frames))
+
+        def reported() -> Iterator[np.ndarray]:
+            for number, frame_HWC in enumerate(frames):
+                progress(min(1.0, number / reader.count))
+                yield frame_HWC
+
+        codes = self.encode(scan.watch(reported() if progress else frames))
         times_T = reader.start + np.arange(len(codes)) / float(reader.rate)
         return dataclasses.replace(codes, times=times_T, rate=reader.rate, shots=scan.shots)
 
@@ -244,18 +255,6 @@ class Model:
         return FilmReader(path, film_names.name_of(path), framing, config.strict)
 
 
-def newest_step(run_dir: str | Path) -> int:
-    """The step of a run's newest checkpoint, which may be damaged.
-
-    Raises:
-      InputError: the run has no checkpoint.
-    """
-    steps = checkpoint.steps(run_dir)
-    if not steps:
-        raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
-    return max(steps)
-
-
 def load(
     config: Config,
     read_frames: Callable[[], TrainingFrames],
@@ -274,7 +273,7 @@ def load(
     Raises:
       InputError: there is no such checkpoint, or all are damaged.
     """
-    newest_step(config.run_dir)
+    checkpoint.newest_step(config.run_dir)
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
         shapes = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
         device = jax.sharding.SingleDeviceSharding(mesh.device_mesh().local_devices[0])

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.run import disk_errors
 
 HEADER = struct.Struct("<BBHIdd")  # kind, format, 0, number, capture time in ms, seconds
 SOURCE, RESULT, PLAYED, SOUND = 1, 2, 3, 4  # kinds
@@ -72,7 +73,7 @@ def decode(message: Message, width: int, height: int) -> np.ndarray:
                 return np.asarray(picture.convert("RGB"))
             found = "x".join(map(str, picture.size))
     except Exception as error:  # a damaged file can raise whatever its decoder raises
-        reason = str(error).split("\n")[0][:100].rstrip(".") or type(error).__name__
+        reason = disk_errors.reason(error, 100)
         raise InputError(f"a {name} picture cannot be read ({reason}): give another.") from None
     raise InputError(f"a {name} picture has {found} pixels: give one of {width}x{height}.")
 

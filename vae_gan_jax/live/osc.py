@@ -10,6 +10,7 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_packet import OscPacket
 
 from vae_gan_jax.config import InputError
+from vae_gan_jax.run import disk_errors
 
 MIN_REPORT_SECONDS = 1.0  # between errors, as a controller sends hundreds of messages a second
 
@@ -67,7 +68,7 @@ class Osc(asyncio.DatagramProtocol):
         try:
             messages = OscPacket(data).messages
         except Exception as error:  # whatever a damaged packet makes the parser raise
-            reason = str(error).split("\n")[0][:80].rstrip(".") or type(error).__name__
+            reason = disk_errors.reason(error, 80)
             self._report(f"{len(data)} bytes of OSC cannot be read ({reason}): check the sender.")
             return
         for timed in messages:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.live.frames import rgba
+from vae_gan_jax.run import disk_errors
 
 NAME = "vae_gan_jax"
 
@@ -100,7 +101,7 @@ def open_output(name: str, width: int, height: int, rate: float) -> Output:
     try:
         return Output(*opened(width, height, rate))
     except Exception as error:  # whatever a missing package, driver or library raises
-        reason = str(error).split("\n")[0][:150].rstrip(".") or type(error).__name__
+        reason = disk_errors.reason(error)
         raise InputError(
             f"the output {name} cannot be opened ({reason}): install {package} and what it needs."
         ) from None

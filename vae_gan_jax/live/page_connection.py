@@ -116,7 +116,7 @@ class Page:
             if len(message.content) > limit:
                 raise InputError(f"a message has {len(data)} bytes: give at most {limit}.")
             if message.kind == frames.SOUND:
-                self._session.recording.hear(self, bytes(message.content))
+                self._session.recorder.hear(self, bytes(message.content))
                 return
             frame_HWC = frames.decode(message, config.width, config.height)
         except InputError as error:

@@ -1,68 +1,211 @@
-"""The recording of a performance, by name."""
+"""Records the stage as a film at a constant rate, with the sound of the film or of the page."""
 
+import dataclasses
 import datetime
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.write.encode import Encoder
 from vae_gan_jax.live.folder import RECORDINGS, LiveFolder
-from vae_gan_jax.live.recorder import Recorder
+from vae_gan_jax.run import atomic_io
 
 SOUNDS = ("none", "film", "page")
+MAX_WAITING_PICTURES = 48  # for the encoder; more are dropped, and the next one is shown longer
+MAX_CLOCK_SECONDS = 0.15  # of difference between film and recording; a larger one is a jump
+MAX_REPEATS = 250  # pictures written at once, so that a pause does not fill the memory
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class FilmPart:
+    """A part of the film that played without a jump: its time in film and recording, seconds."""
+
+    film: float
+    recording: float
+    stop: float  # in the recording
 
 
 class Recording:
-    """At most one recording at a time, in the run's folder."""
+    """A film of the stage: written as pictures come until ``finish``, on a thread of its own.
+
+    Args:
+      path: the film to write.
+      trained: the run that performs; it knows size, rate and film.
+      sound: one of ``SOUNDS``; that of the page arrives by ``hear``.
+      page: the page that sends its sound.
+
+    Raises:
+      InputError: the path cannot be written.
+    """
+
+    def __init__(self, path: Path, trained, sound: str, page):
+        self.path, self.sound, self.page = path, sound, page
+        self.began, self.error = time.monotonic(), None
+        config, self._rate = trained.model.config, trained.rate_exact
+        self._film = trained.film.film.path if sound == "film" else None
+        self._encoder = Encoder(path, Framing(config.width, config.height), self._rate)
+        self._page_sound = atomic_io.beside(path, ".webm") if sound == "page" else None
+        self._film_sound, self._parts = atomic_io.beside(path, ".wav"), []
+        if self._page_sound:
+            self._page_sound.write_bytes(b"")
+        self._written, self._last = 0, None
+        self._waiting: queue.Queue = queue.Queue(MAX_WAITING_PICTURES)
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def seconds(self) -> float:
+        """How long the recording is."""
+        return self._written / float(self._rate)
+
+    def show(self, frame_HWC: np.ndarray, film_seconds: float) -> None:
+        """Takes a picture of now; ``film_seconds`` is the learnt film's clock, or NaN."""
+        now = time.monotonic() - self.began
+        try:
+            self._waiting.put_nowait((now, frame_HWC))
+        except queue.Full:
+            return
+        part = self._parts[-1] if self._parts else None
+        offset = film_seconds - now
+        if part and abs(offset - part.film + part.recording) < MAX_CLOCK_SECONDS:
+            part.stop = now
+        elif math.isfinite(film_seconds):
+            self._parts.append(FilmPart(film_seconds, now, now))
+
+    def hear(self, content: bytes) -> None:
+        """Takes sound of the page, a part of a WebM file."""
+        if self._page_sound:
+            with self._page_sound.open("ab") as file:
+                file.write(content)
+
+    def finish(self) -> float:
+        """Completes the film; returns its length in seconds.
+
+        Raises:
+          InputError: there were no pictures, or the film cannot be written.
+        """
+        self._waiting.put((time.monotonic() - self.began, None))
+        self._thread.join()
+        try:
+            with self._encoder:
+                if self.error:
+                    raise self.error
+                self._encoder.sound_from = self._sound()
+        finally:
+            for path in (self._page_sound, self._film_sound):
+                if path:
+                    path.unlink(missing_ok=True)
+        return self.seconds
+
+    def _run(self) -> None:
+        while True:
+            now, frame_HWC = self._waiting.get()
+            if self.error is None:
+                try:
+                    self._write_until(now)
+                except InputError as error:
+                    self.error = error
+            if frame_HWC is None:
+                return
+            self._last = frame_HWC
+
+    def _write_until(self, now: float) -> None:
+        """Writes the picture before for the time that it was shown."""
+        if self._last is None:
+            return
+        count = round(now * self._rate) - self._written
+        while count > 0:
+            step = min(count, MAX_REPEATS)
+            self._encoder.write(np.repeat(self._last[None], step, axis=0))
+            self._written, count = self._written + step, count - step
+
+    def _sound(self) -> str | None:
+        """The file with the recording's sound, or None."""
+        if self._page_sound:
+            return str(self._page_sound) if os.path.getsize(self._page_sound) else None
+        parts = [part for part in self._parts if part.stop > part.recording]
+        if not self._film or not parts:
+            return None
+        filters, names = [], []
+        for number, part in enumerate(parts):
+            length, delay = part.stop - part.recording + 1 / float(self._rate), part.recording
+            filters.append(
+                f"[0:a:0]atrim=start={part.film:.6f}:duration={length:.6f},"
+                f"asetpts=PTS-STARTPTS,adelay=delays={round(delay * 1000)}:all=1[s{number}]"
+            )
+            names.append(f"[s{number}]")
+        filters.append(
+            f"{''.join(names)}amix=inputs={len(parts)}:normalize=0:duration=longest[out]"
+        )
+        code, _, stderr = ffmpeg.output_of(
+            [*ffmpeg.QUIET, "-y", "-i", ffmpeg.url(self._film)],
+            ["-filter_complex", ";".join(filters), "-map", "[out]", ffmpeg.url(self._film_sound)],
+        )
+        if code:
+            logger.warning(
+                "%s is written without sound: %s.", self.path, ffmpeg.failure_reason(stderr)
+            )
+            return None
+        return str(self._film_sound)
+
+
+class Recorder:
+    """Starts and ends recordings in the run's folder, one at a time."""
 
     def __init__(self, trained, folder: LiveFolder):
         self._trained, self._folder = trained, folder
-        self.recorder, self.page, self._sound = None, None, "none"
+        self.recording: Recording | None = None
 
     def start(self, sound: Any, page) -> None:
         """Starts a recording; ``page`` sends its sound if ``sound`` is page.
 
-        Raises InputError if one runs, or there is no such sound.
+        Raises InputError if one is being made, or there is no such sound.
         """
-        if self.recorder:
-            raise InputError(f"{self.recorder.path.name} is being recorded: wait for its end.")
+        if self.recording:
+            raise InputError(f"{self.recording.path.name} is being recorded: wait for its end.")
         if sound not in SOUNDS:
-            raise InputError(f"sound={sound!r:.40} is none: give one of {', '.join(SOUNDS)}.")
+            raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
         if sound == "film" and not self._trained.has_film:
             raise InputError("--film is not there for its sound: connect its disk.")
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
         path = self._folder.path_of(RECORDINGS, f"{stamp}{RECORDINGS[1]}")
-        config = self._trained.model.config
-        self.recorder = Recorder(
-            path,
-            Framing(config.width, config.height),
-            self._trained.rate_exact,
-            self._trained.film.film.path if sound == "film" else None,
-            sound == "page",
-        )
-        self.page, self._sound = page, sound
+        self.recording = Recording(path, self._trained, sound, page)
 
     def show(self, result) -> None:
         """Takes a picture of the stage."""
-        if self.recorder:
-            seconds = result.input.seconds if not result.input.number else float("nan")
-            self.recorder.show(result.frame_HWC, seconds)
+        if self.recording:
+            seconds = math.nan if result.input.number else result.input.seconds
+            self.recording.show(result.frame_HWC, seconds)
 
     def hear(self, page, content: bytes) -> None:
         """Takes sound from the page that records its own."""
-        if self.recorder and page is self.page:
-            self.recorder.hear(content)
+        if self.recording and page is self.recording.page:
+            self.recording.hear(content)
 
     def state(self) -> dict[str, Any] | None:
         """The recording as the page reads it."""
-        return self.recorder and {"name": self.recorder.path.name, "sound": self._sound}
+        recording = self.recording
+        return recording and {"name": recording.path.name, "sound": recording.sound}
 
     def finish(self) -> dict[str, Any]:
-        """Completes the film; returns the message ``recorded``. It takes seconds.
+        """Completes the film, which takes seconds; returns the message ``recorded``.
 
-        Raises InputError if nothing is recorded, or the film cannot be written.
+        Raises InputError if nothing is being recorded, or the film cannot be written.
         """
-        recorder, self.recorder = self.recorder, None
-        if recorder is None:
-            raise InputError("--mode=live records nothing now: start a recording.")
-        seconds = recorder.finish()
-        return {"type": "recorded", "name": recorder.path.name, "seconds": round(seconds, 3)}
+        recording, self.recording = self.recording, None
+        if recording is None:
+            raise InputError("--mode=live is not recording: start a recording.")
+        seconds = recording.finish()
+        return {"type": "recorded", "name": recording.path.name, "seconds": round(seconds, 3)}

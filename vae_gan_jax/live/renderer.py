@@ -1,21 +1,78 @@
-"""The thread that computes the stage: the newest input through the show, and crossfades."""
+"""What computes the stage: a model with controls, the thread that plays it, and its meter."""
 
+import collections
 import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.live.show import Show
+from vae_gan_jax.explore.controls import NEED_SOURCE
+from vae_gan_jax.explore.play import Player
+from vae_gan_jax.explore.presets import Preset
 from vae_gan_jax.live.sources import Input, Slot
+from vae_gan_jax.run import disk_errors
 
 STILL_SECONDS = 0.25  # without a new input, the last one is computed again at the film's rate
 MIN_REPORT_SECONDS = 1.0  # between errors of the same kind
+METER_SECONDS = 3.0  # that the meter looks back
 
 logger = logging.getLogger(__name__)
+
+
+class Show:
+    """Plays a preset with a batch of one.
+
+    Its structure is fixed and compiled once for frames and once for codes. Controls that need a
+    source frame are left out while codes are played.
+
+    Args:
+      model: the networks.
+      preset: the controls; their dicts of curves may change at any time.
+      film: the film that the controls refer to, a FilmContext.
+    """
+
+    def __init__(self, model, preset: Preset, film):
+        self._model, self._preset, self._film = model, preset, film
+        self._players: dict[bool, Player] = {}
+        self._states: dict[bool, Any] = {}
+
+    def prepare(self, has_source: bool) -> None:
+        """Compiles what frames (``has_source``) or codes need."""
+        if has_source in self._players:
+            return
+        uses = [use for use in self._preset.controls if has_source or use.name not in NEED_SOURCE]
+        preset = dataclasses.replace(self._preset, controls=tuple(uses))
+        player, config = Player(self._model, preset, self._film), self._model.config
+        shape = (config.height, config.width, 3) if has_source else (config.z_dim,)
+        empty = np.zeros((1, *shape), np.uint8 if has_source else np.float32)
+        start = player.start()
+        jax.block_until_ready(player.step(start, empty, np.zeros(1))[1:])
+        self._states[has_source] = start
+        self._players[has_source] = player
+
+    def play(self, item: Input, seconds: float, sound) -> np.ndarray:
+        """The picture of a frame or code, uint8 ``[H, W, 3]``.
+
+        Args:
+          item: a frame or a code.
+          seconds: the time of curves.
+          sound: the level of the sound for curves that follow it, or None.
+        """
+        has_source = item.array.ndim == 3
+        self.prepare(has_source)
+        player, times_B = self._players[has_source], np.array([seconds])
+        values = player.values(times_B, sound)
+        state, frames_BHWC, _ = player.step(
+            self._states[has_source], item.array[None], times_B, values
+        )
+        self._states[has_source] = state
+        return np.asarray(frames_BHWC)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,4 +182,40 @@ class Renderer:
         self._reported = time.monotonic()
         if not isinstance(error, InputError):
             logger.exception("a picture of the stage failed:")
-        self._fail(str(error).split("\n")[0][:300])
+        self._fail(disk_errors.reason(error, 300))
+
+
+class Meter:
+    """Counts pictures and latencies."""
+
+    def __init__(self):
+        self._pictures: collections.deque = collections.deque(maxlen=1000)
+        self._latencies: collections.deque = collections.deque(maxlen=1000)
+        self._dropped = 0
+
+    def count(self, result) -> None:
+        """Counts a picture of the stage."""
+        self._pictures.append((result.finished, result.render_seconds))
+
+    def latency(self, milliseconds: float) -> None:
+        """Counts the time from a frame's capture to its picture on a page."""
+        self._latencies.append((time.monotonic(), milliseconds))
+
+    def message(self, session) -> dict[str, Any]:
+        """The message ``meter`` of PROTOCOL.md."""
+        since = time.monotonic() - METER_SECONDS
+        pictures = [pair for pair in self._pictures if pair[0] > since]
+        latencies = [milliseconds for at, milliseconds in self._latencies if at > since]
+        slot, item = session.renderer.slot, session.latest and session.latest.input
+        dropped, self._dropped = slot.dropped - self._dropped, slot.dropped
+        span = pictures[-1][0] - pictures[0][0] if len(pictures) > 1 else 0
+        rendering = [seconds for _, seconds in pictures]
+        return {
+            "type": "meter",
+            "rate": round((len(pictures) - 1) / span, 1) if span else 0.0,
+            "render_ms": round(1000 * float(np.median(rendering)), 1) if pictures else None,
+            "latency_ms": round(float(np.percentile(latencies, 95)), 1) if latencies else None,
+            "dropped": dropped,
+            "pages": len(session.pages),
+            "seconds": round(session.renderer.seconds(item), 2) if item else 0.0,
+        }

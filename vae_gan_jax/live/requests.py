@@ -178,12 +178,12 @@ def save(session, page, message):
 def record(session, page, message):
     """``record``."""
     if flag(message, "on"):
-        session.recording.start(message.get("sound", "none"), page)
+        session.recorder.start(message.get("sound", "none"), page)
         session.tell_state()
         return None
 
     async def finish():
-        finishing = asyncio.to_thread(session.recording.finish)
+        finishing = asyncio.to_thread(session.recorder.finish)
         try:
             recorded = await finishing
         finally:

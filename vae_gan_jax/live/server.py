@@ -17,13 +17,14 @@ from aiohttp import web
 from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import model_mix
-from vae_gan_jax.inference import opened_run, trained_model
+from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import frames, osc
 from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder, shipped_presets
 from vae_gan_jax.live.page_connection import MAX_BYTES, Page
 from vae_gan_jax.live.session import Session
 from vae_gan_jax.live.trained import Trained
 from vae_gan_jax.run import run_folder
+from vae_gan_jax.training import checkpoint
 
 PAGE, SHARED = Path(__file__).parent / "page", Path(__file__).parent.parent / "pages"
 BOUNDARY = "frame"  # between the pictures of stream.mjpg
@@ -48,7 +49,7 @@ def perform(config: Config) -> None:
     """
     if importlib.util.find_spec("pythonosc") is None:
         raise InputError("--mode=live needs python-osc: install vae-gan-jax[live].")
-    trained_model.newest_step(config.run_dir)
+    checkpoint.newest_step(config.run_dir)
     target = osc.target(config.osc_to)
     listening = _listen(config.host, config.port)
     run_folder.open_run(config, lock=False)

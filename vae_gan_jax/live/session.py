@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,12 +13,9 @@ from vae_gan_jax.live import outputs, requests
 from vae_gan_jax.live.desk import Desk
 from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder
 from vae_gan_jax.live.live_sound import LiveSound
-from vae_gan_jax.live.meter import Meter
-from vae_gan_jax.live.recording import Recording
-from vae_gan_jax.live.renderer import Renderer, Result
-from vae_gan_jax.live.show import Show
-from vae_gan_jax.live.sources import Input
-from vae_gan_jax.live.stage_source import StageSource
+from vae_gan_jax.live.recording import Recorder
+from vae_gan_jax.live.renderer import Meter, Renderer, Result, Show
+from vae_gan_jax.live.sources import Input, StageSource
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +37,7 @@ class Session:
         self.osc_send: Callable[[str, float], None] = lambda address, value: None
         self._loop = asyncio.get_running_loop()
         self._workers = ThreadPoolExecutor(1, "compiler")  # one change after the other
+        self._told = math.nan  # the progress that the pages know
         self._wanted = self._compiled = 0  # versions of the desk's structure
         self._tasks: set[asyncio.Task] = set()
         self.renderer = Renderer(
@@ -50,7 +49,7 @@ class Session:
         )
         self.source = StageSource(trained, self.renderer.slot.put, self.fail_from_thread)
         self.renderer.film_start = self.source.film_start
-        self.recording = Recording(trained, folder)
+        self.recorder = Recorder(trained, folder)
         self.latest: Result | None = None
         self.published = asyncio.Event()
 
@@ -64,8 +63,8 @@ class Session:
         """Ends the show; completes the recording."""
         for task in self._tasks:
             task.cancel()
-        if self.recording.recorder:
-            await asyncio.to_thread(self.recording.finish)
+        if self.recorder.recording:
+            await asyncio.to_thread(self.recorder.finish)
         self.source.close()
         await asyncio.to_thread(self.renderer.close)
         for output in self.outputs.values():
@@ -103,7 +102,10 @@ class Session:
             await self.rebuild()
 
     def _tell_progress(self, done: float) -> None:
-        self._loop.call_soon_threadsafe(self.tell, {"type": "codes", "done": round(done, 3)})
+        """Tells of each further hundredth of the film, from any thread."""
+        if round(done, 2) != self._told:
+            self._told = round(done, 2)
+            self._loop.call_soon_threadsafe(self.tell, {"type": "codes", "done": self._told})
 
     async def rebuild(self, fade_seconds: float = 0.0, restart: bool = False) -> None:
         """Compiles the desk's controls in the background, then plays them."""
@@ -135,7 +137,7 @@ class Session:
     def _publish(self, result: Result) -> None:
         self.latest = result
         self.meter.count(result)
-        self.recording.show(result)
+        self.recorder.show(result)
         for output in self.outputs.values():
             output.send(result.frame_HWC)
         for page in self.pages:
@@ -204,7 +206,7 @@ class Session:
             "preset": preset if self.preset_name else None,
             "presets": self.folder.names(PRESETS),
             "recordings": self.folder.names(RECORDINGS),
-            "recording": self.recording.state(),
+            "recording": self.recorder.state(),
             "outputs": sorted(self.outputs),
             "fading": round(self.renderer.fading, 3),
             "compiling": self._compiled < self._wanted,

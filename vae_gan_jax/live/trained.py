@@ -19,8 +19,8 @@ from vae_gan_jax.film import ffmpeg, sound
 from vae_gan_jax.film.read.probe import list_streams
 from vae_gan_jax.inference.opened_run import AbsentFilm
 from vae_gan_jax.inference.reconstruct import decode_batch
-from vae_gan_jax.live import desk, film_codes, frames, outputs
-from vae_gan_jax.live.show import Show
+from vae_gan_jax.live import desk, frames, live_film, outputs
+from vae_gan_jax.live.renderer import Show
 from vae_gan_jax.live.sources import Track
 from vae_gan_jax.model import bending
 
@@ -43,7 +43,7 @@ class Trained:
     def __init__(self, model, second_run: str = ""):
         self.second_run = second_run
         self.model, self._progress = model, lambda done: None
-        self.film = film_codes.learnt(model, lambda done: self._progress(done))
+        self.film = live_film.learnt(model, lambda done: self._progress(done))
         self.rate_exact = self.film.film.rate if self.film else DEFAULT_RATE
         self.sound, self._scratch = None, tempfile.TemporaryDirectory(prefix="vae_gan_jax_live_")
         self._has_codes, self.map = False, None

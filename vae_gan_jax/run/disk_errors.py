@@ -1,4 +1,4 @@
-"""What a user can do about an error of the file system."""
+"""Sentences about errors of the file system and of libraries."""
 
 import contextlib
 import errno
@@ -30,6 +30,11 @@ def advice(error: OSError | str) -> str:
         if os.strerror(number) in str(error):
             return clause
     return "give another path"
+
+
+def reason(error: Exception, max_letters: int = 200) -> str:
+    """The first line of an error's message without its full stop, or else the error's name."""
+    return str(error).split("\n")[0][:max_letters].rstrip(".") or type(error).__name__
 
 
 @contextlib.contextmanager

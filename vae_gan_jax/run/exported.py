@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vae_gan_jax.config import FIELDS, Config, InputError, from_python, to_text
-from vae_gan_jax.run import damaged_json
+from vae_gan_jax.run import damaged_json, disk_errors
 
 FORMAT = "vae_gan_jax export 1"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
@@ -42,7 +42,7 @@ def read_arrays(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, *damaged_json.DAMAGE) as error:
-        reason = str(error).split("\n")[0].rstrip(".")[:200]
+        reason = disk_errors.reason(error)
         raise InputError(
             f"{path} is damaged ({reason}): make it again with --mode=export."
         ) from None

@@ -214,6 +214,17 @@ def steps(run_dir: str | Path) -> list[int]:
     return CheckpointFolder(run_dir).steps()
 
 
+def newest_step(run_dir: str | Path) -> int:
+    """The step of a run's newest checkpoint, which may be damaged.
+
+    Raises:
+      InputError: the run has no checkpoint.
+    """
+    if not (found := steps(run_dir)):
+        raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
+    return max(found)
+
+
 def content_checksum(run_dir: str | Path, step: int) -> str:
     """The SHA-256 of a checkpoint's list of checksums, in hexadecimal digits.
 

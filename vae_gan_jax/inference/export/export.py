@@ -16,8 +16,9 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.export import web_page
-from vae_gan_jax.inference.trained_model import Model, newest_step
+from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, disk_errors, exported, film_names, provenance, run_folder
+from vae_gan_jax.training import checkpoint
 
 FOLDER = "export"  # in a run
 PACKAGES = ("onnx", "onnxruntime", "safetensors", "flatbuffers")  # of the extra "export"
@@ -38,7 +39,7 @@ def export_run(config: Config) -> None:
     if precision == "bfloat16":
         raise InputError("--precision=bfloat16 is not for --mode=export: give float32 or float16.")
     _require_packages()
-    newest_step(config.run_dir)
+    checkpoint.newest_step(config.run_dir)
     path = Path(config.output or Path(config.run_dir, FOLDER))
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path} is in a folder that does not exist: make it.")

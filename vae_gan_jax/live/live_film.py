@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,9 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import latent_paths
 from vae_gan_jax.explore.film_context import FilmContext
-from vae_gan_jax.inference import codes_film, film_codes, made_from
-from vae_gan_jax.inference.codes import EXTENSION, Codes
-from vae_gan_jax.run import provenance
+from vae_gan_jax.inference import codes_film, film_codes
 
 WALK_STOPS, WALK_LEG_SECONDS = 12, 4.0  # of the walk through the film's codes
-PROGRESS_FRAMES = 25  # between two messages
 MAX_WALK_CODES = 400  # that a walk goes along; a path needs the square of it
 
 
@@ -31,30 +27,8 @@ class LiveFilm(FilmContext):
     @functools.cached_property
     def codes_TZ(self) -> np.ndarray:
         """The codes of all frames; raises InputError if the film cannot be read."""
-        with self._encoding:  # a preset can need them while they are found
-            return self._kept_codes()
-
-    def _kept_codes(self) -> np.ndarray:
-        model, film = self.model, self.film
-        path = Path(model.config.run_dir, codes_film.FOLDER, f"{film.name}{EXTENSION}")
-        origin = made_from.source_frames(model.config, film.path)
-        record = f"{codes_film.FOLDER}/{path.name}", origin | {"checkpoint": model.checkpoint}
-        if provenance.is_current(model.config.run_dir, *record, [path]):
-            return Codes.load(path).mean
-        codes = model.encode(self._watched(film.frames()))
-        times_T = film.start + np.arange(len(codes)) / float(film.rate)
-        codes = dataclasses.replace(codes, times=times_T, rate=film.rate, shots=film.shots)
-        codes.made_from |= origin
-        path.parent.mkdir(exist_ok=True)
-        codes.save(path)
-        provenance.record(model.config.run_dir, *record, [path])
-        return codes.mean
-
-    def _watched(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        for number, frame_HWC in enumerate(frames):
-            if number % PROGRESS_FRAMES == 0:
-                self.progress(min(1.0, number / self.film.count))
-            yield frame_HWC
+        with self._encoding:  # a preset can need them while the film is being encoded
+            return codes_film.kept_codes(self.model, self.film, progress=self.progress).mean
 
     @functools.cached_property
     def map_T2(self) -> np.ndarray:
