@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import FIELDS, Config, InputError
 from vae_gan_jax.film import passthrough, source_films
 from vae_gan_jax.film.store.run_frames import framing_of, open_store
 from vae_gan_jax.inference import film_outputs
@@ -52,9 +52,14 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
             folder = storage.path_of(run_dir) if team.index else Path(run_dir)
             recorded = settings.recorded_settings(folder)
             recorded = source_films.with_moved_film(given, recorded, folder)
-    config = settings.resolve(given, recorded, row.learns, row.own)
+    own = row.own | (OF_CODES if given.get("preset") else frozenset())
+    config = settings.resolve(given, recorded, row.learns, own)
     if config.preset and not row.plays:
         raise InputError("--preset is for --mode=reconstruct and --mode=explore: leave it out.")
+    if config.preset and mode == "reconstruct":
+        for name in given:
+            if FIELDS[name].metadata["group"] == "exploring" or name == "codes":
+                raise InputError(f"--{name} does not change a preset on a film: leave it out.")
     if config.sound_file and not Path(config.sound_file).is_file():
         raise InputError(
             f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
@@ -193,6 +198,8 @@ def pass_through(config: Config, again: bool) -> None:
 
 # Settings of one command. Neither --mode=decode nor a run opened from Python inherits them.
 OF_A_COMMAND = frozenset({"source", "output", "frames_out", "codes", "layout", "at"})
+# Settings of explorations that a preset may give: the run's own do not come before those.
+OF_CODES = frozenset({"seconds", "at", "interpolation", "slowdown"})
 
 MODES = {
     "all": Mode(
@@ -247,8 +254,9 @@ MODES = {
     ),
     "report": Mode("Put the results of the run on one page.", (report,)),
     "explore": Mode(
-        "Film paths through the latent space. Flags: exploring, --source, --codec, --preset.",
+        "Film paths through the latent space. Flags: exploring, --source, output, --preset.",
         (stage_sources, explore),
+        own=frozenset({"output", "frames_out", "codes", "layout", "every"}),
         plays=True,
     ),
     "live": Mode(

@@ -1,22 +1,28 @@
 """Explorations: what their films and contact sheets show, and what is refused."""
 
 import dataclasses
+import itertools
 import logging
 import re
 import typing
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import runs
+from vae_gan_jax import modes
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import explore, presets
 from vae_gan_jax.explore.explore import Explorer
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.figures import latent_map
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.write import segments
 from vae_gan_jax.run import provenance
+from vae_gan_jax.run.settings import record_settings
 
 SECONDS = 0.5  # twelve frames
 
@@ -33,6 +39,11 @@ def explorer(model, shown, tmp_path, tmp_path_factory):
         return Explorer(config, FilmContext(played, film), tmp_path, "a model")
 
     return make
+
+
+@pytest.fixture
+def run(small, film, frames_THWC, tmp_path):
+    return runs.make(tmp_path / "run", small, film, frames_THWC, crop="none", codec="ffv1")
 
 
 @pytest.fixture
@@ -103,7 +114,7 @@ def test_slow_motion_shows_every_frame_of_its_range(explorer, model, shown, tmp_
     assert np.abs(difference).max() <= 1
     ((rows, labels),) = sheets
     np.testing.assert_array_equal(np.concatenate(rows), film_THWC)
-    assert (labels.pictures[0][0], labels.pictures[-1][-1]) == ("0.00 s", "0.46 s")
+    assert (labels.pictures[0][0], labels.pictures[-1][-1]) == ("frame 0.00", "frame 2.20")
 
 
 def test_slow_motion_ends_with_the_film(explorer, tmp_path, sheets):
@@ -201,7 +212,7 @@ def test_a_failure_leaves_the_earlier_film(explorer, tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def torn(*_) -> typing.Iterator:
-        yield None, np.zeros((4, 18, 20, 3), np.uint8)
+        yield np.zeros((4, 8)), np.zeros((4, 18, 20, 3), np.uint8)
         raise InputError("torn.")
 
     monkeypatch.setattr(explore.play, "play", torn)
@@ -242,13 +253,136 @@ def test_a_sweep_moves_one_component_after_the_other(explorer, sheets):
     assert (np.sum(np.abs(offset_TK) > 1e-2, axis=1) <= 1).all()
 
 
-def test_a_preset_gives_codes_length_and_rate(explorer, model, tmp_path, sheets):
+@pytest.mark.parametrize(
+    ("flags", "frame", "count"),
+    [({}, 6, 12), ({"at": (0.5,)}, 12, 12), ({"seconds": 0.5}, 6, 4)],
+)
+def test_flags_come_before_codes_and_length_of_a_preset(
+    explorer, model, tmp_path, sheets, flags, frame, count
+):
     preset = presets.parse("codes: {time: 0.25}\nseconds: 1.5\ncontrols: []")
-    exploring = explorer(rate=Fraction(8))
+    exploring = explorer(**{"rate": Fraction(8), "seconds": None} | flags)
     exploring.write("still", preset)
-    film_THWC = frames_of(tmp_path / "film_still_0h00m00.25s.mkv")
-    expected_HWC = decoded(model, exploring.context.codes_TZ[[6]])[0]
-    np.testing.assert_array_equal(film_THWC, np.repeat(expected_HWC[None], 12, axis=0))
+    film_THWC = frames_of(*films_of(tmp_path, "still"))
+    expected_HWC = decoded(model, exploring.context.codes_TZ[[frame]])[0]
+    np.testing.assert_array_equal(film_THWC, np.repeat(expected_HWC[None], count, axis=0))
+
+
+def test_an_interrupted_film_goes_on_to_the_same_frames(explorer, tmp_path, sheets, monkeypatch):
+    """It fails after its fourth batch of four; two whole segments of 6 frames remain.
+
+    Feedback needs the frames before; without it, only the batch before is played again.
+    """
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
+    step, numbers = explore.play.Player.step, []
+
+    def counting(self, state, *arguments):
+        numbers.append(state.number)
+        return step(self, state, *arguments)
+
+    def failing(self, state, *arguments):
+        if state.number == 16:
+            raise InputError("failed.")
+        return step(self, state, *arguments)
+
+    for control, first in (("{control: noise}", 8), ("{control: feedback}", 0)):
+        preset = presets.parse(f"codes: {{walk: film}}\ncontrols: [{control}]")
+        exploring = explorer(seconds=1.0)
+        exploring.write("whole", preset)
+        monkeypatch.setattr(explore.play.Player, "step", failing)
+        with pytest.raises(InputError, match="failed"):
+            exploring.write("resumed", preset)
+        assert not (tmp_path / "film_resumed.mkv").exists()
+        monkeypatch.setattr(explore.play.Player, "step", counting)
+        numbers.clear()
+        exploring.write("resumed", preset)
+        assert numbers[0] == first
+        whole_THWC, resumed_THWC = (
+            frames_of(tmp_path / f"film_{name}.mkv") for name in ("whole", "resumed")
+        )
+        np.testing.assert_array_equal(resumed_THWC, whole_THWC)
+        (tmp_path / "film_resumed.mkv").unlink()
+
+
+def test_a_film_with_other_codes_begins_again(explorer, tmp_path, sheets, monkeypatch):
+    """The same preset with another seed resumes nothing."""
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 6)
+    preset, play = presets.parse("codes: {walk: prior}\ncontrols: []"), explore.play.play
+
+    def failing(*arguments):
+        yield from itertools.islice(play(*arguments), 4)
+        raise InputError("failed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(explore.play, "play", failing)
+        with pytest.raises(InputError, match="failed"):
+            explorer(seconds=1.0).write("walk", preset)
+    explorer(seconds=1.0, seed=1).write("walk", preset)
+    resumed_THWC = frames_of(tmp_path / "film_walk.mkv")
+    explorer(seconds=1.0, seed=1).write("again", preset)
+    np.testing.assert_array_equal(frames_of(tmp_path / "film_again.mkv"), resumed_THWC)
+
+
+def test_sheets_say_what_their_rows_and_pictures_show(explorer, sheets):
+    """A sweep has a row for each component; samples are shown once; others have values."""
+    for name in ("sweep", "neighbourhood", "fitted"):
+        explorer(explore=(name,), seconds=3.0, at=(0.5,)).explore()
+    (_, sweep), (_, around), (samples, fitted) = sheets
+    assert sweep.rows == [f"direction {number}" for number in (1, 2, 3)] + ["", "", ""]
+    assert sweep.pictures[0][1].startswith("0.08 s   2.")
+    assert not around.rows
+    assert around.pictures[0][0] == "0.00 s   0.00   0.00"
+    assert list(itertools.chain(*fitted.pictures)) == [f"sample {number}" for number in range(1, 7)]
+    assert len(np.unique(np.concatenate(samples), axis=0)) == 6
+
+
+def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
+    """The run's folder stays as it was."""
+    before = sorted(Path(run.run_dir).iterdir())
+    config = dataclasses.replace(
+        run, preset="experiments/presets/fitted_walk.yaml", seconds=SECONDS,
+        output=str(tmp_path / "mine.mkv"), frames_out=str(tmp_path / "pngs"),
+    )  # fmt: skip
+    monkeypatch.setattr(explore, "model_caption", lambda *_: "a model")
+    explore.explore_run(config)
+    assert (tmp_path / "mine.png").exists()
+    assert sorted(Path(run.run_dir).iterdir()) == before
+    film_THWC = frames_of(tmp_path / "mine.mkv")
+    pngs = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "pngs").glob("*.png"))]
+    np.testing.assert_array_equal(pngs, film_THWC)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"slowdown": 3}, "--slowdown changes nothing with codes of a walk"),
+        ({"at": (0.5,)}, "--at changes nothing with codes of a walk"),
+        ({"interpolation": "linear"}, "--interpolation changes nothing"),
+        ({"codes": "a.npz", "seconds": 3.0}, "--seconds changes nothing with codes of a file"),
+        ({"layout": ("stacked",)}, "--layout is for --mode=reconstruct"),
+        ({"every": 3}, "--every is for --mode=figures"),
+        ({"explore": ("map",)}, "--explore and --preset exclude each other"),
+        ({"preset": "", "codes": "a.npz"}, "--codes needs --preset"),
+        ({"preset": "", "output": "a.mkv"}, "--output is for one film and there are several"),
+        ({"preset": "", "frames_out": "a"}, "--frames_out is for one film"),
+        ({"preset": "", "explore": ("map",), "frames_out": "a"}, "has no frames of the map"),
+        ({"output": "a.txt"}, r"a\.txt cannot hold ffv1"),
+        ({"preset": "experiments/presets/breath.yaml"}, "codes have none: give --sound=FILE"),
+    ],
+)
+def test_flags_that_would_change_nothing_are_refused(settings, message):
+    """Before the run is opened."""
+    settings = {"codec": "ffv1", "preset": "experiments/presets/fitted_walk.yaml"} | settings
+    with pytest.raises(InputError, match=message):
+        explore.explore_run(Config(run_dir="no run", **settings))
+
+
+def test_a_preset_comes_before_what_the_run_was_made_with(run):
+    given = {"run_dir": run.run_dir, "preset": "experiments/presets/sweep.yaml"}
+    record_settings(Path(run.run_dir), dataclasses.replace(run, seconds=3.0, at=(0.5,), every=5))
+    config = modes.resolve(given, "explore")
+    assert (config.seconds, config.at, config.every) == (None, (), None)
+    assert modes.resolve({"run_dir": run.run_dir}, "explore").seconds == 3
 
 
 def test_codes_of_a_file(explorer, model, tmp_path, sheets):
@@ -268,9 +402,9 @@ def test_codes_of_another_model_are_refused(explorer, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("controls: []", "has no codes to start from"),
         ("codes: {time: 9}", "0:00:09.00 lies outside the film"),
         ("codes: {walk: film}\ncontrols: [{control: blend}]", ":2: blend needs a source film"),
+        ("codes: {file: foreign.npz}", "foreign.npz: No such file"),
     ],
 )
 def test_presets_that_cannot_be_explored_are_refused(explorer, tmp_path, text, message):

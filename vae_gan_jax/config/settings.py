@@ -90,14 +90,15 @@ class OutputConfig:
 
     output: str = setting(
         "output", "",
-        "The reconstructed film; default: RUN_DIR/films/NAME.mp4. With --compare: the folder for "
+        "The film to write; default: RUN_DIR/films/NAME.mp4. With --compare: the folder for "
         "table and figure. With --mode=export: the folder; default: RUN_DIR/export. With "
         "--mode=benchmark or plan: the JSON file.",
     )  # fmt: skip
     codes: str = setting(
         "output",
         "",
-        "With --mode=decode: the file of latent codes, such as RUN_DIR/codes/NAME.npz.",
+        "With --mode=decode, or explore and --preset: the file of latent codes, such as "
+        "RUN_DIR/codes/NAME.npz.",
     )
     preset: str = setting(
         "output", "",
@@ -184,15 +185,20 @@ class ExploreConfig:
         "Between two latent codes: along the film's codes, on a sphere or on a straight line.",
         choices=("film", "spherical", "linear"),
     )  # fmt: skip
-    seconds: float = setting(
-        "exploring", 10.0,
-        "Length of each exploration's film, and of each part of a benchmark, seconds.", above=0,
+    seconds: float | None = setting(
+        "exploring", None,
+        "Length of each exploration's film, and of each part of a benchmark, seconds; default: "
+        "that of the preset, or 10.",
+        parse=flag_text.parse_number, above=0,
     )  # fmt: skip
     rate: Fraction | None = setting(
         "exploring", None, "Frame rate of explorations; default: the film's.",
         parse=flag_text.parse_rate,
     )  # fmt: skip
-    slowdown: int = setting("exploring", 8, "Factor of slow motion.", minimum=1)
+    slowdown: int | None = setting(
+        "exploring", None, "Factor of slow motion; default: 8.",
+        parse=flag_text.parse_whole, minimum=1,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

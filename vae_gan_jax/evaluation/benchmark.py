@@ -33,6 +33,7 @@ from vae_gan_jax.training.loop import LOG_EVERY_STEPS
 
 FILE = "benchmark.json"  # in the run folder
 NOISE_FRAMES = 1200  # frames of noise to learn, if no film is given
+DEFAULT_SECONDS = 10.0  # of each part
 MIN_DISPATCHES = 3  # timed on slow devices, even if they take longer than --seconds
 MAX_QUEUED_BATCHES = 4  # that the device may have to do
 MATMUL_SIDE, CPU_MATMUL_SIDE = 8192, 2048
@@ -92,6 +93,7 @@ def measure(
       InputError: the film has too few frames or cannot be read, or device memory is too small.
     """
     config.steps_per_epoch(len(film))  # refuses a film that is too short
+    config = dataclasses.replace(config, seconds=config.seconds or DEFAULT_SECONDS)
     if source is not None:
         video.probe(source, config.video_stream, config.fps)
     with devices.explain_out_of_memory():

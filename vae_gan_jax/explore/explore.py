@@ -2,29 +2,30 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import FIELDS, Config, InputError
 from vae_gan_jax.explore import play, played_film, presets, source_codes
+from vae_gan_jax.explore.controls import CONTROLS
+from vae_gan_jax.explore.curves import Constant
 from vae_gan_jax.explore.film_context import FilmContext, TooShortError
 from vae_gan_jax.figures import latent_map, picture_page, style
 from vae_gan_jax.figures.picture_page import Labels
-from vae_gan_jax.film import sound
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.film.write import codecs
+from vae_gan_jax.film.write import codecs, encode
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
-from vae_gan_jax.inference import made_from
+from vae_gan_jax.inference import made_from, opened_run
+from vae_gan_jax.inference.codes import Codes
 from vae_gan_jax.inference.opened_run import model_caption, open_model, open_sources, results_folder
 from vae_gan_jax.run import film_names, provenance
 
 FOLDER = "explorations"
-SHEET_SIDE = 6  # rows and columns of a contact sheet
 # Presets that are rendered without --preset, and the map of the film's codes.
 PRESETS = (
     *("prior", "fitted", "prior_walk", "fitted_walk"),
@@ -32,10 +33,10 @@ PRESETS = (
 )
 NAMES = (*PRESETS, "map")
 WITHOUT_FILM = ("prior", "prior_walk")  # these show no frame of the film
-SETTINGS = (
-    *("at", "prior", "seed", "seconds", "rate", "interpolation", "slowdown"),
-    *("codec", "quality", "upscale"),
-)  # that explorations depend on
+SHEET_SIDE = 6  # rows and columns of a contact sheet
+DEFAULT_SECONDS = 10.0  # length of a film
+# Settings that explorations depend on, besides the codes.
+SETTINGS = ("seconds", "rate", "codec", "quality", "upscale")
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +44,24 @@ logger = logging.getLogger(__name__)
 def explore_run(config: Config) -> None:
     """Writes the explorations of the learnt films, or of ``config.source``, into the run's folder.
 
-    Raises InputError if the run has no checkpoint, a film or preset cannot be read, or as
-    ``explore`` does.
+    A preset, or a single exploration, goes to ``config.output`` if that is given.
+
+    Raises InputError if the run has no checkpoint, a film or preset cannot be read, a flag does not
+    go with the explorations, or as ``explore`` does.
     """
     if config.preset and config.explore:
         raise InputError("--explore and --preset exclude each other: leave one out.")
     preset = presets.load(config.preset) if config.preset else None
+    _refuse_flags(config, preset)
     films = open_sources(config)
+    if config.output:
+        path = films[0].path
+        encode.require_writable(config.output, path if Path(path).is_file() else None)
     if not preset and set(config.explore or NAMES) - set(WITHOUT_FILM):
         for film in films:
             film_names.require(config, film.path)
-    folder = results_folder(config, FOLDER)
-    model = open_model(config)
+    folder = None if config.output else results_folder(config, FOLDER)
+    model = open_model(config, read_only=bool(config.output))
     for film in films:
         caption = model_caption(config, model.step)
         explorer = Explorer(config, FilmContext(model, film), folder, caption)
@@ -64,13 +71,36 @@ def explore_run(config: Config) -> None:
             explorer.explore()
 
 
+def _refuse_flags(config: Config, preset: presets.Preset | None) -> None:
+    """Raises InputError if a flag would change nothing."""
+    for name, mode in (("layout", "reconstruct"), ("every", "figures")):
+        if getattr(config, name) != FIELDS[name].default:
+            raise InputError(f"--{name} is for --mode={mode}: leave it out.")
+    if config.codes and not preset:
+        raise InputError("--codes needs --preset, or --mode=decode: add one.")
+    for name in ("output", "frames_out"):
+        if getattr(config, name) and not preset and len(config.explore) != 1:
+            raise InputError(f"--{name} is for one film and there are several: leave it out.")
+    if config.frames_out and "map" in config.explore:
+        raise InputError("--frames_out has no frames of the map: leave it out.")
+    if config.output:
+        codecs.picture_arguments(config.output, config.codec, config.quality)
+    if preset:
+        source_codes.chosen(preset, config)
+        play.refuse_source_controls(preset)
+        if preset.uses_sound and not config.sound_file:
+            raise InputError(
+                f"{preset.name} follows a sound, and codes have none: give --sound=FILE."
+            )
+
+
 @dataclasses.dataclass(frozen=True)
 class Explorer:
     """Writes films and contact sheets to ``folder``; ``model_caption`` describes the model."""
 
     config: Config
     context: FilmContext
-    folder: Path
+    folder: Path | None  # None: --output names the film
     model_caption: str
 
     @property
@@ -82,6 +112,9 @@ class Explorer:
     def rate(self) -> Fraction:
         """Frames per second of the films that are written."""
         return self.config.rate or self.film.rate
+
+    def _frames(self, seconds: float | None) -> int:
+        return max(2, round((seconds or DEFAULT_SECONDS) * float(self.rate)))
 
     def explore(self) -> None:
         """Writes the explorations that ``--explore`` names, whether they are current or not.
@@ -104,67 +137,58 @@ class Explorer:
                 logger.warning("%s is left out: %s", name, error)
 
     def _write_shipped(self, name: str) -> None:
-        """Writes a preset that comes with the program, as long and as slow as the flags say."""
-        preset, config = presets.load(f"experiments/presets/{name}.yaml"), self.config
-        codes = preset.codes | ({"slow": config.slowdown} if "slow" in preset.codes else {})
-        speed = (preset.seconds or config.seconds) / config.seconds
+        """Writes a preset that comes with the program."""
+        preset = presets.load(f"experiments/presets/{name}.yaml")
         controls = tuple(  # small networks have fewer components than a sweep shows
-            use for use in preset.controls if dict(use.options)["component"] <= config.z_dim
+            use for use in preset.controls if dict(use.options)["component"] <= self.config.z_dim
         )
-        preset = dataclasses.replace(preset, codes=codes, seconds=config.seconds, controls=controls)
-        self.write(name, preset, speed)
+        self.write(name, dataclasses.replace(preset, controls=controls))
 
-    def write(self, name: str, preset: presets.Preset, speed: float = 1.0) -> None:
-        """Writes film and contact sheet of a preset; its curves run ``speed`` times as fast.
+    def write(self, name: str, preset: presets.Preset) -> None:
+        """Writes film and contact sheet of a preset; after an interruption the film goes on.
+
+        A preset with a length of its own is stretched to ``--seconds``.
 
         Raises InputError if the preset has no codes or does not fit, or the film cannot be written.
         """
-        if not preset.codes:
-            raise InputError(
-                f"{preset.name} has no codes to start from: add a walk or another source as "
-                "codes, or give --mode=reconstruct."
-            )
-        play.refuse_source_controls(preset)
-        config, rate = self.config, self.rate
-        count = max(2, round((preset.seconds or config.seconds) * float(rate)))
-        source = source_codes.make(preset.codes, config, self.context, count, rate)
+        config = self.config
+        seconds = config.seconds or preset.seconds or DEFAULT_SECONDS
+        speed, frames = (preset.seconds or seconds) / seconds, self._frames(seconds)
+        codes = {"file": config.codes} if config.codes else preset.codes
+        source = source_codes.make(codes, config, self.context, frames, self.rate)
         player = play.Player(source.model, preset, self.context)
-        levels = None
-        if preset.uses_sound and config.sound_file:
-            levels = sound.features(config.sound_file, float(rate))
-        pairs = play.play(player, np.float32(source.codes_TZ), float(rate) / speed, levels)
-        count = len(source.codes_TZ)
-        shown = np.unique(np.linspace(0, count - 1, SHEET_SIDE**2).round().astype(int))
-        pictures = []
+        path, codes = self.path_of(name + source.suffix), Codes(source.codes_TZ, rate=source.rate)
+        origin = self._origin | played_film.origin_of(config, preset, codes.mean)
+        played = played_film.PlayedCodes(
+            config, "", opened_run.framing_of(config), {"output": path}, origin,
+            codes=codes, player=player, speed=speed,
+        )  # fmt: skip
+        frames = played.write(source.model)
+        self._write_sheet(path, name, source, played)
+        self._record(path, frames, origin)
 
-        def watched():
-            number = 0
-            for _, frames_BHWC in pairs:
-                last = number + len(frames_BHWC)
-                pictures.extend(frames_BHWC[shown[(number <= shown) & (shown < last)] - number])
-                number = last
-                yield frames_BHWC
-
-        path = self.path_of(name + source.suffix)
-        with self._encoder(path) as encoder:
-            self._write(encoder, watched(), count)
-            rows = [pictures[i : i + SHEET_SIDE] for i in range(0, len(shown), SHEET_SIDE)]
-            times = [f"{number / float(rate):.2f} s" for number in shown]
-            labels = [times[i : i + SHEET_SIDE] for i in range(0, len(shown), SHEET_SIDE)]
-            about = f"{preset.about} " if preset.about and preset.controls else ""
-            with style.figure() as figure:
-                picture_page.draw(
-                    figure,
-                    rows,
-                    f"{self.film.name}, {name}",
-                    f"{about}{source.caption}. By {self.model_caption}.",
-                    Labels(labels),
-                )
-                style.save(figure, path.with_suffix(""), ["png"])
-        self._record(path, encoder.frames, played_film.origin_of(config, preset))
+    def _write_sheet(self, path: Path, name: str, source, played: played_film.PlayedCodes) -> None:
+        """The contact sheet beside a film: pictures at even times, of samples each one once."""
+        preset, texts = played.player.preset, list(map(source.label, range(len(played.codes))))
+        distinct = np.array([n for n, text in enumerate(texts) if text not in texts[n - 1 : n]])
+        shown = np.linspace(0, len(distinct) - 1, SHEET_SIDE**2).round().astype(int)
+        shown = distinct[np.unique(shown)]
+        framing = Framing(self.config.width, self.config.height, crop="none")
+        pictures = FilmReader(str(path), name, framing).at(shown)
+        firsts = range(0, len(shown), SHEET_SIDE)
+        rows = [pictures[first : first + SHEET_SIDE] for first in firsts]
+        numbers = [shown[first : first + SHEET_SIDE] for first in firsts]
+        labels, below = _sheet_labels(source, played, numbers)
+        about = f"{preset.about} " if preset.about and preset.controls else ""
+        caption = f"{about}{source.caption}.{below} By {self.model_caption}."
+        with style.figure() as figure:
+            picture_page.draw(figure, rows, f"{self.film.name}, {name}", caption, labels)
+            style.save(figure, path.with_suffix(""), ["png"])
 
     def path_of(self, name: str) -> Path:
         """The path of an exploration's film; the contact sheet lies beside it as PNG."""
+        if self.config.output:
+            return Path(self.config.output)
         extension = codecs.CODECS[self.config.codec].extensions[0]
         return self.folder / f"{self.film.name}_{name}.{extension}"
 
@@ -175,32 +199,57 @@ class Explorer:
             context.codes_TZ, context.gaussian, context.scan.shots, self.film, self.model_caption
         )
         drawing.save(path.with_suffix(""))
-        count = max(2, round(self.config.seconds * float(self.rate)))
+        count = self._frames(self.config.seconds)
         shown = np.linspace(0, len(context.codes_TZ) - 1, count).round().astype(int)
         outputs = context.model.decode_batches(context.codes_TZ[shown])
-        with self._encoder(path, latent_map.SIZE) as encoder:
-            self._write(encoder, drawing.frames(shown, outputs), count)
-        self._record(path, count, {})
-
-    def _encoder(self, path: Path, size: tuple[int, int] | None = None) -> Encoder:
-        """Writes a film; ``size`` if not that of the networks, then it is not upscaled."""
-        config = self.config
-        upscale = None if size else config.upscale
-        return Encoder(
-            path, Framing(*(size or (config.width, config.height))), self.rate,
-            sound_from=config.sound_file or None,
-            film_format=FilmFormat(config.codec, config.quality, upscale, config.sound_way),
-        )  # fmt: skip
-
-    def _write(self, encoder: Encoder, blocks: Iterable[np.ndarray], count: int) -> None:
-        stem = Path(encoder.path).stem
-        with tqdm(desc=stem, total=count, unit="frame", leave=False) as progress:
-            for frames_BHWC in blocks:
+        film_format = FilmFormat(
+            self.config.codec, self.config.quality, None, self.config.sound_way
+        )
+        framing, sound = Framing(*latent_map.SIZE), self.config.sound_file or None
+        with (
+            Encoder(path, framing, self.rate, sound, film_format=film_format) as encoder,
+            tqdm(desc=path.stem, total=count, unit="frame", leave=False) as progress,
+        ):
+            for frames_BHWC in drawing.frames(shown, outputs):
                 encoder.write(frames_BHWC)
                 progress.update(len(frames_BHWC))
+        self._record(path, count, self._origin)
 
-    def _record(self, path: Path, frames: int, origin: dict) -> None:
-        config, sheet = self.config, path.with_suffix(".png")
-        origin |= made_from.pictures(config, self.film.path, self.context.model.step, SETTINGS)
-        provenance.record(config.run_dir, f"{FOLDER}/{path.stem}", origin, [path, sheet])
+    @property
+    def _origin(self) -> dict[str, Any]:
+        return made_from.pictures(self.config, self.film.path, self.context.model.step, SETTINGS)
+
+    def _record(self, path: Path, frames: int, origin: dict[str, Any]) -> None:
+        sheet = path.with_suffix(".png")
+        if not self.config.output:
+            name = f"{FOLDER}/{path.stem}"
+            provenance.record(self.config.run_dir, name, origin, [path, sheet])
         logger.info("exploration: %d frames in %s, and %s", frames, path, sheet)
+
+
+def _sheet_labels(source, played: played_film.PlayedCodes, rows) -> tuple[Labels, str]:
+    """The labels of a contact sheet with these frames in its rows, and a sentence about them.
+
+    Below each picture are its time and the values that change. Rows name the controls that act in
+    them, unless these are the same in all rows.
+    """
+    texts, names, below = [], [], {}
+    for row in rows:
+        values = played.values(row)
+        texts.append([[source.label(number)] for number in row])
+        names.append([])
+        for index, use in enumerate(played.player.preset.controls):
+            control = CONTROLS[use.name]
+            moving = [n for n, curve in use.curves.items() if not isinstance(curve, Constant)]
+            neutral = control.parameters[control.first].neutral
+            if not moving or (values[index][control.first] == neutral).all():
+                continue
+            names[-1].append(f"{use.name} {dict(use.options).get('component', '')}".strip())
+            for name in moving:
+                below[f"{name} of {names[-1][-1]}"] = None
+                for text, value in zip(texts[-1], values[index][name], strict=True):
+                    text.append(f"{value:.2f}")
+    pictures = [["   ".join(text) for text in row] for row in texts]
+    if any(row != names[0] for row in names):
+        return Labels(pictures, ["\n".join(row) for row in names]), ""
+    return Labels(pictures), f" Below each picture: its time, {', '.join(below)}." if below else ""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vae_gan_jax.config import Config
 from vae_gan_jax.explore.curves import EASINGS
 
 SECONDS_PER_WALK_PART = 4.0  # of a walk: between stops, or one harmonic
@@ -66,6 +67,18 @@ def eased_positions(stops: int, frames: int) -> np.ndarray:
     position_T = np.linspace(0, stops - 1, frames)
     leg_T = np.floor(position_T)
     return leg_T + EASINGS["smooth"](position_T - leg_T)
+
+
+def closed(stops_NZ: np.ndarray, frames: int, interpolate: Interpolation) -> np.ndarray:
+    """The path ``[frames, Z]`` through stops and back to the first one."""
+    position_T = np.arange(frames) * len(stops_NZ) / frames
+    return path_through(np.concatenate([stops_NZ, stops_NZ[:1]]), position_T, interpolate)
+
+
+def prior_walk(config: Config, frames: int, harmonics: int) -> np.ndarray:
+    """A closed walk ``[frames, Z]`` through the prior of a run."""
+    walk_TZ = loop(config.seed, frames, config.z_dim, harmonics)
+    return walk_TZ if config.prior == "normal" else to_uniform(walk_TZ)
 
 
 def loop(seed: int, frames: int, dimensions: int, harmonics: int) -> np.ndarray:

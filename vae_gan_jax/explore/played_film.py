@@ -1,10 +1,12 @@
-"""A film through the trained networks and the controls of a preset, written as a film."""
+"""Films that a preset makes of a source, or of codes; they resume as a reconstruction does."""
 
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.explore import play, presets
@@ -12,6 +14,7 @@ from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.film import sound, source_films
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from
+from vae_gan_jax.inference.codes_film import CodesFilm
 from vae_gan_jax.inference.film_outputs import film_paths
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.inference.trained_model import Model
@@ -56,16 +59,58 @@ class PlayedFilm(Reconstruction):
         return range(0) if play.is_sequential(self.preset) else super()._own_range()
 
     def _pairs(self, model: Model, first_batch: int, own: range | None) -> Iterator:
-        start = 0 if play.is_sequential(self.preset) else first_batch
-        frames = self._decode(start * self.config.batch_size, own)
         levels = None
         if self.preset.uses_sound:
             file = self.config.sound_file
             levels = sound.features(
                 file or self.source, float(self._rate), None if file else self.framing
             )
-        pairs = play.play(self.player, frames, float(self._rate), levels, start)
-        return itertools.islice(pairs, first_batch - start, None)
+        rate = float(self._rate)
+        return _played(self.player, lambda n: self._decode(n, own), rate, levels, first_batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayedCodes(CodesFilm):
+    """The film that a preset makes of codes; its curves run ``speed`` times as fast."""
+
+    player: play.Player | None = None
+    speed: float = 1.0
+    job = "playing"
+
+    def values(self, number_T: np.ndarray) -> dict[int, dict[str, np.ndarray]]:
+        """The parameters of each control at frames, as of ``Player.values``."""
+        return self.player.values(number_T / self._curve_rate, self._levels)
+
+    @property
+    def _curve_rate(self) -> float:
+        """Frames in a second of the curves."""
+        return float(self._rate) / self.speed
+
+    @property
+    def _levels(self) -> sound.SoundFeatures | None:
+        if not self.player.preset.uses_sound:
+            return None
+        levels = sound.features(self.config.sound_file, float(self._rate))
+        return dataclasses.replace(levels, rate=levels.rate / self.speed)
+
+    def _pairs(self, model: Model, first_batch: int, own: range | None) -> Iterator:
+        rate, codes_TZ = self._curve_rate, self._latents_TZ
+        return _played(self.player, lambda n: codes_TZ[n:], rate, self._levels, first_batch)
+
+
+def _played(
+    player: play.Player,
+    items_from: Callable[[int], Iterable],
+    rate: float,
+    levels,
+    first_batch: int,
+) -> Iterator:
+    """The batches from number ``first_batch`` on; a preset with state plays those before too."""
+    start = 0 if play.is_sequential(player.preset) else first_batch
+    items = items_from(start * player.model.config.batch_size)
+    return itertools.islice(
+        play.play(player, items, rate, levels, start), first_batch - start, None
+    )
 
 
 def name_of(config: Config, film: str) -> str:
@@ -73,10 +118,14 @@ def name_of(config: Config, film: str) -> str:
     return film_names.fitting_name(f"{film}_{film_names.name_of(config.preset)}")
 
 
-def origin_of(config: Config, preset: presets.Preset) -> dict[str, Any]:
+def origin_of(
+    config: Config, preset: presets.Preset, codes_TZ: np.ndarray | None = None
+) -> dict[str, Any]:
     """What the pictures of a preset depend on, besides film and model, as JSON."""
     text = presets.dump(dataclasses.replace(preset, about=""))
     origin = {"preset": hashlib.sha256(text.encode()).hexdigest()}
+    if codes_TZ is not None:
+        origin["codes"] = hashlib.sha256(codes_TZ.tobytes()).hexdigest()
     if preset.uses_sound and config.sound_file:
         origin["driven_by"] = provenance.checksum([config.sound_file])
     runs = [dict(use.options)["run"] for use in preset.controls if use.name == "mix_run"]

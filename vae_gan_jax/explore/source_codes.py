@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import FIELDS, Config, InputError
 from vae_gan_jax.explore import latent_paths, presets
 from vae_gan_jax.explore.film_context import FilmContext, TooShortError
 from vae_gan_jax.film.read.reader import time_code, time_in_name
@@ -15,19 +15,38 @@ from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 
 SAMPLE_SECONDS = 0.5  # how long a sample is shown, unless the preset says
+# Flags that only some kinds of codes depend on.
+FLAGS = {
+    "seconds": ("walk", "samples", "path", "time", "slow"),
+    "at": ("path", "time", "slow"),
+    "interpolation": ("path",),
+    "slowdown": ("slow",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceCodes:
-    """Codes ``[T, Z]``, the model that decodes them, and where they come from.
+    """Codes of a film.
 
-    ``suffix`` is appended to file names.
+    Attributes:
+      codes_TZ: the codes.
+      rate: frames a second.
+      model: decodes them.
+      caption: where they come from.
+      suffix: is appended to file names.
+      label_T: what each frame shows; default: its time in the film that is written.
     """
 
     codes_TZ: np.ndarray
+    rate: Fraction
     model: Model
     caption: str
     suffix: str = ""
+    label_T: Sequence[str] | None = None
+
+    def label(self, number: int) -> str:
+        """What a frame shows."""
+        return self.label_T[number] if self.label_T else f"{number / float(self.rate):.2f} s"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,21 +62,20 @@ class _Maker:
         parts = max(1, round(self.frames / float(self.rate) / latent_paths.SECONDS_PER_WALK_PART))
         draws_TZ, caption = self._draws(source)
         if source == "film":
-            stops_NZ = draws_TZ[[*range(parts + 1), 0]]
-            position_T = np.arange(self.frames) * (len(stops_NZ) - 1) / self.frames
-            path_TZ = self._path(stops_NZ, position_T, "film")
+            shortest_path = self.film.film_codes.shortest_path
+            path_TZ = latent_paths.closed(draws_TZ[: parts + 1], self.frames, shortest_path)
         else:
-            path_TZ = latent_paths.loop(self.config.seed, self.frames, self.config.z_dim, parts)
-            if self.config.prior == "uniform":
-                path_TZ = latent_paths.to_uniform(path_TZ)
+            path_TZ = latent_paths.prior_walk(self.config, self.frames, parts)
         model = self.film.model.with_latent_statistics(draws_TZ)
-        return SourceCodes(path_TZ, model, f"A closed walk through {caption}")
+        return SourceCodes(path_TZ, self.rate, model, f"A closed walk through {caption}")
 
     def samples(self, source: str, every: float = SAMPLE_SECONDS) -> SourceCodes:
         draws_TZ, caption = self._draws(source)
         chosen_T = (np.arange(self.frames) / float(self.rate) / every + 1e-6).astype(int)
         model = self.film.model.with_latent_statistics(draws_TZ)
-        return SourceCodes(draws_TZ[chosen_T], model, f"Independent samples of {caption}")
+        label_T = [f"sample {number}" for number in chosen_T + 1]
+        caption = f"Independent samples of {caption}"
+        return SourceCodes(draws_TZ[chosen_T], self.rate, model, caption, label_T=label_T)
 
     def _draws(self, source: str) -> tuple[np.ndarray, str]:
         """Independent codes, enough for a film and for batch-norm statistics."""
@@ -72,23 +90,24 @@ class _Maker:
         )
 
     def path(self, times: Sequence[float]) -> SourceCodes:
-        named_by = "path of the preset" if times else "--at"
-        number = self.film.number if times else self.film.film.number  # names --at in errors
-        numbers = [number(seconds) for seconds in times or self.config.at]
+        numbers = self._numbers(times)
         if len(numbers) < 2:
+            named_by = "path of the preset" if times and not self.config.at else "--at"
             raise InputError(
                 f"{named_by} names fewer than two times: give two or more to interpolate."
             )
         reader, kind = self.film.film, self.config.interpolation
         stops_NZ = self.film.model.encode(reader.at(numbers)).mean
         position_T = latent_paths.eased_positions(len(numbers), self.frames)
-        first, last = (time_in_name(reader.seconds(number)) for number in (numbers[0], numbers[-1]))
+        seconds = [reader.seconds(number) for number in numbers]
         legs = f"_{len(numbers) - 1}_legs" if len(numbers) > 2 else ""
         return SourceCodes(
             self._path(stops_NZ, position_T, kind),
+            self.rate,
             self.film.model,
             f"Between frames of {reader.name}, interpolation {kind}",
-            f"_{first}_to_{last}{legs}",
+            f"_{time_in_name(seconds[0])}_to_{time_in_name(seconds[-1])}{legs}",
+            [f"{time_code(seconds[int(at)])} + {at % 1:.0%}" for at in position_T],
         )
 
     def _path(self, stops_NZ: np.ndarray, position_T: np.ndarray, kind: str) -> np.ndarray:
@@ -96,14 +115,15 @@ class _Maker:
         return latent_paths.path_through(stops_NZ, position_T, interpolate)
 
     def time(self, seconds: float | None) -> SourceCodes:
-        number, reader = self._start(seconds), self.film.film
+        number, reader = self._start([] if seconds is None else [seconds]), self.film.film
         codes_TZ = np.repeat(self.film.codes_TZ[[number]], self.frames, axis=0)
         time = reader.seconds(number)
         caption = f"From the code of the frame at {time_code(time)} of {reader.name}"
-        return SourceCodes(codes_TZ, self.film.model, caption, f"_{time_in_name(time)}")
+        return SourceCodes(codes_TZ, self.rate, self.film.model, caption, f"_{time_in_name(time)}")
 
     def slow(self, factor: float) -> SourceCodes:
-        start, reader = self._start(None), self.film.film
+        start, reader = self._start([]), self.film.film
+        factor = self.config.slowdown or factor
         if not self.config.at:
             start = self.film.scan.shot_at(start).first
         codes_TZ = self.film.codes_TZ[start:]
@@ -115,25 +135,53 @@ class _Maker:
             )
         position_T = np.arange(self.frames) / factor
         position_T = position_T[position_T <= len(codes_TZ) - 1]
-        caption = f"{reader.name} from {time_code(time)}, {factor:g} times slower"
-        path_TZ = self._path(codes_TZ, position_T, "linear")
-        return SourceCodes(path_TZ, self.film.model, caption, f"_{time_in_name(time)}")
+        return SourceCodes(
+            self._path(codes_TZ, position_T, "linear"),
+            self.rate,
+            self.film.model,
+            f"{reader.name} from {time_code(time)}, {factor:g} times slower",
+            f"_{time_in_name(time)}",
+            [f"frame {start + at:.2f}" for at in position_T],
+        )
 
     def file(self, path: str) -> SourceCodes:
         codes = Codes.load(path)
+        rate = self.config.rate or codes.rate or self.rate
         mean_TZ = latents(codes.mean, f"mean of {path}", self.config.z_dim)
-        codes_TZ = mean_TZ[codes.film_frames(self.rate)]
-        return SourceCodes(codes_TZ, self.film.model, f"The codes of {path}")
+        codes_TZ = mean_TZ[codes.film_frames(rate)]
+        return SourceCodes(codes_TZ, rate, self.film.model, f"The codes of {path}")
 
-    def _start(self, seconds: float | None) -> int:
-        """A frame: at a time, else at the first ``--at``, else in the middle of a long shot."""
-        film, at = self.film, self.config.at
-        if seconds is not None or at:
-            number = film.film.number(at[0]) if seconds is None else film.number(seconds)
-            return min(number, len(film.codes_TZ) - 1)
-        longest = max(film.scan.shots, key=lambda shot: shot.stop - shot.first)
-        shot = film.scan.static_shot() or longest
+    def _numbers(self, times: Sequence[float]) -> list[int]:
+        """The frames at ``--at``, else at times of the preset."""
+        number = self.film.film.number if self.config.at else self.film.number
+        return [number(seconds) for seconds in self.config.at or times]
+
+    def _start(self, times: Sequence[float]) -> int:
+        """The first frame of ``_numbers``, else one in the middle of a long shot."""
+        if numbers := self._numbers(times):
+            return min(numbers[0], len(self.film.codes_TZ) - 1)
+        scan = self.film.scan
+        longest = max(scan.shots, key=lambda shot: shot.stop - shot.first)
+        shot = scan.static_shot() or longest
         return (shot.first + shot.stop - 1) // 2
+
+
+def chosen(preset: presets.Preset, config: Config) -> dict[str, Any]:
+    """The codes of a preset, or those of ``--codes``.
+
+    Raises InputError if there are none, or a flag would change nothing.
+    """
+    codes = {"file": config.codes} if config.codes else preset.codes
+    if not codes:
+        raise InputError(
+            f"{preset.name} has no codes to start from: add a walk or another source as codes, "
+            "or give --mode=reconstruct."
+        )
+    for name, kinds in FLAGS.items():
+        if getattr(config, name) != FIELDS[name].default and not codes.keys() & {*kinds}:
+            kind = next(iter(codes))
+            raise InputError(f"--{name} changes nothing with codes of a {kind}: leave it out.")
+    return codes
 
 
 def make(
@@ -143,7 +191,7 @@ def make(
 
     Args:
       codes: of a preset.
-      config: the settings of the command: its seed, its times and how it interpolates.
+      config: the settings of the command; its times, its slowdown and its rate come first.
       film: the film of the codes.
 
     Raises:

@@ -63,10 +63,8 @@ class LiveFilm(FilmContext):
         codes = film_codes.FilmCodes.of(self.codes_TZ[chosen])
         random = np.random.default_rng(self.model.config.seed)
         stops_NZ = codes.mixtures(random, WALK_STOPS)
-        count = round(WALK_STOPS * WALK_LEG_SECONDS * float(self.film.rate))
-        position_T = np.arange(count) * WALK_STOPS / count
-        stops_NZ = stops_NZ[[*range(WALK_STOPS), 0]]
-        return latent_paths.path_through(stops_NZ, position_T, codes.shortest_path)
+        frames = round(WALK_STOPS * WALK_LEG_SECONDS * float(self.film.rate))
+        return latent_paths.closed(stops_NZ, frames, codes.shortest_path)
 
 
 def learnt(model, progress: Callable[[float], None]) -> LiveFilm | None:

@@ -153,10 +153,9 @@ class Trained:
 
     @functools.cached_property
     def _prior_walk_TZ(self) -> np.ndarray:
-        config, count = self.model.config, round(PRIOR_WALK_SECONDS * self.rate)
+        frames = round(PRIOR_WALK_SECONDS * self.rate)
         harmonics = round(PRIOR_WALK_SECONDS / latent_paths.SECONDS_PER_WALK_PART)
-        walk_TZ = latent_paths.loop(config.seed, count, config.z_dim, harmonics)
-        return walk_TZ if config.prior == "normal" else latent_paths.to_uniform(walk_TZ)
+        return latent_paths.prior_walk(self.model.config, frames, harmonics)
 
     def nearest(self, x: float, y: float) -> int:
         """The number of the frame nearest to a point of the map."""
