@@ -1,6 +1,7 @@
 """Renders small films of many kinds with the bundled ffmpeg."""
 
 import dataclasses
+import itertools
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
+
+from vae_gan_jax.film import demo_film
 
 REAL = Path(__file__).parents[3] / "shared" / "films"
 
@@ -24,11 +27,10 @@ class DemoShot(NamedTuple):
     stop: int
 
 
+_STARTS = itertools.accumulate((scene.length for scene in demo_film.SCENES.values()), initial=0)
 DEMO_SHOTS = [
-    *(DemoShot("rose", 0, 54), DemoShot("rings", 54, 102), DemoShot("knot", 102, 150)),
-    *(DemoShot("spiral", 150, 204), DemoShot("face", 204, 276), DemoShot("discs", 276, 324)),
-    *(DemoShot("night", 324, 366), DemoShot("bands", 366, 414), DemoShot("triangles", 414, 466)),
-    DemoShot("black", 466, 480),
+    DemoShot(name, start, start + scene.length)
+    for (name, scene), start in zip(demo_film.SCENES.items(), _STARTS, strict=False)
 ]
 
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from tests.film.films import DEMO_SHOTS, REAL
-from vae_gan_jax.film import shots
+from vae_gan_jax.film import demo_film, shots
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.read.video import Framing, decode
-from vae_gan_jax.training.prepare import DEMO_FILM
 
 
 def scene(seed: int, frames: int, speed: float = 0.5, height=36, width=64) -> np.ndarray:
@@ -80,7 +78,7 @@ def test_films_of_one_shot_and_of_one_frame():
 
 @pytest.mark.parametrize("size", [(64, 36), (128, 72), (20, 18)])
 def test_the_shots_of_the_demo_film(size):
-    frames_THWC = np.stack(list(decode(DEMO_FILM, Framing(*size))))
+    frames_THWC = np.stack(list(demo_film.frames(*size)))
     assert cuts(frames_THWC) == [shot.start for shot in DEMO_SHOTS[1:]]
 
 

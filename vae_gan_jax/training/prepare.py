@@ -1,18 +1,17 @@
 """Makes the frames of a run's films, before anything is learnt."""
 
+import logging
 import os
-from pathlib import Path
 
-import vae_gan_jax
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film import demo_film
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frames_file, preparation
 from vae_gan_jax.film.store.run_frames import framing_of, open_store, store_folder
-from vae_gan_jax.run import atomic_io, film_names, remote_run, run_folder, storage
+from vae_gan_jax.run import film_names, remote_run, run_folder, storage
 from vae_gan_jax.training.distributed import processes
 
-# Twenty seconds of harmonic motion after John Whitney: ten shots, the last of them black.
-DEMO_FILM = Path(vae_gan_jax.__file__).parent / "film" / film_names.DEMO_FILM
+logger = logging.getLogger(__name__)
 
 
 def prepare(config: Config) -> None:
@@ -47,7 +46,8 @@ def _check_films(config: Config, films: list[str], framing: video.Framing) -> No
         pretrained.check(config)
     if config.film == film_names.DEMO and not os.path.exists(films[0]):
         run_folder.open_run(config)
-        atomic_io.write(films[0], DEMO_FILM.read_bytes())
+        logger.info("rendering the demo film: %s", films[0])
+        demo_film.render(films[0])
     for film in films:
         film_names.require(config, film)
     probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
