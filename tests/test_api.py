@@ -225,7 +225,7 @@ OPENINGS = {
     "no run": (lambda run, empty: vae_gan_jax.open(empty), "has no checkpoint: train it first"),
     "a folder": (lambda run, empty: vae_gan_jax.open(empty.parent), "is not a run folder"),
     "a setting": (lambda run, empty: vae_gan_jax.open(run, colour=3), "no setting colour"),
-    "a value": (lambda run, empty: vae_gan_jax.open(run, codec=3), "--codec=3 is none of h264"),
+    "a value": (lambda run, empty: vae_gan_jax.open(run, codec=3), "--codec=3 is not one of h264"),
     "a type": (lambda run, empty: vae_gan_jax.open(run, upscale=3), "--upscale=3 is not a value"),
     "a fixed one": (lambda run, empty: vae_gan_jax.open(run, z_dim=8), "--z_dim=8 disagrees"),
     "no film": (lambda run, empty: vae_gan_jax.train("none.mp4", empty), "there is no film"),

@@ -386,7 +386,7 @@ def test_figures_and_explorations_that_cannot_be_are_refused(
         (["--mode=train"], "prepare"),
         (["--mode=figures"], "has no checkpoint"),
         (["--mode=explore"], "has no checkpoint"),
-        (["--mode=explore", "--explore=astral"], "--explore=astral is none of prior, fitted"),
+        (["--mode=explore", "--explore=astral"], "--explore=astral is not one of prior, fitted"),
         (["--mode=report"], "there is no run in"),
     ],
 )

@@ -94,7 +94,7 @@ def test_the_explorations_are_those_that_the_flag_allows():
     assert choices == explore.NAMES
     for name in choices:
         Config(explore=(name,))
-    with pytest.raises(InputError, match="--explore=astral is none of prior, fitted,"):
+    with pytest.raises(InputError, match="--explore=astral is not one of prior, fitted,"):
         Config(explore=("prior", "astral"))
 
 

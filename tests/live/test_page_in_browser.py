@@ -11,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser import check_requests, check_widths
 from tests.film.films import run_ffmpeg
-from tests.inference.export.page_in_browser import (
+from tests.live.fake_live_server import FakeLiveServer
+from tests.page_in_browser import (
     difference,
     drop,
     drop_red,
@@ -21,7 +22,6 @@ from tests.inference.export.page_in_browser import (
     text,
     until,
 )
-from tests.live.fake_live_server import FakeLiveServer
 
 WIDTH, HEIGHT = 32, 18
 MIDI = """navigator.requestMIDIAccess = async () => {

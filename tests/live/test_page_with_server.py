@@ -12,7 +12,8 @@ from selenium.webdriver.common.keys import Keys
 import vae_gan_jax
 from tests.browser import check_requests
 from tests.film.films import run_ffmpeg
-from tests.inference.export.page_in_browser import (
+from tests.live.conftest import serving
+from tests.page_in_browser import (
     difference,
     drop,
     drop_red,
@@ -23,8 +24,7 @@ from tests.inference.export.page_in_browser import (
     text,
     until,
 )
-from tests.inference.export.pca_run import save_principal_components
-from tests.live.conftest import serving
+from tests.pca_run import save_principal_components
 from vae_gan_jax.config import Config
 from vae_gan_jax.inference.trained_model import Model
 
@@ -229,3 +229,8 @@ def test_a_second_page_takes_the_source_and_the_first_one_says_so(page, address)
         page.switch_to.window(first)
     count = page.execute_script("return log.length")
     until(lambda: page.execute_script("return log.length") > count + 3)  # the show goes on
+
+
+def test_the_shots_have_pictures_once_the_film_is_encoded(page):
+    shown = "return [...document.querySelectorAll('#shots img')].map((img) => img.naturalWidth)"
+    until(lambda: page.execute_script(shown) == [WIDTH, WIDTH], SECONDS)

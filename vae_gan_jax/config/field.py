@@ -51,7 +51,7 @@ def check(field: dataclasses.Field, value: Any) -> None:
     if isinstance(value, str) and "\0" in value:
         raise InputError(f"{flag} has a NUL character: give a text without it.")
     if choices and value not in choices:
-        raise InputError(f"{flag} is none of {', '.join(choices)}: give one of them.")
+        raise InputError(f"{flag} is not one of {', '.join(choices)}: give one of them.")
     if not limits or value is None:
         return
     if "minimum" in limits and value < limits["minimum"]:
@@ -91,7 +91,7 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
 def from_python_value(field: dataclasses.Field, value: Any) -> Any:
     """The value of a setting from a Python value: its flag's text, or a number, path or list.
 
-    Raises InputError if the value is none of this setting.
+    Raises InputError if the setting cannot have this value.
     """
     value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
     value = os.fspath(value) if isinstance(value, os.PathLike) else value

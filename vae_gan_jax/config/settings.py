@@ -271,7 +271,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 def from_python(values: dict[str, Any]) -> dict[str, Any]:
     """Settings from the keyword arguments of the Python API; values as for ``from_python_value``.
 
-    Raises InputError if there is no setting of a name, or a value is none of its setting.
+    Raises InputError if there is no setting of a name, or a setting cannot have a value.
     """
     for name in values:
         if name not in FIELDS:

@@ -164,7 +164,7 @@ def parse(value: Any, low: float = -math.inf, high: float = math.inf) -> Curve:
     The value is a number, ``{keys: [[seconds, value, easing], ...], loop: seconds}``,
     ``{wave: seconds, from: low, to: high, phase: turns}`` or
     ``{sound: feature, from: low, to: high, smooth: seconds, decay: seconds}``. Raises CurveError if
-    it is none of these.
+    it is not one of these.
     """
     if not isinstance(value, Mapping):
         return Constant(to_number(value, (), low, high))

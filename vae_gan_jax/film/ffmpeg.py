@@ -107,7 +107,7 @@ class Process:
 
 
 def output_of(*groups: Sequence[str]) -> tuple[int, bytes, str]:
-    """Runs ffmpeg and waits; returns exit code, stdout and stderr; raises as ``Process.wait``."""
+    """Runs ffmpeg and waits; returns exit code, stdout and stderr; raises like ``Process.wait``."""
     process = Process(*groups, stdout=subprocess.PIPE)
     output, buffer = bytearray(), bytearray(1 << 16)
     try:

@@ -47,7 +47,7 @@ def encode_films(config: Config, again: bool) -> None:
     model = opened_run.open_model(config, read_only=bool(config.output))
     for film in films:
         if not config.output:
-            kept_codes(model, film, again)
+            run_codes(model, film, again)
             continue
         codes = model.encode_film(film)
         codes.made_from |= made_from.source_frames(config, film.path)
@@ -55,7 +55,7 @@ def encode_films(config: Config, again: bool) -> None:
         logger.info("codes of %d frames in %s", len(codes), config.output)
 
 
-def kept_codes(
+def run_codes(
     model: Model,
     film: FilmReader,
     again: bool = False,

@@ -30,7 +30,7 @@ def source_frames(config: Config, source: str) -> dict[str, Any]:
 
 
 def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
-    """What the reconstructed frames of a film depend on; raises as ``source_frames``.
+    """What the reconstructed frames of a film depend on; raises like ``source_frames``.
 
     Args:
       config: the settings of the command.
@@ -46,7 +46,7 @@ def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
 
 
 def output_film(config: Config, source: str, step: int) -> dict[str, Any]:
-    """What an encoded reconstruction depends on; arguments and errors as ``output_frames``."""
+    """What an encoded reconstruction depends on; arguments and errors as for ``output_frames``."""
     origin = output_frames(config, source, step) | _texts(config, OUTPUT)
     if config.sound_file:
         origin["sound"] = provenance.checksum([config.sound_file])

@@ -120,7 +120,7 @@ def results_folder(config: Config, name: str) -> Path:
 
 
 def open_model(config: Config, step: int | None = None, read_only: bool = False):
-    """The run as a ``trained_model.Model``; arguments and errors as ``trained_model.load``."""
+    """The run as a ``trained_model.Model``; arguments and errors as for ``trained_model.load``."""
     from vae_gan_jax.inference import trained_model
 
     return trained_model.load(config, lambda: training_frames(config), step, read_only)
@@ -160,7 +160,7 @@ def learnt_and_held_out(config: Config, checksum: str) -> dict[str, np.ndarray]:
         )
     except (StopIteration, KeyError, TypeError, ValueError, ArithmeticError):
         raise InputError(
-            f"{Path(config.run_dir) / film_names.LEARNT} does not tell which frames were held out: "
+            f"{Path(config.run_dir) / film_names.LEARNT} does not say which frames were held out: "
             "delete it, then --mode=train writes it again."
         ) from None
     return {"learnt": learnt_T, "held_out": held_out_T} if held_out_T.any() else {}

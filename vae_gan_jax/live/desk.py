@@ -1,4 +1,4 @@
-"""The controls of the live page with their values, and the preset that they amount to."""
+"""The controls of the live page with their values, as a preset."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from vae_gan_jax.explore.controls import CONTROLS
 from vae_gan_jax.explore.presets import ControlUse, Preset
 
 STAGES = ("codes", "bend", "picture", "model")
-# What the desk begins with, and what it adds to a preset that has none of them.
+# The controls that the desk begins with, and that it adds to a preset without them.
 STANDARD = (
     *({"control": "direction", "component": number} for number in (1, 2, 3, 4)),
     *({"control": name} for name in ("walk", "snap", "smooth", "noise", "truncate", "blend")),
@@ -36,7 +36,7 @@ class DeskControl:
 
     @property
     def is_neutral(self) -> bool:
-        """Whether it changes nothing, ever."""
+        """Whether it never changes anything."""
         control = CONTROLS[self.name]
         neutral = curves.Constant(control.parameters[control.first].neutral)
         return self.curves[control.first] == neutral
@@ -103,7 +103,7 @@ class Desk:
         self.offered, self.components, self._second_run = offered, components, second_run
 
     def fill(self) -> None:
-        """Adds the standard controls of which there is none."""
+        """Adds the standard controls that are missing."""
         present = {control.name for control in self.controls}
         for wanted in STANDARD:
             needed = wanted.get("component", 1) if wanted["control"] in NEED_CODES else 0
@@ -141,7 +141,7 @@ class Desk:
         self.controls.remove(self.control(id))
 
     def move(self, id: Any, to: Any) -> None:
-        """Moves a control to a place among those of its stage."""
+        """Moves a control to a position among those of its stage."""
         control = self.control(id)
         stage = CONTROLS[control.name].stage
         same = [c for c in self.controls if CONTROLS[c.name].stage == stage and c is not control]
@@ -181,7 +181,7 @@ class Desk:
             control.curves[name] = curves.Constant(_rest(control.name, name))
 
     def randomise(self, chosen: list[tuple[DeskControl, str]]) -> None:
-        """Random values, most of them near those of a control that is off."""
+        """Sets random values, most of them near those of a control that is off."""
         for control, name in chosen:
             rest, (low, high) = _rest(control.name, name), _slider(control.name, name)
             share = random.random() ** 2 * random.choice((-1, 1))
@@ -217,7 +217,7 @@ class Desk:
 
 
 def read_control(plain: dict[str, Any]) -> ControlUse:
-    """A control as a preset has it, from plain values; raises InputError if it is none."""
+    """A control as a preset has it, from plain values; raises InputError if it is not valid."""
     return presets.parse(json.dumps({"controls": [plain]}), "the message").controls[0]
 
 

@@ -16,8 +16,8 @@ PRESETS, RECORDINGS = ("presets", ".yaml"), ("recordings", ".mp4")
 
 def shipped_presets() -> list[str]:
     """The names of the presets that come with the program and have controls."""
-    places = [folder / SHIPPED for folder in (flagfile.PACKAGE, flagfile.PACKAGE.parent)]
-    paths = [path for place in places for path in place.glob("*.yaml")]
+    folders = [folder / SHIPPED for folder in (flagfile.PACKAGE, flagfile.PACKAGE.parent)]
+    paths = [path for folder in folders for path in folder.glob("*.yaml")]
     return sorted({path.stem for path in paths if "\ncontrols:" in path.read_text("utf-8")})
 
 
@@ -51,7 +51,7 @@ class LiveFolder:
         return [name.removesuffix(PRESETS[1]) for name in names]
 
     def path_of(self, kind: tuple[str, str], name: str) -> Path:
-        """The path of a preset or recording; raises InputError if the name is none."""
+        """The path of a preset or recording; raises InputError if the name is not valid."""
         folder, extension = kind
         given, name = name, name if kind == RECORDINGS else f"{name}{extension}"
         if not NAME.fullmatch(name) or not name.endswith(extension) or given.endswith(" "):
@@ -64,7 +64,7 @@ class LiveFolder:
         return path
 
     def existing(self, kind: tuple[str, str], name: str) -> Path:
-        """As ``path_of``, or a shipped preset; raises InputError also if there is no such file."""
+        """The path of an existing file, or of a shipped preset; raises InputError without one."""
         path = self.path_of(kind, name)
         if kind == PRESETS and not path.exists():
             path = Path(flagfile.shipped(f"{SHIPPED}/{path.name}"))

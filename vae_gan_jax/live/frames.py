@@ -37,7 +37,7 @@ class Message:
 
 
 def parse(data: bytes) -> Message:
-    """The message of these bytes; raises InputError if it has no header or no kind of a page."""
+    """The message of these bytes; raises InputError if a page cannot have sent it."""
     if len(data) < HEADER.size:
         raise InputError(
             f"a binary message of {len(data)} bytes has no header: give {HEADER.size} bytes and "
@@ -53,7 +53,7 @@ def parse(data: bytes) -> Message:
 
 
 def decode(message: Message, width: int, height: int) -> np.ndarray:
-    """The picture of a message, uint8 ``[height, width, 3]``; raises InputError if it is none."""
+    """The picture of a message, uint8 ``[height, width, 3]``; InputError if it is damaged."""
     if message.format in (RGBA, RGB):
         channels = 4 if message.format == RGBA else 3
         expected = width * height * channels

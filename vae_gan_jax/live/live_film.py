@@ -1,4 +1,4 @@
-"""The learnt film's codes for the live page: from a file of the run, or encoded once."""
+"""The learnt film for the live page: its codes, a map of them, and a walk along them."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ MAX_WALK_CODES = 400  # that a walk goes along; a path needs the square of it
 
 @dataclasses.dataclass(frozen=True)
 class LiveFilm(FilmContext):
-    """A film whose codes are kept in the run, as ``--mode=encode`` keeps them."""
+    """A film whose codes stay in the run's folder, where ``--mode=encode`` writes them."""
 
     progress: Callable[[float], None] = lambda done: None  # 0 to 1, while the film is encoded
     _encoding: threading.Lock = dataclasses.field(default_factory=threading.Lock, compare=False)
@@ -28,7 +28,7 @@ class LiveFilm(FilmContext):
     def codes_TZ(self) -> np.ndarray:
         """The codes of all frames; raises InputError if the film cannot be read."""
         with self._encoding:  # a preset can need them while the film is being encoded
-            return codes_film.kept_codes(self.model, self.film, progress=self.progress).mean
+            return codes_film.run_codes(self.model, self.film, progress=self.progress).mean
 
     @functools.cached_property
     def map_T2(self) -> np.ndarray:

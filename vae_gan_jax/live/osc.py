@@ -51,7 +51,7 @@ class Osc(asyncio.DatagramProtocol):
             self._transport.close()
 
     def send(self, address: str, value: float) -> None:
-        """Sends the value of a parameter; lost if nobody listens."""
+        """Sends the value of a parameter; it is lost if nobody listens."""
         if self._target and self._transport:
             message = OscMessageBuilder(address=address)
             message.add_arg(float(value), "f")
@@ -84,7 +84,7 @@ class Osc(asyncio.DatagramProtocol):
 
 
 def target(text: str) -> tuple[str, int] | None:
-    """The host and port of ``--osc_to``; raises InputError if it is none."""
+    """The host and port of ``--osc_to``; raises InputError if that is not an address."""
     if not text:
         return None
     host, _, port = text.rpartition(":")

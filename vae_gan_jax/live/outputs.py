@@ -1,4 +1,4 @@
-"""The stage for other programs: NDI, Syphon, Spout, a virtual camera, each by its own package.
+"""Sends the stage to other programs: NDI, Syphon, Spout, a virtual camera, each by its package.
 
 None of these can run where the tests run: they follow the packages' documentation.
 """

@@ -1,4 +1,4 @@
-"""One page: its WebSocket, and results that never queue."""
+"""One page: its WebSocket, on which results never queue up."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from vae_gan_jax.live import frames
 from vae_gan_jax.live.sources import Input
 
 MAX_TEXT_BYTES, MAX_SOUND_BYTES = 2**16, 2**20
-MAX_BYTES = 2**24  # of any message; the connection ends at a larger one
+MAX_BYTES = 2**24  # of any message; a larger one ends the connection
 MAX_UNCONFIRMED, MAX_WAITING_TEXTS = 3, 2000
 
 
 class Page:
-    """Sends what ``tell`` and ``offer`` give, and hands the page's messages to the session."""
+    """Sends the messages and results of the session, and hands it the page's messages."""
 
     def __init__(self, session, socket: web.WebSocketResponse):
         self._session, self._socket = session, socket
@@ -36,7 +36,7 @@ class Page:
         self._changed.set()
 
     def confirm(self, number: int) -> None:
-        """The page has shown its result of this number."""
+        """Notes that the page has shown its result of this number."""
         self._confirmed = min(max(self._confirmed, number), self._sent)
         self._changed.set()
 

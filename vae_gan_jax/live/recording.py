@@ -67,7 +67,7 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """How long the recording is."""
+        """The length of the recording."""
         return self._written / float(self._rate)
 
     def show(self, frame_HWC: np.ndarray, film_seconds: float) -> None:
@@ -122,7 +122,7 @@ class Recording:
             self._last = frame_HWC
 
     def _write_until(self, now: float) -> None:
-        """Writes the picture before for the time that it was shown."""
+        """Writes the previous picture for as long as it was shown."""
         if self._last is None:
             return
         count = round(now * self._rate) - self._written

@@ -89,7 +89,7 @@ class Renderer:
     """Computes pictures until ``close``.
 
     Args:
-      show: what is played first.
+      show: the first to be played.
       rate: pictures a second of an input that stays the same.
       sound: of (input): the level of the sound for curves, or None.
       publish: called with each Result, on this thread.
@@ -134,7 +134,7 @@ class Renderer:
 
     @property
     def fading(self) -> float:
-        """How far a crossfade is, 0 to 1; 0: there is none."""
+        """The progress of a crossfade, 0 to 1; 0 without one."""
         began, length = self._fade
         return min(1.0, (time.monotonic() - began) / length) if self._next else 0.0
 
@@ -175,7 +175,7 @@ class Renderer:
         return np.rint(mixed_HWC).astype(np.uint8)
 
     def _report(self, error: Exception) -> None:
-        """Tells an error at most once a second; the show goes on."""
+        """Reports an error at most once a second; the show goes on."""
         time.sleep(1 / self._rate)
         if time.monotonic() - self._reported < MIN_REPORT_SECONDS:
             return

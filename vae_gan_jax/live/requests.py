@@ -99,7 +99,7 @@ def _change(session, message, change: Callable) -> None:
 
 
 def _restructured(change: Callable) -> Callable:
-    """A message that changes which controls there are."""
+    """Handles a message that changes which controls there are."""
 
     async def work(session, message):
         before = _structure(session.desk)
@@ -115,7 +115,7 @@ def _structure(desk) -> list[tuple]:
 
 
 async def _rebuild(session, before: list[tuple], *arguments) -> None:
-    """Plays the desk's controls, which become those ``before`` if they cannot be played."""
+    """Plays the desk's controls; restores those ``before`` if they cannot be played."""
     try:
         await session.rebuild(*arguments)
     except InputError:

@@ -161,7 +161,7 @@ class Server:
         return response
 
     def _is_own(self, host: str) -> bool:
-        """Whether a Host header names this server; a name of somebody else's would not."""
+        """Whether a Host header names this server."""
         try:
             parts = urlsplit(f"//{host}")
             name, _ = parts.hostname or "", parts.port

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Session:
-    """Everything that the pages share. Its methods run in the event loop.
+    """What all pages share. Its methods run in the event loop.
 
     Args:
       trained: the model, its film and what it offers, a ``live.trained.Trained``.
@@ -54,7 +54,7 @@ class Session:
         self.published = asyncio.Event()
 
     async def start(self) -> None:
-        """Begins the show; the film's codes are found in the background."""
+        """Begins the show; the film is encoded in the background."""
         self.renderer.start()
         self.spawn(self._begin())
         self.spawn(self._count())
@@ -129,7 +129,7 @@ class Session:
         return show
 
     def _sound_of(self, item: Input):
-        """The sound that curves follow: what a page hears, else that of the film that plays."""
+        """The sound that curves follow: the page's, else that of the film that plays."""
         if self.sound.is_heard:
             return self.sound
         return self.trained.sound if self.source.kind == "film" else None
@@ -215,7 +215,7 @@ class Session:
     # What comes from the pages, from OSC, and from a page that leaves.
 
     def handle(self, page, message: dict[str, Any]) -> None:
-        """Does what a page's message says, or answers with an error."""
+        """Does what a page's message asks, or answers with an error."""
         kind = message.get("type")
         try:
             request = requests.REQUESTS.get(kind) if isinstance(kind, str) else None
@@ -258,7 +258,7 @@ class Session:
             self.osc_send(f"/{control.id}/{parameter}", value["value"])
 
     def receive_osc(self, address: str, values: list[Any]) -> None:
-        """Sets the parameter of an address; raises InputError if it cannot be done."""
+        """Sets the parameter of an address; raises InputError if that is impossible."""
         id, _, parameter = address.strip("/").partition("/")
         number = values[0] if values else None
         if isinstance(number, bool) or not isinstance(number, int | float):

@@ -34,14 +34,14 @@ class Slot:
         self._changed, self._input, self.dropped = threading.Condition(), None, 0
 
     def put(self, item: Input | None) -> None:
-        """Replaces what was not taken; None empties the slot."""
+        """Replaces an input that was not taken; None empties the slot."""
         with self._changed:
             self.dropped += self._input is not None and item is not None
             self._input = item
             self._changed.notify()
 
     def take(self, timeout_seconds: float) -> Input | None:
-        """Waits for an input and removes it; None after the time."""
+        """Waits for an input and removes it; returns None if none comes in time."""
         with self._changed:
             self._changed.wait_for(lambda: self._input is not None, timeout_seconds)
             item, self._input = self._input, None
@@ -55,7 +55,7 @@ class Track:
     items: Callable[[int], Iterator[np.ndarray]]
     count: int
     rate: float
-    start: float = math.nan  # seconds of the film's clock at number 0; NaN: no film's
+    start: float = math.nan  # seconds of the film's clock at number 0; NaN without a film
 
     @classmethod
     def of_film(cls, film: FilmReader) -> "Track":
@@ -158,7 +158,7 @@ class Playback:
 
 
 def _closable(items: Iterator) -> Iterator:
-    """A generator of items, which closes theirs."""
+    """The same items; closing the generator closes their iterator too."""
     try:
         yield from items
     finally:
@@ -170,8 +170,8 @@ class StageSource:
 
     Args:
       trained: a ``live.trained.Trained``.
-      put: takes the inputs.
-      fail: takes a sentence about a source that ended.
+      put: called with each input.
+      fail: called with a sentence about a source that ended.
     """
 
     def __init__(self, trained, put: Callable[[Input], None], fail: Callable[[str], None]):
@@ -190,7 +190,7 @@ class StageSource:
         return self.kind in (None, "page", "film")
 
     def begin(self) -> None:
-        """Plays what there is, unless something plays: the film, else a walk."""
+        """Plays the film, else a walk, unless something plays already."""
         if self.kind is None:
             self.use("film" if self._trained.has_film else "walk", None)
 
@@ -202,7 +202,7 @@ class StageSource:
     def use(self, kind: Any, page, loop: tuple[float, float] | None = None) -> None:
         """Changes the source; raises InputError if there is no such source."""
         if kind not in KINDS:
-            raise InputError(f"source={kind!r:.40} is none: give one of {', '.join(KINDS)}.")
+            raise InputError(f"source={kind!r:.40} is unknown: give one of {', '.join(KINDS)}.")
         if kind == "film" and not self._trained.has_film:
             raise InputError("--film is not there to be played: connect its disk.")
         if kind == "film" and self.kind == "film":
@@ -229,7 +229,7 @@ class StageSource:
             self.show_frame(self._trained.number(seconds))
 
     def show_frame(self, number: int) -> None:
-        """The code of a frame of the film becomes the source."""
+        """Makes the code of a frame of the film the source."""
         self._switch("moment", self._trained.moment(number))
         self.owner = self.loop = None
 
@@ -240,13 +240,13 @@ class StageSource:
             self._playback.play(playing)
 
     def take(self, page, item: Input) -> None:
-        """A frame of a page, which counts only if that page is the source."""
+        """Takes a frame of a page, which counts only if that page is the source."""
         if self.kind == "page" and self.owner in (page, None):
             self.owner = page
             self._put(item)
 
     def close(self) -> None:
-        """Ends what plays."""
+        """Ends the current source."""
         self._switch(None, None)
 
     def _switch(self, kind: str | None, track: Track | None) -> None:

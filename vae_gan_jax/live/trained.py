@@ -86,9 +86,9 @@ class Trained:
         return Show(self.model, preset, self.film or FilmContext(self.model))
 
     def find_codes(self, progress: Callable[[float], None]) -> dict[str, Any] | None:
-        """Encodes the film unless the run has its codes; returns the message ``map``.
+        """Encodes the film, unless the run has its codes, and returns the message ``map``.
 
-        None: there is no film to encode. It takes as long as a reconstruction.
+        Returns None without a film to encode. It takes as long as a reconstruction.
         """
         if self.film is None:
             return None
@@ -139,7 +139,7 @@ class Trained:
         return Track.of_film(self.film.film).number(seconds)
 
     def moment(self, number: int) -> Track:
-        """The code of a frame, again and again."""
+        """The code of one frame, repeated."""
         self._require_codes()
         number = min(max(0, number), len(self.film.codes_TZ) - 1)
         code_1Z = self.film.codes_TZ[number : number + 1]

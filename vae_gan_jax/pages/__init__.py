@@ -1,4 +1,4 @@
-"""What all pages share: their style, elements, and the opening of cameras, screens and files."""
+"""What the pages share: style, elements, cameras. The report needs only ``base.css``."""
 
 from pathlib import Path
 

@@ -37,7 +37,7 @@ class _Section(NamedTuple):
 
 
 def report_run(config: Config, again: bool) -> None:
-    """Puts the results of a run on one page, even while the run trains; errors as ``write``."""
+    """Puts the results of a run on one page, even while the run trains; raises like ``write``."""
     run_dir = Path(config.run_dir)
     recorded = settings.recorded_settings(run_dir)
     if not recorded:

@@ -57,7 +57,7 @@ def test_codecs(tmp_path, codec, name, described, slack):
         ("out.mp4", {"codec": "ffv1"}, r"cannot hold ffv1: give a name that ends in \.mkv"),
         ("out.webm", {}, r"cannot hold h264"),
         ("out", {}, r"cannot hold h264"),
-        ("out.mp4", {"codec": "vp9"}, r"is none of h264"),
+        ("out.mp4", {"codec": "vp9"}, r"is not one of h264"),
         ("out.mp4", {"quality": 70}, r"--quality=70 does not suit h264: give 0"),
         ("out.mov", {"codec": "prores", "quality": 7}, r"does not suit prores: leave it out"),
     ],

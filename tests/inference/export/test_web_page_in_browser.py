@@ -20,7 +20,7 @@ from tests.browser import (
     served,
 )
 from tests.film.films import run_ffmpeg
-from tests.inference.export.page_in_browser import (
+from tests.page_in_browser import (
     RED,
     difference,
     drop,
@@ -34,7 +34,7 @@ from tests.inference.export.page_in_browser import (
     too_large,
     until,
 )
-from tests.inference.export.pca_run import save_principal_components
+from tests.pca_run import save_principal_components
 from vae_gan_jax.config import Config
 from vae_gan_jax.inference.export import web_page
 from vae_gan_jax.inference.export.export import export_run

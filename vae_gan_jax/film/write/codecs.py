@@ -60,7 +60,7 @@ def picture_arguments(path: str, codec: str, quality: int | None) -> list[str]:
     Raises InputError if the codec is unknown, or does not suit the container or the quality.
     """
     if codec not in CODECS:
-        raise InputError(f"--codec={codec} is none of {', '.join(CODECS)}: give one of them.")
+        raise InputError(f"--codec={codec} is not one of {', '.join(CODECS)}: give one of them.")
     chosen = CODECS[codec]
     if extension_of(path) not in chosen.extensions:
         names = " or ".join(f".{extension}" for extension in chosen.extensions)
@@ -84,8 +84,8 @@ def sound_ways(stream: Stream, extension: str, sound: str) -> tuple[dict[str, st
     ``sound`` is auto, copy or encode.
     """
     rate = min(AAC_KBIT_PER_CHANNEL * _channels(stream.details), AAC_MAX_KBIT)
-    # Removes what comes before the film begins, and fills gaps with silence. ffmpeg begins anew
-    # with these filters when the sample rate changes, so they must not pad the start.
+    # Removes sound before the film begins, and fills gaps with silence. When the sample rate
+    # changes, ffmpeg starts these filters again, so they must not pad the start.
     aac = {"c": "aac", "b": f"{rate}k", "filter": "atrim=start=0,aresample=async=1"}
     stereo = aac | {"b": f"{2 * AAC_KBIT_PER_CHANNEL}k", "ac": "2"}
     copies = sound == "copy" or (sound == "auto" and stream.codec in COPIED_SOUND[extension])

@@ -187,8 +187,10 @@ const messages = {
     showSource();
     library.update(state);
   },
-  map: (message) => {
-    map ??= new FilmMap($("map"), message, (x, y) => send("point", { x, y }));
+  map(message) {
+    if (map) return;
+    map = new FilmMap($("map"), message, (x, y) => send("point", { x, y }));
+    showShots();
   },
   codes: ({ done }) => say(done < 1 ? `The film is being encoded: ${Math.round(100 * done)}%.` : ""),
   set: (message) => controls.set(message),
@@ -231,6 +233,15 @@ function shown({ captured, seconds }, number) {
   syncSound(seconds);
 }
 
+function showShots() {
+  // The film starts at a shot; a single code is best taken from its middle.
+  markShot = makeShots($("shots"), hello.shots ?? [], Boolean(map), ({ time, seconds }) => {
+    const isFilm = state.source.kind === "film" && !source;
+    setSource(null);
+    send("go", { time: isFilm ? time : time + seconds / 2 });
+  });
+}
+
 function build() {
   const { name, runs, model, film, osc } = hello;
   document.title = `${name}: live`;
@@ -244,12 +255,7 @@ function build() {
   $("film").disabled = !film?.there;
   $("film").title = film && !film.there ? "The film’s file is missing." : "";
   $("walk").disabled = !film;
-  // The film starts at a shot; a single code is best taken from its middle.
-  markShot = makeShots($("shots"), hello.shots ?? [], ({ time, seconds }) => {
-    const isFilm = state.source.kind === "film" && !source;
-    setSource(null);
-    send("go", { time: isFilm ? time : time + seconds / 2 });
-  });
+  showShots();
   $("levels").append(...LEVELS.map((level) => element("label", {}, `${level} `, element("meter", { id: `level-${level}`, max: 1 }))));
   $("osc").textContent = osc?.listens ? `OSC arrives at ${osc.listens}${osc.sends ? ` and goes to ${osc.sends}` : ""}; “⋯” beside a slider shows its address.` : "OSC is off.";
   setLook(LOOKS.includes(look) ? look : LOOKS[0]);

@@ -70,13 +70,12 @@ export class FilmMap {
   }
 }
 
-// A button for each shot. Returns a function that marks the shot of a time.
-export function makeShots(container, shots, go) {
+// A button for each shot; its picture needs the codes. Returns a function that marks the shot of a time.
+export function makeShots(container, shots, hasCodes, go) {
   const buttons = shots.map((shot) => {
-    const picture = element("img", { src: `shots/${shot.number}.jpg`, alt: "", loading: "lazy" });
-    picture.addEventListener("error", () => picture.remove(), { once: true });
     const made = button("", () => go(shot), { "aria-label": `Shot ${shot.number}, at ${clock(shot.time)}` });
-    made.append(picture, clock(shot.time));
+    if (hasCodes) made.append(element("img", { src: `shots/${shot.number}.jpg`, alt: "", loading: "lazy" }));
+    made.append(clock(shot.time));
     return made;
   });
   container.replaceChildren(...buttons);

@@ -1,4 +1,4 @@
-"""What the tests of an export's page do in Chromium, and a model that is too large for it."""
+"""What tests do with a page in Chromium, and a model that is too large for it."""
 
 import base64
 import io
