@@ -24,8 +24,8 @@ class Mode:
     """A row of the table."""
 
     help: str  # for --help
-    # Functions of (config, again), in order; a step may return a changed Config. again makes even
-    # results that are current: the user named this mode rather than all.
+    # Functions of (config, again), in order; a step may return a changed Config. again: also make
+    # results that are current, because the user named this mode rather than all.
     steps: tuple[Step, ...]
     learns: bool = False  # whether the settings belong to the learnt film and are recorded
     own: frozenset[str] = frozenset()  # settings that the mode does not inherit from the run
@@ -68,7 +68,7 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
         raise InputError(
             "--precision=float16 is for --mode=export: give auto, float32 or bfloat16."
         )
-    if config.per_device_batch_size and mode != "plan":  # of which the topology has the devices
+    if config.per_device_batch_size and mode != "plan":  # plan multiplies by the topology's devices
         from vae_gan_jax.training.distributed import mesh
 
         config = mesh.whole_batch(config)

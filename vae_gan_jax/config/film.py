@@ -27,7 +27,7 @@ class FilmConfig:
         fixed=True, parse=flag_text.parse_time, show=flag_text.show_time,
     )  # fmt: skip
     exclude: tuple[tuple[float, float | None], ...] = setting(
-        "films", (), "Time ranges not to learn from, such as 0:00-1:30,1:52:00-end.",
+        "films", (), "Time ranges to leave out of training, such as 0:00-1:30,1:52:00-end.",
         fixed=True, parse=flag_text.parse_ranges, show=flag_text.show_ranges,
     )  # fmt: skip
     hold_out: flag_text.HoldOut | None = setting(
@@ -55,8 +55,8 @@ class FilmConfig:
     )  # fmt: skip
     strict: bool = setting(
         "films", False,
-        "Refuse a damaged film instead of using what decodes; stop when a checkpoint, metrics or "
-        "samples cannot be written instead of training on.",
+        "Refuse a damaged film instead of using the frames that decode; stop training if a "
+        "checkpoint, metrics or samples cannot be written.",
     )  # fmt: skip
     frames_dir: str = setting(
         "films", "", "Folder of prepared frames that runs share; default: inside the run folder."

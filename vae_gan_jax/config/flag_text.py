@@ -1,4 +1,4 @@
-"""Parsers for the texts of flags: times, numbers, schedules, sizes; and texts that fit into a line.
+"""Parses the texts of flags: times, numbers, schedules, sizes. Quotes texts for a line.
 
 Every parser raises ``ValueError`` with the end of a sentence that begins with the flag, such as
 "is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)".
@@ -14,7 +14,7 @@ import numpy as np
 
 WHOLE_NUMBER = r"-?[0-9]{1,18}"
 MAX_SECONDS = 1e12  # of a time
-# Characters that no line of UTF-8 text can hold: controls, line breaks, bytes that are no UTF-8.
+# Characters that no line of UTF-8 text can hold: controls, line breaks, bytes that are not UTF-8.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

@@ -57,8 +57,8 @@ class TrainingConfig:
     )  # fmt: skip
     data_placement: str = setting(
         "hardware", "auto",
-        "Where the frames are during training: device memory, host memory, or auto: on an "
-        "accelerator if they fit and there is one process.",
+        "Where the frames are during training: device memory, host memory, or auto: device memory "
+        "if this is an accelerator, they fit, and there is one process.",
         choices=("auto", "device", "host"),
     )  # fmt: skip
     steps_per_dispatch: int | None = setting(
@@ -135,8 +135,8 @@ class OutputConfig:
     sound: str = setting(
         "output", "auto",
         "Sound of the written films: auto (copy each track, encode it again where it cannot be "
-        "copied, leave it out where it does not decode), copy, encode or none; or a file whose "
-        "sound they get, and which drives a preset.",
+        "copied, leave it out where it does not decode), copy, encode or none; or a file, whose "
+        "sound replaces the film's and drives a preset.",
     )  # fmt: skip
     web: bool = setting(
         "output", False,
@@ -144,8 +144,8 @@ class OutputConfig:
     )  # fmt: skip
     onnxruntime_web: str = setting(
         "output", "",
-        "With --web: the folder of the npm package onnxruntime-web, which is copied beside the "
-        "page, or cdn, from where the page loads it; default: npm, and cdn if npm has no network.",
+        "With --web: the folder of the npm package onnxruntime-web, to copy it beside the page; or "
+        "cdn: the page loads it from there. Default: npm downloads it; if that fails, cdn.",
     )  # fmt: skip
     compare: tuple[str, ...] = setting(
         "output", (),

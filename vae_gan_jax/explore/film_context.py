@@ -67,10 +67,7 @@ class FilmContext:
 
     def number(self, seconds: float) -> int:
         """The number of the frame at a preset's time; raises InputError if the film lacks it."""
-        try:
-            return self.film.number(seconds)
-        except InputError as error:
-            raise InputError(str(error).removeprefix("--at=")) from None
+        return self.film.number(seconds, flag="")
 
     def code_at(self, seconds: float) -> np.ndarray:
         """The code of the frame at a time of the film's clock, ``[Z]``.

@@ -64,7 +64,7 @@ class Process:
             block = block[self.stdin.write(block) :]
 
     def _count_idle_second(self) -> None:
-        """Counts a second without output; raises InputError if ffmpeg does not work either."""
+        """Counts a second without output; raises InputError if ffmpeg is idle too."""
         self._idle_seconds += 1
         if self._idle_seconds < STALL_SECONDS:
             return

@@ -1,7 +1,7 @@
 """The level of a film's sound over time: loudness, onsets and three frequency bands.
 
 ffmpeg decodes the first sound track to mono. Levels are measured every hundredth of a second while
-it decodes, so that memory hardly grows with the film, and then summed up for each frame.
+it decodes, so that memory hardly grows with the film, and then combined for each frame.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ FEATURES = ("loudness", "onsets", *BANDS_HZ)
 # A sound's level is its amplitude to the power 0.6 (Stevens's law), 0 at the amplitude of silence
 # and 1 at that of its loudest hundredth.
 LOUDNESS_POWER, SILENCE_AMPLITUDE, LOUD_PERCENTILE = 0.6, 1e-3, 99
-MIN_LOUD_AMPLITUDE = 0.01  # what the level 1 means in a quieter sound
+MIN_LOUD_AMPLITUDE = 0.01  # the amplitude of level 1 in a quieter sound
 MIN_BAND_SHARE = 0.03  # of the loudest band's amplitude; a quieter band stays below level 1
 # Onsets: the growth of the bands' logarithms over two hops, above its mean over a second.
 ONSET_BANDS, ONSET_LAG, MIN_ONSET = 24, 2, 0.1
@@ -47,7 +47,7 @@ class SoundFeatures:
     def at(
         self, times_T: np.ndarray, feature: str, smooth: float = 0.0, decay: float = 0.0
     ) -> np.ndarray:
-        """A level at times in seconds, ``[T]``: that of the frame which is shown then, else 0.
+        """A level at times in seconds, ``[T]``: that of the frame shown then; 0 outside the sound.
 
         The level falls from 1 to 0 in ``decay`` seconds at the fastest; then it is averaged over
         ``smooth`` seconds.

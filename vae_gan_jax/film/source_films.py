@@ -1,9 +1,9 @@
-"""Recognises the films of a run: which name their results have, and where a moved film is now.
+"""Recognises the films of a run, also after they were moved, and names their results.
 
-Names are equal from one command to the next and never shared. A learnt film keeps the name that it
-had when training began. Any other source gets the name of its file, with a number if that name
-belongs to another film of the run. ``film_names.json`` remembers these names, so that a film finds
-its results again, also after it was moved.
+A film has the same name in every command, and no two films share one. A learnt film keeps the name
+that it had when training began. Any other source gets the name of its file, with a number if that
+name belongs to another film of the run. ``film_names.json`` remembers these names, so that a film
+finds its results again after it was moved.
 """
 
 import contextlib

@@ -40,7 +40,7 @@ def reconstruct_films(config: Config, again: bool, kind: type | None = None) -> 
     Args:
       config: the settings of the command.
       again: also films that are current.
-      kind: a subclass of ``Reconstruction``, if not that itself.
+      kind: a subclass of ``Reconstruction``; default: that class.
 
     With ``--output`` the run's folder may be read-only.
 

@@ -162,7 +162,7 @@ class Model:
 
         Args:
           n: number of directions, the widest first.
-          codes: by default those of the learnt film, all of which is then encoded.
+          codes: default: those of the whole learnt film, which is then encoded.
 
         Raises:
           InputError: there are fewer than two codes, or ``n`` is not in 1..Z.

@@ -85,7 +85,7 @@ class Server:
 
     def __init__(self, config: Config, trained: Trained, folder: LiveFolder):
         self._config, self._trained, self._folder = config, trained, folder
-        self._token, self._session, self._hosts = folder.token(), None, set()
+        self._token, self._session = folder.token(), None
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def serve(self, listening: socket.socket, osc_target=None) -> None:

@@ -160,7 +160,7 @@ def test_gaps_in_the_numbers_are_logged(tmp_path, caplog):
     for number in (1, 2, 4, 8):
         Image.new("RGB", (32, 32)).save(tmp_path / f"{number:03d}.jpg")
     assert probe(tmp_path).frames == 4
-    assert "lacks stills 3, 5-7" in caplog.text
+    assert "has no stills 3, 5-7" in caplog.text
 
 
 def test_subtitles_in_the_bars_are_no_picture(tmp_path):

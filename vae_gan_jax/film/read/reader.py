@@ -91,15 +91,15 @@ class FilmReader:
         """When a frame is shown, seconds of the film's clock."""
         return self.start + float(number / self.rate)
 
-    def number(self, seconds: float) -> int:
+    def number(self, seconds: float, flag: str = "--at=") -> int:
         """The number of the frame that begins nearest to a time of the film's clock.
 
-        Raises InputError if the time lies outside the film.
+        Raises InputError, which begins with ``flag``, if the time lies outside the film.
         """
         position = (seconds - self.start) * float(self.rate)
         if not -0.5 <= position <= self.count:
             raise InputError(
-                f"--at={time_code(seconds)} lies outside the film, which lasts from "
+                f"{flag}{time_code(seconds)} lies outside the film, which lasts from "
                 f"{time_code(self.start)} to {time_code(self.seconds(self.count))}: "
                 "give a time in it."
             )

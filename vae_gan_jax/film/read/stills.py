@@ -127,7 +127,7 @@ def _warn_of_gaps(path: str, files: tuple[str, ...]) -> None:
     if gaps:
         listed = ", ".join(gaps[:MAX_LISTED_GAPS])
         more = " and others" if len(gaps) > MAX_LISTED_GAPS else ""
-        logger.warning("%s lacks stills %s%s: they are skipped.", path, listed, more)
+        logger.warning("%s has no stills %s%s: these numbers are skipped.", path, listed, more)
 
 
 @functools.lru_cache(maxsize=8)

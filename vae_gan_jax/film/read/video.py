@@ -25,7 +25,7 @@ BLOCK_BYTES = 8 << 20  # of frames in a block
 class Decoder(contextlib.AbstractContextManager):
     """Decodes a film into blocks of frames; a context manager that ends ffmpeg.
 
-    A frame's number is its time, times the rate. A number whose frame does not decode shows the
+    A frame's number is its time, times the rate. If a frame does not decode, its number shows the
     frame before it. So numbers, sound and length agree wherever decoding begins.
 
     Args:

@@ -99,7 +99,7 @@ def join(folder: str, others: Sequence[str]) -> None:
 def read_manifest(folder: str) -> dict[str, Any]:
     """The manifest in a folder.
 
-    Raises OSError or ValueError if it is missing, damaged, or no manifest of this version.
+    Raises OSError or ValueError if it is missing, damaged, or of another version.
     """
     with open(os.path.join(folder, MANIFEST), "rb") as file:
         content = file.read()

@@ -22,7 +22,7 @@ class NumberedPngs(contextlib.AbstractContextManager):
     is replaced; a folder with other files is refused.
 
     Args:
-      folder: for the PNGs; "" writes nothing.
+      folder: for the PNGs.
       made_from: what the frames depend on, as JSON; work with another value is not resumed.
       frame_range: numbers of the frames, from 0, that this process writes. Afterwards a
         NumberedPngs without a range publishes the folder.
@@ -37,9 +37,7 @@ class NumberedPngs(contextlib.AbstractContextManager):
     def __init__(self, folder: str, made_from: Any, frame_range: range | None = None):
         self.frames = frame_range.start if frame_range else 0
         self._shared = frame_range is not None
-        self._folder = Path(folder) if folder else None
-        if self._folder is None:
-            return
+        self._folder = Path(folder)
         if self._folder.exists() and not _holds_only_pngs(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
         self._unfinished = atomic_io.beside(self._folder, ".partial", prefix="")
@@ -62,14 +60,14 @@ class NumberedPngs(contextlib.AbstractContextManager):
     def truncate(self, frames: int) -> None:
         """Before writing: removes all PNGs after the first ``frames``."""
         self.frames = frames
-        if self._folder is not None and not self._shared:
+        if not self._shared:
             for path in self._unfinished.glob("*.png"):
                 if int(path.stem) > frames:
                     path.unlink()
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Writes the next frames, uint8 ``[B, H, W, 3]``."""
-        for frame_HWC in frames_BHWC if self._folder else ():
+        for frame_HWC in frames_BHWC:
             self.frames += 1
             path = self._png(self.frames)
             partial = path.with_suffix(".partial")
@@ -77,7 +75,7 @@ class NumberedPngs(contextlib.AbstractContextManager):
             os.replace(partial, path)
 
     def __exit__(self, exception, *_):
-        if self._folder is None or self._shared:
+        if self._shared:
             return
         if exception is not None:
             if not self.frames:

@@ -146,7 +146,7 @@ def _choose(parts: list[Part], trial: "_Trial") -> tuple[Choices, dict[Part, str
 
 @dataclasses.dataclass(frozen=True)
 class _Trial:
-    """Writes parts of a source to nowhere."""
+    """Tries to write parts of a source, and keeps nothing."""
 
     source: str
     extension: str  # the container to write

@@ -76,7 +76,7 @@ def _require_packages() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise InputError(
-                f"--mode=export lacks {name} ({error}): install {exported.EXTRA}."
+                f"--mode=export needs {name} ({error}): install {exported.EXTRA}."
             ) from None
 
 

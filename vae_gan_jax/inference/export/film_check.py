@@ -48,7 +48,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class CheckedFilms:
-    """What a pass over the films found."""
+    """The results of a pass over the films."""
 
     codes: list[Codes]  # of each film
     samples: np.ndarray  # frames above their reconstructions, uint8 [H, W, 3]
@@ -67,7 +67,7 @@ def check(folder: Path, model: Model, precision: str, films: Iterable[FilmReader
       folder: with the files of the networks.
       model: with float32 arithmetic.
       precision: of the ONNX files.
-      films: every frame of which is compared.
+      films: all of their frames are compared.
 
     Raises:
       InputError: a film cannot be read, or a file differs from the model by more than its limit.
@@ -111,7 +111,7 @@ class OnnxCheck:
         return np.stack(self._samples[:SAMPLES])
 
     def encode(self, film: FilmReader) -> Codes:
-        """The codes of a film, whose every frame is compared."""
+        """Encodes a film and compares every frame."""
         scan, parts = FilmScan(), []
         frames = tqdm(film.frames(), f"checking with {film.name}", film.count, unit="frame")
         every = max(1, film.count // SAMPLES)
