@@ -51,7 +51,7 @@ def compare(given: dict[str, Any], own: Set[str]) -> None:
 def compare_with_others(config: Config, again: bool) -> None:
     """Compares the run with the runs of ``--compare``, for its page, unless that is done already.
 
-    ``again`` draws a current comparison anew. Raises InputError as ``compare``.
+    With ``again`` a current comparison is drawn again. Raises InputError like ``compare``.
     """
     if not config.compare:
         return
@@ -139,7 +139,7 @@ def require_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> 
 
 
 def require_one_size(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
-    """Refuses to show frames of different sizes side by side; arguments as ``require_one_film``.
+    """Refuses to show frames of different sizes; arguments as for ``require_one_film``.
 
     Raises:
       InputError: the sizes differ.

@@ -78,7 +78,7 @@ class PlayedCodes(CodesFilm):
     job = "playing"
 
     def values(self, number_T: np.ndarray) -> dict[int, dict[str, np.ndarray]]:
-        """The parameters of each control at frames, as of ``Player.values``."""
+        """The parameters of each control at frames, as ``Player.values`` returns them."""
         return self.player.values(number_T / self._curve_rate, self._levels)
 
     @property

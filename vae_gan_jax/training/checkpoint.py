@@ -105,7 +105,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         return False, None
 
     def wait(self) -> None:
-        """Waits until the checkpoint in progress is written; raises as ``save``."""
+        """Waits until the checkpoint in progress is written; raises like ``save``."""
         try:
             self._checkpointer.wait_until_finished()
         except Exception as error:
