@@ -1,8 +1,8 @@
 """The controls of presets: pure functions of latent codes and of pictures.
 
 A control has parameters, numbers that may change with every frame, and options, which are fixed.
-Parameters are traced, so that no value of theirs compiles anything. At the neutral value of its
-first parameter a control returns its input bit for bit.
+Parameters are traced, so a new value compiles nothing. At the neutral value of its first parameter
+a control returns its input bit for bit.
 """
 
 import math

@@ -70,7 +70,7 @@ class Player:
       film: the film that the controls refer to; by default the first learnt film.
 
     Raises:
-      InputError: the preset is for another network, or needs a film that there is not.
+      InputError: the preset is for another network, or needs a film and there is none.
     """
 
     def __init__(self, model: Model, preset, film: FilmContext | None = None):

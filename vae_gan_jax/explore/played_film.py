@@ -47,7 +47,7 @@ class PlayedFilm(Reconstruction):
         return cls(config, source, plain.framing, paths, origin, team, preset=preset)
 
     def write(self, model: Model) -> int | None:
-        """As of ``Reconstruction``; raises InputError also if the preset does not fit the run."""
+        """Like ``Reconstruction.write``; InputError also if the preset does not fit the run."""
         name = source_films.name(self.config, self.source)
         reader = FilmReader(self.source, name, self.framing, self.config.strict)
         film = FilmContext(model, None if self.config.source else reader)

@@ -142,7 +142,7 @@ def scalar(text: str) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts so that ``scalar`` takes none for another value."""
+    """Quotes texts that ``scalar`` would read as other values."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
