@@ -54,8 +54,8 @@ FILMS = {
 THESIS = "the thesis's recipe"
 FINALISTS = (THESIS, "best.flags")
 RESIDUAL = [
-    *("--networks=residual", "--learning_rate=1.3e-3", "--learning_rate_decay=cosine"),
-    *("--pixel_share=0.97", "--adversarial_weight=0.002", "--kl_weight=0.001"),
+    *("--networks=residual", "--z_dim=400", "--learning_rate=1.3e-3"),
+    *("--pixel_share=0.99", "--adversarial_weight=0.0005", "--kl_weight=0.001"),
 ]
 # Name: flags.
 CANDIDATES = {

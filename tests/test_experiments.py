@@ -153,9 +153,9 @@ def test_the_best_preset_nests_in_any_experiment(load):
         blade,
         networks="residual",
         learning_rate=1.3e-3,
-        learning_rate_decay="cosine",
-        pixel_share=0.97,
-        adversarial_weight=0.002,
+        z_dim=400,
+        pixel_share=0.99,
+        adversarial_weight=0.0005,
         kl_weight=0.001,
     )
 

@@ -195,9 +195,10 @@ def test_bends_of_thesis_networks_do_not_depend_on_fusion(networks):
 def test_ablating_a_layer_equals_zeroed_kernels_and_biases(kind, layer, kernel, networks):
     config, variables = networks[kind]
     bend = a_bend("ablate", bending.layers(config)[layer][-1], layer)
-    params = variables["decoder"]["params"]
-    zeroed = params | {kernel: jax.tree.map(jnp.zeros_like, params[kernel])}
-    decoder = variables["decoder"] | {"params": zeroed}
+    collection = "pca" if kernel == "linear" else "params"
+    layers = variables["decoder"][collection]
+    zeroed = layers | {kernel: jax.tree.map(jnp.zeros_like, layers[kernel])}
+    decoder = variables["decoder"] | {collection: zeroed}
     expected = run(config, variables | {"decoder": decoder})
     bent = run(config, variables, (bend,))
     chex.assert_trees_all_equal(bent, expected)

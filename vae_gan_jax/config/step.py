@@ -24,14 +24,14 @@ class StepConfig:
     # The networks (4.2)
     networks: str = setting(
         "networks", "thesis",
-        "Encoder and decoder: the thesis's, or residual networks with a linear skip that starts as "
-        "the film's principal components.",
+        "Encoder and decoder: the thesis's, or residual networks with a linear skip, the "
+        "film's principal components, and a learning rate that decays to 0.",
         fixed=True, choices=("thesis", "residual"),
     )  # fmt: skip
     filters: int = setting(
         "networks", 80,
         "Filters of the first convolution; each further layer doubles them. Residual networks have "
-        "a quarter more, at most 32 at the frame's size and 128 in any layer.",
+        "at most 32 at the frame's size and 128 in any layer.",
         fixed=True, minimum=1, maximum=MAX_SIZE,
     )  # fmt: skip
     z_dim: int = setting(
@@ -76,19 +76,18 @@ class StepConfig:
         fixed=True, minimum=1, maximum=MAX_SIZE,
     )  # fmt: skip
     learning_rate: float = setting(
-        "training", 2e-4, "Adam's learning rate for all three networks.", fixed=True, above=0
+        "training",
+        2e-4,
+        "Adam's learning rate for all three networks. With residual networks it rises during the "
+        "first twentieth of the training and then falls to 0 along a cosine.",
+        fixed=True,
+        above=0,
     )
     learning_rate_scaling: str = setting(
         "training", "none",
         "How the learning rate grows with the mini-batch relative to the thesis's 12 frames: none, "
         "linear, or sqrt.",
         fixed=True, choices=("none", "linear", "sqrt"),
-    )  # fmt: skip
-    learning_rate_decay: str = setting(
-        "training", "none",
-        "none, or cosine: the learning rate rises during the first twentieth of the training and "
-        "then falls to 0 along a cosine.",
-        fixed=True, choices=("none", "cosine"),
     )  # fmt: skip
     shard_optimizer: bool = setting(
         "hardware", False, "Shard Adam's moments over the devices instead of replicating them."

@@ -61,7 +61,8 @@ class ModelMix:
                     f"{run_dir} has --{name}={other}, and {config.run_dir} has {own}: give a run "
                     "of the same networks and sizes."
                 )
-        paths = flatten_dict({name: first.variables[name]["params"] for name in NETWORKS})
+        paths = [path[:1] + path[2:] for path in flatten_dict(dict(first.variables))]
+        paths = [path for path in paths if path[0] in NETWORKS]
         mixable = sorted({"/".join(path[:n]) for path in paths for n in range(1, len(path))})
         if layers not in (ALL, *mixable):
             remedy = near(layers, mixable)

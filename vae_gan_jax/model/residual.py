@@ -1,9 +1,10 @@
 """Residual encoder and decoder with a linear skip, which replace Tables 1 and 2.
 
-A linear map from a small copy of the frame to z, and one from z to a small picture, start as the
-film's principal components (``training.pca_init``). The convolutions add to both what linear maps
-cannot represent; a learnt gain, small at first, scales their outputs. Without batch norm the code
-of a frame does not depend on the other frames of its mini-batch.
+A linear map from a small copy of the frame to z, and one from z to a small picture, are the film's
+principal components (``training.pca_init``). They are data, which training does not change. The
+convolutions add to both what linear maps cannot represent; a learnt gain, small at first, scales
+their outputs. Without batch norm the code of a frame does not depend on the other frames of its
+mini-batch.
 """
 
 import math
@@ -15,10 +16,9 @@ from flax import linen as nn
 
 from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
-SKIP_PIXELS = 18  # shorter side of the skip's small picture
+SKIP_PIXELS = 36  # shorter side of the skip's small picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
-FEATURES_PER_FILTER = 1.25  # at the frame's size
-MAX_FEATURES_AT_FRAME_SIZE = 32  # each halving doubles them
+MAX_FEATURES_AT_FRAME_SIZE = 32  # no more than filters; each halving doubles them
 MAX_FEATURES = 128  # of a convolution
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
 
@@ -30,8 +30,7 @@ def halvings(height: int, width: int) -> int:
 
 def features_at(filters: int, level: int) -> int:
     """Features of the convolutions at 1 / 2^level of the frame's size."""
-    features = min(round(FEATURES_PER_FILTER * filters), MAX_FEATURES_AT_FRAME_SIZE)
-    return min(features * 2**level, MAX_FEATURES)
+    return min(min(filters, MAX_FEATURES_AT_FRAME_SIZE) * 2**level, MAX_FEATURES)
 
 
 def skip_size(height: int, width: int) -> tuple[int, int]:
@@ -60,6 +59,22 @@ def _convolution(module: nn.Module, x_BHWF, features: int, name: str, stride: in
 
 def _gain(module: nn.Module):
     return module.param("gain", nn.initializers.constant(INITIAL_GAIN), ())
+
+
+class PrincipalComponents(nn.Module):
+    """A linear map of the collection ``pca``, which training does not change; 0 until it is set."""
+
+    features: int
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x_BF):
+        """Maps ``[B, F]`` to ``[B, features]``."""
+        kernel = self.variable("pca", "kernel", jnp.zeros, (x_BF.shape[-1], self.features))
+        y_BF = x_BF @ kernel.value
+        if self.use_bias:
+            y_BF += self.variable("pca", "bias", jnp.zeros, (self.features,)).value[None]
+        return y_BF
 
 
 class ResidualEncoder(nn.Module):
@@ -94,7 +109,7 @@ class ResidualEncoder(nn.Module):
 
         small_BHWC = resize(x_BHWC, skip_size(height, width))
         centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
-        linear = nn.Dense(self.z_dim, use_bias=False, name="linear")
+        linear = PrincipalComponents(self.z_dim, use_bias=False, name="linear")
         mean_BZ = linear((small_BHWC - centre_HWC[None]).reshape(batch, -1))
         mean_BZ += _gain(self) * dense("mean")
         log_variance_BZ = bound_log_variance(dense("log_variance"))
@@ -130,7 +145,7 @@ class ResidualDecoder(nn.Module):
                 x_BHWF = nn.gelu(pixel_shuffle(_convolution(self, x_BHWF, features, f"up_{level}")))
         detail_BHWC = at_least_float32(pixel_shuffle(_convolution(self, x_BHWF, 4 * 3, "picture")))
         small_rows, small_columns = skip_size(self.height, self.width)
-        linear = nn.Dense(small_rows * small_columns * 3, name="linear")
+        linear = PrincipalComponents(small_rows * small_columns * 3, name="linear")
         small_BHWC = linear(z_BZ).reshape(-1, small_rows, small_columns, 3)
         x_BHWC = resize(small_BHWC, (self.height, self.width))
         x_BHWC += _gain(self) * detail_BHWC[:, : self.height, : self.width]

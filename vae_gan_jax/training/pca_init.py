@@ -1,4 +1,4 @@
-"""PCA initialisation: the residual networks' linear skip starts as the film's PCA."""
+"""PCA initialisation: the residual networks' linear skip is the film's PCA."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from vae_gan_jax.model import autoencoder, residual
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
-MAX_FRAMES = 4000  # frames that the components are computed from
+MAX_FRAMES = 2000  # frames that the components are computed from
 BLOCK_FRAMES = 100  # frames read and downscaled at a time
 # Components with less than this fraction of the first component's standard deviation get latents
 # of less than unit variance; full amplification would mostly amplify noise.
@@ -17,7 +17,7 @@ MIN_STD = 1e-6  # of a component of pictures in -1..1; less is rounding
 
 
 def begin(config: Config, fresh: TrainState, film: TrainingFrames) -> TrainState:
-    """Initialises the linear skip to encode and decode the film's principal components.
+    """Sets the linear skip to encode and decode the film's principal components.
 
     ``fresh`` is a state of residual networks. The components come from up to ``MAX_FRAMES`` of the
     frames to learn from, evenly spaced.
@@ -28,13 +28,10 @@ def begin(config: Config, fresh: TrainState, film: TrainingFrames) -> TrainState
     small_NHWC = np.concatenate([_downscale(config, film.frames_THWC[block]) for block in blocks])
     linear_maps = components(small_NHWC.reshape(count, -1), config.z_dim)
     centre_P, encoding_PZ, decoding_ZP = processes.broadcast_from_first(linear_maps)
-    encoder = fresh.params["encoder"] | {"linear": {"kernel": encoding_PZ}}
-    decoder = fresh.params["decoder"] | {"linear": {"kernel": decoding_ZP, "bias": centre_P}}
     centre_HWC = centre_P.reshape(fresh.constants["encoder"]["pca"]["centre"].shape)
-    return fresh.replace(
-        params=fresh.params | {"encoder": encoder, "decoder": decoder},
-        constants={"encoder": {"pca": {"centre": centre_HWC}}},
-    )
+    encoder = {"centre": centre_HWC, "linear": {"kernel": encoding_PZ}}
+    decoder = {"linear": {"kernel": decoding_ZP, "bias": centre_P}}
+    return fresh.replace(constants={"encoder": {"pca": encoder}, "decoder": {"pca": decoder}})
 
 
 def _downscale(config: Config, frames_BHWC: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from vae_gan_jax.model import networks
 
 # Adam's β₁ and β₂ by networks; the thesis has DCGAN's (4.5).
 ADAM_BETAS = {"thesis": (0.5, 0.999), "residual": (0.9, 0.99)}
-WARM_UP = 0.05  # fraction of the training in which a decaying learning rate first rises
+WARM_UP = 0.05  # fraction of the training in which the learning rate of residual networks rises
 
 
 class TrainState(struct.PyTreeNode):
@@ -28,7 +28,7 @@ class TrainState(struct.PyTreeNode):
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
-    constants: dict[str, Any] = struct.field(default_factory=dict)  # the encoder's pca collection
+    constants: dict[str, Any] = struct.field(default_factory=dict)  # the pca collections
 
     @property
     def collections(self) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def optimiser(config) -> optax.GradientTransformation:
 def decay(config, step, total_steps):
     """The factor on the learning rate at a step: a linear rise, then half a cosine down to 0.
 
-    It is 1 without ``config.learning_rate_decay``, and while ``total_steps`` is unknown.
+    It is 1 for the thesis's networks, and while ``total_steps`` is unknown.
     """
-    if config.learning_rate_decay == "none":
+    if config.networks == "thesis":
         return 1.0
     progress = step / jnp.maximum(total_steps, 1)
     cosine = 0.5 + 0.5 * jnp.cos(jnp.pi * (progress - WARM_UP) / (1 - WARM_UP))

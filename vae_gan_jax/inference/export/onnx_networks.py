@@ -34,7 +34,7 @@ def builders(
         return encode(graph, config, variables["encoder"], graph.from_frames("frames"))
 
     def decoded(graph, z):
-        return graph.to_frames(decode(graph, config, variables["decoder"]["params"], z))
+        return graph.to_frames(decode(graph, config, variables["decoder"], z))
 
     def encoder(graph):
         mean, log_variance = encoded(graph)
@@ -97,7 +97,8 @@ def _thesis_encoder(graph: Graph, config: Config, variables: dict, x: str):
     )
 
 
-def _thesis_decoder(graph: Graph, config: Config, params: dict, z: str) -> str:
+def _thesis_decoder(graph: Graph, config: Config, variables: dict, z: str) -> str:
+    params = variables["params"]
     sizes = networks.layer_sizes(config.height, config.width)
     deepest = *sizes[-1], params["convolution_1"]["kernel"].shape[3]
     x = graph.dense(z, _to_pixels(params["projection"], deepest))
@@ -156,7 +157,8 @@ def _residual_encoder(graph: Graph, config: Config, variables: dict, x: str):
     centre = np.float32(variables["pca"]["centre"].transpose(2, 0, 1))
     difference = graph.node("Sub", graph.resize(x, *_linear_maps(size, small)), centre)
     linear = graph.dense(
-        graph.node("Flatten", difference), _from_pixels(params["linear"], (*small, 3))
+        graph.node("Flatten", difference),
+        _from_pixels(variables["pca"]["linear"], (*small, 3)),
     )
     x = graph.enter(x)
     for level in range(1, residual.halvings(*size) + 2):
@@ -179,7 +181,8 @@ def _residual_encoder(graph: Graph, config: Config, variables: dict, x: str):
     return lambda: graph.node("Add", linear, output("mean", params["gain"])), log_variance
 
 
-def _residual_decoder(graph: Graph, config: Config, params: dict, z: str) -> str:
+def _residual_decoder(graph: Graph, config: Config, variables: dict, z: str) -> str:
+    params = variables["params"]
     frame = config.height, config.width
     levels = residual.halvings(*frame)
     size = tuple(-(-side // 2**levels) for side in frame)
@@ -197,7 +200,7 @@ def _residual_decoder(graph: Graph, config: Config, params: dict, z: str) -> str
     if tuple(2 * side for side in size) != frame:
         detail = graph.crop(detail, frame)
     small = residual.skip_size(*frame)
-    linear = graph.dense(z, _to_pixels(params["linear"], (*small, 3)))
+    linear = graph.dense(z, _to_pixels(variables["pca"]["linear"], (*small, 3)))
     linear = graph.resize(graph.reshape(linear, 3, *small), *_linear_maps(small, frame))
     return graph.node("Add", linear, detail)
 
