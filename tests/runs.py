@@ -25,17 +25,18 @@ def make(run_dir: Path, small: Config, film, frames_THWC, seed: int = 0, **setti
 def add_checkpoint(config: Config, frames_THWC, seed: int, step: int) -> None:
     """Adds a checkpoint of networks that are initialised from ``seed``."""
     state = train_state.create(config, jax.random.key(seed))
-    state = state.replace(step=state.step + step, constants=_random(state.constants, seed))
+    state = with_random_skip(state, seed)
+    state = state.replace(step=state.step + step)
     with Checkpoints(config.run_dir) as checkpoints:
         checkpoints.save(state)
     batch_norm_statistics.load_or_estimate(config, state, lambda: TrainingFrames(frames_THWC))
 
 
-def _random(constants, seed: int):
-    """Linear skips of residual networks, which are 0 until they are set to a film's components."""
+def with_random_skip(state, seed: int = 0):
+    """Draws the linear skip of residual networks, which is 0 until a film's components are set."""
     random = np.random.default_rng(seed)
 
     def draw(leaf):
         return np.float32(random.normal(size=leaf.shape) / np.sqrt(leaf.shape[0]))
 
-    return jax.tree.map(draw, constants)
+    return state.replace(constants=jax.tree.map(draw, state.constants))

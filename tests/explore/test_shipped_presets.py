@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests import runs
 from vae_gan_jax.explore import play, presets
 from vae_gan_jax.explore.controls import CONTROLS
 from vae_gan_jax.explore.film_context import FilmContext
@@ -26,8 +27,8 @@ def context_of(small, model, make_film):
     """A function from the kind of networks to an untrained model with a film of twelve seconds."""
     film = make_film("testsrc2=size=64x36:rate=1", FRAMES)
     config = dataclasses.replace(small, networks="residual", z_dim=8)
-    variables = train_state.create(config, jax.random.key(0)).inference_variables
-    residual = Model(config, variables, 4)
+    state = runs.with_random_skip(train_state.create(config, jax.random.key(0)))
+    residual = Model(config, state.inference_variables, 4)
     contexts = {"residual": FilmContext(residual, film), "thesis": FilmContext(model, film)}
     return lambda networks: contexts[networks or "residual"]
 
