@@ -18,6 +18,7 @@ from vae_gan_jax.explore.control import REQUIRED, Control, Option, over
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.explore.latent_paths import SECONDS_PER_WALK_PART
 from vae_gan_jax.explore.model_mix import MODEL_CONTROLS
+from vae_gan_jax.model import bend_operations
 from vae_gan_jax.model.bend_operations import Parameter, lerp
 
 
@@ -128,28 +129,12 @@ def _blend(x_BHWC, parameters, constants, moment, state, static):
     return lerp(x_BHWC, source_BHWC, over(parameters["amount"], x_BHWC)), state
 
 
-def turned(picture_HWC, zoom, degrees):
-    """A picture zoomed and turned anticlockwise about its centre, mirrored beyond its edges."""
-    height, width, _ = picture_HWC.shape
-    y_HW, x_HW = jnp.mgrid[:height, :width]
-    y_HW, x_HW = y_HW - (height - 1) / 2, x_HW - (width - 1) / 2
-    angle = jnp.deg2rad(degrees)
-    cosine, sine = jnp.cos(angle) / zoom, jnp.sin(angle) / zoom
-    from_y_HW = cosine * y_HW + sine * x_HW + (height - 1) / 2
-    from_x_HW = cosine * x_HW - sine * y_HW + (width - 1) / 2
-
-    def sample(plane_HW):
-        coordinates = [from_y_HW, from_x_HW]
-        return jax.scipy.ndimage.map_coordinates(plane_HW, coordinates, order=1, mode="mirror")
-
-    return jax.vmap(sample, in_axes=2, out_axes=2)(picture_HWC)
-
-
 def _feedback(x_BHWC, parameters, constants, moment, state, static):
     def step(state, x_HWC, amount, zoom, degrees):
         last_HWC, has_started = state
         amount = jnp.where(has_started, amount, 0)
-        mixed_HWC = lerp(x_HWC, turned(last_HWC, zoom, degrees), amount)
+        turned_BHWC = bend_operations.turn(last_HWC[None], degrees[None], zoom[None])
+        mixed_HWC = lerp(x_HWC, turned_BHWC[0], amount)
         return (mixed_HWC, jnp.array(True)), mixed_HWC
 
     rows = x_BHWC, *(parameters[name] for name in ("amount", "zoom", "degrees"))

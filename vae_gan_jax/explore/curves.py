@@ -5,19 +5,18 @@ and JSON have them, and ``Curve.plain`` is its inverse.
 """
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-from vae_gan_jax.config import flag_text
+from vae_gan_jax.explore.preset_values import MAX_SECONDS, Value
 from vae_gan_jax.film.sound import FEATURES, SoundFeatures
 
 SAME_TIME_SECONDS = 1e-6  # a frame this close before a key shows the key's value
 OVERSHOOT = 1.70158  # 10% beyond the value: Penner's "back" easing
-MAX_SECONDS = 1e6  # of a time or a period
+MAX_SMOOTH_SECONDS = 60.0  # of an average or a decay
 EASINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda share: share,
     "smooth": lambda share: share * share * (3 - 2 * share),
@@ -28,23 +27,11 @@ EASINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-class CurveError(ValueError):
-    """A value is not a curve; ``path`` leads to the part that is wrong, such as ``("keys", 2)``."""
-
-    def __init__(self, message: str, *path: str | int):
-        super().__init__(message)
-        self.path = path
-
-
 class Curve(Protocol):
     """Values of a parameter over time."""
 
     def values(self, times_T: np.ndarray, sound: SoundFeatures | None = None) -> np.ndarray:
         """The values at times in seconds: float32 ``[T]``. Without a sound there is silence."""
-        ...
-
-    def extent(self) -> Sequence[float]:
-        """The numbers in the curve that the parameter's range limits."""
         ...
 
     def plain(self) -> Any:
@@ -60,9 +47,6 @@ class Constant:
 
     def values(self, times_T, sound=None):
         return np.full(len(times_T), self.value, np.float32)
-
-    def extent(self):
-        return (self.value,)
 
     def plain(self):
         return short_number(self.value)
@@ -95,9 +79,6 @@ class Keyframes:
         value_T = (1 - share_T) * value_K[before_T] + share_T * value_K[after_T]
         return value_T.astype(np.float32)
 
-    def extent(self):
-        return [value for _, value, _ in self.keys]
-
     def plain(self):
         keys = [
             [short_number(seconds), short_number(value), *([easing] if easing != "linear" else [])]
@@ -119,9 +100,6 @@ class Wave:
         turn_T = np.asarray(times_T, np.float64) / self.period + self.phase
         share_T = 0.5 - 0.5 * np.cos(2 * math.pi * turn_T)
         return ((1 - share_T) * self.low + share_T * self.high).astype(np.float32)
-
-    def extent(self):
-        return self.low, self.high
 
     def plain(self):
         ends = {"from": short_number(self.low), "to": short_number(self.high)}
@@ -149,41 +127,31 @@ class Sound:
             share_T = sound.at(times_T, self.feature, self.smooth, self.decay)
         return ((1 - share_T) * self.low + share_T * self.high).astype(np.float32)
 
-    def extent(self):
-        return self.low, self.high
-
     def plain(self):
         ends = {"from": short_number(self.low), "to": short_number(self.high)}
         extra = {"smooth": short_number(self.smooth), "decay": short_number(self.decay)}
         return {"sound": self.feature} | ends | {key: extra[key] for key in extra if extra[key]}
 
 
-def parse(value: Any, low: float = -math.inf, high: float = math.inf) -> Curve:
-    """The curve of a plain value, with numbers from ``low`` to ``high``.
+def parse(value: Value, low: float = -math.inf, high: float = math.inf) -> Curve:
+    """The curve of a value, with numbers from ``low`` to ``high``.
 
     The value is a number, ``{keys: [[seconds, value, easing], ...], loop: seconds}``,
     ``{wave: seconds, from: low, to: high, phase: turns}`` or
-    ``{sound: feature, from: low, to: high, smooth: seconds, decay: seconds}``. Raises CurveError if
+    ``{sound: feature, from: low, to: high, smooth: seconds, decay: seconds}``. Raises InputError if
     it is not one of these.
     """
-    if not isinstance(value, Mapping):
-        return Constant(to_number(value, (), low, high))
-    kind = next((kind for kind in _PARSERS if kind in value), None)
+    if not isinstance(value.plain, Mapping):
+        return Constant(value.number(low, high))
+    kind = next((kind for kind in _PARSERS if kind in value.plain), None)
     if kind is None:
-        raise CurveError(f"is not a curve: give a number, or one of {', '.join(_PARSERS)}")
-    allowed, parse_kind = _PARSERS[kind]
-    for key in value:
-        if key not in (kind, *allowed):
-            raise CurveError(
-                f"has {key}, which does not go with {kind}: {near(key, (kind, *allowed))}", key
-            )
-    return parse_kind(value, low, high)
-
-
-def near(name: Any, names: Collection[str]) -> str:
-    """Advice to give one of the names nearest to this one, or any if none is near."""
-    close = difflib.get_close_matches(str(name), list(names), n=3, cutoff=0.5)
-    return f"give {' or '.join(close or sorted(names)) or 'none'}"
+        value.fail(f"is not a curve: give a number, or one of {', '.join(_PARSERS)}")
+    needed, allowed, parse_kind = _PARSERS[kind]
+    parts = value.mapping((kind, *needed, *allowed), kind)
+    for name in needed:
+        if name not in parts:
+            value.fail(f"has no {name}: give from and to, the ends of its values")
+    return parse_kind(parts, low, high)
 
 
 def short_number(value: float) -> float | int:
@@ -191,85 +159,43 @@ def short_number(value: float) -> float | int:
     return int(value) if value == int(value) and abs(value) < 1e15 else value
 
 
-def to_seconds(value: Any, path: tuple) -> float:
-    """Seconds of a plain value: a number, or a text such as ``0:01:30``; else CurveError."""
-    try:
-        value = flag_text.parse_time(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise CurveError(f"has {value}, which {error}", *path) from None
-    return to_number(value, path, 0, MAX_SECONDS)
-
-
-def to_number(value: Any, path: tuple, low: float, high: float) -> float:
-    """A finite number in a range; else CurveError."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CurveError(f"has {value!r:.40}, which is not a number: give one", *path)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise CurveError(f"has {value!s:.40}, which is not finite: give a finite number", *path)
-    if not low <= number <= high:
-        limits = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
-        raise CurveError(f"has {number:g}, outside its range: give {limits}", *path)
-    return number
-
-
-def _keyframes(value: Mapping, low: float, high: float) -> Keyframes:
-    entries, loop = value["keys"], None
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
-        raise CurveError("has no keys: give a list such as [[0, 0], [2, 1, smooth]]", "keys")
-    if "loop" in value:
-        loop = to_number(value["loop"], ("loop",), SAME_TIME_SECONDS, MAX_SECONDS)
-    keys = []
-    for number, entry in enumerate(entries):
-        path = "keys", number
-        if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) not in (2, 3):
-            raise CurveError("has a key that is not [seconds, value] or with an easing", *path)
-        seconds, easing = to_seconds(entry[0], path), entry[2] if len(entry) == 3 else "linear"
-        if not isinstance(easing, str) or easing not in EASINGS:
-            raise CurveError(f"has the unknown easing {easing}: {near(easing, EASINGS)}", *path)
+def _keyframes(parts: Mapping[str, Value], low: float, high: float) -> Keyframes:
+    example, loop, keys = "[[0, 0], [2, 1, smooth]]", None, []
+    if "loop" in parts:
+        loop = parts["loop"].number(SAME_TIME_SECONDS, MAX_SECONDS)
+    for entry in parts["keys"].items(example):
+        if len(entry.items(example)) not in (2, 3):
+            entry.fail("is not [seconds, value] or [seconds, value, easing]: give that")
+        seconds, value = entry.plain[0].seconds(), entry.plain[1].number(low, high)
+        easing = entry.plain[2].choice(EASINGS) if len(entry.plain) == 3 else "linear"
         if keys and seconds <= keys[-1][0]:
-            raise CurveError(
-                f"has a key at {seconds:g} s after the one at {keys[-1][0]:g} s: give the keys in "
-                "order of time, and hold for a jump",
-                *path,
+            entry.fail(
+                f"is at {seconds:g} s and follows one at {keys[-1][0]:g} s: give the keys in order "
+                "of time, and hold for a jump"
             )
         if loop is not None and seconds > loop:
-            raise CurveError(
-                f"has a key at {seconds:g} s after its loop of {loop:g} s: give a longer loop",
-                *path,
-            )
-        keys.append((seconds, to_number(entry[1], path, low, high), easing))
+            entry.fail(f"is at {seconds:g} s, after the loop of {loop:g} s: give a longer loop")
+        keys.append((seconds, value, easing))
+    if not keys:
+        parts["keys"].fail(f"is empty: give a list such as {example}")
     return Keyframes(tuple(keys), loop)
 
 
-def _wave(value: Mapping, low: float, high: float) -> Wave:
-    period = to_number(value["wave"], ("wave",), 1e-3, MAX_SECONDS)
-    phase = to_number(value.get("phase", 0), ("phase",), -MAX_SECONDS, MAX_SECONDS)
-    return Wave(period, *_ends(value, low, high), phase)
+def _wave(parts: Mapping[str, Value], low: float, high: float) -> Wave:
+    period = parts["wave"].number(1e-3, MAX_SECONDS)
+    phase = parts["phase"].number(-MAX_SECONDS, MAX_SECONDS) if "phase" in parts else 0.0
+    return Wave(period, parts["from"].number(low, high), parts["to"].number(low, high), phase)
 
 
-def _sound(value: Mapping, low: float, high: float) -> Sound:
-    feature = value["sound"]
-    if not isinstance(feature, str) or feature not in FEATURES:
-        raise CurveError(f"has the unknown sound {feature}: {near(feature, FEATURES)}", "sound")
-    seconds = (to_number(value.get(name, 0), (name,), 0, 60) for name in ("smooth", "decay"))
-    return Sound(feature, *_ends(value, low, high), *seconds)
+def _sound(parts: Mapping[str, Value], low: float, high: float) -> Sound:
+    feature, ends = parts["sound"].choice(FEATURES), (parts["from"], parts["to"])
+    names = [name for name in ("smooth", "decay") if name in parts]
+    seconds = {name: parts[name].number(0, MAX_SMOOTH_SECONDS) for name in names}
+    return Sound(feature, *(end.number(low, high) for end in ends), **seconds)
 
 
-_PARSERS = {
-    "keys": (("loop",), _keyframes),
-    "wave": (("from", "to", "phase"), _wave),
-    "sound": (("from", "to", "smooth", "decay"), _sound),
+_PARSERS = {  # what each kind of curve needs, and what it may have
+    "keys": ((), ("loop",), _keyframes),
+    "wave": (("from", "to"), ("phase",), _wave),
+    "sound": (("from", "to"), ("smooth", "decay"), _sound),
 }
-
-
-def _ends(value: Mapping, low: float, high: float) -> tuple[float, float]:
-    for name in ("from", "to"):
-        if name not in value:
-            raise CurveError(f"has no {name}: give from and to, the ends of its values")
-    return to_number(value["from"], ("from",), low, high), to_number(
-        value["to"], ("to",), low, high
-    )

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.explore.control import REQUIRED, Control, Option
-from vae_gan_jax.explore.curves import near
+from vae_gan_jax.explore.preset_values import near
 from vae_gan_jax.inference import batch_norm_statistics, opened_run
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vae_gan_jax.config import FIELDS, InputError, flagfile
-from vae_gan_jax.explore import curves
-from vae_gan_jax.explore.controls import CONTROLS, REQUIRED
-from vae_gan_jax.explore.curves import MAX_SECONDS, Curve, CurveError, near
-from vae_gan_jax.explore.preset_reader import MAX_BYTES, PresetReader, flow
+from vae_gan_jax.explore import curves, preset_values
+from vae_gan_jax.explore.control import REQUIRED, Option
+from vae_gan_jax.explore.controls import CONTROLS
+from vae_gan_jax.explore.curves import Curve
+from vae_gan_jax.explore.preset_values import MAX_BYTES, MAX_SECONDS, Value, flow, near
 
 NETWORKS = FIELDS["networks"].metadata["choices"]
 KEYS = ("about", "networks", "seconds", "codes", "controls")
-EXAMPLE = "{walk: film}"
 SOURCES = ("film", "prior")
 # Where codes come from without a source film: each kind, and what may stand beside it.
 CODES = {"walk": (), "samples": ("every",), "path": (), "time": (), "slow": (), "file": ()}
@@ -42,7 +42,7 @@ class Preset:
       seconds: the length without a source film; None: that of the command.
       codes: where codes come from without a source film, as ``{"walk": "film"}``; or empty.
       networks: thesis or residual, if the preset names layers that only those have.
-      name, networks_place: of its file, and file and line of ``networks``, for messages.
+      name, networks_place: of its file, and of its ``networks``, for messages.
     """
 
     about: str = ""
@@ -51,7 +51,7 @@ class Preset:
     codes: dict[str, Any] = dataclasses.field(default_factory=dict)
     networks: str = ""
     name: str = dataclasses.field(default="the preset", compare=False)
-    networks_place: str = dataclasses.field(default="the preset", compare=False)
+    networks_place: str = dataclasses.field(default="", compare=False)
 
     @property
     def uses_sound(self) -> bool:
@@ -63,7 +63,7 @@ class Preset:
         """Raises InputError if the preset is for other networks, or names a layer they lack."""
         if self.networks not in ("", networks):
             raise InputError(
-                f"{self.networks_place}: this preset is for --networks={self.networks}, and the "
+                f"{self.networks_place}this preset is for --networks={self.networks}, and the "
                 f"run has {networks} networks: give another preset, or another run."
             )
         for use in self.controls:
@@ -100,24 +100,17 @@ def parse(text: str, name: str = "the preset") -> Preset:
 
     Raises InputError with file and line if the text is not a preset.
     """
-    reader = PresetReader(name)
-    top = reader.read(text)
-    for key in top:
-        if key not in KEYS:
-            reader.fail((key,), f"{key} is not a part of a preset: {near(key, KEYS)}")
-    if not isinstance(about := top.get("about", ""), str):
-        reader.fail(("about",), "about is not text: give a sentence, in quotes")
-    networks = reader.choice(("networks",), top["networks"], NETWORKS) if "networks" in top else ""
-    seconds = top.get("seconds")
-    if seconds is not None:
-        seconds = reader.number(("seconds",), seconds, 0.01, MAX_SECONDS)
-    uses = top.get("controls", ())
-    if isinstance(uses, str) or not isinstance(uses, Sequence):
-        reader.fail(("controls",), "controls is not a list: begin each control with a dash")
-    place = reader.place(("networks",))
-    controls = tuple(_control(reader, ("controls", number), use) for number, use in enumerate(uses))
-    codes = _codes(reader, top.get("codes", {}))
-    return Preset(about, controls, seconds, codes, networks, name, place)
+    parts = preset_values.read(text, name).mapping(KEYS, "a preset")
+    about, networks, seconds, networks_place = "", "", None, ""
+    if "about" in parts:
+        about = parts["about"].text()
+    if "networks" in parts:
+        networks, networks_place = parts["networks"].choice(NETWORKS), parts["networks"].place
+    if "seconds" in parts:
+        seconds = parts["seconds"].number(0.01, MAX_SECONDS)
+    uses = parts["controls"].items("[{control: snap}]") if "controls" in parts else ()
+    codes = _codes(parts["codes"]) if "codes" in parts else {}
+    return Preset(about, tuple(map(_control, uses)), seconds, codes, networks, name, networks_place)
 
 
 def dump(preset: Preset) -> str:
@@ -141,73 +134,63 @@ def dump(preset: Preset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _control(reader: PresetReader, path: tuple, use: Any) -> ControlUse:
-    if not isinstance(use, Mapping) or "control" not in use:
-        reader.fail(path, "this is not a control: begin it with the line - control: NAME")
-    name = reader.choice((*path, "control"), use["control"], CONTROLS)
+def _control(use: Value) -> ControlUse:
+    if not isinstance(use.plain, Mapping) or "control" not in use.plain:
+        use.fail("is not a control: begin it with the line - control: NAME")
+    name = use.plain["control"].choice(CONTROLS)
     control, options, chosen = CONTROLS[name], {}, {}
-    for key, value in use.items():
-        at = (*path, key)
+    names = ("control", *control.options, *control.parameters)
+    for key, value in use.mapping(names, name).items():
         if key in control.options:
-            options[key] = _option(reader, at, control.options[key], value)
-        elif key in control.parameters:
-            parameter = control.parameters[key]
-            try:
-                chosen[key] = curves.parse(value, parameter.low, parameter.high)
-            except CurveError as error:
-                reader.fail((*at, *error.path), f"{key} of {name} {error}")
+            options[key] = _option(control.options[key], value)
         elif key != "control":
-            names = [*control.options, *control.parameters]
-            reader.fail(at, f"{name} has no {key}: {near(key, names)}")
+            parameter = control.parameters[key]
+            chosen[key] = curves.parse(value, parameter.low, parameter.high)
     for key, option in control.options.items():
         if option.default is REQUIRED and key not in options:
-            reader.fail(path, f"{name} has no {key}: give one ({option.help.rstrip('.')})")
-    return ControlUse(name, tuple(options.items()), chosen, f"{reader.place(path)}: ")
+            help = option.help.rstrip(".")
+            use.plain["control"].fail(f"{name} has no {key}: give one ({help})")
+    return ControlUse(name, tuple(options.items()), chosen, use.place)
 
 
-def _option(reader: PresetReader, path: tuple, option: Any, value: Any) -> Any:
+def _option(option: Option, value: Value) -> Any:
     """The value of an option, hashable; mappings become pairs."""
     if option.kind == "whole":
-        return reader.whole(path, value, option.low, option.high)
+        return value.whole(option.low, option.high)
     if option.kind == "seconds":
-        return reader.number(path, value, option.low, min(option.high, MAX_SECONDS))
+        return value.number(option.low, min(option.high, MAX_SECONDS))
     if option.kind == "time":
-        return reader.time(path, value)
-    if option.kind == "features":
-        return _features(reader, path, value)
-    return reader.text(path, value)
+        return value.seconds()
+    return _features(value) if option.kind == "features" else value.text()
 
 
-def _features(reader: PresetReader, path: tuple, value: Any) -> Any:
-    if value == "all":
-        return value
-    if not isinstance(value, Mapping) or not ({*value} == {"cluster"} or "share" in value):
-        reader.fail(path, "features are all, {share: 0.3, seed: 4} or {cluster: 3}: give one")
-    if "cluster" in value:
-        return (("cluster", reader.whole((*path, "cluster"), value["cluster"], 0, 1000)),)
-    for key in value:
-        reader.choice((*path, key), key, ("share", "seed"))
-    share = reader.number((*path, "share"), value["share"], 0, 1)
-    seed = reader.whole((*path, "seed"), value.get("seed", 0), 0, 2**32 - 1)
-    return ("share", share), ("seed", seed)
+def _features(value: Value) -> Any:
+    if value.plain == "all":
+        return value.plain
+    names = {*value.plain} if isinstance(value.plain, Mapping) else ()
+    if "share" not in names and names != {"cluster"}:
+        value.fail("is no choice of features: give all, {share: 0.3, seed: 4} or {cluster: 3}")
+    if "cluster" in names and "share" not in names:
+        return (("cluster", value.plain["cluster"].whole(0, 1000)),)
+    parts = value.mapping(("share", "seed"), "features with a share")
+    seed = parts["seed"].whole(0, 2**32 - 1) if "seed" in parts else 0
+    return ("share", parts["share"].number(0, 1)), ("seed", seed)
 
 
-def _codes(reader: PresetReader, value: Any) -> dict[str, Any]:
+def _codes(value: Value) -> dict[str, Any]:
     read = {
-        "walk": lambda path, entry: reader.choice(path, entry, SOURCES),
-        "samples": lambda path, entry: reader.choice(path, entry, SOURCES),
-        "every": lambda path, entry: reader.number(path, entry, 0.01, MAX_SECONDS),
-        "path": reader.times,
-        "time": lambda path, entry: entry if entry is None else reader.time(path, entry),
-        "slow": lambda path, entry: reader.number(path, entry, 1, 1000),
-        "file": reader.text,
+        "walk": lambda part: part.choice(SOURCES),
+        "samples": lambda part: part.choice(SOURCES),
+        "every": lambda part: part.number(0.01, MAX_SECONDS),
+        "path": lambda part: [time.seconds() for time in part.items("[0:10, 0:40]")],
+        "time": lambda part: None if part.plain is None else part.seconds(),
+        "slow": lambda part: part.number(1, 1000),
+        "file": Value.text,
     }
-    kind = next((kind for kind in CODES if kind in reader.mapping(("codes",), value, EXAMPLE)), "")
-    for key in value:
-        allowed = (kind, *CODES[kind]) if kind else CODES
-        if key not in allowed:
-            reader.fail(("codes", key), f"codes do not go with {key}: {near(key, allowed)}")
-    return {key: read[key](("codes", key), entry) for key, entry in value.items()}
+    names = {*value.plain} if isinstance(value.plain, Mapping) else ()
+    kind = next((kind for kind in CODES if kind in names), "")
+    parts = value.mapping((kind, *CODES[kind]) if kind else CODES, kind or "codes")
+    return {name: read[name](part) for name, part in parts.items()}
 
 
 def _thawed(value: Any) -> Any:

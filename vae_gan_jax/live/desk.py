@@ -8,6 +8,7 @@ from typing import Any
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import curves, presets
 from vae_gan_jax.explore.controls import CONTROLS
+from vae_gan_jax.explore.preset_values import Value
 from vae_gan_jax.explore.presets import ControlUse, Preset
 
 STAGES = ("codes", "bend", "picture", "model")
@@ -162,11 +163,8 @@ class Desk:
             )
         if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
             value = min(max(value, entry.low), entry.high)
-        try:
-            control.curves[parameter] = curves.parse(value, entry.low, entry.high)
-        except curves.CurveError as error:
-            sentence = f"{parameter} of {control.id} {error}"
-            raise InputError(sentence + "." * (not sentence.endswith("."))) from None
+        value = Value.of(value, f"{parameter} of {control.id}")
+        control.curves[parameter] = curves.parse(value, entry.low, entry.high)
         return control
 
     def chosen(self, id: Any = None, parameter: Any = None) -> list[tuple[DeskControl, str]]:

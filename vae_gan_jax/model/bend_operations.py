@@ -93,14 +93,11 @@ def _translate(x_BHWF, x_B, y_B):
     return _linear_map(x_BHWF, 1, 0, 0, 1, -y_B * height, -x_B * width)
 
 
-def _rotate(x_BHWF, degrees_B):
+def turn(x_BHWF, degrees_B, factor_B):
+    """Turns a layer anticlockwise about its centre, and enlarges it."""
     turn_B = jnp.deg2rad(degrees_B % 360)
-    cosine_B, sine_B = jnp.cos(turn_B), jnp.sin(turn_B)
+    cosine_B, sine_B = jnp.cos(turn_B) / factor_B, jnp.sin(turn_B) / factor_B
     return _linear_map(x_BHWF, cosine_B, sine_B, -sine_B, cosine_B)
-
-
-def _zoom(x_BHWF, factor_B):
-    return _linear_map(x_BHWF, 1 / factor_B, 0, 0, 1 / factor_B)
 
 
 def _flip(x_BHWF, horizontal_B, vertical_B):
@@ -228,12 +225,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "rotate": Operation(
         "Turns features about the centre.",
-        _rotate,
+        lambda x_BHWF, degrees_B: turn(x_BHWF, degrees_B, 1),
         {"degrees": Parameter(-36000.0, 36000.0, 0.0, 90.0, "degrees", "Anticlockwise.")},
     ),
     "zoom": Operation(
         "Enlarges features about the centre, or repeats them smaller.",
-        _zoom,
+        lambda x_BHWF, factor_B: turn(x_BHWF, jnp.zeros_like(factor_B), factor_B),
         {"factor": Parameter(0.125, 8.0, 1.0, 2.0, "times", "Their size.")},
     ),
     "flip": Operation(
