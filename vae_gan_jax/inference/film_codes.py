@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csgraph
 
 MAX_CODES = 2000  # of a longer film this many, evenly spaced; a path needs the square of it
-NEIGHBOURS = 10  # codes that a mixture is made of
+NEIGHBOURS = 5  # codes that a mixture is made of
 # A step costs its length to this power, so that many short steps are cheaper than a long one.
 STEP_POWER = 3
 

@@ -12,7 +12,7 @@ MAX_FRAMES = 2000  # frames that the components are computed from
 BLOCK_FRAMES = 100  # frames read and downscaled at a time
 # Latents have unit variance, as samples of the prior have, but for components with less than this
 # fraction of the first one's standard deviation: those are mostly noise.
-MIN_RELATIVE_STD = 0.005
+MIN_RELATIVE_STD = 0.02
 MIN_STD = 1e-6  # of a component of pictures in -1..1; less is rounding
 
 
