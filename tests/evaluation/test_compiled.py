@@ -9,6 +9,14 @@ import pytest
 from vae_gan_jax.evaluation import compiled
 
 TEXT = """
+%c (p: f32[2,160]) -> bf16[4,4] {
+  %copy.1 = f32[2,160]{1,0} copy(%p)
+  %copy.2 = f32[2,160]{1,0} copy(%copy.1)
+  %copy.3 = f32[2,160]{1,0} copy(%copy.2)
+  ROOT %copy.4 = bf16[4,4]{1,0} copy(%copy.3)
+}
+
+%body (p: f32[2,160]) -> f32[] {
   %a = f32[2,160]{1,0} parameter(0)
   %b.1 = bf16[4,4]{1,0} fusion(%a), kind=kLoop, calls=%c
   %sum = (f32[2,160]{1,0}, bf16[8]{0}) all-reduce-start(%a, %b.1), channel_id=1
@@ -16,6 +24,12 @@ TEXT = """
   ROOT %conv.2 = (bf16[12,2]{1,0}, u8[0]{0}) custom-call(%b.1, %a), custom_call_target="x"
   %x = f32[] all-gather(%a), backend_config={"estimated_cycles":"20"}
   %y = f32[] fusion(%x), backend_config={"estimated_cycles":"300"}
+}
+
+ENTRY %main (p: f32[2,160]) -> f32[] {
+  %before = f32[2,160]{1,0} copy(%p)
+  ROOT %loop = f32[] while(%before), body=%body
+}
 """
 
 
@@ -24,7 +38,8 @@ def test_collectives_have_the_bytes_of_their_results():
 
 
 def test_kernels_have_the_bytes_of_operands_and_results():
-    kernels = list(compiled.kernels(TEXT))
+    """Of one pass of the loop; what a fusion does inside is no kernel."""
+    kernels = compiled.kernels(TEXT)
     assert [(kernel.name, kernel.operation) for kernel in kernels] == [
         ("b.1", "fusion"), ("conv.2", "custom-call"), ("y", "fusion")
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -66,3 +67,27 @@ def test_a_bias_replaces_each_batch_norm():
     fused = jax.eval_shape(fuse_batch_norm.fuse, state.inference_variables)
     for network in (fused["encoder"]["params"]["stack"], fused["decoder"]["params"]):
         assert all("bias" in network[f"convolution_{layer}"] for layer in range(1, 5))
+
+
+def test_residual_networks_give_the_same_bits_with_kernels_in_bfloat16():
+    config = Config(
+        width=20, height=18, filters=2, z_dim=3, networks="residual", precision="bfloat16"
+    )
+    variables = train_state.create(config, jax.random.key(0)).inference_variables
+    fused = fuse_batch_norm.fuse(variables, jnp.bfloat16)
+    kernels = {
+        jax.tree_util.keystr(path): leaf.dtype
+        for path, leaf in jax.tree_util.tree_leaves_with_path((fused["encoder"], fused["decoder"]))
+        if "kernel" in str(path[-1])
+    }
+    float32 = [name for name, dtype in kernels.items() if dtype == jnp.float32]
+    assert len(kernels) > 10
+    assert all("linear" in name for name in float32)
+
+    @jax.jit
+    def run(variables):
+        frames_BHWC = jnp.arange(2 * 18 * 20 * 3, dtype=jnp.uint8).reshape(2, 18, 20, 3)
+        key = jax.random.key(1)
+        return autoencoder.autoencode(config.step, variables, frames_BHWC, key, 0.1, False)[0]
+
+    chex.assert_trees_all_equal(run(fused), run(variables))

@@ -102,14 +102,24 @@ class Kernel(NamedTuple):
     bytes: int  # of its operands and results
 
 
-def kernels(text: str) -> Iterator[Kernel]:
-    """The kernels of all computations, those of a loop's body once."""
+def kernels(text: str) -> list[Kernel]:
+    """The kernels of a function, or of one pass of its loop: those of its longest computation."""
+    fused = set(re.findall(r" fusion\(.*calls=%?([\w.\-]+)", text))
+    computations = re.findall(r"^(?:ENTRY )?%?([\w.\-]+) .*\{\n((?:  .*\n)+)\}", text, re.MULTILINE)
+    by_computation = [list(_kernels(body)) for name, body in computations if name not in fused]
+    return max(by_computation, key=len, default=[])
+
+
+def _kernels(body: str) -> Iterator[Kernel]:
+    """The kernels of one computation."""
     sizes = {}
     instruction = r"^  (?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)(?:,|$)"
-    for name, shape, operation, operands in re.findall(instruction, text, re.MULTILINE):
+    for name, shape, operation, operands in re.findall(instruction, body, re.MULTILINE):
         sizes[name] = _bytes(shape)
         if operation in ("fusion", "custom-call", "convolution", "copy"):
             read = [sizes.get(operand.strip().lstrip("%"), 0) for operand in operands.split(",")]
+            if "slice" in name:  # reads only a part
+                read = [sizes[name]]
             yield Kernel(name, operation, sizes[name] + sum(read))
 
 

@@ -51,6 +51,12 @@ def _fuse_decoder(params: dict, batch_stats: dict) -> dict:
     return fused
 
 
+def _cast_kernel(path, array, dtype):
+    """A kernel in ``dtype``; other arrays, and the linear skip's kernel, stay float32."""
+    names = [getattr(key, "key", None) for key in path]
+    return array.astype(dtype) if names[-1] == "kernel" and "linear" not in names else array
+
+
 def _in_winograd_form(array):
     is_kernel = array.ndim == 4  # of a convolution
     pays = is_kernel and winograd.pays(array.shape, array.dtype)
@@ -59,11 +65,11 @@ def _in_winograd_form(array):
 
 @partial(jax.jit, static_argnames=("dtype", "winograd_form"))
 def fuse(variables: dict, dtype=None, winograd_form: bool = True) -> dict:
-    """Fuses the batch norms of encoder and decoder, for use with ``train=False``.
+    """Fuses the batch norms of encoder and decoder, if any, for use with ``train=False``.
 
     Args:
       variables: collections by network; encoder and decoder must be among them.
-      dtype: of the arithmetic (``networks.compute_dtype``); stored in it, weights need no
+      dtype: of the arithmetic (``networks.compute_dtype``); stored in it, kernels need no
         conversion in each batch. None keeps theirs.
       winograd_form: store the kernels, which no longer change, in Winograd form where that is
         faster. ``autoencoder`` needs that.
@@ -72,14 +78,16 @@ def fuse(variables: dict, dtype=None, winograd_form: bool = True) -> dict:
       The collections by network. Those of fused networks lack ``batch_stats``; ``autoencoder``
       recognises them by that.
     """
-    if not variables["encoder"]["batch_stats"]:  # networks without batch norm
-        return variables
     encoder, decoder = dict(variables["encoder"]), dict(variables["decoder"])
-    stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])
-    encoder["params"] = encoder["params"] | {"stack": stack}
-    decoder["params"] = _fuse_decoder(decoder["params"], decoder.pop("batch_stats"))
+    normalised = bool(encoder["batch_stats"])  # not the residual networks
+    if normalised:
+        stack = _fuse_stack(encoder["params"]["stack"], encoder.pop("batch_stats")["stack"])
+        encoder["params"] = encoder["params"] | {"stack": stack}
+        decoder["params"] = _fuse_decoder(decoder["params"], decoder.pop("batch_stats"))
     if dtype is not None:
-        encoder, decoder = jax.tree.map(lambda leaf: leaf.astype(dtype), (encoder, decoder))
-    if winograd_form:
+        encoder, decoder = jax.tree_util.tree_map_with_path(
+            partial(_cast_kernel, dtype=dtype), (encoder, decoder)
+        )
+    if winograd_form and normalised:
         encoder, decoder = jax.tree.map(_in_winograd_form, (encoder, decoder))
     return variables | {"encoder": encoder, "decoder": decoder}

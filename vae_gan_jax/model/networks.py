@@ -3,6 +3,7 @@
 from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -100,6 +101,8 @@ class Encoder(nn.Module):
         )
         features_BF = stack(x_BHWC, train)[-1].reshape(x_BHWC.shape[0], -1)
         mean_BZ = nn.tanh(dense(self.z_dim, self.dtype, name="mean")(features_BF))
+        # Without the barrier XLA merges the two products, and concatenates their kernels for that.
+        features_BF = jax.lax.optimization_barrier(features_BF)
         log_variance_BZ = bound_log_variance(
             dense(self.z_dim, self.dtype, name="log_variance")(features_BF)
         )

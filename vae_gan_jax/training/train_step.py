@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vae_gan_jax.model import autoencoder, objectives
+from vae_gan_jax.model import autoencoder, networks, objectives
 from vae_gan_jax.training import train_state
 from vae_gan_jax.training.distributed import mesh
 from vae_gan_jax.training.gradients import gradients
@@ -49,6 +49,7 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         partial(gradients, config=config),
         (state.params, state.collections),
         (x_BHWC, epsilon_BZ, sampled_z_BZ),
+        networks.compute_dtype(config),
     )
     by_network, metrics = _clip(by_network, values, config)
     measured = [v for k, v in metrics.items() if k.startswith(("objective/", "gradient_norm/"))]

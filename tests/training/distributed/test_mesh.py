@@ -11,6 +11,7 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -148,6 +149,19 @@ def test_a_device_computes_its_own_shard_only(four, wide, frames_THWC):
     alone = next(feeding.Feed(quarter, TrainingFrames(frames_THWC), (3,)).dispatches(0))
     flops = alone.compiled(state, jax.random.key(1), quarter).cost_analysis()["flops"]
     assert four[2] == pytest.approx(flops, rel=0.05)
+
+
+def test_matrices_are_summed_over_devices_in_the_type_of_the_arithmetic():
+    def means(kernel, x):
+        return {"kernel": kernel, "bias": x.sum(axis=0)}, (), ()
+
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((4,), (mesh.DATA,))):
+        traced = str(
+            jax.make_jaxpr(lambda *a: mesh.data_parallel(means, a[:1], a[1:], jnp.bfloat16)[0])(
+                np.ones((2, 3), np.float32), np.ones((8, 3), np.float32)
+            )
+        )
+    assert re.findall(r":(\w+\[[\d,]+\]) = psum", traced) == ["f32[3]", "bf16[2,3]"]
 
 
 def test_a_batch_that_cannot_be_divided_equally_is_refused(small, monkeypatch):

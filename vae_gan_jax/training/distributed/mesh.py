@@ -121,7 +121,7 @@ def _constrain(tree, specs):
     return jax.tree.map(jax.lax.with_sharding_constraint, tree, specs)
 
 
-def data_parallel(function, replicated: tuple, batch: tuple) -> tuple:
+def data_parallel(function, replicated: tuple, batch: tuple, dtype=None) -> tuple:
     """Inside a compiled function: calls ``function(*replicated, *batch)`` on each device's shard.
 
     If XLA sharded the function by itself, it would all-reduce a gradient once for each pass through
@@ -132,6 +132,7 @@ def data_parallel(function, replicated: tuple, batch: tuple) -> tuple:
       function: returns three trees: means over its items; values that are equal on all devices,
         after its own collectives over ``DATA``; arrays with one entry for each item.
       replicated, batch: trees of replicated arrays, and of arrays sharded over their first axis.
+      dtype: of the sums of matrices and kernels over the devices; None: that of each.
 
     Returns:
       The function's three trees, for the whole mini-batch.
@@ -140,9 +141,19 @@ def data_parallel(function, replicated: tuple, batch: tuple) -> tuple:
     if mesh.empty or mesh.size == 1:
         return function(*replicated, *batch)
 
+    def mean(leaves):
+        small = jax.tree.map(
+            lambda leaf: leaf if dtype is None or leaf.ndim < 2 else leaf.astype(dtype), leaves
+        )
+        return jax.tree.map(
+            lambda total, leaf: total.astype(leaf.dtype) / mesh.size,
+            jax.lax.psum(small, DATA),
+            leaves,
+        )
+
     def of_shard(replicated, batch):
         means, equal, items = function(*replicated, *batch)
-        return jax.lax.pmean(means, DATA), equal, items
+        return mean(means), equal, items
 
     sharded = PartitionSpec(DATA)
     return jax.shard_map(
