@@ -4,10 +4,10 @@
 
 The step is compiled for eight CPU devices, in float32; its arithmetic and the bytes of its
 all-reduces are read from the compiled program. Accelerators exchange the gradients of kernels in
-bfloat16, in half of the bytes. Peak rates and link bandwidths are published figures. The utilisations
-are what the accelerators' compilers estimate for twelve frames a device; the latency is an
-assumption. Communication is assumed not to overlap with computation: a compiler that overlaps them
-does better.
+bfloat16, in half of the bytes. Peak rates and link bandwidths are published figures. The
+utilisations are what the accelerators' compilers estimate for twelve frames a device; the latency
+is an assumption. Communication is assumed not to overlap with computation: a compiler that overlaps
+them does better.
 """
 
 import math
