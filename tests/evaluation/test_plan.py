@@ -173,7 +173,7 @@ def test_the_step_by_its_compiler(place, kind, size):
     leaves = jax.tree.leaves(state.params)
     gradients = sum((2 if leaf.ndim > 1 else 4) * leaf.size for leaf in leaves)
     assert set(exchanged) == {"all-reduce"}
-    assert len(exchanged["all-reduce"]) <= 30
+    assert len(exchanged["all-reduce"]) <= 35
     assert sum(exchanged["all-reduce"]) <= 1.05 * gradients + 1_000_000
     if place.accelerator.gpu:
         assert len(kernels) < 800
