@@ -1,6 +1,7 @@
 """PCA initialisation: the residual networks' linear skip is the film's PCA."""
 
 import numpy as np
+import scipy.linalg
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film.store.training_frames import TrainingFrames
@@ -8,7 +9,7 @@ from vae_gan_jax.model import autoencoder, residual
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.train_state import TrainState
 
-MAX_FRAMES = 2000  # frames that the components are computed from
+MAX_FRAMES = 4000  # frames that the components are computed from
 BLOCK_FRAMES = 100  # frames read and downscaled at a time
 # Latents have unit variance, as samples of the prior have, but for components with less than this
 # fraction of the first one's standard deviation: those are mostly noise.
@@ -57,9 +58,12 @@ def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
     # The smaller of the two matrices of products has the same eigenvalues, but for zeros.
     few = count < pixels
     product_MM = difference_NP @ difference_NP.T if few else difference_NP.T @ difference_NP
-    variance_M, vector_MM = np.linalg.eigh(product_MM / count)
-    std_Z = np.sqrt(np.maximum(variance_M[::-1][:rank], 0))
-    direction_PZ = vector_MM[:, ::-1][:, :rank]
+    size = len(product_MM)
+    variance_Z, vector_MZ = scipy.linalg.eigh(
+        product_MM / count, subset_by_index=(size - rank, size - 1)
+    )
+    std_Z = np.sqrt(np.maximum(variance_Z[::-1], 0))
+    direction_PZ = vector_MZ[:, ::-1]
     if few:
         # Without variance there is no direction, only rounding errors.
         direction_PZ = difference_NP.T @ (direction_PZ * (std_Z > MIN_STD))
