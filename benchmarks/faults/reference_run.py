@@ -20,7 +20,13 @@ PROJECT = Path(__file__).parents[2]
 FILM_FRAMES, FILM_SECONDS = 240, 10
 NOISE_SCHEDULE = (0.5, 0.1)
 SETTINGS = {"width": 20, "height": 18, "filters": 2, "z_dim": 3, "batch_size": 4}
-FREQUENT_SAVES = ["--sample_every=25", "--checkpoint_every_minutes=0.002"]
+# The program, which saves its state at almost every step.
+PROGRAM = """
+from vae_gan_jax import main
+from vae_gan_jax.training import loop
+loop.CHECKPOINT_SECONDS = 0.12
+main.start()
+"""
 # Name of a stage in a run's life: the mode that leads to it.
 STAGE_MODES = {"prepared": "prepare", "trained": "train"}
 # The content of checkpoints is compared instead of their bytes; the others contain times.
@@ -74,8 +80,8 @@ class ReferenceRun:
         schedule = f"--noise_schedule={','.join(map(str, NOISE_SCHEDULE))}"
         with self._output.open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "vae_gan_jax.main", f"--film={self.film}",
-                 f"--run_dir={run}", *settings, schedule, *FREQUENT_SAVES, *flags],
+                [sys.executable, "-c", PROGRAM, f"--film={self.film}",
+                 f"--run_dir={run}", *settings, schedule, "--sample_every=25", *flags],
                 cwd=PROJECT, stdout=output, stderr=output,
             )  # fmt: skip
 

@@ -25,7 +25,7 @@ def test_the_mesh_decides(small, platform, dtype, steps):
     with use_abstract_mesh(mesh_of(platform)):
         assert networks.compute_dtype(small) == dtype
         assert winograd.pays((5, 5, 64, 64), jnp.float32) is (platform == "cpu")
-        assert devices.steps_per_dispatch(small) == steps
+        assert devices.steps_per_dispatch() == steps
 
 
 def test_a_step_for_a_tpu_has_bfloat16_convolutions_alone(small):

@@ -40,10 +40,11 @@ def steps_of(dispatches, config):
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 50])
 @pytest.mark.parametrize("first", [0, 4])
-def test_every_length_gives_the_shuffled_epochs(small, frames_THWC, placement, steps, first):
-    config = dataclasses.replace(
-        small, data_placement=placement, steps_per_dispatch=steps, batch_size=3
-    )
+def test_every_length_gives_the_shuffled_epochs(
+    small, frames_THWC, placement, steps, first, monkeypatch
+):
+    monkeypatch.setattr(devices, "steps_per_dispatch", lambda: steps)
+    config = dataclasses.replace(small, data_placement=placement, batch_size=3)
     fed = list(steps_of(feed(config, frames_THWC, 2).dispatches(first), config))
     film = TrainingFrames(frames_THWC)
     expected = [
@@ -54,8 +55,9 @@ def test_every_length_gives_the_shuffled_epochs(small, frames_THWC, placement, s
     chex.assert_trees_all_equal(fed, expected)
 
 
-def test_dispatches_end_at_the_boundaries_and_with_the_epoch(small, frames_THWC):
-    config = dataclasses.replace(small, steps_per_dispatch=9, batch_size=1, data_placement="device")
+def test_dispatches_end_at_the_boundaries_and_with_the_epoch(small, frames_THWC, monkeypatch):
+    monkeypatch.setattr(devices, "steps_per_dispatch", lambda: 9)
+    config = dataclasses.replace(small, batch_size=1, data_placement="device")
     counts = [dispatch.count for dispatch in feed(config, frames_THWC, 4, 0).dispatches(1)]
     assert counts == [3, 4, 2, 2, 4, 4]  # two epochs of ten steps
 
@@ -63,7 +65,9 @@ def test_dispatches_end_at_the_boundaries_and_with_the_epoch(small, frames_THWC)
 @pytest.fixture(scope="module")
 def many(small):
     """Two epochs of five steps, in dispatches of up to three."""
-    return dataclasses.replace(small, steps_per_dispatch=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "steps_per_dispatch", lambda: 3)
+        yield small
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +129,15 @@ def test_a_stop_between_the_dispatches_of_a_line_changes_nothing(
 
 
 @pytest.mark.slow
-def test_single_steps_differ_from_loops_only_by_rounding(many, small, twenty_THWC):
+def test_single_steps_differ_from_loops_only_by_rounding(many, twenty_THWC, monkeypatch):
     """The metrics and batch statistics of one step; single steps are another function."""
     key = jax.random.key(0)
     (dispatch, *_) = feed(many, twenty_THWC, 1).dispatches(0)
     state, metrics = dispatch.run(train_state.create(many, key), key, many)
     (metrics,) = metrics_line.by_step(jax.device_get(metrics), dispatch.count)
-    (single, *_) = feed(small, twenty_THWC).dispatches(0)
-    expected, expected_metrics = single.run(train_state.create(small, key), key, small)
+    monkeypatch.setattr(devices, "steps_per_dispatch", lambda: 1)
+    (single, *_) = feed(many, twenty_THWC).dispatches(0)
+    expected, expected_metrics = single.run(train_state.create(many, key), key, many)
     chex.assert_trees_all_close(metrics, jax.device_get(expected_metrics), rtol=1e-3)
     chex.assert_trees_all_close(state.batch_stats, expected.batch_stats, rtol=1e-3, atol=1e-6)
 

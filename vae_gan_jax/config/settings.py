@@ -48,9 +48,6 @@ class TrainingConfig:
     sample_every: int = setting(
         "training", 500, "Steps between sample grids; 0: only after each epoch.", minimum=0
     )
-    checkpoint_every_minutes: float = setting(
-        "training", 10.0, "Minutes between checkpoints within an epoch.", minimum=0
-    )
     keep_epochs: int = setting(
         "training", 6, "Number of epochs whose checkpoints are kept, counted from the last.",
         minimum=1,
@@ -60,11 +57,6 @@ class TrainingConfig:
         "Where the frames are during training: device memory, host memory, or auto: device memory "
         "if this is an accelerator, they fit, and there is one process.",
         choices=("auto", "device", "host"),
-    )  # fmt: skip
-    steps_per_dispatch: int | None = setting(
-        "hardware", None,
-        "Training steps per call of the device; default: 20 on an accelerator, 1 on a CPU.",
-        parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
     profile: int = setting(
         "hardware", 0,

@@ -242,7 +242,6 @@ def _advice(config: Config, place, memory: dict[str, Any], film_frames) -> dict[
     flags = [
         f"--batch_size={batch}",
         f"--data_placement={'device' if on_device else 'host'}",
-        f"--steps_per_dispatch={devices.steps_per_dispatch(config)}",
         *(["--shard_optimizer"] if config.shard_optimizer else []),
     ]
     return {"batch_size": batch or None, "flags": " ".join(flags) if batch else None}

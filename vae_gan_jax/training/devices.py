@@ -25,12 +25,12 @@ def warn_if_slow_precision(config: Config) -> None:
         logger.warning("--precision=bfloat16 is slower than float32 on a CPU: leave it out.")
 
 
-def steps_per_dispatch(config: Config) -> int:
+def steps_per_dispatch() -> int:
     """The number of training steps in one dispatch.
 
-    The default on a CPU is one, because XLA does not spread operations inside a loop over cores.
+    On a CPU it is one, because XLA does not spread operations inside a loop over cores.
     """
-    return config.steps_per_dispatch or (1 if target.on_cpu() else ACCELERATOR_STEPS_PER_DISPATCH)
+    return 1 if target.on_cpu() else ACCELERATOR_STEPS_PER_DISPATCH
 
 
 def frames_on_device(config: Config, film_bytes: int) -> bool:

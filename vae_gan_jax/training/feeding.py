@@ -50,7 +50,7 @@ class Dispatch:
 
 def max_steps(config: Config, film_on_device: bool) -> int:
     """The training steps of a long dispatch; frames from the host limit it."""
-    steps = devices.steps_per_dispatch(config)
+    steps = devices.steps_per_dispatch()
     if film_on_device:
         return steps
     batch_bytes = config.batch_size * config.height * config.width * 3

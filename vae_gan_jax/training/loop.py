@@ -26,6 +26,7 @@ from vae_gan_jax.training.monitoring.stops import Stop, Stops
 from vae_gan_jax.training.monitoring.throughput import Throughput
 
 LOG_EVERY_STEPS = 20  # a line of metrics is their mean over these steps
+CHECKPOINT_SECONDS = 600.0  # between checkpoints within an epoch
 MAX_ROLL_BACKS = 3  # to the same checkpoint
 
 logger = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ logger = logging.getLogger(__name__)
 def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_state.TrainState:
     """Trains the networks on a film; resumes from the run's newest sound checkpoint, if any.
 
-    Writes into ``run_dir``: a checkpoint after each epoch and every
-    ``config.checkpoint_every_minutes``, ``metrics.jsonl``, grids of samples, TensorBoard events.
+    Writes into ``run_dir``: a checkpoint after each epoch and every ten minutes,
+    ``metrics.jsonl``, grids of samples, TensorBoard events.
     With several processes all take part in the checkpoints and process 0 writes the rest.
 
     SIGTERM or SIGINT to any process saves the state at once and exits with 128 + signal. The
@@ -204,7 +205,7 @@ class _Attempt:
     def _agree_on_stop(self, signal: int) -> int:
         """The signal that any process received, or 0; also updates whether a checkpoint is due."""
         seconds = time.perf_counter() - self.save_time
-        stop, due = self.agree(signal, seconds > 60 * self.config.checkpoint_every_minutes)
+        stop, due = self.agree(signal, seconds > CHECKPOINT_SECONDS)
         self.save_due |= bool(due) or self._ends_epoch()
         return stop
 

@@ -28,7 +28,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.training import feeding, train_state
+from vae_gan_jax.training import devices, feeding, train_state
 from vae_gan_jax.training.distributed import mesh
 small, frames_THWC = pickle.load(sys.stdin.buffer)
 arrays = ("noise_std", "frames", "index_SB", "count_on_device")
@@ -36,14 +36,14 @@ arrays = ("noise_std", "frames", "index_SB", "count_on_device")
 def feed(config):
     return feeding.Feed(config, TrainingFrames(frames_THWC), (3,)).dispatches(0)
 
-def run(config, devices):
+def run(config, count):
     state = train_state.create(config, jax.random.key(0))
     state = jax.tree.map(lambda x: np.float64(x) if x.dtype == np.float32 else x, state)
     key = jax.random.key(1)
-    if devices == 4:
+    if count == 4:
         state, key = mesh.place_state(config, state), mesh.to_mesh(key)
     for dispatch in feed(config):
-        if devices == 4:
+        if count == 4:
             with jax.set_mesh(mesh.device_mesh()):
                 state, _ = dispatch.run(state, key, config)
         else:
@@ -60,10 +60,12 @@ jax.config.update("jax_enable_x64", True)
 runs = {}
 for name, settings in {
     "step by step": {},
-    "loop": {"steps_per_dispatch": 3, "shard_optimizer": True},
+    "loop": {"shard_optimizer": True},
     "resident": {"data_placement": "device"},
 }.items():
+    devices.steps_per_dispatch = lambda steps=3 if name == "loop" else 1: steps
     runs[name] = run(dataclasses.replace(small, **settings), 4)
+devices.steps_per_dispatch = lambda: 1
 runs["one"] = run(small, 1)
 sys.stdout.buffer.write(pickle.dumps((runs, step.as_text(), step.cost_analysis()["flops"])))
 """
