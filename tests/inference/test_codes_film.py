@@ -83,6 +83,12 @@ def test_codes_that_are_current_are_not_made_again(run, monkeypatch):
         codes_film.encode_films(run, again=False)
 
 
+def test_encoding_reports_its_progress(run):
+    done = []
+    opened_run.open_model(run, read_only=True).encode_film(progress=done.append)
+    np.testing.assert_allclose(done, np.arange(20) / 20)
+
+
 def test_edited_codes_come_back_as_a_film(run, tmp_path):
     """Reversed codes give the reversed film; times hold a frame."""
     codes, model = Codes.load(file_of(run)), opened_run.open_model(run)
