@@ -99,7 +99,10 @@ def test_without_a_topology_the_plan_is_for_this_machine(config, compiler, capsy
 
 
 def test_the_bound_of_the_time_counts_arithmetic_and_memory():
-    lines = ["  %a = bf16[1000]{0} fusion(), kind=kLoop", "  %conv = bf16[9]{0} custom-call()"]
+    lines = [
+        "  %convert = bf16[1000]{0} fusion(), kind=kLoop",
+        "  %conv = bf16[9]{0} custom-call()",
+    ]
     text = "\n".join(["ENTRY %main () -> () {", *lines, "}"])
     seconds = plan._least_seconds(TPU, text, TPU.flop_per_second)
     assert seconds == pytest.approx(1 + 2000 / TPU.memory_bytes_per_second)

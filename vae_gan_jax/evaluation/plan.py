@@ -215,7 +215,9 @@ def _times(config, place, step, gflop, film_frames) -> dict[str, dict[str, Any]]
 
 def _least_seconds(known: topologies.Accelerator, text: str, flop: float) -> float:
     """The time of all convolutions at the peak rate, and of all other kernels at the memory's."""
-    others = [kernel for kernel in compiled.kernels(text) if "conv" not in kernel.name]
+    others = [
+        one for one in compiled.kernels(text) if "conv" not in one.name.replace("convert", "")
+    ]
     traffic = sum(kernel.bytes for kernel in others) / known.memory_bytes_per_second
     return flop / known.flop_per_second + traffic
 
