@@ -224,6 +224,7 @@ MODES = {
         "Pass the film, or --source, through the networks and write it. Flags: films, output, "
         "--preset.",
         (stage_sources, check_output, reconstruct),
+        own=frozenset({"compare"}),
         plays=True,
     ),
     "encode": Mode(

@@ -403,11 +403,12 @@ def test_codes_of_another_model_are_refused(explorer, tmp_path):
     ("text", "message"),
     [
         ("codes: {time: 9}", "0:00:09.00 lies outside the film"),
+        ("codes: {walk: film}\nseconds: 1000000", "24000000 frames, more than 1000000"),
         ("codes: {walk: film}\ncontrols: [{control: blend}]", ":2: blend needs a source film"),
         ("codes: {file: foreign.npz}", "foreign.npz: No such file"),
     ],
 )
 def test_presets_that_cannot_be_explored_are_refused(explorer, tmp_path, text, message):
     with pytest.raises(InputError, match=message):
-        explorer().write("bad", presets.parse(text))
+        explorer(seconds=None, rate=Fraction(24)).write("bad", presets.parse(text))
     assert not list(tmp_path.iterdir())

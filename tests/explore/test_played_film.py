@@ -130,6 +130,6 @@ def test_presets_that_cannot_be_played_are_refused(play, run, text, message):
     "flag", [{"seconds": 5.0}, {"rate": 12}, {"at": (1.0,)}, {"slowdown": 2}, {"codes": "a.npz"}]
 )
 def test_flags_of_explorations_are_refused_with_a_film(run, flag):
-    given = {"run_dir": run.run_dir, "preset": "experiments/presets/memory.yaml"} | flag
+    given = {"run_dir": run.run_dir, "preset": "experiments/presets/stutter.yaml"} | flag
     with pytest.raises(InputError, match=f"--{next(iter(flag))} does not change a preset on a fil"):
         modes.resolve(given, "reconstruct")

@@ -119,6 +119,8 @@ def one(lines: str) -> str:
         ("about: &a x\nnetworks: *a", 2, "write the value itself"),
         ("about: !!python/name:os.system x", 1, "is a tag"),
         ("about: " + "[" * 60_000, 1, "lies in more than 12 lists"),
+        (f"controls: [{'{control: snap}, ' * 65}]", 1, "holds 65 controls: give at most 64"),
+        ("controls: [{control: }]", 1, "control is nothing: give bend_ablate or"),
         ("? [a]\n: 1", 1, "has a list as the name of a value"),
         ("about: a\0b", 1, "not YAML"),
     ],

@@ -35,6 +35,7 @@ NAMES = (*PRESETS, "map")
 WITHOUT_FILM = ("prior", "prior_walk")  # these show no frame of the film
 SHEET_SIDE = 6  # rows and columns of a contact sheet
 DEFAULT_SECONDS = 10.0  # length of a film
+MAX_FRAMES = 10**6  # of a film; its codes need 2 GB
 # Settings that explorations depend on, besides the codes.
 SETTINGS = ("seconds", "rate", "codec", "quality", "upscale")
 
@@ -114,7 +115,13 @@ class Explorer:
         return self.config.rate or self.film.rate
 
     def _frames(self, seconds: float | None) -> int:
-        return max(2, round((seconds or DEFAULT_SECONDS) * float(self.rate)))
+        frames = max(2, round((seconds or DEFAULT_SECONDS) * float(self.rate)))
+        if frames > MAX_FRAMES:
+            raise InputError(
+                f"{seconds:g} seconds have {frames} frames, more than {MAX_FRAMES}: give a smaller "
+                "--seconds."
+            )
+        return frames
 
     def explore(self) -> None:
         """Writes the explorations that ``--explore`` names, whether they are current or not.

@@ -85,8 +85,8 @@ class Value:
     def choice(self, names: Collection[str]) -> str:
         """One of some names."""
         if not isinstance(self.plain, str) or self.plain not in names:
-            shown = self.plain if isinstance(self.plain, str) else repr(self)
-            self.fail(f"is {shown:.40}: {near(shown, names)}")
+            shown = self.plain if isinstance(self.plain, str) else ""
+            self.fail(f"is {shown or repr(self):.40}: {near(shown, names)}")
         return self.plain
 
     def items(self, example: str) -> Sequence["Value"]:
@@ -186,7 +186,7 @@ def scalar(text: str) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts so that ``scalar`` takes none for another value."""
+    """Quotes texts that ``scalar`` would read as other values."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:

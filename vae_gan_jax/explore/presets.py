@@ -19,6 +19,7 @@ from vae_gan_jax.explore.preset_values import MAX_BYTES, MAX_SECONDS, Value, flo
 NETWORKS = FIELDS["networks"].metadata["choices"]
 KEYS = ("about", "networks", "seconds", "codes", "controls")
 SOURCES = ("film", "prior")
+MAX_CONTROLS = 64  # more take minutes to compile
 # Where codes come from without a source film: each kind, and what may stand beside it.
 CODES = {"walk": (), "samples": ("every",), "path": (), "time": (), "slow": (), "file": ()}
 
@@ -109,6 +110,8 @@ def parse(text: str, name: str = "the preset") -> Preset:
     if "seconds" in parts:
         seconds = parts["seconds"].number(0.01, MAX_SECONDS)
     uses = parts["controls"].items("[{control: snap}]") if "controls" in parts else ()
+    if len(uses) > MAX_CONTROLS:
+        parts["controls"].fail(f"holds {len(uses)} controls: give at most {MAX_CONTROLS}")
     codes = _codes(parts["codes"]) if "codes" in parts else {}
     return Preset(about, tuple(map(_control, uses)), seconds, codes, networks, name, networks_place)
 
@@ -169,7 +172,7 @@ def _features(value: Value) -> Any:
         return value.plain
     names = {*value.plain} if isinstance(value.plain, Mapping) else ()
     if "share" not in names and names != {"cluster"}:
-        value.fail("is no choice of features: give all, {share: 0.3, seed: 4} or {cluster: 3}")
+        value.fail("is not a choice of features: give all, {share: 0.3, seed: 4} or {cluster: 3}")
     if "cluster" in names and "share" not in names:
         return (("cluster", value.plain["cluster"].whole(0, 1000)),)
     parts = value.mapping(("share", "seed"), "features with a share")
