@@ -97,7 +97,7 @@ def test_a_wave_and_a_sound_stay_between_their_ends():
         ({"keys": [[0, 0], [1, 7]]}, "a value in keys is 7, outside its range"),
         ({"keys": [[-1, 0]]}, "a value in keys is -1, outside its range"),
         ({"keys": [[0, 0], [1, 1, "smoth"]]}, "a value in keys is smoth: give smooth"),
-        ({"keys": [[0, 0], [1, 1, ["smooth"]]]}, "give smooth"),
+        ({"keys": [[0, 0], [1, 1, ["smooth"]]]}, r"a value in keys is \['smooth'\]: give"),
         ({"keys": [[0, 0], [5, 1]], "loop": 4}, "after the loop of 4 s"),
         ({"keys": [[0, 0]], "loop": 0}, "loop is 0, outside its range"),
         ({"keys": [[0, 0]], "lop": 1}, "lop does not belong to keys: give loop"),
