@@ -179,7 +179,8 @@ def test_the_step_by_its_compiler(place, kind, size):
     assert len(exchanged["all-reduce"]) <= 35
     assert sum(exchanged["all-reduce"]) <= 1.05 * gradients + 1_000_000
     if place.accelerator.gpu:
-        assert len(kernels) < 800
-        # No picture changes its layout; kernels do, for cuDNN.
-        batch = r"(?:f32|bf16)\[(?:12,\d+,\d+,\d+|\d+,\d+,\d+,12)\]"
-        assert not re.search(rf"{batch}\S* transpose\(", text)
+        assert len(kernels) < {"thesis": 800, "residual": 950}[kind]
+        # No layer changes its layout; kernels do, for cuDNN, and small pictures of three colours.
+        batch = r"(?:f32|bf16)\[(12,\d+,\d+,\d+|\d+,\d+,\d+,12)\]"
+        transposed = re.findall(rf"{batch}\S* transpose\(", text)
+        assert not [shape for shape in transposed if "3" not in shape.split(",")]

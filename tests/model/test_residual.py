@@ -56,7 +56,7 @@ def test_at_the_thesis_size_encoder_and_decoder_have_under_20_million_parameters
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
-    [(144, 256, (36, 64)), (576, 1024, (36, 64)), (256, 144, (64, 36)), (16, 20, (16, 20))],
+    [(144, 256, (18, 32)), (576, 1024, (18, 32)), (256, 144, (32, 18)), (16, 20, (16, 20))],
 )
 def test_the_skip_has_a_picture_of_similar_size_for_all_frames(height, width, size):
     assert residual.skip_size(height, width) == size
@@ -75,17 +75,17 @@ def test_without_gain_the_networks_are_the_linear_skip():
     for name in ("encoder", "decoder"):
         variables[name]["params"]["gain"] = jnp.zeros(())
     random = np.random.default_rng(3)
-    centre_HWC = np.float32(random.normal(size=(36, 40, 3)) / 9)
-    kernel_PZ, kernel_ZP = np.float32(random.normal(size=(2, 4320, 5)) / 9)
+    centre_HWC = np.float32(random.normal(size=(18, 20, 3)) / 9)
+    kernel_PZ, kernel_ZP = np.float32(random.normal(size=(2, 1080, 5)) / 9)
     layer = {"kernel": kernel_ZP.T, "bias": centre_HWC.ravel()}
     variables["encoder"]["pca"] = {"centre": centre_HWC, "linear": {"kernel": kernel_PZ}}
     variables["decoder"]["pca"] = {"linear": layer}
     colour_BC, z_BZ = random.uniform(-1, 1, (2, 3)), np.float32(random.normal(size=(2, 5)))
     plain_BHWC = np.broadcast_to(np.float32(colour_BC)[:, None, None], (2, 36, 40, 3))
     mean_BZ, _ = apply(SMALL, variables, "encoder", plain_BHWC)
-    difference_BP = np.tile(colour_BC, 1440) - centre_HWC.reshape(1, -1)
+    difference_BP = np.tile(colour_BC, 360) - centre_HWC.reshape(1, -1)
     chex.assert_trees_all_close(mean_BZ, np.float32(difference_BP @ kernel_PZ), rtol=1e-4)
-    small_BHWC = (z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 36, 40, 3)
+    small_BHWC = (z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 18, 20, 3)
     corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which upscaling does not change
     x_BHWC = apply(SMALL, variables, "decoder", z_BZ)
     chex.assert_trees_all_close(x_BHWC[corners], small_BHWC[corners], rtol=1e-4, atol=1e-6)

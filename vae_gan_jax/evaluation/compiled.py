@@ -8,9 +8,13 @@ from typing import NamedTuple
 
 import jax
 
+from vae_gan_jax.model import target
+
 BYTES_PER_ELEMENT = {"f32": 4, "s32": 4, "u32": 4, "u64": 8, "bf16": 2, "f16": 2}  # others: 1
 COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 STACK_BYTES = 512 * 2**20  # the compiler for TPU v6e overflows the usual 8 MB on a training step
+# Without a GPU to tune on, XLA's own matrix products do not always find a tiling; cuBLAS does.
+GPU_OPTIONS = {"xla_gpu_enable_triton_gemm": False}
 FULL_EFFORT, QUICK_EFFORT = 0.0, -1.0  # quick: the same memory and collectives, ten times faster
 
 
@@ -41,10 +45,12 @@ class Program(NamedTuple):
 def compile_for(lowered: jax.stages.Lowered, effort: float = QUICK_EFFORT) -> Program:
     """Compiles a function for the devices that it was lowered for."""
     results = []
+    gpu = target.platform() not in ("cpu", "tpu")
+    options = {"compiler_options": GPU_OPTIONS} if gpu else {}
 
     def compile_it() -> None:
         try:
-            results.append(lowered.compile())
+            results.append(lowered.compile(**options))
         except Exception as error:
             results.append(error)
 

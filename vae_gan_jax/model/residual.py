@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
-SKIP_PIXELS = 36  # shorter side of the skip's small picture
+SKIP_PIXELS = 18  # shorter side of the skip's small picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
 MAX_FEATURES_AT_FRAME_SIZE = 32  # no more than filters; each halving doubles them
 MAX_FEATURES = 128  # of a convolution
