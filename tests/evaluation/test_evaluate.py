@@ -122,7 +122,7 @@ def test_held_out_frames_are_measured_apart_but_not_in_another_film(
         "path": str(film), "sha256": provenance.film_checksum([str(film)]), "stream": 0,
         "count": 26, "rate": "24000/1001", "first_time": 0.0,
     }  # fmt: skip
-    with pytest.raises(InputError, match=r"learnt_films\.json does not tell .* --mode=train"):
+    with pytest.raises(InputError, match=r"learnt_films\.json does not say .* --mode=train"):
         evaluate.evaluate_films(config, again=True)
     film_names.record_learnt_films(config.run_dir, [entry])
     with caplog.at_level(logging.INFO):
