@@ -61,7 +61,7 @@ def test_memory_of_a_function():
 def test_the_size_of_a_function_that_exceeds_the_device_is_known():
     lowered = jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct((1024,), jnp.float32))
 
-    def compile_it():
+    def compile_it(compiler_options):
         raise jax.errors.JaxRuntimeError(
             "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.00G of 15.75G hbm."
         )
@@ -72,7 +72,7 @@ def test_the_size_of_a_function_that_exceeds_the_device_is_known():
 
 
 def test_other_errors_of_a_compiler_are_raised():
-    def compile_it():
+    def compile_it(compiler_options):
         raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):

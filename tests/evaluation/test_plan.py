@@ -36,7 +36,7 @@ def compiler(monkeypatch):
     """
 
     def use(fixed: int) -> topologies.Topology:
-        def compile_for(batch_size, effort=compiled.QUICK_EFFORT):
+        def compile_for(batch_size, quick=True):
             return compiled.Program(compiled.Memory(fixed, batch_size * 10_000_000), None)
 
         monkeypatch.setattr(compiled, "compile_for", compile_for)

@@ -101,8 +101,8 @@ def plan(
         film_bytes = (film_frames or 0) * config.height * config.width * 3
         on_device = _film_on_device(config, place, film_bytes)
         logger.info("%s: compiling the training step ...", place.name)
-        effort = compiled.FULL_EFFORT if config.estimate_time else compiled.QUICK_EFFORT
-        step = _compile_steps(config, film_frames if on_device else 0, effort)
+        quick = not config.estimate_time
+        step = _compile_steps(config, film_frames if on_device else 0, quick)
         twice = _compile_steps(
             dataclasses.replace(config, batch_size=2 * config.batch_size),
             film_frames if on_device else 0,
@@ -129,9 +129,9 @@ def _film_on_device(config: Config, place: topologies.Topology, film_bytes: int)
     return not target.on_cpu() and place.processes == 1 and film_bytes <= room
 
 
-def _compile_steps(config: Config, film_frames: int, effort=compiled.QUICK_EFFORT):
+def _compile_steps(config: Config, film_frames: int, quick: bool = True):
     steps = feeding.max_steps(config, bool(film_frames))
-    return compiled.compile_for(lowering.training_steps(config, steps, film_frames), effort)
+    return compiled.compile_for(lowering.training_steps(config, steps, film_frames), quick)
 
 
 def _reconstruction(config: Config) -> dict[str, Any]:
