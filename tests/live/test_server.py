@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import gc
 import json
 import re
 import shutil
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
@@ -16,6 +18,7 @@ from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.live import frames, live_film, server
+from vae_gan_jax.live.session import Session
 
 
 def run(served, work, within_seconds=WAIT_SECONDS, **options):
@@ -349,3 +352,24 @@ def test_malformed_json_names_itself(live):
         assert json.dumps("{broken")[1:-1] in (await client.text("error"))["message"]
 
     run(live, perform)
+
+
+def test_work_that_is_cancelled_before_it_begins_leaves_no_warning():
+    """A server that is stopped at once; a coroutine that was never awaited warns."""
+
+    async def work():
+        raise AssertionError
+
+    async def perform():
+        session = Session.__new__(Session)
+        session._loop, session._tasks = asyncio.get_running_loop(), set()
+        session.spawn(work())
+        (task,) = session._tasks
+        task.cancel()
+        await asyncio.wait([task])
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(perform())
+        gc.collect()
+    assert not caught

@@ -74,16 +74,14 @@ class Session:
 
     def spawn(self, work) -> None:
         """Runs a coroutine in the background; its errors become messages."""
-
-        async def guarded():
-            try:
-                await work
-            except Exception as error:
-                self._tell_error(error, None)
-
-        task = self._loop.create_task(guarded())
+        task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._tell_error(error, None)
 
     async def _begin(self) -> None:
         await asyncio.to_thread(self.renderer.show.prepare, True)
