@@ -76,13 +76,11 @@ class StepConfig:
         fixed=True, minimum=1, maximum=MAX_SIZE,
     )  # fmt: skip
     learning_rate: float = setting(
-        "training",
-        2e-4,
+        "training", 2e-4,
         "Adam's learning rate for all three networks. With residual networks it rises during the "
         "first twentieth of the training and then falls to 0 along a cosine.",
-        fixed=True,
-        above=0,
-    )
+        fixed=True, above=0,
+    )  # fmt: skip
     learning_rate_scaling: str = setting(
         "training", "none",
         "How the learning rate grows with the mini-batch relative to the thesis's 12 frames: none, "

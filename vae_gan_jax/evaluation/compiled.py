@@ -15,7 +15,7 @@ COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permut
 STACK_BYTES = 512 * 2**20  # the compiler for TPU v6e overflows the usual 8 MB on a training step
 # Without a GPU to tune on, XLA's own matrix products do not always find a tiling; cuBLAS does.
 GPU_OPTIONS = {"xla_gpu_enable_triton_gemm": False}
-# XLA's level O0: the same memory, collectives and kernels on a TPU, compiled several times faster.
+# XLA's level O0: the same memory and kernels on a TPU, compiled faster.
 QUICK_OPTIONS = {"optimization_level": 9}
 
 

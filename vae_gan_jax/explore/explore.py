@@ -87,7 +87,7 @@ def _refuse_flags(config: Config, preset: presets.Preset | None) -> None:
     if config.output:
         codecs.picture_arguments(config.output, config.codec, config.quality)
     if preset:
-        source_codes.chosen(preset, config)
+        source_codes.check(preset, config)
         play.refuse_source_controls(preset)
         if preset.uses_sound and not config.sound_file:
             raise InputError(
@@ -161,8 +161,8 @@ class Explorer:
         config = self.config
         seconds = config.seconds or preset.seconds or DEFAULT_SECONDS
         speed, frames = (preset.seconds or seconds) / seconds, self._frames(seconds)
-        codes = {"file": config.codes} if config.codes else preset.codes
-        source = source_codes.make(codes, config, self.context, frames, self.rate)
+        chosen = source_codes.chosen(preset, config)
+        source = source_codes.make(chosen, config, self.context, frames, self.rate)
         player = play.Player(source.model, preset, self.context)
         path, codes = self.path_of(name + source.suffix), Codes(source.codes_TZ, rate=source.rate)
         origin = self._origin | played_film.origin_of(config, preset, codes.mean)

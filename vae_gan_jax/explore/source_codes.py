@@ -167,11 +167,13 @@ class _Maker:
 
 
 def chosen(preset: presets.Preset, config: Config) -> dict[str, Any]:
-    """The codes of a preset, or those of ``--codes``.
+    """The codes of ``--codes``, or else of a preset."""
+    return {"file": config.codes} if config.codes else preset.codes
 
-    Raises InputError if there are none, or a flag would change nothing.
-    """
-    codes = {"file": config.codes} if config.codes else preset.codes
+
+def check(preset: presets.Preset, config: Config) -> None:
+    """Raises InputError if there are no codes to start from, or a flag would change nothing."""
+    codes = chosen(preset, config)
     if not codes:
         raise InputError(
             f"{preset.name} has no codes to start from: add a walk or another source as codes, "
@@ -181,7 +183,6 @@ def chosen(preset: presets.Preset, config: Config) -> dict[str, Any]:
         if getattr(config, name) != FIELDS[name].default and not codes.keys() & {*kinds}:
             kind = next(iter(codes))
             raise InputError(f"--{name} changes nothing with codes of a {kind}: leave it out.")
-    return codes
 
 
 def make(
