@@ -1,4 +1,4 @@
-"""PCA initialisation: the residual networks' linear skip is the film's PCA."""
+"""The film's principal components, which are the residual networks' linear skip."""
 
 import numpy as np
 import scipy.linalg

@@ -120,7 +120,7 @@ def read_variables(export: exported.Export, config: Config) -> dict[str, Any]:
 
 
 def flat(variables: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of nested dicts by their path, such as ``encoder/params/linear/kernel``."""
+    """The arrays of nested dicts by their path, such as ``encoder/params/mean/kernel``."""
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
