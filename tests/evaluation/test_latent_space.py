@@ -109,4 +109,4 @@ def test_a_still_film_has_no_half_way_ratio(model, make_film):
 def test_other_films_are_not_measured(model, shown):
     config = dataclasses.replace(model.config, source=shown.path)
     other = dataclasses.replace(model, config=config)
-    assert latent_space.of_learnt_film(other, shown.path, None) is None
+    assert latent_space.of_learnt_film(other, shown, None) is None

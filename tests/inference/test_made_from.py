@@ -115,7 +115,7 @@ def test_a_learnt_film_that_was_replaced_is_refused(run, film, make_film, tmp_pa
     entry = {"sha256": checksum, "stream": 0, "count": 26, "rate": "24", "path": str(path),
              "first_time": 0.0}  # fmt: skip
     film_names.record_learnt_films(config.run_dir, [entry])
-    made_from.check_learnt_films(config)
+    opened_run.open_sources(config)
     shutil.copy(make_film("testsrc2=size=64x36:rate=24", 30).path, path)
     for command in (
         lambda: reconstruct_film.reconstruct_films(config, again=False),
@@ -125,7 +125,7 @@ def test_a_learnt_film_that_was_replaced_is_refused(run, film, make_film, tmp_pa
     ):
         with pytest.raises(InputError, match=r"is not the film that .* learnt: restore .*--source"):
             command()
-    made_from.check_learnt_films(dataclasses.replace(config, source=str(path)))
+    opened_run.open_sources(dataclasses.replace(config, source=str(path)))
 
 
 def test_a_layout_is_added_without_making_the_others_again(run, monkeypatch):

@@ -43,3 +43,15 @@ def test_a_temporary_name_fits_differs_and_keeps_its_suffix(tmp_path, name):
     atomic_io.write(tmp_path / name, "text")
     with atomic_io.locked(tmp_path / name):
         assert (tmp_path / name).read_text() == "text"
+
+
+def test_a_folder_replaces_an_earlier_one_or_leaves_it(tmp_path):
+    folder, partial = tmp_path / "frames", tmp_path / "frames.partial"
+    for content in ("first", "second"):
+        atomic_io.write(partial / "file", content)
+        atomic_io.publish_folder(partial, folder)
+        assert (folder / "file").read_text() == content
+        assert list(tmp_path.iterdir()) == [folder]
+    with pytest.raises(OSError, match="partial"):
+        atomic_io.publish_folder(partial, folder)  # there is none
+    assert (folder / "file").read_text() == "second"

@@ -46,12 +46,7 @@ logger = logging.getLogger(__name__)
 def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
     """Prints a benchmark and writes it as JSON to ``--output`` or into the run folder.
 
-    Args:
-      config: the settings of the run.
-      film: the frames to learn; None: noise.
-
-    Raises:
-      InputError: as for ``measure``.
+    ``film`` are the frames to learn; None: noise. Raises InputError as ``measure`` does.
     """
     path = Path(config.output or Path(config.run_dir) / FILE)
     if config.run_dir:
@@ -79,18 +74,12 @@ def measure(
     """Measures training and reconstruction for about ``config.seconds`` each.
 
     Training uses the run's own frames, placement, dispatches and metrics, but writes no sample
-    grids and no checkpoints. The networks are newly initialised.
+    grids and no checkpoints. The networks are newly initialised. ``source`` is a film to
+    reconstruct from file to file; None measures the networks alone.
 
-    Args:
-      config: the settings of the run.
-      film: the frames to learn.
-      source: a film to reconstruct from file to file; None measures the networks alone.
-
-    Returns:
-      Figures by group and name, with units in the names; ``None`` where this machine gives none.
-
-    Raises:
-      InputError: the film has too few frames or cannot be read, or device memory is too small.
+    Returns figures by group and name, with units in the names; ``None`` where this machine gives
+    none. Raises InputError if the film has too few frames or cannot be read, or the device has too
+    little memory.
     """
     config.steps_per_epoch(len(film))  # refuses a film that is too short
     config = dataclasses.replace(config, seconds=config.seconds or DEFAULT_SECONDS)
@@ -252,10 +241,7 @@ def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
 
 
 def _film(model: Model, source: str, rate: float) -> dict[str, Any]:
-    """The speed from file to file, with and without the networks.
-
-    The networks reconstruct ``rate`` frames per second; it uses ``config.seconds`` of their work.
-    """
+    """The speed from file to file; ``rate``, frames per second, is that of the networks alone."""
     config, framing = model.config, opened_run.framing_of(model.config)
     film = video.probe(source, framing.video_stream, framing.fps)
     seconds = max(MIN_FILM_SECONDS, rate * config.seconds / float(film.rate))

@@ -120,14 +120,9 @@ def labels(runs: Sequence[str | os.PathLike]) -> list[str]:
 
 
 def require_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
-    """Refuses to compare different films or different parts of a film.
+    """Raises InputError if runs show different films or different parts of a film.
 
-    Args:
-      runs: folders of the runs.
-      origins: what ``made_from.output_frames`` returns for each run.
-
-    Raises:
-      InputError: the films differ.
+    ``origins`` are what ``made_from.output_frames`` returns for each run.
     """
     films = [[origin[key] for key in FILM_KEYS] for origin in origins]
     for run, film in zip(runs, films, strict=True):
@@ -139,11 +134,7 @@ def require_one_film(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> 
 
 
 def require_one_size(runs: Sequence[str], origins: Sequence[dict[str, Any]]) -> None:
-    """Refuses to show frames of different sizes; arguments as for ``require_one_film``.
-
-    Raises:
-      InputError: the sizes differ.
-    """
+    """Raises InputError if the frames differ in size; arguments as for ``require_one_film``."""
     sizes = [(origin["width"], origin["height"]) for origin in origins]
     for run, size in zip(runs, sizes, strict=True):
         if size != sizes[0]:
@@ -159,17 +150,8 @@ def write_comparison(
     """Writes the comparison as CSV, JSON, PNG and PDF, named after the film.
 
     Runs that differ in ``--seed`` alone also give a row of means and standard deviations.
-
-    Args:
-      runs: folders of the runs.
-      results: what ``evaluate.evaluate`` returned for each run.
-      folder: for the files.
-
-    Returns:
-      The table as text.
-
-    Raises:
-      InputError: the results are of different films.
+    ``results`` are what ``evaluate.evaluate`` returned for each run. Returns the table as text.
+    Raises InputError if the results are of different films.
     """
     require_one_film(runs, [result["made_from"] for result in results])
     rows = [

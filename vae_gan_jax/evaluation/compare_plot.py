@@ -54,11 +54,8 @@ MEASURES = (
 def draw(path: Path, content: dict[str, Any]) -> None:
     """Draws a bar chart for each measure, and PSNR by brightness.
 
-    Bars of means over seeds have the standard deviation as error bar.
-
-    Args:
-      path: of the PNG and the PDF, without the extension.
-      content: of the comparison's JSON file.
+    Bars of means over seeds have the standard deviation as error bar. ``path`` has no extension;
+    ``content`` is that of the comparison's JSON file.
     """
     runs = content["runs"]
     bar_columns = [column for column in columns(content) if column.part != "gap"]

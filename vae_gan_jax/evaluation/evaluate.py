@@ -19,7 +19,7 @@ from vae_gan_jax.config import FIELDS, Config, to_text
 from vae_gan_jax.evaluation import latent_space, measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
-from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
@@ -43,15 +43,8 @@ logger = logging.getLogger(__name__)
 def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
     """Measures the reconstructions of the source films into ``RUN_DIR/measures``.
 
-    Args:
-      config: the settings of the command.
-      again: measures even films whose measures are current.
-
-    Returns:
-      The content of ``NAME.json`` for each film, by name.
-
-    Raises:
-      InputError: as for ``trained_model.load`` and ``evaluate``.
+    ``again`` also measures films whose measures are current. Returns the content of ``NAME.json``
+    for each film, by name. Raises InputError as ``trained_model.load`` and ``evaluate`` do.
     """
     newest = checkpoint.newest_step(config.run_dir)
     results, stale = {}, {}
@@ -75,11 +68,7 @@ def evaluate_films(config: Config, again: bool) -> dict[str, dict[str, Any]]:
 
 
 def writable_folder(run_dir: str | Path) -> Path:
-    """Creates the run's folder of measures and checks that it is writable.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
+    """Creates the run's folder of measures; raises InputError if it cannot be written."""
     folder = Path(run_dir) / FOLDER
     with disk_errors.readable(f"the measures cannot be written to {folder}"):
         folder.mkdir(exist_ok=True)
@@ -93,11 +82,8 @@ def load(
 ) -> dict[str, Any] | None:
     """The content of ``NAME.json``; None if it is missing, damaged or not made from ``origin``.
 
-    Args:
-      run_dir: the run's folder.
-      name: of the film.
-      origin: what ``made_from.output_frames`` returns.
-      ignored: keys of ``origin`` whose values may differ.
+    ``origin`` is what ``made_from.output_frames`` returns; the values of ``ignored`` keys may
+    differ.
     """
     paths = _paths(run_dir, name)
     record = f"{FOLDER}/{name}", origin | {"version": VERSION}, paths.values()
@@ -119,26 +105,17 @@ def evaluate(model: Model, source: str) -> dict[str, Any]:
     """Measures the reconstruction of a film and writes ``measures/NAME...`` of the run.
 
     Decoding, networks, VMAF and the detection of cuts overlap. Of each frame, only measures, the
-    latent code and two thumbnails stay in memory.
-
-    Args:
-      model: the networks of the run, and the settings of the command.
-      source: path of the film.
-
-    Returns:
-      The content of ``NAME.json``.
-
-    Raises:
-      InputError: the film cannot be read, or the measures cannot be written.
+    latent code and two thumbnails stay in memory. Returns the content of ``NAME.json``. Raises
+    InputError if the film cannot be read, or the measures cannot be written.
     """
     config, name = model.config, source_films.name(model.config, source)
-    framing, paths = opened_run.framing_of(config), _paths(config.run_dir, name)
+    film = FilmReader(source, name, opened_run.framing_of(config), config.strict)
+    paths = _paths(config.run_dir, name)
     writable_folder(config.run_dir)
     origin = made_from.output_frames(config, source, model.step)
-    film = video.probe(source, framing.video_stream, framing.fps)
     parts = opened_run.learnt_and_held_out(config, origin["film"])
-    space = latent_space.of_learnt_film(model, source, parts.get("learnt"))
-    film_shots, frame_T = _measure_frames(model, source, space)
+    space = latent_space.of_learnt_film(model, film, parts.get("learnt"))
+    film_shots, frame_T = _measure_frames(model, film, space)
     if any(len(part_T) != len(frame_T["ssim"]) for part_T in parts.values()):
         raise film_names.film_changed(config.run_dir)  # another version of ffmpeg decodes it
     result = {
@@ -154,7 +131,7 @@ def evaluate(model: Model, source: str) -> dict[str, Any]:
         "ms_ssim_scales": measures.scales(config.height, config.width),
         "vmaf_scale": Vmaf.scale_for(config.height),
         "made_from": origin,
-        **assess(frame_T, film_shots, film.rate, framing.trim_start or 0.0, parts),
+        **assess(frame_T, film_shots, film.rate, config.trim_start or 0.0, parts),
     }
     result["whole"] |= space.measures() if space else dict.fromkeys(latent_space.MEASURES)
     if "held_out" in result:
@@ -180,21 +157,18 @@ def _measures_text(measured: dict[str, Any]) -> str:
 
 
 def _measure_frames(
-    model: Model, source: str, space: latent_space.LatentSpace | None
+    model: Model, film: FilmReader, space: latent_space.LatentSpace | None
 ) -> tuple[list[shots.Shot], dict[str, Any]]:
     """The film's shots, and the measures of every frame: arrays whose first axis is T."""
-    config, name = model.config, source_films.name(model.config, source)
-    framing = opened_run.framing_of(config)
-    film_origin = made_from.source_frames(config, source)
-    film_shots = shots.load(config.run_dir, name, film_origin)
+    config = model.config
+    film_origin = made_from.source_frames(config, film.path)
+    film_shots = shots.load(config.run_dir, film.name, film_origin)
     finder = None if film_shots else shots.ShotFinder()
-    film = video.probe(source, framing.video_stream, framing.fps)
-    expected = video.expected_frames(film, framing)
     blocks = []
     with (
-        tqdm(total=expected, unit="frame", desc="measuring", mininterval=1) as progress,
+        tqdm(total=film.count, unit="frame", desc="measuring", mininterval=1) as progress,
         Vmaf(config.width, config.height) as scorer,
-        contextlib.closing(video.decode(source, framing, strict=config.strict)) as frames,
+        contextlib.closing(film.frames()) as frames,
     ):
         for source_BHWC, measured in _measured_batches(model, frames):
             scorer.add(source_BHWC, measured.pop("output"))
@@ -205,8 +179,8 @@ def _measure_frames(
         vmaf_T = scorer.scores()
     if finder:
         film_shots = finder.shots()
-        shots.save(config.run_dir, name, film_origin, film_shots)
-        logger.info("%d shots in %s", len(film_shots), source)
+        shots.save(config.run_dir, film.name, film_origin, film_shots)
+        logger.info("%d shots in %s", len(film_shots), film.path)
     frame_T = jax.tree.map(lambda *arrays: np.concatenate(arrays), *blocks)
     return film_shots, frame_T | {"vmaf": vmaf_T}
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.inference import made_from, opened_run
+from vae_gan_jax.inference import made_from
 from vae_gan_jax.inference.film_codes import FilmCodes, evenly_spaced
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 from vae_gan_jax.model import autoencoder
@@ -32,12 +32,8 @@ class LatentSpace:
     the prior; and mixtures of neighbouring codes (``inference.film_codes``).
 
     The pictures are decoded at once; ``add`` then takes the frames of the film in order. Only the
-    pictures and their distances stay in memory, not the film.
-
-    Args:
-      model: the networks.
-      film: the learnt film.
-      learnt_T: which of its frames take part, booleans ``[T]``.
+    pictures and their distances stay in memory, not the film. ``learnt_T``, booleans, tells which
+    frames of the film take part.
     """
 
     def __init__(self, model: Model, film: FilmReader, learnt_T: np.ndarray):
@@ -106,23 +102,19 @@ class LatentSpace:
         }
 
 
-def of_learnt_film(model: Model, source: str, learnt_T: np.ndarray | None) -> LatentSpace | None:
+def of_learnt_film(
+    model: Model, film: FilmReader, learnt_T: np.ndarray | None
+) -> LatentSpace | None:
     """The pictures for a film of ``--film``; None for one of ``--source``.
 
-    Args:
-      model: the networks, and the settings of the command.
-      source: path of the film.
-      learnt_T: the learnt frames, if others are held out.
-
-    Raises:
-      InputError: the film cannot be read.
+    ``learnt_T`` are the learnt frames, if others are held out. Raises InputError if the film cannot
+    be read.
     """
     config = model.config
     if config.source:
         return None
-    film = FilmReader(source, "", opened_run.framing_of(config), config.strict)
     if learnt_T is None:
-        checksum = made_from.source_frames(config, source)["film"]
+        checksum = made_from.source_frames(config, film.path)["film"]
         films = film_names.learnt_entries(config.run_dir) or ()
         counts = [int(entry["count"]) for entry in films if entry["sha256"] == checksum]
         learnt_T = np.ones(min([*counts, film.count]), bool)
@@ -165,14 +157,7 @@ def _probability(model: Model, frames_NHWC: np.ndarray) -> float:
 
 @jax.jit
 def _least_squared_distance(x_NP, square_N, frames_BP, learnt_B):
-    """Mean squared difference of each picture from the nearest of the learnt frames, ``[N]``.
-
-    Args:
-      x_NP: the pictures minus ``GREY``, which makes rounding errors small.
-      square_N: their mean squares.
-      frames_BP: uint8 frames.
-      learnt_B: which of them are learnt.
-    """
+    """Mean squared difference of each picture, minus ``GREY``, from the nearest learnt frame."""
     y_BP = frames_BP.astype(jnp.float32) - GREY
     product_NB = jnp.matmul(x_NP, y_BP.T, precision="highest") / x_NP.shape[1]
     distance_NB = square_N[:, None] + jnp.square(y_BP).mean(1)[None] - 2 * product_NB

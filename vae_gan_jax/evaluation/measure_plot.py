@@ -12,16 +12,10 @@ MAX_POINTS = 2000  # of a curve; curves of longer films show means of several fr
 COLLAPSED_COLOUR = "#f6dcd0"
 
 
-def draw(path: str | Path, result: dict[str, Any], frame_T: dict[str, np.ndarray]) -> list[Path]:
-    """Writes the figure of a film's measures as PNG and PDF.
+def draw(path: str | Path, result: dict[str, Any], frame_T: dict[str, np.ndarray]) -> None:
+    """Writes the figure of a film's measures as PNG and PDF; ``path`` has no extension.
 
-    Args:
-      path: of the files, without the extension.
-      result: what ``evaluate.evaluate`` returns.
-      frame_T: measures of each frame.
-
-    Returns:
-      The paths of the files.
+    ``result`` is what ``evaluate.evaluate`` returns, ``frame_T`` the measures of each frame.
     """
     with style.figure(height=7.4) as figure:
         grid = figure.add_gridspec(4, 1, left=0.085, right=0.975, top=0.9, bottom=0.29, hspace=0.4)
@@ -34,7 +28,7 @@ def draw(path: str | Path, result: dict[str, Any], frame_T: dict[str, np.ndarray
         _time_axes(axes, result["shots"])
         bands = result["whole"]["psnr_by_brightness"]
         _by_brightness(figure.add_subplot(bottom[0]), bands)
-        return style.save(figure, path)
+        style.save(figure, path)
 
 
 def _heading(figure, result: dict[str, Any]) -> None:

@@ -133,14 +133,9 @@ def thumbnails(frames_BHWC):
 def changes(source_THWC, output_THWC):
     """Means over pixels and colours that measure collapse, for each frame's change.
 
-    d is the change of the source since the previous frame, e that of the reconstruction.
-
-    Args:
-      source_THWC, output_THWC: low-passed frames in order.
-
-    Returns:
-      A dict of ``[T - 1]``: ``source`` |d|, ``output`` |e|, ``source_square`` d², ``output_square``
-      e², ``product`` d·e.
+    d is the change of the low-passed source since the previous frame, e that of the reconstruction.
+    Returns a dict of ``[T - 1]``: ``source`` |d|, ``output`` |e|, ``source_square`` d²,
+    ``output_square`` e², ``product`` d·e.
     """
     d, e = (frames[1:] - frames[:-1] for frames in (source_THWC, output_THWC))
     values = {

@@ -86,15 +86,8 @@ def plan(
 ) -> dict[str, dict[str, Any]]:
     """The plan for one topology: figures by group and name; ``None`` is unknown.
 
-    Sizes of memory are those of one device.
-
-    Args:
-      config: the settings of the run.
-      place: the devices.
-      film_frames: frames of the film to learn; None: unknown.
-
-    Raises:
-      InputError: the devices cannot share the mini-batch.
+    Sizes of memory are those of one device. ``film_frames`` are those of the film to learn. Raises
+    InputError if the devices cannot share the mini-batch.
     """
     config = _for_place(config, place)
     with jax.set_mesh(place.mesh):

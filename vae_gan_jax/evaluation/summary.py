@@ -64,11 +64,7 @@ def summarise_shots(
 ) -> list[dict[str, Any]]:
     """Summarises each shot; a ``still`` shot has no movement.
 
-    Args:
-      frame_T: as for ``summarise``.
-      shots: of the film.
-      rate: frames per second.
-      start: time of the first frame in the source, in seconds.
+    ``frame_T`` is as for ``summarise``; the source's first frame is shown at ``start``, seconds.
     """
     number_T = np.arange(len(frame_T["squared_error"]))
     rows = []
@@ -88,16 +84,12 @@ def summarise_shots(
 
 
 def summarise_film(
-    frame_T: dict[str, np.ndarray],
-    shots: list[dict[str, Any]],
-    mean_TZ: np.ndarray,
+    frame_T: dict[str, np.ndarray], shots: list[dict[str, Any]], mean_TZ: np.ndarray
 ) -> dict[str, Any]:
     """Summarises the whole film.
 
-    Args:
-      frame_T: as for ``summarise``.
-      shots: what ``summarise_shots`` returns.
-      mean_TZ: latent codes of the frames.
+    ``frame_T`` is as for ``summarise``, ``shots`` what ``summarise_shots`` returns, ``mean_TZ`` the
+    latent codes of the frames.
     """
     moving_T = _inside(len(mean_TZ), [shot for shot in shots if not shot["still"]])
     collapsed_T = _inside(len(mean_TZ), [shot for shot in shots if _is_collapsed(shot)])

@@ -1,5 +1,6 @@
 """VMAF of reconstructed frames, by the libvmaf of the bundled ffmpeg."""
 
+import contextlib
 import csv
 import io
 import logging
@@ -17,12 +18,8 @@ MIN_ROWS = 288
 logger = logging.getLogger(__name__)
 
 
-class Vmaf:
-    """Scores frames while they are reconstructed; a context manager that ends ffmpeg.
-
-    Args:
-      width, height: of the frames, in pixels.
-    """
+class Vmaf(contextlib.AbstractContextManager):
+    """Scores frames while they are reconstructed; a context manager that ends ffmpeg."""
 
     def __init__(self, width: int, height: int):
         scale = self.scale_for(height)
@@ -53,11 +50,9 @@ class Vmaf:
         self._frames += len(source_BHWC)
         if self._failed:
             return
-        pairs = memoryview(np.concatenate([source_BHWC, output_BHWC], axis=1)).cast("B")
         try:
-            while pairs:
-                pairs = pairs[self._process.stdin.write(pairs) :]
-        except BrokenPipeError:  # scores() reports the reason
+            self._process.write(np.concatenate([source_BHWC, output_BHWC], axis=1))
+        except OSError:  # ffmpeg has stopped; scores() reports the reason
             self._failed = True
 
     def scores(self) -> np.ndarray | None:
@@ -74,9 +69,6 @@ class Vmaf:
             logger.warning("VMAF is left out, because this ffmpeg cannot score it (%s)", reason)
             return None
         return scores_T
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self._process.kill()

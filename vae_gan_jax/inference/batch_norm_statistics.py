@@ -57,14 +57,7 @@ def estimate(config: Config, state: TrainState, film: TrainingFrames) -> dict:
 
     The moving averages of training lag behind the weights and include the noise of the schedule;
     these do neither. Mini-batches are shuffled as in training: 100, or one epoch if that is fewer.
-
-    Args:
-      config: the settings of the run.
-      state: the trained state.
-      film: the frames that it was trained on.
-
-    Returns:
-      ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
+    Returns ``batch_stats`` by network: mean and variance over all frames of those mini-batches.
     """
     shuffled = film.mini_batches(config.seed, config.epochs, config.batch_size)
     batches = islice(shuffled, MAX_BATCHES)
@@ -81,10 +74,7 @@ def estimate_from_frames(config: Config, variables, mini_batches: Iterable[np.nd
 def estimate_from_latents(config: Config, variables, z_TZ: np.ndarray) -> dict:
     """Estimates the decoder's statistics over latents of one distribution, such as the prior.
 
-    Args:
-      config: the settings of the run.
-      variables: collections by network.
-      z_TZ: latents, at least one mini-batch; an incomplete last mini-batch is left out.
+    ``z_TZ`` are at least one mini-batch; an incomplete last mini-batch is left out.
     """
     whole = len(z_TZ) - len(z_TZ) % config.batch_size
     mini_batches = np.float32(z_TZ[:whole]).reshape(-1, config.batch_size, config.z_dim)
@@ -110,15 +100,10 @@ def load_or_estimate(
 ) -> dict:
     """``estimate``, cached in the run's folder, so that later commands need no frames.
 
-    Process 0 estimates and writes the file; the other processes read it. If the run's folder is
-    read-only, every process estimates.
-
-    Args:
-      config: the settings of the run.
-      state: of the run's checkpoint.
-      read_frames: returns the frames that the run was trained on; called if the cached file is
-        missing, damaged, or of another checkpoint.
-      read_only: do not write the file.
+    Process 0 estimates and writes the file; the other processes read it. With ``read_only``, or if
+    the run's folder is read-only, every process estimates and none writes. ``read_frames`` returns
+    the frames that the run was trained on; it is called if the cached file is missing, damaged, or
+    of another checkpoint.
     """
     run_dir, step = config.run_dir, int(state.step)
     template = {name: state.batch_stats[name] for name in ("encoder", "decoder")}

@@ -156,9 +156,8 @@ def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
 
 def _rate(value: Any, name: str) -> Fraction:
     """Frames per second from a number, a text or an array of one of them."""
-    value = (
-        value.item() if isinstance(value, np.ndarray | np.generic) and value.size == 1 else value
-    )
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
+        value = value.item()
     try:
         return flag_text.parse_rate(f"{value:.9f}" if isinstance(value, float) else str(value))
     except ValueError:

@@ -28,12 +28,8 @@ logger = logging.getLogger(__name__)
 def encode_films(config: Config, again: bool) -> None:
     """Writes the codes of the source films to ``--output`` or into the run's folder.
 
-    Args:
-      config: the settings of the command.
-      again: also codes that are current.
-
-    Raises:
-      InputError: the run has no checkpoint, a film cannot be read, or a file cannot be written.
+    ``again`` also writes codes that are current. Raises InputError if the run has no checkpoint, a
+    film cannot be read, or a file cannot be written.
     """
     if config.output and not config.output.endswith(EXTENSION):
         raise InputError(
@@ -63,14 +59,8 @@ def run_codes(
 ) -> Codes:
     """The codes of a film from the run's folder, where they are written unless they are current.
 
-    Args:
-      model: the networks.
-      film: a film of the run, or another.
-      again: also write codes that are current.
-      progress: as for ``Model.encode_film``.
-
-    Raises:
-      InputError: the film cannot be read, or the file cannot be written.
+    ``again`` also writes codes that are current. Progress and errors are as for
+    ``Model.encode_film``; InputError also if the file cannot be written.
     """
     run_dir = model.config.run_dir
     path = Path(run_dir, FOLDER, f"{film.name}{EXTENSION}")
@@ -91,8 +81,8 @@ def run_codes(
 def decode_film(config: Config) -> None:
     """Writes the film of ``--codes``, with the sound of ``--source``.
 
-    Raises:
-      InputError: the codes cannot be read or are not of this model, or the film cannot be written.
+    Raises InputError if the codes cannot be read or are not of this model, or the film cannot be
+    written.
     """
     if not config.codes:
         raise InputError("--codes is missing: give a file of codes, such as one of --mode=encode.")
@@ -126,8 +116,7 @@ class CodesFilm(Reconstruction):
     ) -> "CodesFilm":
         """The film of codes that ``config.output`` names.
 
-        Raises:
-          InputError: the codes are not of this model, or there is no such file of sound.
+        Raises InputError if the codes are not of this model, or there is no such file of sound.
         """
         latents(codes.mean, "mean of codes", config.z_dim)
         if config.layout != ("output",):

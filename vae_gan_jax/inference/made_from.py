@@ -14,10 +14,8 @@ OUTPUT = ("codec", "quality", "upscale", "sound", "frames_out")
 def source_frames(config: Config, source: str) -> dict[str, Any]:
     """What the frames of a film depend on: the film's content and its framing.
 
-    A learnt film that is not at its path has the content that the run learnt.
-
-    Raises:
-      InputError: the source is not a film, or the run learnt a different film from this path.
+    A learnt film that is not at its path has the content that the run learnt. Raises InputError if
+    the source is not a film, or the run learnt a different film from this path.
     """
     if entry := film_names.absent_entry(config, source):
         checksum, stream = entry["sha256"], entry["stream"]
@@ -30,12 +28,9 @@ def source_frames(config: Config, source: str) -> dict[str, Any]:
 
 
 def output_frames(config: Config, source: str, step: int) -> dict[str, Any]:
-    """What the reconstructed frames of a film depend on; raises like ``source_frames``.
+    """What the reconstructions of a film by the checkpoint of ``step`` depend on.
 
-    Args:
-      config: the settings of the command.
-      source: path of the film.
-      step: of the checkpoint that the networks come from.
+    Raises InputError as ``source_frames`` does.
     """
     return {
         **source_frames(config, source),
@@ -64,16 +59,6 @@ def networks(run_dir: str, step: int) -> str | None:
         return checkpoint.content_checksum(run_dir, step)
     except InputError:
         return None
-
-
-def check_learnt_films(config: Config) -> None:
-    """Refuses learnt films that were replaced since, unless ``--source`` names other films.
-
-    Raises:
-      InputError: a learnt film was replaced.
-    """
-    for source in film_names.sources(config):
-        source_frames(config, source)
 
 
 def _check_learnt(config: Config, source: str, checksum: str) -> None:

@@ -17,6 +17,7 @@ from vae_gan_jax.film.shots import Shot
 from vae_gan_jax.film.store import frame_store
 from vae_gan_jax.film.store.run_frames import framing_of, open_store
 from vae_gan_jax.film.store.training_frames import TrainingFrames
+from vae_gan_jax.inference import made_from
 from vae_gan_jax.run import atomic_io, film_names, run_folder
 from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint
@@ -69,14 +70,12 @@ class AbsentFilm(LearntFilm):
 def open_sources(config: Config) -> list[reader.FilmReader]:
     """Opens the films that figures and explorations show.
 
-    Raises:
-      InputError: the run has no checkpoint, a film cannot be read, or a time of ``--at`` lies
-        outside a film.
+    Raises InputError if the run has no checkpoint, a learnt film was replaced, a film cannot be
+    read, or a time of ``--at`` lies outside a film.
     """
-    from vae_gan_jax.inference import made_from
-
     checkpoint.newest_step(config.run_dir)
-    made_from.check_learnt_films(config)
+    for source in film_names.sources(config):
+        made_from.source_frames(config, source)  # refuses a learnt film that was replaced
     films = open_films(config)
     for film in films:
         film.start  # raises if the film cannot be read  # noqa: B018
@@ -106,11 +105,7 @@ def open_films(config: Config) -> list[reader.FilmReader]:
 
 
 def results_folder(config: Config, name: str) -> Path:
-    """Opens the run and returns its folder ``name`` for results.
-
-    Raises:
-      InputError: the folder is not writable.
-    """
+    """Opens the run and returns its folder ``name`` for results; InputError: it is not writable."""
     run_folder.open_run(config, record=False)
     folder = Path(config.run_dir) / name
     folder.mkdir(exist_ok=True)
@@ -133,22 +128,16 @@ def steps_per_epoch(config: Config) -> int:
         raise InputError(
             f"{config.run_dir} has no record of its films: train it with --mode=train."
         )
-    manifest = {"films": films, "shape": [sum(film["count"] for film in films)]}
-    learnt = frame_store.FrameStore("", manifest, config.exclude, config.hold_out)
-    return config.steps_per_epoch(len(learnt.training_T))
+    exclude, hold_out = config.exclude, config.hold_out
+    learnt = [frame_store.learnt_and_held_out(film, exclude, hold_out)[0] for film in films]
+    return config.steps_per_epoch(sum(map(np.count_nonzero, learnt)))
 
 
 def learnt_and_held_out(config: Config, checksum: str) -> dict[str, np.ndarray]:
     """Which frames of a learnt film are ``learnt`` and ``held_out``: booleans ``[T]``.
 
-    Empty if the film has no held-out frames, and for ``--source``.
-
-    Args:
-      config: the settings of the command.
-      checksum: of the film's content.
-
-    Raises:
-      InputError: the run's record of its films is missing or damaged.
+    Empty if the film has no held-out frames, and for ``--source``. ``checksum`` is that of the
+    film's content. Raises InputError if the run's record of its films is missing or damaged.
     """
     if config.source or not config.hold_out:
         return {}

@@ -37,15 +37,9 @@ logger = logging.getLogger(__name__)
 def reconstruct_films(config: Config, again: bool, kind: type | None = None) -> None:
     """Passes the source films through the run's newest model; several processes share each film.
 
-    Args:
-      config: the settings of the command.
-      again: also films that are current.
-      kind: a subclass of ``Reconstruction``; default: that class.
-
-    With ``--output`` the run's folder may be read-only.
-
-    Raises:
-      InputError: as for ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write``.
+    ``again`` also writes films that are current. ``kind`` is a subclass of ``Reconstruction``, by
+    default that class. With ``--output`` the run's folder may be read-only. Raises InputError as
+    ``Reconstruction.of``, ``trained_model.load`` and ``Reconstruction.write`` do.
     """
     newest = checkpoint.newest_step(config.run_dir)
     sources = film_names.sources(config)
@@ -116,8 +110,7 @@ class Reconstruction:
     def of(cls, config: Config, source: str, step: int, team: Team = ALONE):
         """The reconstruction of a film by the run's checkpoint of ``step``.
 
-        Raises:
-          InputError: as for ``made_from.source_frames``.
+        Raises InputError as ``made_from.source_frames`` does.
         """
         paths = film_paths(config, source_films.name(config, source))
         origin = made_from.output_film(config, source, step)
@@ -161,11 +154,8 @@ class Reconstruction:
         writes the frames after the last range and joins all segments. The film equals that of a
         single process on equal machines; the encoder's bytes depend on the number of cores.
 
-        Returns:
-          The number of frames of the film; None in all processes but process 0.
-
-        Raises:
-          InputError: the film cannot be read, or a result cannot be written.
+        Returns the number of frames of the film; None in all processes but process 0. Raises
+        InputError if the film cannot be read, or a result cannot be written.
         """
         if self.team.count > 1:
             self._write_own_range(model)

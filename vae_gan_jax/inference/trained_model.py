@@ -261,17 +261,11 @@ def load(
     step: int | None = None,
     read_only: bool = False,
 ) -> Model:
-    """Loads a run's checkpoint.
+    """Loads a run's checkpoint, by default the newest undamaged one.
 
-    Args:
-      config: the settings of the run.
-      read_frames: returns the frames that the run was trained on; called if the run folder does
-        not hold the batch-norm statistics of this checkpoint yet.
-      step: of the checkpoint; by default the newest undamaged one.
-      read_only: change no file of the run.
-
-    Raises:
-      InputError: there is no such checkpoint, or all are damaged.
+    ``read_frames`` returns the frames that the run was trained on; it is called if the run folder
+    does not hold the batch-norm statistics of this checkpoint yet. ``read_only`` changes no file of
+    the run. Raises InputError if there is no such checkpoint, or all are damaged.
     """
     checkpoint.newest_step(config.run_dir)
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,21 @@ def publish(partial: str | Path, path: str | Path) -> None:
     operating_system.sync(partial)
     operating_system.replace(partial, path)
     operating_system.sync(Path(path).absolute().parent)
+
+
+def publish_folder(partial: str | Path, folder: str | Path) -> None:
+    """``publish`` for a folder that may replace an earlier one, which comes back if that fails."""
+    former = beside(folder, ".former")
+    shutil.rmtree(former, ignore_errors=True)
+    if os.path.exists(folder):
+        os.rename(folder, former)
+    try:
+        publish(partial, folder)
+    except OSError:
+        if former.exists():
+            os.rename(former, folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def png(picture_HWC: np.ndarray) -> bytes:

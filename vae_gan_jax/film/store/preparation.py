@@ -105,7 +105,7 @@ class _Job:
                 decode_into(self.unfinished, probes[:own], self.framing, self.strict)
                 self.team.barrier("the films are decoded")
                 self._join(own)
-                _publish(self.unfinished, self.folder)
+                atomic_io.publish_folder(self.unfinished, self.folder)
             finally:
                 shutil.rmtree(self.unfinished, ignore_errors=True)
 
@@ -162,13 +162,3 @@ class _Job:
 
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _publish(unfinished: str, folder: str) -> None:
-    """Renames the finished folder, replacing an earlier one."""
-    former = folder.rstrip(os.sep) + ".former"
-    shutil.rmtree(former, ignore_errors=True)
-    if os.path.exists(folder):
-        os.rename(folder, former)
-    atomic_io.publish(unfinished, folder)
-    shutil.rmtree(former, ignore_errors=True)

@@ -82,9 +82,7 @@ class NumberedPngs(contextlib.AbstractContextManager):
                 shutil.rmtree(self._unfinished, ignore_errors=True)
             return
         (self._unfinished / provenance.LABEL).unlink()
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
-        atomic_io.publish(self._unfinished, self._folder)
+        atomic_io.publish_folder(self._unfinished, self._folder)
 
 
 def _holds_only_pngs(folder: Path) -> bool:

@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def export_run(config: Config) -> None:
     model = opened_run.open_model(config, read_only=bool(config.output))
     model = dataclasses.replace(model, config=dataclasses.replace(config, precision="float32"))
     partial = atomic_io.beside(path, ".partial")
-    _remove(partial)
+    shutil.rmtree(partial, ignore_errors=True)
     try:
         with disk_errors.readable(f"{path} cannot be written"):
             partial.mkdir()
@@ -61,10 +60,9 @@ def export_run(config: Config) -> None:
             with jax.default_matmul_precision("highest"):
                 origin = _write(partial, model, precision, films, runtime)
             _check_replaceable(path)
-            _publish(partial, path)
-    except BaseException:
-        _remove(partial)
-        raise
+            atomic_io.publish_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     files = [file for file in path.rglob("*") if file.is_file()]
     provenance.record(config.run_dir, f"{FOLDER}/{path.name}", origin, files)
     logger.info("export: %s, %.1f MB", path, sum(file.stat().st_size for file in files) / 1e6)
@@ -144,23 +142,3 @@ def _write(
     content = json.dumps(facts | {"files": files}, indent=1) + "\n"
     atomic_io.write(folder / exported.CONFIG, content)
     return origin
-
-
-def _publish(partial: Path, path: Path) -> None:
-    """Renames the finished folder to ``path``; an earlier export is put aside, then deleted."""
-    former = atomic_io.beside(path, ".former")
-    _remove(former)
-    if path.exists():
-        os.replace(path, former)
-    try:
-        atomic_io.publish(partial, path)
-    except OSError:
-        if former.exists():
-            os.replace(former, path)
-        raise
-    _remove(former)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)

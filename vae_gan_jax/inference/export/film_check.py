@@ -72,11 +72,11 @@ def check(folder: Path, model: Model, precision: str, films: Iterable[FilmReader
     Raises:
       InputError: a film cannot be read, or a file differs from the model by more than its limit.
     """
-    checks = [*_check_weights(folder, model)]
+    weights_check = _check_weights(folder, model)
     onnx_check = OnnxCheck(folder, model, precision)
     codes = [onnx_check.encode(film) for film in films]
-    checks += [*_check_stablehlo(folder, model, onnx_check.samples[:, 0])]
-    checks += onnx_check.checks.values()
+    stablehlo_checks = _check_stablehlo(folder, model, onnx_check.samples[:, 0])
+    checks = [weights_check, *stablehlo_checks, *onnx_check.checks.values()]
     for each in checks:
         if not each.passed:
             raise InputError(
@@ -156,13 +156,13 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def _check_weights(folder: Path, model: Model) -> Iterable[Check]:
+def _check_weights(folder: Path, model: Model) -> Check:
     """``weights.safetensors`` has the model's variables, bit for bit."""
     result = Check(exported.WEIGHTS, "all arrays", "", 0)
     arrays = exported.read_arrays(folder)
     for name, leaf in pretrained.flat(model.variables).items():
         result = result.with_difference(arrays[name], np.asarray(leaf))
-    yield result
+    return result
 
 
 def _check_stablehlo(folder: Path, model: Model, frames_BHWC: np.ndarray) -> Iterable[Check]:
@@ -178,7 +178,7 @@ def _check_stablehlo(folder: Path, model: Model, frames_BHWC: np.ndarray) -> Ite
             results["encoder"] = results["encoder"].with_difference(*pair)
         pair = decode(expected[0]), functions["decoder"](expected[0])
         results["decoder"] = results["decoder"].with_difference(*jax.device_get(pair))
-    yield from results.values()
+    return results.values()
 
 
 def _load_stablehlo(path: Path):
