@@ -38,7 +38,7 @@ def chromium(*options: str) -> Iterator[webdriver.Chrome]:
         settings.add_argument("--no-sandbox")
     settings.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(settings, webdriver.ChromeService(chromedriver))
-    driver.set_script_timeout(20)
+    driver.set_script_timeout(60)
     try:
         yield driver
     finally:

@@ -9,8 +9,23 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from selenium.webdriver.common.by import By
 
-SECONDS = 15.0  # until the page has done what it was asked
+SECONDS = 60.0  # until the page has done what it was asked; it takes longer on busy cores
 RED = (200, 40, 90)
+# Counts what a page has asked its worker without an answer yet.
+WATCH_WORKER = """window.unanswered = 0;
+const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (...message) {
+  if (!this.watched) this.addEventListener("message", () => (unanswered -= 1));
+  this.watched = true;
+  unanswered += 1;
+  return post.apply(this, message);
+};"""
+# Counts the frames of cameras and films.
+WATCH_VIDEO = """window.videoFrames = 0;
+const ask = HTMLVideoElement.prototype.requestVideoFrameCallback;
+HTMLVideoElement.prototype.requestVideoFrameCallback = function (next) {
+  return ask.call(this, (...frame) => ((videoFrames += 1), next(...frame)));
+};"""
 
 
 def open_page(browser, address: str, state: str = "ready", seconds=SECONDS) -> None:
@@ -54,15 +69,47 @@ def difference(first, second) -> float:
     return float(np.abs(first - second).mean())
 
 
+def check_frames(browser, frames_THWC, max_difference: float, min_median: float) -> None:
+    """The page shows one of these frames, which can be told apart, and later another one."""
+    seen = set()
+
+    def is_another() -> bool:
+        shown = picture(browser)
+        differences = [difference(shown, frame) for frame in frames_THWC]
+        assert min(differences) < max_difference
+        assert np.median(differences) > min_median
+        seen.add(int(np.argmin(differences)))
+        return len(seen) > 1
+
+    until(is_another)
+
+
+def watch(browser, script: str) -> str:
+    """Runs a script at the start of every page from now on; the result is its identifier."""
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    return added["identifier"]
+
+
 def still(browser) -> np.ndarray:
-    """The picture as soon as it no longer changes."""
-    last = picture(browser)
-    for _ in range(100):
-        time.sleep(0.15)
-        last, before = picture(browser), last
-        if (last == before).all():
-            return last
-    raise AssertionError("the picture does not stand still")
+    """The picture as soon as the worker has nothing to do; needs ``WATCH_WORKER``."""
+    browser.execute_async_script(
+        """const [done] = arguments;
+        let idleRepaints = 0;
+        const look = () => {
+          idleRepaints = unanswered ? 0 : idleRepaints + 1;
+          if (idleRepaints > 5) done();
+          else requestAnimationFrame(look);
+        };
+        look();"""
+    )
+    return picture(browser)
+
+
+def wait_for_video_frames(browser, count: int) -> None:
+    """Waits for more frames of the camera or film; needs ``WATCH_VIDEO``."""
+    frames = "return videoFrames"
+    before = browser.execute_script(frames)
+    until(lambda: browser.execute_script(frames) >= before + count)
 
 
 def drop(browser, name: str, content: bytes, kind: str) -> None:

@@ -222,7 +222,7 @@ def test_a_signal_ends_the_program_with_its_number(film, tmp_path, refused):
         time.sleep(0.05)
     assert "is in use by another process" in refused(f"--run_dir={tmp_path / 'run'}")
     process.terminate()
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert process.wait(timeout=300) == 128 + signal.SIGTERM
     steps = [int(step.name) for step in (tmp_path / "run" / "checkpoints").iterdir()]
     lines = metrics.read_text().splitlines()
     assert 0 <= max(steps) - json.loads(lines[-1])["step"] < 20  # an unfinished line waits

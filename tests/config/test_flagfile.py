@@ -19,7 +19,8 @@ def test_flagfiles_give_the_flags_that_absl_reads_from_them(tmp_path):
     assert flagfile.expand(arguments) == expected
 
 
-def test_a_flagfile_may_come_from_windows_or_from_a_pipe(tmp_path):
+def test_a_flagfile_may_come_from_windows_or_from_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(flagfile, "PIPE_SECONDS", 60.0)
     path = tmp_path / "windows.flags"
     path.write_bytes("--film=é.mp4\r\n--seed=1\r\n".encode("utf-8-sig"))
     assert flagfile.expand([f"--flagfile={path}"]) == ["--film=é.mp4", "--seed=1"]

@@ -15,7 +15,7 @@ from tests.browser import chromium_with_camera
 from vae_gan_jax.live import frames, server
 from vae_gan_jax.live.folder import LiveFolder
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120  # for what takes a moment unless the cores are busy
 
 
 @pytest.fixture(scope="session")
@@ -70,14 +70,19 @@ def serving(config, **replaced):
 def live(live_run):
     """A server whose film is encoded."""
     with serving(live_run) as served:
-
-        async def wait_for_map():
-            async with Client.connect(served) as client:
-                await client.text("map")
-                await client.state(lambda state: state["controls"] and not state["compiling"])
-
-        asyncio.run(wait_for_map())
+        wait_for_controls(served)
         yield served
+
+
+def wait_for_controls(served) -> None:
+    """Waits until the film is encoded and all controls are there."""
+
+    async def wait():
+        async with Client.connect(served) as client:
+            await client.text("map")
+            await client.state(lambda state: state["controls"] and not state["compiling"])
+
+    asyncio.run(wait())
 
 
 class Client:

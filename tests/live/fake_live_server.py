@@ -1,6 +1,7 @@
 """A small server that speaks the live page's protocol without a model: results are negatives."""
 
 import asyncio
+import contextlib
 import io
 import json
 import math
@@ -61,7 +62,9 @@ class FakeLiveServer:
         self.frames: list[tuple] = []  # number, capture time and seconds of each source frame
         self.formats: list[int] = []  # of the source frames
         self.sound = b""
-        self.delay = 0.0  # s, before each result
+        self.is_held = False  # whether results wait
+        self.answered = 0
+        self._answers: set[asyncio.Task] = set()
         self.pages: list[web.WebSocketResponse] = []
         self.state = {
             "type": "state",
@@ -83,7 +86,7 @@ class FakeLiveServer:
         ready = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._run(ready)), daemon=True)
         self.thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         return self
 
     def __exit__(self, *_):
@@ -99,7 +102,7 @@ class FakeLiveServer:
         """Sends a message to all pages."""
         texts = [page.send_json(message) for page in self.pages]
         for text in texts:
-            asyncio.run_coroutine_threadsafe(text, self.loop).result(10)
+            asyncio.run_coroutine_threadsafe(text, self.loop).result(60)
 
     def last(self, kind: str) -> dict | None:
         return next((text for text in self.received[::-1] if text["type"] == kind), None)
@@ -169,12 +172,20 @@ class FakeLiveServer:
                 data = data[: HEADER.size] + image.convert("RGBA").tobytes()
         assert len(data) == HEADER.size + 4 * self.width * self.height
         self.frames.append((number, captured, seconds))
-        await asyncio.sleep(self.delay)
+        answer = asyncio.create_task(self._answer(page, number, captured, data))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+
+    async def _answer(self, page, number: int, captured: float, data: bytes) -> None:
+        while self.is_held:
+            await asyncio.sleep(0.01)
+        self.answered += 1
         rgba = np.frombuffer(data, np.uint8, offset=HEADER.size).reshape(-1, 4).copy()
         amount = self._parameter("blend_1", "amount")["value"]
         rgba[:, :3] = (1 - amount) * (255 - rgba[:, :3].astype(np.float32)) + amount * 255
         header = HEADER.pack(2, 0, 0, number, captured, math.nan)
-        await page.send_bytes(header + rgba.tobytes())
+        with contextlib.suppress(ConnectionError):  # the page has gone
+            await page.send_bytes(header + rgba.tobytes())
 
     def _hello(self) -> dict:
         return {

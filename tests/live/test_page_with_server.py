@@ -1,6 +1,7 @@
 """The live page in Chromium with its server and a trained run, with a film as its camera."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from selenium.webdriver.common.keys import Keys
 import vae_gan_jax
 from tests.browser import check_requests
 from tests.film.films import run_ffmpeg
-from tests.live.conftest import serving
+from tests.live.conftest import serving, wait_for_controls
 from tests.page_in_browser import (
+    check_frames,
     difference,
     drop,
     drop_red,
@@ -23,14 +25,15 @@ from tests.page_in_browser import (
     press,
     text,
     until,
+    watch,
 )
 from tests.pca_run import save_principal_components
 from vae_gan_jax.config import Config
 from vae_gan_jax.inference.trained_model import Model
+from vae_gan_jax.live.page_connection import MAX_UNCONFIRMED
 
 WIDTH, HEIGHT, FRAMES, RATE = 32, 18, 40, 10
 MAX_DIFFERENCE = 3.0  # of 255, mean over pixels and channels
-SECONDS = 60.0  # the first frame waits for the compiler
 # Logs the controls that the page sets, and the mean of each result.
 WATCH = """window.log = [];
 const send = WebSocket.prototype.send;
@@ -94,17 +97,18 @@ def model(config) -> Model:
 @pytest.fixture(scope="module")
 def address(config):
     with serving(config) as served:
+        wait_for_controls(served)
         yield served.address
 
 
 @pytest.fixture
 def page(browser, address):
     """The page with all controls reset; afterwards no error and no request to elsewhere."""
-    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+    script = watch(browser, WATCH)
     open_page(browser, address)
     press(browser, "0")
     yield browser
-    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": script})
     assert errors(browser) == []
     check_requests(browser, address)
 
@@ -112,37 +116,41 @@ def page(browser, address):
 def test_the_stage_shows_what_the_model_makes_of_the_camera(page, model):
     reconstructed_THWC = model.decode(model.encode_film().mean).astype(np.float32)
     press(page, "c")
-    until(lambda: page.execute_script("return log.length") > 8, SECONDS)
-    found = set()
-    for _ in range(3):
-        before = page.execute_script("return log.length")
-        until(lambda before=before: page.execute_script("return log.length") > before + 2)
-        shown = picture(page)
-        differences = [difference(shown, frame) for frame in reconstructed_THWC]
-        assert min(differences) < MAX_DIFFERENCE
-        assert np.median(differences) > 2 * MAX_DIFFERENCE  # the frames can be told apart
-        found.add(int(np.argmin(differences)))
-    assert len(found) > 1
+    until(lambda: page.execute_script("return log.length") > 8)
+    check_frames(page, reconstructed_THWC, MAX_DIFFERENCE, min_median=2 * MAX_DIFFERENCE)
     until(lambda: "frames/s" in text(page, "meter") and "– ms" not in text(page, "meter"))
 
 
 def test_a_slider_changes_the_pixels_within_three_results(page):
+    """Busy cores may need a few tries; then too the page's confirmations limit old results."""
+
+    def log() -> list:
+        return page.execute_script("return log")
+
+    def is_steady() -> bool:
+        return len(log()) > 3 and len(set(log()[-3:])) == 1
+
+    def old_results() -> int:
+        """How many results after the slider's message do not show it yet."""
+        until(is_steady)
+        before = log()[-1]
+        page.execute_script("log.length = 0")
+        page.find_element(By.ID, "direction_1/amount").send_keys(next(keys))
+        after = until(lambda: log()[-1:] not in ([], ["set"], [before]) and log())
+        after = after[len(after) - after[::-1].index("set") :]
+        return next(number for number, result in enumerate(after) if result != before)
+
     drop_red(page)
-    until(lambda: len(set(page.execute_script("return log.slice(-3)"))) == 1, SECONDS)
-    page.find_element(By.ID, "direction_1/amount").send_keys(Keys.END)
-    until(lambda: "set" in page.execute_script("return log"))
-    log = until(lambda: (found := page.execute_script("return log"))[-1] != "set" and found)
-    before, *after = log[log.index("set") - 1 :]
-    until(lambda: page.execute_script("return log.length") > len(log) + 2 or after[-1] != before)
-    log = page.execute_script("return log")
-    last = len(log) - 1 - log[::-1].index("set")
-    assert any(result != before for result in log[last + 1 : last + 4])
+    keys = itertools.cycle((Keys.END, Keys.HOME))
+    tries = [old_results()]
+    until(lambda: min(tries) < 3 or tries.append(old_results()))
+    assert max(tries) <= MAX_UNCONFIRMED + 2
 
 
 def test_a_click_on_the_map_shows_that_moment(page, model):
     codes_TZ = model.encode_film().mean
     moments_THWC = model.decode(codes_TZ).astype(np.float32)
-    until(lambda: page.find_element(By.ID, "map").is_displayed(), SECONDS)
+    until(lambda: page.find_element(By.ID, "map").is_displayed())
     place = page.find_element(By.ID, "map")
     shown = []
     for share in (-0.4, 0.4):
@@ -153,22 +161,22 @@ def test_a_click_on_the_map_shows_that_moment(page, model):
         def nearest() -> float:
             return min(difference(picture(page), moment) for moment in moments_THWC)
 
-        until(lambda: page.execute_script("return log.length") > 3 and nearest() < 1.5, SECONDS)
+        until(lambda: page.execute_script("return log.length") > 3 and nearest() < 1.5)
         shown.append(picture(page))
     assert difference(*shown) > MAX_DIFFERENCE
 
 
 def test_a_recording_of_the_film_plays_with_its_sound(page, config):
     press(page, "l")
-    until(lambda: text(page, "moment").startswith("film 0:0"), SECONDS)
+    until(lambda: text(page, "moment").startswith("film 0:0"))
     until(lambda: page.execute_script("return document.getElementById('film-sound').currentTime"))
     page.find_element(By.ID, "record-sound").send_keys("the film")
     page.find_element(By.ID, "record").click()
     until(lambda: text(page, "record") == "Stop")
     count = page.execute_script("return log.length")
-    until(lambda: page.execute_script("return log.length") > count + 15, SECONDS)
+    until(lambda: page.execute_script("return log.length") > count + 15)
     page.find_element(By.ID, "record").click()
-    until(lambda: text(page, "message").startswith("Recorded "), SECONDS)
+    until(lambda: text(page, "message").startswith("Recorded "))
     page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
     name = page.find_element(By.CSS_SELECTOR, "#recordings a").text
     path = Path(config.run_dir, "live", "recordings", name)
@@ -176,7 +184,8 @@ def test_a_recording_of_the_film_plays_with_its_sound(page, config):
     pixels = run_ffmpeg("-i", path, "-vf", size, "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
     frames_THWC = np.frombuffer(pixels, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
     assert len(frames_THWC) >= 12
-    assert difference(frames_THWC[0].astype(np.float32), frames_THWC[-1]) > MAX_DIFFERENCE
+    first_HWC = frames_THWC[0].astype(np.float32)
+    assert max(difference(first_HWC, frame_HWC) for frame_HWC in frames_THWC) > MAX_DIFFERENCE
     samples = run_ffmpeg("-i", path, "-f", "f32le", "-ac", "1", "-")
     assert np.abs(np.frombuffer(samples, np.float32)).max() > 0.05
     watched = page.execute_async_script(
@@ -210,7 +219,7 @@ def test_a_saved_preset_comes_back_and_a_damaged_one_is_a_sentence(page, config)
 
 def test_a_second_page_takes_the_source_and_the_first_one_says_so(page, address):
     press(page, "c")
-    until(lambda: page.execute_script("return log.length") > 3, SECONDS)
+    until(lambda: page.execute_script("return log.length") > 3)
     first = page.current_window_handle
     page.switch_to.new_window("window")
     try:
@@ -233,4 +242,4 @@ def test_a_second_page_takes_the_source_and_the_first_one_says_so(page, address)
 
 def test_the_shots_have_pictures_once_the_film_is_encoded(page):
     shown = "return [...document.querySelectorAll('#shots img')].map((img) => img.naturalWidth)"
-    until(lambda: page.execute_script(shown) == [WIDTH, WIDTH], SECONDS)
+    until(lambda: page.execute_script(shown) == [WIDTH, WIDTH])

@@ -41,7 +41,7 @@ def _make(url: str, bucket: str) -> None:
     request = urllib.request.Request(
         f"{url}/storage/v1/b", content, {"Content-Type": "application/json"}
     )
-    for _ in range(100):
+    for _ in range(1200):  # a minute
         with contextlib.suppress(OSError), urllib.request.urlopen(request):
             return
         time.sleep(0.05)

@@ -25,8 +25,11 @@ def test_a_second_signal_ends_a_program_that_ignores_the_first():
 import time
 from vae_gan_jax.run import signals
 signals.install()
-with signals.Deferred():
+with signals.Deferred() as deferred:
     print("deferred", flush=True)
+    while not deferred.received:
+        time.sleep(0.01)
+    print("received", flush=True)
     while True:
         time.sleep(1)
 """
@@ -36,10 +39,11 @@ with signals.Deferred():
     with process:
         assert process.stdout.readline() == b"deferred\n"
         process.terminate()
+        assert process.stdout.readline() == b"received\n"
         time.sleep(signals.DUPLICATE_SECONDS + 0.5)
         assert process.poll() is None
         process.terminate()
-        assert process.wait(timeout=20) == 128 + signal.SIGTERM
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
 
 
 def test_an_import_finishes_before_the_signal_counts(tmp_path):
@@ -57,8 +61,8 @@ print("imported", flush=True)
     )
     program = "import time; from vae_gan_jax.run import signals; signals.install(); import fragile"
     done = subprocess.run(
-        [sys.executable, "-c", f"{program}; time.sleep(20)"],
-        capture_output=True, text=True, check=False, timeout=15,
+        [sys.executable, "-c", f"{program}; time.sleep(99)"],
+        capture_output=True, text=True, check=False, timeout=60,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{os.getcwd()}"},
     )  # fmt: skip
     assert done.stdout == "imported\n"
@@ -76,10 +80,10 @@ class Trap:
 signals.install()
 trap = Trap()
 del trap
-time.sleep(20)
+time.sleep(99)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=15
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 128 + signal.SIGTERM
     (line,) = done.stderr.strip().splitlines()
