@@ -18,10 +18,10 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import explore, presets
 from vae_gan_jax.explore.explore import Explorer
 from vae_gan_jax.explore.film_context import FilmContext
-from vae_gan_jax.figures import latent_map
+from vae_gan_jax.figures import latent_map, style
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
-from vae_gan_jax.run import provenance
+from vae_gan_jax.run import atomic_io, provenance
 from vae_gan_jax.run.settings import record_settings
 
 SECONDS = 0.5  # twelve frames
@@ -344,8 +344,16 @@ def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
         output=str(tmp_path / "mine.mkv"), frames_out=str(tmp_path / "pngs"),
     )  # fmt: skip
     monkeypatch.setattr(explore, "model_caption", lambda *_: "a model")
+    sheet = tmp_path / "mine.png"
+    for content in (b"a user's file", atomic_io.png(np.zeros((9, 9, 3), np.uint8))):
+        sheet.write_bytes(content)
+        with pytest.raises(InputError, match=r"mine\.png is not a picture of this program: move"):
+            explore.explore_run(config)
+        assert sheet.read_bytes() == content
+    sheet.unlink()
     explore.explore_run(config)
-    assert (tmp_path / "mine.png").exists()
+    style.require_replaceable(sheet)  # the same command may replace it
+    assert sheet.exists()
     assert sorted(Path(run.run_dir).iterdir()) == before
     film_THWC = frames_of(tmp_path / "mine.mkv")
     pngs = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "pngs").glob("*.png"))]
@@ -402,10 +410,12 @@ def test_codes_of_another_model_are_refused(explorer, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("codes: {time: 9}", "0:00:09.00 lies outside the film"),
+        ("about: x\ncodes: {time: 9}", "^the preset:2: 0:00:09.00 lies outside the film"),
+        ("codes:\n  path: [0.1, 9]", "^the preset:2: 0:00:09.00 lies outside the film"),
+        ("codes:\n  path: [0.1]", "^the preset:2: path names fewer than two times: give two"),
         ("codes: {walk: film}\nseconds: 1000000", "24000000 frames, more than 1000000"),
         ("codes: {walk: film}\ncontrols: [{control: blend}]", ":2: blend needs a source film"),
-        ("codes: {file: foreign.npz}", "foreign.npz: No such file"),
+        ("codes: {file: foreign.npz}", "^the preset:1: foreign.npz: No such file"),
     ],
 )
 def test_presets_that_cannot_be_explored_are_refused(explorer, tmp_path, text, message):

@@ -116,6 +116,7 @@ def test_sound_drives_and_accompanies(play, run, tmp_path):
     [
         ("controls: [{control: snapp}]", "mine.yaml:1: control is snapp.* snap"),
         ("controls:\n  - {control: mix, time: 99}", "mine.yaml:2: 0:01:39.00 lies outside"),
+        ("controls:\n  - {control: mix_run, run: nowhere}", "mine.yaml:2: .*nowhere"),
         ("networks: residual\ncontrols: []", "mine.yaml:1: this preset is for --networks=residual"),
         ("controls:\n  - {control: bend_blur, layer: decoder/up_2}", ":2: .*no layer decoder/up_2"),
     ],

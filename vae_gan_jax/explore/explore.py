@@ -58,6 +58,7 @@ def explore_run(config: Config) -> None:
     if config.output:
         path = films[0].path
         encode.require_writable(config.output, path if Path(path).is_file() else None)
+        style.require_replaceable(_sheet(Path(config.output)))
     if not preset and set(config.explore or NAMES) - set(WITHOUT_FILM):
         for film in films:
             film_names.require(config, film.path)
@@ -161,8 +162,7 @@ class Explorer:
         config = self.config
         seconds = config.seconds or preset.seconds or DEFAULT_SECONDS
         speed, frames = (preset.seconds or seconds) / seconds, self._frames(seconds)
-        chosen = source_codes.chosen(preset, config)
-        source = source_codes.make(chosen, config, self.context, frames, self.rate)
+        source = source_codes.make(preset, config, self.context, frames, self.rate)
         player = play.Player(source.model, preset, self.context)
         path, codes = self.path_of(name + source.suffix), Codes(source.codes_TZ, rate=source.rate)
         origin = self._origin | played_film.origin_of(config, preset, codes.mean)
@@ -227,11 +227,16 @@ class Explorer:
         return made_from.pictures(self.config, self.film.path, self.context.model.step, SETTINGS)
 
     def _record(self, path: Path, frames: int, origin: dict[str, Any]) -> None:
-        sheet = path.with_suffix(".png")
+        sheet = _sheet(path)
         if not self.config.output:
             name = f"{FOLDER}/{path.stem}"
             provenance.record(self.config.run_dir, name, origin, [path, sheet])
         logger.info("exploration: %d frames in %s, and %s", frames, path, sheet)
+
+
+def _sheet(film: Path) -> Path:
+    """The path of a film's contact sheet or map."""
+    return film.with_suffix(".png")
 
 
 def _sheet_labels(source, played: played_film.PlayedCodes, rows) -> tuple[Labels, str]:

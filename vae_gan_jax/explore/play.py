@@ -14,6 +14,7 @@ from vae_gan_jax.explore import bend_controls
 from vae_gan_jax.explore.control import Moment
 from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE
 from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.explore.preset_values import errors_at
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import bending
@@ -80,10 +81,8 @@ class Player:
         self._constants, chains = {}, {"codes": [], "bend": [], "picture": [], "model": []}
         for index, use in enumerate(preset.controls):
             control, options = CONTROLS[use.name], self._options(use)
-            try:
+            with errors_at(use.place):
                 constants = control.constants(film, options)
-            except InputError as error:
-                raise type(error)(f"{use.place}{error}") from None
             is_mix = control.stage == "model"  # of two models, no arrays
             self._constants[index] = constants if is_mix else jax.device_put(constants)
             static = [(n, options[n]) for n, option in control.options.items() if option.is_static]

@@ -11,6 +11,7 @@ import numpy as np
 from vae_gan_jax.config import Config
 from vae_gan_jax.explore import play, presets
 from vae_gan_jax.explore.film_context import FilmContext
+from vae_gan_jax.explore.preset_values import errors_at
 from vae_gan_jax.film import sound, source_films
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import made_from
@@ -128,8 +129,10 @@ def origin_of(
         origin["codes"] = hashlib.sha256(codes_TZ.tobytes()).hexdigest()
     if preset.uses_sound and config.sound_file:
         origin["driven_by"] = provenance.checksum([config.sound_file])
-    runs = [dict(use.options)["run"] for use in preset.controls if use.name == "mix_run"]
-    if runs:
-        steps = map(checkpoint.newest_step, runs)
-        origin["mixed_with"] = list(map(made_from.networks, runs, steps))
+    for use in preset.controls:
+        if use.name == "mix_run":
+            run_dir = dict(use.options)["run"]
+            with errors_at(use.place):
+                step = checkpoint.newest_step(run_dir)
+            origin.setdefault("mixed_with", []).append(made_from.networks(run_dir, step))
     return origin

@@ -1,10 +1,11 @@
 """The values of presets: read from YAML with their lines, checked one by one, and written."""
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -103,6 +104,15 @@ class Value:
             if name not in names:
                 value.fail(f"does not belong to {owner}: {near(name, names)}")
         return self.plain
+
+
+@contextlib.contextmanager
+def errors_at(place: str) -> Iterator[None]:
+    """Begins the sentence of an InputError with its place in a preset, "FILE:LINE: "."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{place}{error}") from None
 
 
 def near(name: str, names: Collection[str]) -> str:

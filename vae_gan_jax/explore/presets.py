@@ -43,7 +43,8 @@ class Preset:
       seconds: the length without a source film; None: that of the command.
       codes: where codes come from without a source film, as ``{"walk": "film"}``; or empty.
       networks: thesis or residual, if the preset names layers that only those have.
-      name, networks_place: of its file, and of its ``networks``, for messages.
+      name: of its file, for messages.
+      networks_place, codes_place: "FILE:LINE: " of its ``networks`` and ``codes``, for messages.
     """
 
     about: str = ""
@@ -53,6 +54,7 @@ class Preset:
     networks: str = ""
     name: str = dataclasses.field(default="the preset", compare=False)
     networks_place: str = dataclasses.field(default="", compare=False)
+    codes_place: str = dataclasses.field(default="", compare=False)
 
     @property
     def uses_sound(self) -> bool:
@@ -102,18 +104,23 @@ def parse(text: str, name: str = "the preset") -> Preset:
     Raises InputError with file and line if the text is not a preset.
     """
     parts = preset_values.read(text, name).mapping(KEYS, "a preset")
-    about, networks, seconds, networks_place = "", "", None, ""
+    given: dict[str, Any] = {"name": name}
     if "about" in parts:
-        about = parts["about"].text()
+        given["about"] = parts["about"].text()
     if "networks" in parts:
-        networks, networks_place = parts["networks"].choice(NETWORKS), parts["networks"].place
+        given["networks"] = parts["networks"].choice(NETWORKS)
+        given["networks_place"] = parts["networks"].place
     if "seconds" in parts:
-        seconds = parts["seconds"].number(0.01, MAX_SECONDS)
-    uses = parts["controls"].items("[{control: snap}]") if "controls" in parts else ()
-    if len(uses) > MAX_CONTROLS:
-        parts["controls"].fail(f"holds {len(uses)} controls: give at most {MAX_CONTROLS}")
-    codes = _codes(parts["codes"]) if "codes" in parts else {}
-    return Preset(about, tuple(map(_control, uses)), seconds, codes, networks, name, networks_place)
+        given["seconds"] = parts["seconds"].number(0.01, MAX_SECONDS)
+    if "controls" in parts:
+        uses = parts["controls"].items("[{control: snap}]")
+        if len(uses) > MAX_CONTROLS:
+            parts["controls"].fail(f"holds {len(uses)} controls: give at most {MAX_CONTROLS}")
+        given["controls"] = tuple(map(_control, uses))
+    if "codes" in parts:
+        given["codes"] = _codes(parts["codes"])
+        given["codes_place"] = next(iter(parts["codes"].plain.values()), parts["codes"]).place
+    return Preset(**given)
 
 
 def dump(preset: Preset) -> str:

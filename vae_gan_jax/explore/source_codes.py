@@ -10,6 +10,7 @@ import numpy as np
 from vae_gan_jax.config import FIELDS, Config, InputError
 from vae_gan_jax.explore import latent_paths, presets
 from vae_gan_jax.explore.film_context import FilmContext, TooShortError
+from vae_gan_jax.explore.preset_values import errors_at
 from vae_gan_jax.film.read.reader import time_code, time_in_name
 from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
@@ -51,12 +52,13 @@ class SourceCodes:
 
 @dataclasses.dataclass(frozen=True)
 class _Maker:
-    """Makes the codes of ``frames`` frames at ``rate``."""
+    """Makes the codes of ``frames`` frames at ``rate``; ``place`` is that of codes in a preset."""
 
     config: Config
     film: FilmContext
     frames: int
     rate: Fraction
+    place: str
 
     def walk(self, source: str) -> SourceCodes:
         parts = max(1, round(self.frames / float(self.rate) / latent_paths.SECONDS_PER_WALK_PART))
@@ -92,7 +94,7 @@ class _Maker:
     def path(self, times: Sequence[float]) -> SourceCodes:
         numbers = self._numbers(times)
         if len(numbers) < 2:
-            named_by = "path of the preset" if times and not self.config.at else "--at"
+            named_by = f"{self.place}path" if times and not self.config.at else "--at"
             raise InputError(
                 f"{named_by} names fewer than two times: give two or more to interpolate."
             )
@@ -145,16 +147,19 @@ class _Maker:
         )
 
     def file(self, path: str) -> SourceCodes:
-        codes = Codes.load(path)
+        with errors_at(self.place):
+            codes = Codes.load(path)
+            mean_TZ = latents(codes.mean, f"mean of {path}", self.config.z_dim)
         rate = self.config.rate or codes.rate or self.rate
-        mean_TZ = latents(codes.mean, f"mean of {path}", self.config.z_dim)
         codes_TZ = mean_TZ[codes.film_frames(rate)]
         return SourceCodes(codes_TZ, rate, self.film.model, f"The codes of {path}")
 
     def _numbers(self, times: Sequence[float]) -> list[int]:
         """The frames at ``--at``, else at times of the preset."""
-        number = self.film.film.number if self.config.at else self.film.number
-        return [number(seconds) for seconds in self.config.at or times]
+        if self.config.at:
+            return [self.film.film.number(seconds) for seconds in self.config.at]
+        with errors_at(self.place):
+            return [self.film.number(seconds) for seconds in times]
 
     def _start(self, times: Sequence[float]) -> int:
         """The first frame of ``_numbers``, else one in the middle of a long shot."""
@@ -166,14 +171,14 @@ class _Maker:
         return (shot.first + shot.stop - 1) // 2
 
 
-def chosen(preset: presets.Preset, config: Config) -> dict[str, Any]:
+def _chosen(preset: presets.Preset, config: Config) -> dict[str, Any]:
     """The codes of ``--codes``, or else of a preset."""
     return {"file": config.codes} if config.codes else preset.codes
 
 
 def check(preset: presets.Preset, config: Config) -> None:
     """Raises InputError if there are no codes to start from, or a flag would change nothing."""
-    codes = chosen(preset, config)
+    codes = _chosen(preset, config)
     if not codes:
         raise InputError(
             f"{preset.name} has no codes to start from: add a walk or another source as codes, "
@@ -186,18 +191,19 @@ def check(preset: presets.Preset, config: Config) -> None:
 
 
 def make(
-    codes: dict[str, Any], config: Config, film: FilmContext, frames: int, rate: Fraction
+    preset: presets.Preset, config: Config, film: FilmContext, frames: int, rate: Fraction
 ) -> SourceCodes:
     """The codes of a film of ``frames`` frames at ``rate``.
 
     Args:
-      codes: of a preset.
+      preset: says which codes, unless ``--codes`` does.
       config: the settings of the command; its times, its slowdown and its rate come first.
       film: the film of the codes.
 
     Raises:
       InputError: the film is too short, or has no such time, or a file of codes cannot be read.
     """
+    codes = dict(_chosen(preset, config))
+    place = "" if config.codes else preset.codes_place
     kind = next(kind for kind in presets.CODES if kind in codes)
-    more = {name: value for name, value in codes.items() if name != kind}
-    return getattr(_Maker(config, film, frames, rate), kind)(codes[kind], **more)
+    return getattr(_Maker(config, film, frames, rate, place), kind)(codes.pop(kind), **codes)

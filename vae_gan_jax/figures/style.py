@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
-from PIL import ImageFont
+from PIL import Image, ImageFont
 
+from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io
 
 WIDTH = 7.0  # inches, of a page's text
@@ -63,9 +65,10 @@ STYLE = {
     "image.interpolation": "none",
     "image.composite_image": False,  # in a PDF each picture keeps its own pixels
 }
+PROGRAM = "vae_gan_jax"  # in each PNG, so that nothing else is replaced
 # Without dates and versions, the same figure is the same file.
 METADATA = {
-    "png": {"Software": None},
+    "png": {"Software": PROGRAM},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
@@ -92,6 +95,19 @@ def save(styled: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf
             paths.append(Path(f"{path}.{extension}"))
             atomic_io.write(paths[-1], file.getvalue())
     return paths
+
+
+def require_replaceable(path: Path) -> None:
+    """Raises InputError if a file that this program did not draw is at the path of a PNG."""
+    if not os.path.lexists(path):
+        return
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            if picture.info.get("Software") == PROGRAM:
+                return
+    except (OSError, SyntaxError, ValueError):  # it is no PNG, or damaged
+        pass
+    raise InputError(f"{path} is not a picture of this program: move it, or give another --output.")
 
 
 def picture_font(pixels: int) -> ImageFont.FreeTypeFont:
