@@ -62,7 +62,7 @@ def parameters(run: Path) -> dict[str, int]:
     from vae_gan_jax.training import train_state
 
     config = Config(**recorded_settings(run))
-    params = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0))).params
+    params = train_state.shapes(config).params
     return {name: sum(leaf.size for leaf in jax.tree.leaves(params[name])) for name in params}
 
 

@@ -48,7 +48,7 @@ def compile_step() -> tuple[jax.stages.Compiled, int]:
 
     winograd.fits = lambda *_: False  # accelerators use plain convolutions
     config = Config(batch_size=FRAMES_PER_DEVICE * jax.device_count())
-    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    state = train_state.shapes(config)
     step = lowering.training_steps(config).compile()
     return step, sum(leaf.size for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1)
 

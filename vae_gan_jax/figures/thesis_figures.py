@@ -191,16 +191,8 @@ def by_epoch(
     """Draws figures 5.1 to 5.6 and 5.9 to 5.14: frames, reconstructions, samples by epoch.
 
     Frames and latents are the same for all epochs. There is one figure per epoch, one of all
-    reconstructions and one of all samples.
-
-    Args:
-      config, film: the settings of the run, and the film that it learns.
-      steps: of the checkpoints after whole epochs, by epoch.
-      load: opens the checkpoint of a step.
-      folder: where the figures are written.
-
-    Returns:
-      The paths of the figures.
+    reconstructions and one of all samples. ``steps`` are those of the checkpoints after whole
+    epochs, by epoch; ``load`` opens the checkpoint of a step. Returns the paths of the figures.
     """
     if not steps:
         logger.info("there is no checkpoint after a whole epoch, so no figure by epoch")
@@ -211,10 +203,12 @@ def by_epoch(
     paths, reconstructed, sampled = [], {}, {}
     for epoch, step in tqdm(sorted(steps.items()), "epochs", unit="epoch"):
         try:
-            reconstructed[epoch], sampled[epoch] = _epoch_pictures(config, load(step), source_BHWC)
+            model = load(step)
         except InputError as error:
             logger.warning("epoch %d is left out: %s", epoch, error)
             continue
+        reconstructed[epoch] = model.decode(model.encode(source_BHWC).mean)
+        sampled[epoch] = model.sample(len(source_BHWC), config.seed)
         paths += write(
             folder / f"{film.name}_epoch_{epoch}",
             [source_BHWC, reconstructed[epoch], sampled[epoch]],
@@ -240,11 +234,3 @@ def by_epoch(
     caption = f"Samples of the prior {each} of {name}; each column shows the same latents."
     path, rows = folder / f"{name}_samples_by_epoch", list(sampled.values())
     return paths + write(path, rows, title, caption, Labels(rows=epochs))
-
-
-def _epoch_pictures(
-    config: Config, model: Model, source_BHWC: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reconstructions of the frames, and as many samples of the prior."""
-    reconstructed_BHWC = model.decode(model.encode(source_BHWC).mean)
-    return reconstructed_BHWC, model.sample(len(source_BHWC), config.seed)

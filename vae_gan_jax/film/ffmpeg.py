@@ -80,8 +80,7 @@ class Process:
     def wait(self) -> tuple[int, str]:
         """Waits until ffmpeg ends; returns the exit code and stderr (only once).
 
-        Raises:
-          InputError: as for ``read_into``.
+        Raises InputError as ``read_into`` does.
         """
         while (code := self._process.poll()) is None:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -17,10 +17,9 @@ import scipy.ndimage
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.film.read.framing import Framing
-from vae_gan_jax.film.read.packets import UNKNOWN_TIME, packet_rows
+from vae_gan_jax.film.read.framing import Framing, section
+from vae_gan_jax.film.read.packets import first_packet
 from vae_gan_jax.film.read.probe import list_streams, probe
-from vae_gan_jax.film.read.trim import section
 
 SAMPLE_RATE, HOPS_PER_SECOND, WINDOW = 24_000, 100, 1024  # the window has 43 ms
 HOP = SAMPLE_RATE // HOPS_PER_SECOND
@@ -73,15 +72,10 @@ def _shaped(sound: SoundFeatures, feature: str, smooth: float, decay: float) -> 
 
 
 def features(path: str | os.PathLike, rate: float, framing: Framing | None = None) -> SoundFeatures:
-    """The levels of a film's or sound file's first track.
+    """The levels of the first sound track of a film or sound file.
 
-    Args:
-      path: the file.
-      rate: frames a second, those of the film that the sound drives.
-      framing: which part of a film is wanted; default: all.
-
-    Raises:
-      InputError: the file cannot be read, or has no sound.
+    ``rate``, frames a second, is that of the film that the sound drives; ``framing`` chooses a part
+    of a film. Raises InputError if the file cannot be read, or has no sound.
     """
     path, start, seconds = os.fspath(path), 0.0, math.inf
     if os.path.isdir(path):
@@ -92,7 +86,7 @@ def features(path: str | os.PathLike, rate: float, framing: Framing | None = Non
         raise InputError(f"{path} has no sound: give --sound=FILE for what the sound drives.")
     if framing and any(stream.kind == "Video" and not stream.is_picture for stream in streams):
         film = probe(path, framing.video_stream)
-        part = section(film, framing.trim_start, framing.trim_end)
+        part = section(film, framing)
         start, seconds = part.start, float(part.count / film.rate)
     return _per_frame(*_per_hop(path, clock_start + start, seconds), float(rate))
 
@@ -129,17 +123,18 @@ def _membership(hz_F: np.ndarray, bands) -> np.ndarray:
 
 def _blocks(path: str, start: float, seconds: float) -> Iterator[np.ndarray]:
     """Overlapping blocks of mono samples, float32 ``[N]``, of whole hops and their windows."""
-    first = _first_time(path)
+    sound = ["-copyts", "-i", ffmpeg.url(path), "-map", "0:a:0"]
+    _, first = first_packet(sound, ["-c:a", "pcm_s16le", "-frames:a", "1"])
     end = f":end={start + seconds:.6f}" if seconds < math.inf else ""
     trim = f"atrim=start={start:.6f}{end}"
     process = ffmpeg.Process(
-        [*ffmpeg.QUIET, "-copyts", "-i", ffmpeg.url(path), "-map", "0:a:0"],
+        *(ffmpeg.QUIET, sound),
         ["-af", f"{trim},aresample=async=1", "-ac", "1", "-ar", str(SAMPLE_RATE)],
         ["-max_error_rate", "1", "-f", "f32le", "pipe:1"],
         stdout=subprocess.PIPE,
     )
     silence = np.zeros(
-        LEAD + round(min(max(0.0, first - start), seconds) * SAMPLE_RATE), np.float32
+        LEAD + round(min(max(0.0, (first or 0.0) - start), seconds) * SAMPLE_RATE), np.float32
     )
     kept, buffer, decoded = silence.tobytes(), bytearray(BLOCK_BYTES), 0
     try:
@@ -162,17 +157,6 @@ def _finite(data: bytes, count: int) -> np.ndarray:
     """The first samples of decoded bytes; damaged ones become silence."""
     sound_N = np.frombuffer(data, "<f4", count)
     return np.nan_to_num(sound_N, nan=0, posinf=0, neginf=0).clip(-8, 8)
-
-
-def _first_time(path: str) -> float:
-    """When the first sample is heard, seconds of the file's timestamps; 0 if unknown."""
-    _, table, _ = ffmpeg.output_of(
-        [*ffmpeg.QUIET, "-copyts", "-i", ffmpeg.url(path), "-map", "0:a:0"],
-        ["-c:a", "pcm_s16le", "-frames:a", "1", "-f", "framecrc", "pipe:1"],
-    )
-    tick, packets = packet_rows(table)
-    ticks = int(packets[0][1]) if packets else UNKNOWN_TIME
-    return 0.0 if ticks == UNKNOWN_TIME else float(ticks * tick)
 
 
 def _per_frame(square_HN: np.ndarray, growth_H: np.ndarray, rate: float) -> SoundFeatures:

@@ -69,14 +69,12 @@ def lower(config) -> tuple[jax.stages.Lowered, jax.stages.Lowered]:
     """
     train = config.batch_norm == "batch"
 
-    def variables():
-        state = train_state.create(config, jax.random.key(0))
-        everything = state.inference_variables
-        dtype = networks.compute_dtype(config)
-        return everything if train else fuse_batch_norm.fuse(everything, dtype)
-
+    variables = train_state.shapes(config).inference_variables
+    if not train:
+        fuse = partial(fuse_batch_norm.fuse, dtype=networks.compute_dtype(config))
+        variables = jax.eval_shape(fuse, variables)
     with jax.set_mesh(mesh.device_mesh()):
-        shapes = jax.tree.map(mesh.shape_on_mesh, jax.eval_shape(variables))
+        shapes = jax.tree.map(mesh.shape_on_mesh, variables)
         frame = config.height, config.width, 3
         frames_BHWC = jax.ShapeDtypeStruct((config.batch_size, *frame), np.uint8)
         z_BZ = jax.ShapeDtypeStruct((config.batch_size, config.z_dim), np.float32)

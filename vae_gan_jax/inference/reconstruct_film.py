@@ -179,14 +179,12 @@ class Reconstruction:
         self.team.barrier(f"the segments of {name} are written")
 
     def _own_range(self) -> range:
-        """Numbers of the frames that this process writes: whole segments of whole batches.
-
-        With ``--strict`` process 0 alone reconstructs the film: only a process that decodes all
-        frames notices damage.
-        """
+        """Numbers of the frames that this process writes: whole segments of whole batches."""
         batch_size = self.config.batch_size
         covered = self._expected_frames // batch_size * batch_size
-        own = self.team.own(0 if self.config.strict else covered // segments.SEGMENT_FRAMES)
+        if self.config.strict:  # only a process that decodes all frames notices damage
+            covered = 0
+        own = self.team.own(covered // segments.SEGMENT_FRAMES)
         return range(own.start * segments.SEGMENT_FRAMES, own.stop * segments.SEGMENT_FRAMES)
 
     @functools.cached_property
@@ -245,7 +243,10 @@ class Reconstruction:
         first_batch = max(0, done // batch_size - 1)
         repeated = done - first_batch * batch_size  # reconstructed again, but not written again
         total = self._expected_frames if own is None else stop
-        with self._progress(total, done, own) as progress:
+        hidden = bool(own and own.start)  # only process 0 shows progress
+        with tqdm(
+            desc=self.job, total=total, initial=done, unit="frame", mininterval=1, disable=hidden
+        ) as progress:
             for pair_BHWC in self._pairs(model, first_batch, own):
                 rows = slice(repeated, None if own is None else repeated + stop - done)
                 source_BHWC, output_BHWC = (side_BHWC[rows] for side_BHWC in pair_BHWC)
@@ -266,9 +267,3 @@ class Reconstruction:
             batch_size = self.config.batch_size
             return decode(count=-(-own.stop // batch_size) * batch_size - skip)
         return decode(strict=self.config.strict)
-
-    def _progress(self, total: int, done: int, own: range | None) -> tqdm:
-        return tqdm(
-            desc=self.job, total=total, initial=done, unit="frame", mininterval=1,
-            disable=bool(own and own.start),  # only process 0 shows progress
-        )  # fmt: skip

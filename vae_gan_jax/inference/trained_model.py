@@ -269,11 +269,11 @@ def load(
     """
     checkpoint.newest_step(config.run_dir)
     with checkpoint.Checkpoints(config.run_dir) as checkpoints:
-        shapes = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
         device = jax.sharding.SingleDeviceSharding(mesh.device_mesh().local_devices[0])
         # Initial weights would only be replaced, and compiling their draws takes many seconds.
         empty = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+            train_state.shapes(config),
         )
         state = checkpoints.restore(empty, step, rename_damaged=not read_only)
     statistics = batch_norm_statistics.load_or_estimate(config, state, read_frames, read_only)

@@ -202,11 +202,7 @@ def _fields(state: train_state.TrainState) -> dict:
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
     """The shape of each array by its path, for a state or for orbax's metadata of one."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in leaves
-    }
+    return {path: tuple(leaf.shape) for path, leaf in train_state.flat(tree).items()}
 
 
 def steps(run_dir: str | Path) -> list[int]:
@@ -215,11 +211,7 @@ def steps(run_dir: str | Path) -> list[int]:
 
 
 def newest_step(run_dir: str | Path) -> int:
-    """The step of a run's newest checkpoint, which may be damaged.
-
-    Raises:
-      InputError: the run has no checkpoint.
-    """
+    """The step of a run's newest checkpoint, which may be damaged; InputError: there is none."""
     if not (found := steps(run_dir)):
         raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
     return max(found)

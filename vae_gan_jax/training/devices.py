@@ -73,7 +73,7 @@ def check_memory(config: Config, other_bytes: int = 0) -> None:
     moments, the largest activation of a mini-batch, and ``other_bytes`` of this process. Raises
     InputError if the device or the machine has less memory.
     """
-    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    state = train_state.shapes(config)
     moments = _size(state.opt_state) // (mesh.device_mesh().size if config.shard_optimizer else 1)
     activations = config.batch_size // mesh.device_mesh().size * _largest_activation(config)
     needed = _size(state.params) + moments + activations

@@ -18,18 +18,16 @@ from vae_gan_jax.training.distributed import mesh
 
 
 def training_steps(config: Config, steps: int = 1, film_frames: int = 0) -> jax.stages.Lowered:
-    """Lowers a dispatch of training steps.
+    """Lowers a dispatch of ``steps`` training steps; one step is another function than a loop.
 
-    Args:
-      config: the settings of the run.
-      steps: in the dispatch; one step is another function than a loop.
-      film_frames: frames of the film that stays on the devices; 0: the dispatch gets mini-batches.
+    ``film_frames`` are those of the film that stays on the devices; 0: the dispatch gets
+    mini-batches.
     """
     step, frame = config.step, (config.height, config.width, 3)
     with jax.set_mesh(mesh.device_mesh()):
         key = mesh.shape_on_mesh(jax.eval_shape(lambda: jax.random.key(0)))
-        shapes = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
-        state, noise_std = mesh.state_shapes(step, shapes), _shape((), np.float32)
+        state = mesh.state_shapes(step, train_state.shapes(config))
+        noise_std = _shape((), np.float32)
         if steps == 1:
             frames_BHWC = _shape((config.batch_size, *frame), np.uint8, mesh.DATA)
             return train_step.jitted_step.lower(state, frames_BHWC, key, noise_std, step)
@@ -48,13 +46,11 @@ def _shape(shape: tuple[int, ...], dtype, *axes: str | None) -> jax.ShapeDtypeSt
 
 
 def gflop_per_frame(lower: Callable[[Config], Any], config: Config) -> float | None:
-    """The arithmetic per frame of the functions that ``lower(config)`` lowers.
+    """The arithmetic per frame, GFLOP, of the functions that ``lower(config)`` lowers.
 
     Backends of accelerators do not count it, so they are lowered for one CPU. For an accelerator
-    this happens in bfloat16, which has no Winograd forms, as on the accelerator.
-
-    Returns:
-      GFLOP; None if ``JAX_PLATFORMS`` excludes CPUs.
+    this happens in bfloat16, which has no Winograd forms, as on the accelerator. None if
+    ``JAX_PLATFORMS`` excludes CPUs.
     """
     if not target.on_cpu():
         config = dataclasses.replace(config, precision="bfloat16")

@@ -24,11 +24,9 @@ logger = logging.getLogger(__name__)
 def check(config: Config) -> None:
     """Checks ``config.init_from`` before a film is prepared.
 
-    A run that already has a checkpoint resumes from it and no longer needs the other run.
-
-    Raises:
-      InputError: ``config.init_from`` is not a run, is this run, has no checkpoint, or its networks
-        have another size.
+    A run that already has a checkpoint resumes from it and no longer needs the other run. Raises
+    InputError if ``config.init_from`` is not a run, is this run, has no checkpoint, or its networks
+    have another size.
     """
     if checkpoint.steps(config.run_dir):
         return
@@ -68,10 +66,8 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     """Creates a state at step 0 with the networks of ``config.init_from``, sharded like ``fresh``.
 
     Parameters, running statistics and constants come from the other run's newest sound checkpoint;
-    Adam's moments start at 0. An export has the statistics of its film.
-
-    Raises:
-      InputError: as ``check`` does, or no checkpoint of the other run is sound.
+    Adam's moments start at 0. An export has the statistics of its film. Raises InputError as
+    ``check`` does, or if no checkpoint of the other run is sound.
     """
     check(config)
     other = Path(storage.local(config.init_from))
@@ -106,23 +102,18 @@ def read_variables(export: exported.Export, config: Config) -> dict[str, Any]:
 
     Raises InputError if its file is damaged or does not fit the settings.
     """
-    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
-    arrays, wanted = exported.read_arrays(export.folder), flat(state.inference_variables)
-    if {name: leaf.shape for name, leaf in wanted.items()} != {
-        name: array.shape for name, array in arrays.items()
-    } or any(array.dtype != np.float32 for array in arrays.values()):
+    arrays = exported.read_arrays(export.folder)
+    variables = train_state.shapes(config).inference_variables
+    wanted = train_state.flat(variables)
+    shapes, expected = (
+        {name: array.shape for name, array in each.items()} for each in (arrays, wanted)
+    )
+    if shapes != expected or any(array.dtype != np.float32 for array in arrays.values()):
         raise InputError(
             f"{export.folder / exported.WEIGHTS} does not fit {exported.CONFIG} beside it: make "
             "it again with --mode=export."
         )
-    structure = jax.tree.structure(state.inference_variables)
-    return jax.tree.unflatten(structure, [arrays[name] for name in wanted])
-
-
-def flat(variables: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of nested dicts by their path, such as ``encoder/params/mean/kernel``."""
-    leaves = jax.tree_util.tree_leaves_with_path(variables)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    return jax.tree.unflatten(jax.tree.structure(variables), [arrays[name] for name in wanted])
 
 
 def _newest_sound(run: Path) -> int:

@@ -46,6 +46,12 @@ class TrainState(struct.PyTreeNode):
         }
 
 
+def flat(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their path, such as ``encoder/params/mean/kernel``."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
 def optimiser(config) -> optax.GradientTransformation:
     """Adam (4.5), one instance per network. A step multiplies the updates by ``decay``."""
     b1, b2 = ADAM_BETAS[config.networks]
@@ -68,6 +74,11 @@ def decay(config, step, total_steps):
 def create(config, key) -> TrainState:
     """Creates a fresh state: random weights, moments 0, running statistics (0, 1)."""
     return _create(config.step, key)
+
+
+def shapes(config) -> TrainState:
+    """The state that ``create`` returns as shapes, without arrays."""
+    return jax.eval_shape(lambda: create(config, jax.random.key(0)))
 
 
 @partial(jax.jit, static_argnames="config")

@@ -91,10 +91,7 @@ def _clip(by_network: dict, values: dict, config) -> tuple[dict, dict[str, jax.A
 
 
 def _spread(reconstructed_BHWC, x_BHWC):
-    """The standard deviation of the reconstructions over the batch, relative to the frames'.
-
-    It is near 0 when all frames are reconstructed as the same picture.
-    """
+    """Standard deviation of the reconstructions over the batch, relative to that of the frames."""
     return jnp.sqrt(
         (reconstructed_BHWC.var(axis=0).mean() + MIN_VARIANCE)
         / (x_BHWC.var(axis=0).mean() + MIN_VARIANCE)
@@ -104,13 +101,8 @@ def _spread(reconstructed_BHWC, x_BHWC):
 def train_step(state, frames_uint8, key, noise_std, config):
     """Applies ``network_updates`` to a state, whose memory the new state reuses.
 
-    Args:
-      state, key, noise_std: as in ``network_updates``.
-      frames_uint8: the mini-batch, ``[B, height, width, 3]``.
-      config: a ``Config``.
-
-    Returns:
-      The state after the step, and the metrics.
+    Arguments are as in ``network_updates``, but ``config`` is a ``Config``. Returns the state after
+    the step, and the metrics.
     """
     return jitted_step(state, frames_uint8, key, noise_std, config.step)
 

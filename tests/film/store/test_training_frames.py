@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_gan_jax.film.store import shuffle
-from vae_gan_jax.film.store.training_frames import TrainingFrames
+from vae_gan_jax.film.store.training_frames import ROUNDS, TrainingFrames, permuted
 
 
 def film(count: int) -> TrainingFrames:
@@ -42,9 +41,9 @@ def test_all_orders_of_a_few_frames_are_equally_likely():
 def test_an_order_has_no_pattern(count):
     """Neither the position nor the frame before says anything about a frame."""
     position = np.linspace(0, count - 2, 5_000).astype(np.int64)
-    keys = np.random.SeedSequence([0, 0]).generate_state(shuffle.ROUNDS, np.uint64)
-    number = shuffle.permuted(keys, count, position)
-    following = shuffle.permuted(keys, count, position + 1)
+    keys = np.random.SeedSequence([0, 0]).generate_state(ROUNDS, np.uint64)
+    number = permuted(keys, count, position)
+    following = permuted(keys, count, position + 1)
     assert number.min() >= 0
     assert number.max() < count
     for other in (position, following):

@@ -26,7 +26,7 @@ def untrained(small, networks, width, height) -> Model:
     """Networks with random parameters and statistics, none of which is 0 or 1."""
     size = dict(width=width, height=height, filters=6)
     config = dataclasses.replace(small, networks=networks, **size)
-    state = jax.eval_shape(lambda: train_state.create(config, jax.random.key(0)))
+    state = train_state.shapes(config)
     random = np.random.default_rng(0)
 
     def values(path, leaf):

@@ -5,6 +5,7 @@ import types
 import pytest
 
 from vae_gan_jax.training import lowering
+from vae_gan_jax.training.distributed import topologies
 from vae_gan_jax.training.monitoring import throughput
 from vae_gan_jax.training.monitoring.throughput import Throughput
 
@@ -24,7 +25,8 @@ def test_goodput_is_the_time_in_steps_without_the_compilation(small, monkeypatch
 
 
 def test_the_share_of_the_peak_is_that_of_all_devices(small, monkeypatch):
-    monkeypatch.setattr(throughput, "peak_rate", lambda kind: 1e12)
+    known = topologies.ACCELERATORS["v5e"]._replace(flop_per_second=1e12)
+    monkeypatch.setattr(topologies, "accelerator_of", lambda kind: known)
     monkeypatch.setattr(lowering, "gflop_per_frame", lambda *_: 2.0)
     devices = throughput.mesh.device_mesh().size
     share = Throughput(small).line(100.0)["time/share_of_peak"]
@@ -36,4 +38,5 @@ def test_the_share_of_the_peak_is_that_of_all_devices(small, monkeypatch):
     [("NVIDIA H200", 989e12), ("TPU v5 lite", 197e12), ("TPU v5", 459e12), ("cpu", None)],
 )
 def test_peak_rates_are_known_by_device(kind, rate):
-    assert throughput.peak_rate(kind) == rate
+    known = topologies.accelerator_of(kind)
+    assert (known and known.flop_per_second) == rate

@@ -1,6 +1,7 @@
-"""Converts the picture of a film to frames of one size, as ffmpeg filters."""
+"""Which part of a film becomes frames of one size: its frames, and ffmpeg's filters for them."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,7 +12,6 @@ from vae_gan_jax.film.read import frame_sizes
 from vae_gan_jax.film.read.black_bars import picture_inside
 from vae_gan_jax.film.read.colours import to_rgb
 from vae_gan_jax.film.read.probe import Probe
-from vae_gan_jax.film.read.trim import section
 
 DEINTERLACED_FORMATS = r"yuva?j?4\d\dp.*"  # others are converted for it, which takes time
 
@@ -33,6 +33,44 @@ class Framing:
 
     def __post_init__(self):
         check_crop(self.crop)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A range of frames of a film."""
+
+    first: int  # number of the first frame, at the film's rate
+    count: int
+    start: float  # when the first frame is shown, seconds of the film's clock
+
+
+def section(film: Probe, framing: Framing) -> Section:
+    """The frames shown from ``trim_start`` until just before ``trim_end``.
+
+    Raises InputError if there are no such frames, or the trim ends after the film.
+    """
+    first, stop, end = 0, film.frames, framing.trim_end
+    if framing.trim_start is not None:
+        first = max(0, math.ceil(_position(film, framing.trim_start)))
+    if end is not None:
+        if end > film.end + 1 / film.rate:
+            raise InputError(
+                f"--trim_end={end:g} is after the end of {film.path}, {film.end:.2f} s: "
+                "give an earlier end, or none."
+            )
+        stop = min(stop, max(0, math.ceil(_position(film, end))))
+    if stop <= first:
+        raise InputError(
+            f"--trim_start={framing.trim_start or 0:g} and --trim_end="
+            f"{film.end if end is None else end:g} keep no frame of {film.path}, which lasts until "
+            f"{film.end:.2f} s: give other times."
+        )
+    return Section(first, stop - first, film.start + float(first / film.rate))
+
+
+def _position(film: Probe, seconds: float) -> float:
+    """A time in frames, slightly early, so that a frame with a rounded timestamp is included."""
+    return (seconds - film.start) * float(film.rate) - 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +125,7 @@ def _ratios(framing: Framing) -> list[Fraction]:
 
 
 def _without_bars(film: Probe, framing: Framing) -> Rectangle:
-    trimmed = section(film, framing.trim_start, framing.trim_end)
+    trimmed = section(film, framing)
     first_shape = dataclasses.replace(film, several_shapes=False)
     left, top, right, bottom = picture_inside(first_shape, trimmed.first, trimmed.count)
     across, down = film.width / film.stored_width, film.height / film.stored_height

@@ -1,6 +1,7 @@
 """Lists the packets of a film's video stream, without decoding."""
 
 import dataclasses
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from vae_gan_jax.film import ffmpeg
 
 KEYFRAME, CORRUPT, DISCARDED = 0x1, 0x2, 0x4  # flags of packets; edit lists discard packets
-UNKNOWN_TIME = -(2**63)
+UNKNOWN_TIME = -(2**63)  # in ticks
 JUMPS = ("timestamp discontinuity", "invalid dropping")  # in ffmpeg's warnings that it joins parts
 
 
@@ -32,7 +33,7 @@ def read_packets(path: str, stream: int) -> Packets:
         ["-map", f"0:v:{stream}", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"],
     )
     complaints = "\n".join(line for line in stderr.splitlines() if "[error]" in line)
-    tick, listed = packet_rows(table)
+    tick, listed = _packet_rows(table)
     rows, corrupt = [], False
     for decoded, shown, duration, _, _, *more in listed:
         flags = next((int(f.strip()[4:], 16) for f in more if f.strip()[:2] == b"F="), KEYFRAME)
@@ -59,12 +60,22 @@ def read_packets(path: str, stream: int) -> Packets:
     )
 
 
-def packet_rows(table: bytes) -> tuple[Fraction, list[list[bytes]]]:
-    """Reads ffmpeg's framecrc output: the tick of its first stream, seconds, and its packets.
+def first_packet(*groups: Sequence[str]) -> tuple[float | None, float | None]:
+    """When the first packet of ffmpeg's first mapped stream is decoded and shown, seconds.
 
-    A packet has the times of decoding and display, the duration, and fields that ffmpeg adds.
+    ``groups`` are ffmpeg's arguments without those of the output. None: unknown.
     """
-    tick, rows = Fraction(1), []
+    _, table, _ = ffmpeg.output_of(ffmpeg.QUIET, *groups, ["-f", "framecrc", "pipe:1"])
+    tick, rows = _packet_rows(table)
+    decoded, shown = map(int, rows[0][:2]) if rows else (UNKNOWN_TIME, UNKNOWN_TIME)
+    return tuple(
+        None if ticks == UNKNOWN_TIME else float(ticks * tick) for ticks in (decoded, shown)
+    )
+
+
+def _packet_rows(table: bytes) -> tuple[Fraction, list[list[bytes]]]:
+    """Reads ffmpeg's framecrc output: the tick of its first stream, seconds, and its packets."""
+    tick, rows = Fraction(1), []  # a row: times of decoding and display, duration, further fields
     for line in table.splitlines():
         if line.startswith(b"#tb 0:"):
             tick = Fraction(line[6:].strip().decode())

@@ -12,7 +12,7 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.read.trim import section
+from vae_gan_jax.film.read.framing import section
 from vae_gan_jax.film.shots import Shot
 
 MIN_SEEK_SECONDS = 10.0  # shorter gaps between wanted frames are decoded, which is faster
@@ -39,7 +39,7 @@ class FilmReader:
     @property
     def start(self) -> float:
         """When frame 0 is shown, seconds of the film's clock."""
-        return section(self._probe, self.framing.trim_start, self.framing.trim_end).start
+        return section(self._probe, self.framing).start
 
     @functools.cached_property
     def count(self) -> int:

@@ -58,14 +58,11 @@ def read_timeline(path: str, stream: int, codec: str, first_time: float, area: i
 def _confirmed_times(
     packets: Packets, path: str, stream: int, first_time: float
 ) -> np.ndarray | None:
-    """The times of the packets, if the frames at the start and at the end decode as they promise.
-
-    Packets before the first frame that decodes are left out: a recorded broadcast begins with
-    frames that refer to an earlier one.
-    """
+    """The times of the packets, if the frames at the start and at the end decode as promised."""
     start_T = decoded_times(path, stream, after=("-frames:v", str(SAMPLED_FRAMES)))
     if len(packets.keys_T) < 3 or not len(start_T):
         return None
+    # A recorded broadcast begins with frames that refer to an earlier one and do not decode.
     times_T = packets.times_T[packets.times_T > start_T[0] - SAME_TIME]
     if not _same_times(times_T[: len(start_T)], start_T):
         return None

@@ -13,9 +13,8 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.frame_sizes import STOPPED
-from vae_gan_jax.film.read.framing import Framing, filter_chain
+from vae_gan_jax.film.read.framing import Framing, filter_chain, section
 from vae_gan_jax.film.read.probe import Probe, probe
-from vae_gan_jax.film.read.trim import section
 
 __all__ = ["Decoder", "Framing", "Probe", "decode", "decode_blocks", "expected_frames", "probe"]
 
@@ -44,7 +43,7 @@ class Decoder(contextlib.AbstractContextManager):
 
     def __init__(self, film: Probe, framing: Framing, skip: int = 0, count: int | None = None):
         self.film, self.framing = film, framing
-        trimmed = section(film, framing.trim_start, framing.trim_end)
+        trimmed = section(film, framing)
         rest = max(0, trimmed.count - skip)
         self.expected = rest if count is None else min(rest, count)
         self.start = trimmed.start + float(skip / film.rate)
@@ -130,11 +129,8 @@ class Decoder(contextlib.AbstractContextManager):
 
 
 def _safe_seek(film: Probe, frame: int) -> int:
-    """Number of a frame to seek to in order to decode ``frame``; 0: the start of the film.
-
-    It is three keyframes and a second earlier: some formats seek to too late a keyframe, and
-    deinterlacing needs earlier frames.
-    """
+    """Number of a frame to seek to in order to decode ``frame``; 0: the start of the film."""
+    # Some formats seek to too late a keyframe, and deinterlacing needs earlier frames.
     time = film.start + frame / float(film.rate)
     keyframe = np.searchsorted(film.keys_T, time) - 3
     if keyframe <= 0:
@@ -185,4 +181,4 @@ def expected_frames(film: Probe, framing: Framing) -> int:
 
     Raises InputError if the framing selects no frame of this film.
     """
-    return section(film, framing.trim_start, framing.trim_end).count
+    return section(film, framing).count

@@ -60,11 +60,7 @@ class FrameStore:
         return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
     def require_frames(self) -> None:
-        """Refuses to learn from no frame and to hold out no frame.
-
-        Raises:
-          InputError: ``exclude`` and ``hold_out`` leave no frame, or ``hold_out`` has no effect.
-        """
+        """Raises InputError if no frame is left to learn, or ``hold_out`` holds out none."""
         learnt_T, held_out_T = self._learnt_and_held_out
         flags = "--exclude and --hold_out leave" if self.hold_out else "--exclude leaves"
         if not learnt_T.any():

@@ -29,11 +29,8 @@ def decode_into(
 ) -> None:
     """Decodes films, in order, into ``frames.u8``, then writes the manifest.
 
-    The folder is created if its parent exists.
-
-    Raises:
-      InputError: a film cannot be used, or is damaged while ``strict``.
-      OSError: a file cannot be written.
+    The folder is created if its parent exists. Raises InputError if a film cannot be used, or is
+    damaged while ``strict``; and OSError if a file cannot be written.
     """
     total = sum(expected_frames(film, framing) for film in probes)
     films, checksums = [], []

@@ -45,13 +45,12 @@ class Encoder(contextlib.AbstractContextManager):
     has the matrix and the tags of BT.709. Where the codec needs even sides, the last line of an odd
     side is repeated.
 
-    ``sound_from`` may still be set before ``close``.
-
     Args:
       path: the film to write; an existing one stays until the new one is complete.
       framing: size of the frames; time range and video stream of ``sound_from``.
       rate: frames a second, exact.
-      sound_from: film or sound file with the sound of the frames; a folder of stills has none.
+      sound_from: film or sound file with the sound of the frames; a folder of stills has none. It
+        may still be set before ``close``.
       film_format: codec, quality and size.
       resume: what the film is made from, as JSON. An Encoder with the same path and value resumes
         after the last complete segment, at frame ``frames``. None: no resuming.
@@ -110,8 +109,8 @@ class Encoder(contextlib.AbstractContextManager):
     def close(self) -> None:
         """Joins picture and sound, and publishes the film.
 
-        Raises:
-          InputError: there are no frames, ffmpeg failed, or the file does not hold every frame.
+        Raises InputError if there are no frames, ffmpeg failed, or the file does not hold every
+        frame.
         """
         if not self.frames:
             raise InputError(f"{self.path} was given no frames: give a film that has some.")

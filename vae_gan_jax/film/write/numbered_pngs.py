@@ -19,7 +19,8 @@ class NumberedPngs(contextlib.AbstractContextManager):
     """Writes frames as PNGs numbered from 1 into a folder that appears whole; a context manager.
 
     An unfinished folder is called ``folder.partial`` and can be resumed. A folder of earlier PNGs
-    is replaced; a folder with other files is refused.
+    is replaced; a folder with other files is refused. ``frames`` is the number of the next frame to
+    write.
 
     Args:
       folder: for the PNGs.
@@ -27,11 +28,7 @@ class NumberedPngs(contextlib.AbstractContextManager):
       frame_range: numbers of the frames, from 0, that this process writes. Afterwards a
         NumberedPngs without a range publishes the folder.
 
-    Attributes:
-      frames: number of the next frame to write.
-
-    Raises:
-      InputError: the folder holds other files, or cannot be written.
+    Raises InputError if the folder holds other files, or cannot be written.
     """
 
     def __init__(self, folder: str, made_from: Any, frame_range: range | None = None):

@@ -10,14 +10,12 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
-from vae_gan_jax.film.read.framing import Framing
-from vae_gan_jax.film.read.packets import UNKNOWN_TIME, packet_rows
+from vae_gan_jax.film.read.framing import Framing, section
+from vae_gan_jax.film.read.packets import first_packet
 from vae_gan_jax.film.read.probe import Probe, Stream, list_streams, probe
-from vae_gan_jax.film.read.trim import section
 from vae_gan_jax.film.write import codecs
 
 TRIED_SECONDS = 20.0  # of a track that is encoded again; copied tracks are tried to their end
@@ -92,7 +90,7 @@ def _of(source: str, extension: str, framing: Framing, sound: str) -> SourceTrac
     film, start, stop = None, framing.trim_start or 0.0, math.inf
     if any(stream.kind == "Video" and not stream.is_picture for stream in streams):
         film = probe(source, framing.video_stream)
-        part = section(film, framing.trim_start, framing.trim_end)
+        part = section(film, framing)
         start, stop = part.start, float(part.count / film.rate)
     trial = _Trial(source, extension, start, stop, must_decode=sound == "auto")
     choices, losses = _choose(_parts(streams, extension, sound), trial)
@@ -207,26 +205,13 @@ def _output_arguments(choices: Choices) -> list[str]:
 
 
 def _clock_start(source: str, film: Probe, choices: Choices, default: float) -> float:
-    """When ffmpeg's clock starts if it reads the picture and these parts, seconds of timestamps.
-
-    The clock of a broadcast starts with the earliest of the streams that are read.
-    """
+    """When ffmpeg's clock starts if it reads the picture and these parts, seconds of timestamps."""
+    # The clock of a broadcast starts with the earliest of the streams that are read.
     mapped = [f"0:{part.kind}:{part.stream.index}" for part, _ in choices if part.kind in "as"]
     maps = [argument for stream in mapped for argument in ("-map", stream)]
-    raw, shifted = (
-        _first_time([*options, "-i", ffmpeg.url(source), "-map", f"0:v:{film.stream}", *maps])
-        for options in (["-copyts"], [])
+    picture = ["-i", ffmpeg.url(source), "-map", f"0:v:{film.stream}"]
+    output = ["-c", "copy", "-frames:v", "1", "-shortest"]
+    (raw, _), (shifted, _) = (
+        first_packet(options, picture, maps, output) for options in (["-copyts"], [])
     )
     return default if raw is None or shifted is None else raw - shifted
-
-
-def _first_time(opened: Iterable[str]) -> float | None:
-    """When the first packet of the first mapped stream is decoded, seconds; None if unknown."""
-    _, table, _ = ffmpeg.output_of(
-        ffmpeg.QUIET,
-        opened,
-        ["-c", "copy", "-frames:v", "1", "-shortest", "-f", "framecrc", "pipe:1"],
-    )
-    tick, packets = packet_rows(table)
-    decoded = int(packets[0][0]) if packets else UNKNOWN_TIME
-    return None if decoded == UNKNOWN_TIME else float(decoded * tick)

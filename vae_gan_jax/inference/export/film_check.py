@@ -18,7 +18,7 @@ from vae_gan_jax.inference.export import model_files
 from vae_gan_jax.inference.reconstruct import decode_batch, encode_batch, map_batches
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import exported
-from vae_gan_jax.training import pretrained
+from vae_gan_jax.training import train_state
 
 PIXEL_LIMITS = {"float32": 1, "float16": 2}  # of 255
 LOG_VARIANCE_LIMITS = {"float32": 1e-3, "float16": 2e-2}  # log variances lie in -0.5..0.5
@@ -160,7 +160,7 @@ def _check_weights(folder: Path, model: Model) -> Check:
     """``weights.safetensors`` has the model's variables, bit for bit."""
     result = Check(exported.WEIGHTS, "all arrays", "", 0)
     arrays = exported.read_arrays(folder)
-    for name, leaf in pretrained.flat(model.variables).items():
+    for name, leaf in train_state.flat(model.variables).items():
         result = result.with_difference(arrays[name], np.asarray(leaf))
     return result
 

@@ -13,7 +13,7 @@ from vae_gan_jax.inference.export import onnx_networks
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder, fuse_batch_norm
 from vae_gan_jax.run import atomic_io, exported
-from vae_gan_jax.training import pretrained
+from vae_gan_jax.training import train_state
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # that StableHLO is lowered for
 NETWORKS = ("encoder", "decoder")
@@ -62,5 +62,5 @@ def write_stablehlo(folder: Path, model: Model) -> None:
 
 def write_safetensors(folder: Path, model: Model) -> None:
     """Writes the variables of all three networks, float32, by their path in the code."""
-    arrays = {name: np.asarray(leaf) for name, leaf in pretrained.flat(model.variables).items()}
+    arrays = {name: np.asarray(leaf) for name, leaf in train_state.flat(model.variables).items()}
     atomic_io.write(folder / exported.WEIGHTS, safetensors_numpy.save(arrays))

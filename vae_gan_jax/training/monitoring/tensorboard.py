@@ -64,10 +64,8 @@ class Events(contextlib.AbstractContextManager):
 
 
 def _record(content: bytes) -> bytes:
-    """A TFRecord: length and content, each followed by its checksum.
-
-    tensorboardX's own writer is buffered and leaves half a record on a full disk.
-    """
+    """A TFRecord: length and content, each followed by its checksum."""
+    # tensorboardX's own writer is buffered and leaves half a record on a full disk.
     length = struct.pack("<Q", len(content))
     checksums = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
     return b"".join((length, next(checksums), content, next(checksums)))

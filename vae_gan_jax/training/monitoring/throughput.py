@@ -9,12 +9,6 @@ from vae_gan_jax.training import lowering
 from vae_gan_jax.training.distributed import mesh, topologies
 
 
-def peak_rate(device_kind: str) -> float | None:
-    """The published peak rate in bfloat16, FLOP/s; None if it is not known."""
-    known = topologies.accelerator_of(device_kind)
-    return known and known.flop_per_second
-
-
 class Throughput:
     """Measures from its creation on."""
 
@@ -23,9 +17,10 @@ class Throughput:
         self._seconds_in_steps = 0.0
         self._compiled = False
         devices = mesh.device_mesh().devices
-        peak = peak_rate(devices.flat[0].device_kind)
-        gflop = lowering.gflop_per_frame(lowering.training_steps, config) if peak else None
-        self._peak_frames_per_second = gflop and peak * devices.size / (1e9 * gflop)
+        known = topologies.accelerator_of(devices.flat[0].device_kind)
+        gflop = lowering.gflop_per_frame(lowering.training_steps, config) if known else None
+        peak = known and known.flop_per_second * devices.size
+        self._peak_frames_per_second = gflop and peak / (1e9 * gflop)
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
