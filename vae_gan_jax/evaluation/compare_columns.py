@@ -14,17 +14,11 @@ PARTS = {"whole": ""} | {part: f", {words}" for part, words in summary.PARTS.ite
 
 
 class Column(NamedTuple):
-    """The measures of a part of the film, by one run or as the mean over seeds.
+    """The measures of a part of the film, by one run or as the mean over seeds."""
 
-    Attributes:
-      part: a key of ``PARTS``.
-      row: the run's entry in the comparison's JSON file, or that of the seeds.
-      number: of the row.
-    """
-
-    part: str
-    row: dict[str, Any]
-    number: int
+    part: str  # a key of ``PARTS``
+    row: dict[str, Any]  # of the run, or of the seeds, in the comparison's JSON file
+    number: int  # of the row
 
     @property
     def title(self) -> str:
@@ -64,16 +58,9 @@ def means_over_seeds(
 ) -> list[dict[str, Any]]:
     """A row for each group of runs that differ in ``--seed`` alone.
 
-    Of several runs with the same seed, the first counts.
-
-    Args:
-      runs: folders of the runs.
-      rows: their entries in the comparison's JSON file.
-      keys: the measures to average.
-
-    Returns:
-      Rows like those of the runs, with means as measures, ``seeds``, and the sample standard
-      ``deviation`` of the same measures.
+    Of several runs with the same seed, the first counts. ``rows`` are the runs' entries in the
+    comparison's JSON file; ``keys`` are the measures to average. Returns rows like those of the
+    runs, with means as measures, ``seeds``, and the sample standard ``deviation`` of the measures.
     """
     groups = {}
     for run, row in zip(runs, rows, strict=True):

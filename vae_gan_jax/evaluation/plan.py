@@ -64,11 +64,11 @@ def _film_frames(config: Config) -> int | None:
     try:
         entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
         if entries:
-            return sum(int(entry.get("count") or 0) for entry in entries) or None
+            return sum(int(entry["count"]) for entry in entries)
         films = film_names.learnt_films(config)
         probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
         return sum(video.expected_frames(probe, framing) for probe in probes) or None
-    except (InputError, TypeError, ValueError) as error:
+    except InputError as error:
         logger.warning("the plan leaves the film out: %s", error)
         return None
 
@@ -103,7 +103,7 @@ def plan(
         logger.info("%s: compiling the reconstruction ...", place.name)
         reconstruction = _reconstruction(config)
         gflop = lowering.gflop_per_frame(lowering.training_steps, config)
-        memory = _memory(config, place, step, twice, film_bytes, on_device)
+        memory = _memory(config, place, (step, twice), film_bytes, on_device)
         return {
             "machine": _machine(config, place),
             "memory": memory,
@@ -148,8 +148,9 @@ def _machine(config: Config, place: topologies.Topology) -> dict[str, Any]:
     }
 
 
-def _memory(config, place, step, twice, film_bytes: int, on_device: bool) -> dict[str, Any]:
-    """Whether a step fits, at this mini-batch and at twice its size."""
+def _memory(config, place, programs, film_bytes: int, on_device: bool) -> dict[str, Any]:
+    """Whether a step fits, at this mini-batch and at twice its size: the two programs."""
+    step, twice = programs
     other = step.memory.total - on_device * film_bytes
     growth = twice.memory.total - step.memory.total  # of config.batch_size more frames
     limit = place.memory_bytes
@@ -174,9 +175,8 @@ def _memory(config, place, step, twice, film_bytes: int, on_device: bool) -> dic
 def _kernels(text: str) -> dict[str, Any]:
     """Counts of what the devices execute in a step, and what they exchange."""
     exchanged = compiled.collectives(text)
-    kernels = list(compiled.kernels(text))
     return {
-        "kernels": len(kernels) or None,
+        "kernels": len(compiled.kernels(text)) or None,
         "collectives": sum(map(len, exchanged.values())),
         "exchanged_bytes": sum(map(sum, exchanged.values())),
     }

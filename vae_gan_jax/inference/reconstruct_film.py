@@ -85,24 +85,15 @@ def _open_run(config: Config) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction:
-    """The reconstruction of one film.
-
-    Attributes:
-      config: the settings of the command.
-      source: path of the film.
-      framing: which part of the film becomes frames.
-      paths: the films to write, by layout.
-      made_from: what the written films depend on, as JSON; None: an interrupted film is not
-        resumed.
-      team: the processes that share the film; they need a common disk.
-    """
+    """The reconstruction of one film."""
 
     config: Config
-    source: str
+    source: str  # path of the film
     framing: video.Framing
-    paths: dict[str, Path]
+    paths: dict[str, Path]  # the films to write, by layout
+    # What the written films depend on, as JSON; None: an interrupted film is not resumed.
     made_from: dict[str, Any] | None = None
-    team: Team = ALONE
+    team: Team = ALONE  # the processes that share the film; they need a common disk
 
     job = "reconstructing"  # in the progress bar
 

@@ -96,26 +96,25 @@ class Feed:
         film = self._film_on_device
         if self._max_steps == 1:
             if film is None:
-                return {"frames": mesh.to_mesh(self._on_host(numbers), mesh.DATA)}
+                return {"frames": mesh.to_mesh(_FramesByNumber(self._film, numbers), mesh.DATA)}
             return {"frames": _take(film, mesh.to_mesh(numbers.astype(np.int32), mesh.DATA))}
         # Padded to the longest dispatch, so that one compiled function runs all lengths.
         index_SB = np.resize(numbers, (self._max_steps, self._config.batch_size))
         fields = {"count_on_device": mesh.to_mesh(np.int32(count))}
         if film is None:
-            return fields | {"frames": mesh.to_mesh(self._on_host(index_SB), None, mesh.DATA)}
+            frames = _FramesByNumber(self._film, index_SB)
+            return fields | {"frames": mesh.to_mesh(frames, None, mesh.DATA)}
         index_SB = mesh.to_mesh(index_SB.astype(np.int32), None, mesh.DATA)
         return fields | {"frames": film, "index_SB": index_SB}
-
-    def _on_host(self, numbers: np.ndarray) -> "_FramesByNumber":
-        return _FramesByNumber(self._film.frames_THWC, numbers)
 
 
 class _FramesByNumber:
     """An array of frames that reads only the slices it is asked for."""
 
-    def __init__(self, frames_THWC: np.ndarray, numbers: np.ndarray):
-        self._frames_THWC, self._numbers = frames_THWC, numbers
-        self.dtype, self.shape = frames_THWC.dtype, (*numbers.shape, *frames_THWC.shape[1:])
+    def __init__(self, film: TrainingFrames, numbers: np.ndarray):
+        self._frames_THWC, self._numbers = film.frames_THWC, numbers
+        self.dtype = self._frames_THWC.dtype
+        self.shape = (*numbers.shape, *self._frames_THWC.shape[1:])
 
     def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
         return self._frames_THWC[self._numbers[index[: self._numbers.ndim]]]

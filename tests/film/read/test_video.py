@@ -1,6 +1,5 @@
 """Decoding gives every frame of a film, with its rate, colours and range, or says what is lost."""
 
-import contextlib
 import dataclasses
 from fractions import Fraction
 
@@ -236,55 +235,6 @@ def test_an_abandoned_decode_ends_ffmpeg(tmp_path):
     assert next(frames, None) is None
 
 
-def patches_THWC(width=64, height=48, count=5) -> np.ndarray:
-    """Still frames with a different colour in each quarter."""
-    frames_THWC = np.empty((count, height, width, 3), np.uint8)
-    for quarter, colour in enumerate(films.COLOURS):
-        row, column = divmod(quarter, 2)
-        frames_THWC[:, row * height // 2 :, column * width // 2 :] = colour
-    return frames_THWC
-
-
-def test_colours_survive_encoding_and_decoding(tmp_path):
-    frames_THWC = patches_THWC()
-    with Encoder(tmp_path / "film.mp4", Framing(64, 48), Fraction(25)) as encoder:
-        encoder.write(frames_THWC)
-    film = probe(tmp_path / "film.mp4")
-    assert (film.matrix, film.primaries, film.transfer, film.colour_range) == (
-        *("bt709", "bt709", "bt709"),
-        "tv",
-    )
-    assert film.pixel_format == "yuv420p"
-    for frame_HWC in decode(tmp_path / "film.mp4", Framing(64, 48, crop="none")):
-        assert np.abs(films.quarters(frame_HWC) - films.COLOURS).max() <= 3
-
-
-def test_the_index_is_at_the_front(tmp_path):
-    with Encoder(tmp_path / "film.mp4", Framing(64, 48), Fraction(25)) as encoder:
-        encoder.write(patches_THWC())
-    content = (tmp_path / "film.mp4").read_bytes()
-    assert content.index(b"moov") < content.index(b"mdat")
-
-
-def test_an_odd_size_grows_by_a_line(tmp_path):
-    with Encoder(tmp_path / "film.mp4", Framing(63, 47), Fraction(25)) as encoder:
-        encoder.write(patches_THWC(63, 47))
-    film = probe(tmp_path / "film.mp4")
-    assert (film.width, film.height, film.frames) == (64, 48, 5)
-    frame_HWC = next(decode(tmp_path / "film.mp4", Framing(64, 48, crop="none")))
-    assert np.abs(frame_HWC[:, -1].astype(int) - frame_HWC[:, -3]).max() <= 3
-
-
-def test_a_failure_leaves_the_earlier_film(tmp_path):
-    (tmp_path / "film.mp4").write_bytes(b"the earlier one")
-    encoder = Encoder(tmp_path / "film.mp4", Framing(64, 48), Fraction(25))
-    with contextlib.suppress(KeyboardInterrupt), encoder:
-        encoder.write(patches_THWC())
-        raise KeyboardInterrupt
-    assert (tmp_path / "film.mp4").read_bytes() == b"the earlier one"
-    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
-
-
 def test_a_file_that_is_no_film_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("not a film\n" * 100)
     films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
@@ -296,12 +246,6 @@ def test_a_file_that_is_no_film_is_refused(tmp_path):
         probe(tmp_path / "sound.mp4")
     with pytest.raises(InputError, match="holds no PNG or JPEG"):
         probe(tmp_path)
-
-
-@pytest.mark.parametrize("output", ["/dev/full", "missing/film.mp4"])
-def test_an_impossible_output_is_refused_at_once(tmp_path, output):
-    with pytest.raises(InputError):
-        Encoder(tmp_path / output, Framing(64, 48), Fraction(25))
 
 
 @pytest.mark.skipif(not films.REAL.is_dir(), reason="the real clips are not here")

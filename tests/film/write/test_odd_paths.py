@@ -11,17 +11,21 @@ from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
 
 FOLDERS = ["a\nb", "l\udce9", "100%d #?;&'\"", " -x [1]", "a" * 255]
+FILES = ["part #2.mp4", "what?.mkv", "a 'b' 50%.mp4", "a:b\\c.mp4"]
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_a_film_is_written_into_any_folder(tmp_path, name):
-    folder = tmp_path / name
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [*((folder, "film.mp4") for folder in FOLDERS), *(("folder #1?", name) for name in FILES)],
+)
+def test_a_film_is_written_to_any_path(tmp_path, folder, name):
+    folder = tmp_path / folder
     folder.mkdir()
     frames_THWC = np.full((3, 16, 16, 3), 90, np.uint8)
-    with Encoder(folder / "film.mp4", Framing(16, 16), Fraction(25)) as encoder:
+    with Encoder(folder / name, Framing(16, 16), Fraction(25)) as encoder:
         encoder.write(frames_THWC)
-    assert [path.name for path in folder.iterdir()] == ["film.mp4"]
-    assert video.probe(folder / "film.mp4").frames == 3
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert video.probe(folder / name).frames == 3
 
 
 @pytest.mark.parametrize("name", FOLDERS[:-1])

@@ -51,8 +51,6 @@ def prepare(
     Raises:
       InputError: a film cannot be used, or the disk is too small.
     """
-    if isinstance(films, str | os.PathLike) or not films:
-        raise ValueError("films must be a sequence of one path or more")
     job = _Job([os.fspath(film) for film in films], os.fspath(folder), framing, strict, team)
     if team.index == 0:
         job.make()
