@@ -126,7 +126,7 @@ def onnx_reconstruction(config, state, frames_BHWC):
 
     variables = fuse_batch_norm.fuse(state.inference_variables, winograd_form=False)
     variables = {name: jax.tree.map(np.asarray, variables[name]) for name in ("encoder", "decoder")}
-    model = onnx_networks.builders(config, variables, "float32", {})["autoencoder"]()
+    _, _, model = onnx_networks.models(config, variables, "float32", {})
     session = onnxruntime.InferenceSession(model.SerializeToString())
 
     def reconstruct(count):

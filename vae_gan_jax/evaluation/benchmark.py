@@ -25,7 +25,7 @@ from vae_gan_jax.film.write.encode import FilmFormat
 from vae_gan_jax.inference import opened_run, reconstruct
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.inference.trained_model import Model
-from vae_gan_jax.model import fuse_batch_norm, networks, target
+from vae_gan_jax.model import networks, target
 from vae_gan_jax.run import atomic_io, film_names, run_folder
 from vae_gan_jax.training import devices, feeding, lowering, train_state
 from vae_gan_jax.training.distributed import mesh
@@ -88,10 +88,10 @@ def measure(
     with devices.explain_out_of_memory():
         peak = _matmul_gflops(config)
         training, memory, state = _training(config, film)
-        networks_alone = _reconstruction(config, state, film.frames_THWC)
+        model = Model(config, mesh.on_one_device(state.inference_variables), int(state.step))
+        networks_alone = _reconstruction(model, film.frames_THWC)
         whole_film = {}
         if source is not None:
-            model = Model(config, mesh.on_one_device(state.inference_variables), int(state.step))
             whole_film = _film(model, source, networks_alone["frames_per_second"])
     for figures in (training, networks_alone):
         gflop = figures["gflop_per_frame"]
@@ -215,14 +215,11 @@ def _time_training(config: Config, state, key, first, dispatches):
     }
 
 
-def _reconstruction(config: Config, state, frames_THWC) -> dict[str, Any]:
+def _reconstruction(model: Model, frames_THWC) -> dict[str, Any]:
     """The speed of the networks alone; frames and results stay on the device."""
+    config, key = model.config, jax.random.key(model.config.seed)
     logger.info("reconstructing for %g s ...", config.seconds)
-    variables, train = mesh.on_one_device(state.inference_variables), config.batch_norm == "batch"
-    if not train:
-        variables = fuse_batch_norm.fuse(variables, networks.compute_dtype(config))
-    noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
-    key = jax.random.key(config.seed)
+    variables, noise_std, train = reconstruct.batch_arguments(model)
     frames_BHWC = jax.device_put(np.asarray(frames_THWC[: config.batch_size]))
     arguments = config.step, variables, frames_BHWC, key, noise_std, train
     jax.block_until_ready(reconstruct.reconstruct_batch(*arguments))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_gan_jax.evaluation.summary import COLLAPSED_RETENTION, PARTS
+from vae_gan_jax.evaluation.summary import COLLAPSED_RETENTION, PARTS, is_collapsed
 from vae_gan_jax.figures import style
 
 MAX_POINTS = 2000  # of a curve; curves of longer films show means of several frames
@@ -96,7 +96,7 @@ def _retention(axis, result: dict[str, Any]) -> None:
                 label=None if number else label,
             )  # fmt: skip
     for shot in result["shots"]:
-        if not shot["still"] and shot["aligned_retention"] < COLLAPSED_RETENTION:
+        if is_collapsed(shot):
             span = shot["start_seconds"], shot["stop_seconds"]
             axis.axvspan(*span, color=COLLAPSED_COLOUR, linewidth=0, zorder=0)
     low, high = axis.get_ylim()

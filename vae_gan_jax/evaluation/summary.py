@@ -92,7 +92,7 @@ def summarise_film(
     latent codes of the frames.
     """
     moving_T = _inside(len(mean_TZ), [shot for shot in shots if not shot["still"]])
-    collapsed_T = _inside(len(mean_TZ), [shot for shot in shots if _is_collapsed(shot)])
+    collapsed_T = _inside(len(mean_TZ), [shot for shot in shots if is_collapsed(shot)])
     return {
         **_summarise_moving(frame_T, np.ones(len(mean_TZ), bool), moving_T),
         "collapsed_share": float(collapsed_T.sum() / moving_T.sum()) if moving_T.any() else None,
@@ -156,7 +156,8 @@ def _inside(frames: int, shots: list[dict[str, Any]]) -> np.ndarray:
     return inside_T
 
 
-def _is_collapsed(shot: dict[str, Any]) -> bool:
+def is_collapsed(shot: dict[str, Any]) -> bool:
+    """Whether a row of ``summarise_shots`` moves and its reconstruction does not."""
     return not shot["still"] and shot["aligned_retention"] < COLLAPSED_RETENTION
 
 

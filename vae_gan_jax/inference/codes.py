@@ -140,8 +140,7 @@ class Codes:
 def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
     """Checks latents; returns them as float32 ``[T, Z]``.
 
-    Raises:
-      InputError: the shape is another, ``Z`` is not ``z_dim``, or a value is not finite.
+    Raises InputError if they have another shape, or a value is not finite.
     """
     latent_TZ = _finite(values, name, np.float32)
     if latent_TZ.ndim != 2:

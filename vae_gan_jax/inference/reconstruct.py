@@ -85,6 +85,13 @@ def lower(config) -> tuple[jax.stages.Lowered, jax.stages.Lowered]:
         )
 
 
+def batch_arguments(model) -> tuple[dict[str, Any], np.float32 | None, bool]:
+    """The arguments ``variables``, ``noise_std`` and ``train`` of ``reconstruct_batch``."""
+    config, train = model.config, model.config.batch_norm == "batch"
+    noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
+    return model.variables if train else model.fused, noise_std, train
+
+
 def reconstruct_frames(
     model,
     frames: Iterable[np.ndarray],
@@ -104,9 +111,7 @@ def reconstruct_frames(
       ``(source_BHWC, result)``; B is the batch size, and may be smaller in the last batch.
     """
     config, key = model.config, jax.random.key(model.config.seed)
-    train = config.batch_norm == "batch"
-    variables = model.variables if train else model.fused
-    noise_std = np.float32(config.reconstruct_noise) if config.reconstruct_noise else None
+    variables, noise_std, train = batch_arguments(model)
 
     def reconstruct(index: int, source_BHWC: np.ndarray, _):
         batch_key = jax.random.fold_in(key, index)

@@ -71,10 +71,9 @@ def test_graphs_equal_the_networks(model, expected, precision, pixels, codes):
     frames_BHWC, mean_BZ, log_variance_BZ, output_BHWC = expected
     variables = fuse_batch_norm.fuse(model.variables, winograd_form=False)
     variables = jax.tree.map(np.asarray, {n: variables[n] for n in ("encoder", "decoder")})
-    builders = onnx_networks.builders(model.config, variables, precision, {"step": "0"})
     sessions, sizes = {}, {}
-    for name, build in builders.items():
-        graph = build()
+    for graph in onnx_networks.models(model.config, variables, precision, {"step": "0"}):
+        name = graph.graph.name
         onnx.checker.check_model(graph, full_check=True)
         assert {node.op_type for node in graph.graph.node} <= PLAIN_OPERATORS
         assert graph.opset_import[0].version == 17

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -117,11 +118,10 @@ def _probe_film(path: str, video_stream: int | None) -> Probe:
     stream = _choose(path, streams, video_stream)
     chosen = [one for one in streams if one.kind == "Video"][stream]
     opened = (*_decoder(chosen), *_keep_filters(chosen.turned), "-i", ffmpeg.url(path))
-    sample = _decode_sample(path, opened, stream)
-    first_time = sample.pop("first_time") - clock_start
+    sample, first_time, claimed_rate = _decode_sample(path, opened, stream)
     area = sample["stored_width"] * sample["stored_height"]
-    timeline = read_timeline(path, stream, chosen.codec, first_time, area)
-    times_T, claimed_rate = timeline.times_T, sample.pop("claimed_rate")
+    timeline = read_timeline(path, stream, chosen.codec, first_time - clock_start, area)
+    times_T = timeline.times_T
     if not timeline.ordered:
         rate = float(frame_rate.plausible_rate(claimed_rate))
         times_T = times_T[0] + np.arange(len(times_T)) / rate
@@ -161,10 +161,9 @@ def _probe_stills(
     turned = stills.are_turned(files)
     pattern = stills.sequence(files)
     opened = (*_keep_filters(turned), "-framerate", str(rate), "-i", pattern)
-    sample = _decode_sample(path, opened, 0)
+    sample, _, _ = _decode_sample(path, opened, 0)
     if stills.are_mixed(files):
         sample |= {"pixel_format": "gbrap16le", "matrix": "gbr", "colour_range": "pc"}
-    del sample["claimed_rate"], sample["first_time"]
     return Probe(
         path=path, files=files, input=opened, rate=rate, turned=turned,
         duration=float(len(files) / rate), frames=len(files),
@@ -257,8 +256,10 @@ def _keep_filters(turned: bool) -> tuple[str, ...]:
     return () if turned else ("-reinit_filter", "0")
 
 
-def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
-    """Decodes the first frames; returns fields of Probe, ``first_time`` and ``claimed_rate``."""
+def _decode_sample(
+    path: str, opened: tuple[str, ...], stream: int
+) -> tuple[dict[str, Any], float, Fraction | None]:
+    """Fields of Probe from the first frames, the time of the first one, and the claimed rate."""
     _, _, text = ffmpeg.output_of(
         ["-hide_banner", "-nostdin", "-copyts", *opened, "-map", f"0:v:{stream}"],
         ["-vf", "showinfo=checksum=0", "-frames:v", str(SAMPLED_FRAMES), "-f", "null", "-"],
@@ -277,9 +278,9 @@ def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
     peak = re.search(r"max_luminance[=:]\s*([\d.]+)", text)
     above, below, width, height = map(int, frame.groups()[1:])
     pixel_shape = Fraction(above, below) if above and below else Fraction(1)
-    return {
-        "first_time": float(int(shown[2]) * Fraction(shown[1])) if shown else -math.inf,
-        "claimed_rate": Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None,
+    first_time = float(int(shown[2]) * Fraction(shown[1])) if shown else -math.inf
+    claimed_rate = Fraction(int(rate[1]), int(rate[2])) if rate and int(rate[2]) else None
+    sample = {
         "width": round(width * max(pixel_shape, 1)),
         "height": round(height / min(pixel_shape, 1)),
         "stored_width": width,
@@ -292,3 +293,4 @@ def _decode_sample(path: str, opened: tuple[str, ...], stream: int) -> dict:
         "transfer": colours[4],
         "peak": float(peak[1]) if peak else DEFAULT_PEAK_NITS,
     }
+    return sample, first_time, claimed_rate

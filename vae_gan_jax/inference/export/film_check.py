@@ -61,16 +61,10 @@ class CheckedFilms:
 
 
 def check(folder: Path, model: Model, precision: str, films: Iterable[FilmReader]) -> CheckedFilms:
-    """Passes the films through the files and the model.
+    """Passes all frames of the films through the files and the model, which computes in float32.
 
-    Args:
-      folder: with the files of the networks.
-      model: with float32 arithmetic.
-      precision: of the ONNX files.
-      films: all of their frames are compared.
-
-    Raises:
-      InputError: a film cannot be read, or a file differs from the model by more than its limit.
+    ``precision`` is that of the ONNX files. Raises InputError if a film cannot be read, or a file
+    differs from the model by more than its limit.
     """
     weights_check = _check_weights(folder, model)
     onnx_check = OnnxCheck(folder, model, precision)

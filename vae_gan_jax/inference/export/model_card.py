@@ -33,11 +33,7 @@ def render(
 ) -> str:
     """The text of the card.
 
-    Args:
-      config: the settings of the run.
-      facts: the content of ``config.json``.
-      checked: the films that were compared.
-      sizes: of the files, bytes by name.
+    ``facts`` is the content of ``config.json``; ``sizes`` are those of the files, bytes by name.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

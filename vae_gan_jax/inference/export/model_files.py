@@ -27,8 +27,8 @@ def write_onnx(folder: Path, model: Model, precision: str, origin: dict[str, str
     """
     variables = fuse_batch_norm.fuse(model.variables, winograd_form=False)
     variables = {name: jax.tree.map(np.asarray, variables[name]) for name in NETWORKS}
-    for name, build in onnx_networks.builders(model.config, variables, precision, origin).items():
-        path, network = folder / f"{name}.onnx", build()
+    for network in onnx_networks.models(model.config, variables, precision, origin):
+        path = folder / f"{network.graph.name}.onnx"
         if sum(len(weights.raw_data) for weights in network.graph.initializer) > MAX_FILE_BYTES:
             onnx.save_model(network, path, save_as_external_data=True, location=f"{path.name}.data")
         else:

@@ -1,7 +1,6 @@
 """Encoder and decoder as ONNX graphs, for both kinds of networks."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -14,10 +13,10 @@ from vae_gan_jax.model.plain_convolutions import padding_before
 PHASE_TAPS = 3  # rows and columns of the kernel of one phase of a transposed convolution
 
 
-def builders(
+def models(
     config: Config, variables: dict, precision: str, metadata: dict[str, str]
-) -> dict[str, Callable[[], onnx.ModelProto]]:
-    """Functions that build the models ``encoder``, ``decoder`` and ``autoencoder``, by name.
+) -> Iterator[onnx.ModelProto]:
+    """Builds the models whose graphs are called encoder, decoder and autoencoder, in this order.
 
     Args:
       config: the settings of the networks.
@@ -47,15 +46,10 @@ def builders(
         mean, _ = encoded(graph)
         return {"reconstruction": (decoded(graph, mean()), *frame)}
 
-    def build(outputs, name, shape) -> onnx.ModelProto:
+    inputs = {encoder: {"frames": frame}, decoder: {"z": latent}, autoencoder: {"frames": frame}}
+    for outputs, shapes in inputs.items():
         graph = Graph(precision)
-        return graph.model(outputs.__name__, {name: shape}, outputs(graph), metadata)
-
-    return {
-        "encoder": partial(build, encoder, "frames", frame),
-        "decoder": partial(build, decoder, "z", latent),
-        "autoencoder": partial(build, autoencoder, "frames", frame),
-    }
+        yield graph.model(outputs.__name__, shapes, outputs(graph), metadata)
 
 
 def _from_pixels(layer: dict, shape: tuple[int, int, int]) -> dict:

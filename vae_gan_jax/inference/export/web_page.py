@@ -40,10 +40,8 @@ logger = logging.getLogger(__name__)
 def runtime_files(source: str) -> dict[str, bytes]:
     """The files of ONNX Runtime Web to copy beside a page; none if the page loads them itself.
 
-    ``source`` is the folder of the npm package, "cdn", or "" for npm.
-
-    Raises:
-      InputError: the folder does not have the files of this version.
+    ``source`` is the folder of the npm package, "cdn", or "" for npm. Raises InputError if the
+    folder does not have the files of this version.
     """
     if source == CDN_WORD:
         return {}
