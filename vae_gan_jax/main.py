@@ -107,7 +107,7 @@ def run() -> None:
 
 def _join_processes(own: ProcessFlags, given: dict[str, Any]) -> None:
     """Connects to the other processes, if there are any."""
-    launch = detect(own.distributed, own.coordinator_address, own.num_processes, own.process_id)
+    launch = detect(own)
     if launch is None:
         return
     texts = {

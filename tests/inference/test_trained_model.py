@@ -10,7 +10,7 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.inference import batch_norm_statistics, reconstruct, trained_model
+from vae_gan_jax.inference import batch_norm_statistics, trained_model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.checkpoint import Checkpoints
@@ -56,16 +56,11 @@ def test_an_earlier_step_can_be_loaded(run, read_frames):
     chex.assert_trees_all_equal(encoder["params"], states[2].params["encoder"])
 
 
-def test_codes_decode_to_the_reconstruction(opened, frames_THWC):
+def test_latents_are_decoded_batch_by_batch(opened, frames_THWC):
     """Ten frames in batches of four; the last batch is shorter."""
     z_TZ = opened.encode(frames_THWC).mean
-    assert z_TZ.shape == (10, opened.config.z_dim)
     assert np.abs(z_TZ).max() < 1
-    blocks = list(opened.decode_batches(z_TZ))
-    assert [len(block) for block in blocks] == [4, 4, 2]
-    pairs = reconstruct.reconstruct_frames(opened, frames_THWC)
-    expected = np.concatenate([output_BHWC for _, output_BHWC in pairs])
-    np.testing.assert_array_equal(np.concatenate(blocks), expected)
+    assert [len(block) for block in opened.decode_batches(z_TZ)] == [4, 4, 2]
 
 
 def test_no_frames_have_no_codes(opened):

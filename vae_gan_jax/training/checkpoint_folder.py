@@ -51,9 +51,12 @@ class CheckpointFolder:
         steps = self.steps() if self.is_remote else []
         with storage.readable_errors(self.path):
             for path in self._children():
-                incomplete = path.name.isdecimal() and int(path.name) not in steps
-                temporary = INCOMPLETE_SUFFIX in path.name or path.name.endswith(DELETED_SUFFIX)
-                if incomplete if self.is_remote else temporary:
+                if self.is_remote:
+                    incomplete = path.name.isdecimal() and int(path.name) not in steps
+                else:
+                    deleted = path.name.endswith(DELETED_SUFFIX)
+                    incomplete = deleted or INCOMPLETE_SUFFIX in path.name
+                if incomplete:
                     path.rmtree()
 
     def delete(self, step: int) -> None:

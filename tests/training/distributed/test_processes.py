@@ -48,8 +48,13 @@ def environment(monkeypatch):
     return set_variables
 
 
+def detect(*flags):
+    """With ``--distributed``, ``--coordinator_address``, ``--num_processes``, ``--process_id``."""
+    return launch.detect(launch.ProcessFlags(*flags))
+
+
 def test_a_process_without_a_launcher_works_alone(environment):
-    assert launch.detect(None, None, None, None) is None
+    assert detect() is None
     assert (processes.index(), processes.count()) == (0, 1)
     assert processes.gather(3) == [3]
     assert processes.gather_texts("three") == ["three"]
@@ -74,21 +79,21 @@ def test_a_process_without_a_launcher_works_alone(environment):
 )
 def test_a_launcher_that_started_several_processes_is_detected(variables, expected, environment):
     environment(**variables)
-    assert launch.detect(None, None, None, None) == expected
-    assert launch.detect(False, None, None, None) is None
-    assert launch.detect(True, None, None, None) == ASK_LAUNCHER
+    assert detect() == expected
+    assert detect(False) is None
+    assert detect(True) == ASK_LAUNCHER
 
 
 def test_flags_override_the_launcher(environment):
     environment(**SLURM)
-    given = launch.detect(None, "10.0.0.1:4711", 3, 2)
+    given = detect(None, "10.0.0.1:4711", 3, 2)
     assert given == launch.Launch("10.0.0.1:4711", 3, 2)
-    assert launch.detect(None, "10.0.0.1:4711", 1, 0) is None
+    assert detect(None, "10.0.0.1:4711", 1, 0) is None
 
 
 def test_an_indexed_kubernetes_job_supplies_the_index(environment):
     environment(JOB_COMPLETION_INDEX=2)
-    assert launch.detect(None, "first:4711", 4, None).index == 2
+    assert detect(None, "first:4711", 4).index == 2
 
 
 @pytest.mark.parametrize(
@@ -97,14 +102,13 @@ def test_an_indexed_kubernetes_job_supplies_the_index(environment):
         ((None, "first:4711", None, None), "belong together"),
         ((None, None, 2, 0), "belong together"),
         ((None, "first:4711", 2, 2), "--process_id=2 does not fit --num_processes=2"),
-        ((None, "first:4711", 2, -1), "--process_id=-1 does not fit"),
         ((None, "first", 2, 1), "give HOST:PORT"),
         ((None, ":4711", 2, 1), "give HOST:PORT"),
     ],
 )
 def test_contradicting_flags_are_refused(given, error, environment):
     with pytest.raises(InputError, match=error):
-        launch.detect(*given)
+        detect(*given)
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,11 @@ def sound_ways(stream: Stream, extension: str, sound: str) -> tuple[dict[str, st
     # changes, ffmpeg starts these filters again, so they must not pad the start.
     aac = {"c": "aac", "b": f"{rate}k", "filter": "atrim=start=0,aresample=async=1"}
     stereo = aac | {"b": f"{2 * AAC_KBIT_PER_CHANNEL}k", "ac": "2"}
-    copies = sound == "copy" or (sound == "auto" and stream.codec in COPIED_SOUND[extension])
-    return (COPY,) * copies + (aac, stereo) * (sound != "copy")
+    if sound == "copy":
+        return (COPY,)
+    if sound == "auto" and stream.codec in COPIED_SOUND[extension]:
+        return COPY, aac, stereo
+    return aac, stereo
 
 
 def subtitle_ways(stream: Stream, extension: str) -> tuple[dict[str, str], ...]:
@@ -100,7 +103,7 @@ def subtitle_ways(stream: Stream, extension: str) -> tuple[dict[str, str], ...]:
     early = {"bsf": "noise=drop=lt(pts\\,0)"}
     if stream.codec in TEXT_SUBTITLES:
         unchanged = (stream.codec == "mov_text") != matroska
-        return (COPY | early,) * unchanged + (text | early,)
+        return (COPY | early, text | early) if unchanged else (text | early,)
     return (COPY | early,) if matroska and stream.codec in BITMAP_SUBTITLES else ()
 
 

@@ -54,16 +54,15 @@ class Launch:
     index: int | None = None  # of this process, from 0
 
 
-def detect(
-    distributed: bool | None, address: str | None, count: int | None, index: int | None
-) -> Launch | None:
+def detect(flags: ProcessFlags) -> Launch | None:
     """Decides whether this process is one of several; ``None``: it works alone.
 
     It is if Slurm, Open MPI or a TPU pod started several, unless ``distributed`` says otherwise. An
     indexed Kubernetes job supplies the index. Raises InputError if the flags contradict each other.
     """
-    if distributed is False:
+    if flags.distributed is False:
         return None
+    address, count, index = flags.coordinator_address, flags.num_processes, flags.process_id
     if index is None and (address or count) and "JOB_COMPLETION_INDEX" in os.environ:
         index = _number("JOB_COMPLETION_INDEX")
     given = address, count, index
@@ -71,13 +70,13 @@ def detect(
         slurm = "SLURM_STEP_NODELIST" in os.environ and _number("SLURM_NTASKS") > 1  # not in salloc
         mpi = _number("OMPI_COMM_WORLD_SIZE") > 1
         pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-        return Launch() if distributed or slurm or mpi or pod else None
+        return Launch() if flags.distributed or slurm or mpi or pod else None
     if None in given:
         raise InputError(
             "--coordinator_address, --num_processes and --process_id belong together: give all "
             "three."
         )
-    if count < 1 or not 0 <= index < count:
+    if index >= count:
         raise InputError(
             f"--process_id={index} does not fit --num_processes={count}: give each process its "
             "own number, from 0."
