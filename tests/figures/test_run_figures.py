@@ -8,6 +8,7 @@ import pytest
 
 from tests import runs
 from vae_gan_jax.figures import run_figures, thesis_figures
+from vae_gan_jax.inference import opened_run
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def drawn(monkeypatch):
         "by_epoch",
         lambda config, film, epochs, load, folder: write(folder, "epochs"),
     )
-    monkeypatch.setattr(run_figures, "model_caption", lambda *_: "a model")
+    monkeypatch.setattr(opened_run, "model_caption", lambda *_: "a model")
     monkeypatch.setattr(run_figures, "_epochs", lambda _: {})
     return names
 

@@ -19,10 +19,11 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film import passthrough
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import batches
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import FilmFormat
-from vae_gan_jax.inference import opened_run, reconstruct
+from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import networks, target
@@ -239,7 +240,7 @@ def _reconstruction(model: Model, frames_THWC) -> dict[str, Any]:
 
 def _film(model: Model, source: str, rate: float) -> dict[str, Any]:
     """The speed from file to file; ``rate``, frames per second, is that of the networks alone."""
-    config, framing = model.config, opened_run.framing_of(model.config)
+    config, framing = model.config, framing_of(model.config)
     film = video.probe(source, framing.video_stream, framing.fps)
     seconds = max(MIN_FILM_SECONDS, rate * config.seconds / float(film.rate))
     end = (framing.trim_start or 0.0) + seconds

@@ -20,6 +20,7 @@ from vae_gan_jax.evaluation import latent_space, measure_plot, measures, summary
 from vae_gan_jax.evaluation.vmaf import Vmaf
 from vae_gan_jax.film import shots, source_films
 from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.inference import made_from, opened_run, reconstruct
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
@@ -109,7 +110,7 @@ def evaluate(model: Model, source: str) -> dict[str, Any]:
     InputError if the film cannot be read, or the measures cannot be written.
     """
     config, name = model.config, source_films.name(model.config, source)
-    film = FilmReader(source, name, opened_run.framing_of(config), config.strict)
+    film = FilmReader(source, name, framing_of(config), config.strict)
     paths = _paths(config.run_dir, name)
     writable_folder(config.run_dir)
     origin = made_from.output_frames(config, source, model.step)

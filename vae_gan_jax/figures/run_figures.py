@@ -7,14 +7,7 @@ from typing import Any
 from vae_gan_jax.config import Config
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.inference import made_from
-from vae_gan_jax.inference.opened_run import (
-    model_caption,
-    open_model,
-    open_sources,
-    results_folder,
-    steps_per_epoch,
-)
+from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.run import provenance
 from vae_gan_jax.training import checkpoint
 
@@ -28,7 +21,8 @@ def draw(config: Config, again: bool) -> None:
     a film cannot be read.
     """
     run_dir, model = config.run_dir, None
-    films, folder = open_sources(config), results_folder(config, thesis_figures.FOLDER)
+    films = opened_run.open_sources(config)
+    folder = opened_run.results_folder(config, thesis_figures.FOLDER)
     newest = checkpoint.newest_step(run_dir)
     for index, film in enumerate(films):
         epochs = {} if config.source or index else _epochs(config)
@@ -37,10 +31,11 @@ def draw(config: Config, again: bool) -> None:
         if not again and provenance.is_current(run_dir, group, origin):
             logger.info("figures of %s are up to date: %s", film.name, folder)
             continue
-        model = model or open_model(config)
-        paths = thesis_figures.make(model, film, folder, model_caption(config, model.step))
+        model = model or opened_run.open_model(config)
+        caption = opened_run.model_caption(config, model.step)
+        paths = thesis_figures.make(model, film, folder, caption)
         if not config.source and index == 0:
-            load = functools.partial(open_model, config)
+            load = functools.partial(opened_run.open_model, config)
             paths += thesis_figures.by_epoch(config, film, epochs, load, folder)
         origin = _made_from(config, film, model.step, epochs)  # the newest may be damaged
         provenance.record(run_dir, group, origin, paths)
@@ -58,5 +53,5 @@ def _made_from(
 
 def _epochs(config: Config) -> dict[int, int]:
     """The steps of the checkpoints after whole epochs, by epoch."""
-    per_epoch, steps = steps_per_epoch(config), checkpoint.steps(config.run_dir)
+    per_epoch, steps = opened_run.steps_per_epoch(config), checkpoint.steps(config.run_dir)
     return {step // per_epoch: step for step in steps if step % per_epoch == 0 < step}

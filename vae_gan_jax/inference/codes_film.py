@@ -12,6 +12,7 @@ import numpy as np
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.codes import EXTENSION, Codes, latents
@@ -131,9 +132,7 @@ class CodesFilm(Reconstruction):
             ffmpeg.require_file(sound)
         rate = codes.rate or _learnt_rate(config)
         start = None if codes.times is None or not len(codes) else float(codes.times[0])
-        framing = dataclasses.replace(
-            opened_run.framing_of(config), trim_start=start, trim_end=None
-        )
+        framing = dataclasses.replace(framing_of(config), trim_start=start, trim_end=None)
         codes = dataclasses.replace(codes, rate=rate)
         return cls(config, sound, framing, {"output": Path(config.output)}, made_from, codes=codes)
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
@@ -105,7 +106,7 @@ class Reconstruction:
         """
         paths = film_paths(config, source_films.name(config, source))
         origin = made_from.output_film(config, source, step)
-        return cls(config, source, opened_run.framing_of(config), paths, origin, team)
+        return cls(config, source, framing_of(config), paths, origin, team)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths.values()))

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics, gaussian, made_from, opened_run
 from vae_gan_jax.inference.codes import Codes, latents
@@ -251,7 +252,7 @@ class Model:
         path = os.fspath(film)
         config = dataclasses.replace(self.config, source=path)
         config = dataclasses.replace(config, **settings.of_the_source(config))
-        framing = opened_run.framing_of(config)
+        framing = framing_of(config)
         return FilmReader(path, film_names.name_of(path), framing, config.strict)
 
 

@@ -15,7 +15,7 @@ from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.film.store.frame_store import FrameStore, open_store
 from vae_gan_jax.film.store.frames_file import decode_into, read_manifest
 from vae_gan_jax.run import atomic_io, disk_errors
-from vae_gan_jax.run.team import Team
+from vae_gan_jax.run.team import ALONE, Team
 
 SPARE_BYTES = 64 << 20  # of disk left free
 
@@ -28,7 +28,7 @@ def prepare(
     framing: Framing,
     *,
     strict: bool = False,
-    team: Team = Team(),  # noqa: B008
+    team: Team = ALONE,
     exchange: Callable[[bool], None] = lambda upload: None,
 ) -> FrameStore:
     """Decodes films into a store, or opens the store in ``folder`` if it holds the same frames.
