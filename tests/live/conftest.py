@@ -42,8 +42,8 @@ def browser(camera):
 def serving(config, **replaced):
     """Serves a run in a thread; ``address`` is that of its page."""
     listening = server._listen("127.0.0.1", config.port)
-    trained = server.open_runs(config)
-    opened = server.Server(config, trained, LiveFolder(config.run_dir))
+    live_run = server.open_runs(config)
+    opened = server.Server(config, live_run, LiveFolder(config.run_dir))
     loop, ended = asyncio.new_event_loop(), []
 
     def run():

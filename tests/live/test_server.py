@@ -268,10 +268,15 @@ def test_no_path_reaches_other_files(live, path):
 def test_pictures_sound_and_stream_have_addresses(live):
     async def get():
         async with aiohttp.ClientSession() as session:
+            async with session.get(live.address) as response:
+                assert b"<!doctype html>" in (await response.read())[:20].lower()
+                assert server.HEADERS.items() <= dict(response.headers).items()
             async with session.get(live.address + "shots/1.jpg") as response:
                 assert (await response.read())[:2] == b"\xff\xd8"
             async with session.get(live.address + "sound") as response:
                 assert b"ftyp" in (await response.read())[:12]
+                assert response.headers["Content-Type"] == "audio/mp4"
+                assert server.HEADERS.items() <= dict(response.headers).items()
             async with session.get(live.address + "stream.mjpg") as response:
                 picture = b""
                 while picture.count(b"\xff\xd8") < 3:
@@ -327,11 +332,11 @@ def test_curves_move_by_themselves_and_follow_the_pages_sound(live, monkeypatch)
 
 
 def test_a_walk_goes_through_the_films_codes_once_they_are_known(live):
-    trained = server.open_runs(live.config)
-    of_the_prior_TZ = np.stack(list(trained.walk_track().items(0)))
-    trained.find_codes(lambda done: None)
-    walk_TZ, codes_TZ = np.stack(list(trained.walk_track().items(0))), trained.film.codes_TZ
-    trained.close()
+    live_run = server.open_runs(live.config)
+    of_the_prior_TZ = np.stack(list(live_run.walk_track().items(0)))
+    live_run.find_codes(lambda done: None)
+    walk_TZ, codes_TZ = np.stack(list(live_run.walk_track().items(0))), live_run.film.codes_TZ
+    live_run.close()
     low_Z, high_Z = codes_TZ.min(axis=0) - 1e-4, codes_TZ.max(axis=0) + 1e-4
     assert ((low_Z <= walk_TZ) & (walk_TZ <= high_Z)).all()
     assert not ((low_Z <= of_the_prior_TZ) & (of_the_prior_TZ <= high_Z)).all()

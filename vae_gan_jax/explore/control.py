@@ -38,15 +38,23 @@ class Moment(NamedTuple):
     source_BHWC: Any = None  # uint8 frames; None: there is no source film
 
 
+class Inputs(NamedTuple):
+    """What a control's function takes for a batch, besides x."""
+
+    parameters: dict[str, Any]  # [B] each
+    constants: Any
+    moment: Moment
+    static: dict[str, Any]  # options that compiled code depends on
+
+
 @dataclasses.dataclass(frozen=True)
 class Control:
     """A control of one stage: codes, bend (activations), picture or model.
 
     Attributes:
       constants: of (film, options): arrays that ``function`` takes, computed once.
-      function: of (x, parameters, constants, moment, state, static options): the changed x, and the
-        state for the next batch. ``x`` is ``z_BZ`` or pictures ``[B, H, W, 3]``, float32 0..255.
-        Parameters are ``[B]``.
+      function: of (x, Inputs): the changed x, which is ``z_BZ`` or pictures ``[B, H, W, 3]``,
+        float32 0..255. With a state it is of (x, Inputs, state) and returns both.
       start: of the shape of x without B: the state before the first frame. None: a control without
         state, for which frames do not depend on those before.
     """
@@ -64,10 +72,16 @@ class Control:
         """The name of the parameter whose neutral value turns the control off."""
         return next(iter(self.parameters))
 
-    def apply(self, x, parameters, constants, moment: Moment, state, static: dict[str, Any]):
-        """``function``, but at the neutral value of the first parameter x stays bit for bit."""
-        changed, state = self.function(x, parameters, constants, moment, state, static)
-        is_neutral_B = parameters[self.first] == self.parameters[self.first].neutral
+    def apply(self, x, inputs: Inputs, state):
+        """The changed x and the state for the next batch.
+
+        At the neutral value of the first parameter x stays bit for bit.
+        """
+        if self.start:
+            changed, state = self.function(x, inputs, state)
+        else:
+            changed = self.function(x, inputs)
+        is_neutral_B = inputs.parameters[self.first] == self.parameters[self.first].neutral
         return jnp.where(over(is_neutral_B, x), x, changed), state
 
 

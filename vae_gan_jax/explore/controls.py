@@ -53,24 +53,27 @@ def _direction_constants(film: FilmContext, options: dict[str, Any]):
     return scaled_KZ[number - 1]
 
 
-def _direction(z_BZ, parameters, component_Z, moment, state, static):
-    return z_BZ + parameters["amount"][:, None] * component_Z[None], state
+def _direction(z_BZ, inputs):
+    component_Z = inputs.constants
+    return z_BZ + inputs.parameters["amount"][:, None] * component_Z[None]
 
 
-def _mix(z_BZ, parameters, code_Z, moment, state, static):
-    return lerp(z_BZ, code_Z[None], over(parameters["amount"], z_BZ)), state
+def _mix(z_BZ, inputs):
+    code_Z = inputs.constants
+    return lerp(z_BZ, code_Z[None], over(inputs.parameters["amount"], z_BZ))
 
 
-def _snap(z_BZ, parameters, codes_NZ, moment, state, static):
+def _snap(z_BZ, inputs):
+    codes_NZ = inputs.constants
     products_BN = jnp.matmul(z_BZ, codes_NZ.T, precision="highest")
     squares_BN = (codes_NZ**2).sum(axis=1)[None] - 2 * products_BN
-    count = min(static["neighbours"], len(codes_NZ))
+    count = min(inputs.static["neighbours"], len(codes_NZ))
     _, nearest_BK = jax.lax.top_k(-squares_BN, count)
     mean_BZ = codes_NZ[nearest_BK].mean(axis=1)
-    return lerp(z_BZ, mean_BZ, over(parameters["amount"], z_BZ)), state
+    return lerp(z_BZ, mean_BZ, over(inputs.parameters["amount"], z_BZ))
 
 
-def _smooth(z_BZ, parameters, constants, moment, state, static):
+def _smooth(z_BZ, inputs, state):
     def step(state, z_Z, seconds, time):
         previous_Z, previous_time = state
         passed = jnp.maximum(time - previous_time, 0)  # infinite at the first frame
@@ -78,31 +81,31 @@ def _smooth(z_BZ, parameters, constants, moment, state, static):
         smooth_Z = previous_Z + weight * (z_Z - previous_Z)
         return (smooth_Z, time), smooth_Z
 
-    rows = z_BZ, parameters["seconds"], moment.times_B
-    state, smooth_BZ = _scan(step, state, moment.padding_B, *rows)
+    rows = z_BZ, inputs.parameters["seconds"], inputs.moment.times_B
+    state, smooth_BZ = _scan(step, state, inputs.moment.padding_B, *rows)
     return smooth_BZ, state
 
 
-def _freeze(z_BZ, parameters, constants, moment, state, static):
+def _freeze(z_BZ, inputs, state):
     def step(state, z_Z, amount):
         held_Z, has_started = state
         held_Z = jnp.where((amount == 0) | ~has_started, z_Z, held_Z)
         return (held_Z, jnp.array(True)), held_Z
 
-    rows = z_BZ, parameters["amount"]
-    state, held_BZ = _scan(step, state, moment.padding_B, *rows)
-    return lerp(z_BZ, held_BZ, over(parameters["amount"], z_BZ)), state
+    amount_B = inputs.parameters["amount"]
+    state, held_BZ = _scan(step, state, inputs.moment.padding_B, z_BZ, amount_B)
+    return lerp(z_BZ, held_BZ, over(amount_B, z_BZ)), state
 
 
-def _noise(z_BZ, parameters, constants, moment, state, static):
-    seed, scaled_KZ = constants
+def _noise(z_BZ, inputs):
+    seed, scaled_KZ = inputs.constants
     key = jax.random.key(seed)
 
     def draw(number):  # the same for a frame in every batch
         return jax.random.normal(jax.random.fold_in(key, number), scaled_KZ.shape[:1])
 
-    noise_BZ = jax.vmap(draw)(moment.numbers_B) @ scaled_KZ
-    return z_BZ + parameters["amount"][:, None] * noise_BZ, state
+    noise_BZ = jax.vmap(draw)(inputs.moment.numbers_B) @ scaled_KZ
+    return z_BZ + inputs.parameters["amount"][:, None] * noise_BZ
 
 
 def _walk_constants(film: FilmContext, options: dict[str, Any]):
@@ -113,23 +116,23 @@ def _walk_constants(film: FilmContext, options: dict[str, Any]):
     return (amplitude_2HK @ scaled_KZ).astype(np.float32), np.float32(options["seconds"])
 
 
-def _walk(z_BZ, parameters, constants, moment, state, static):
-    amplitude_2HZ, seconds = constants
-    turn_B1 = 2 * jnp.pi * (moment.times_B / seconds % 1)[:, None]
+def _walk(z_BZ, inputs):
+    amplitude_2HZ, seconds = inputs.constants
+    turn_B1 = 2 * jnp.pi * (inputs.moment.times_B / seconds % 1)[:, None]
     phase_BH = turn_B1 * jnp.arange(1, amplitude_2HZ.shape[1] + 1)[None]
     offset_BZ = jnp.cos(phase_BH) @ amplitude_2HZ[0] + jnp.sin(phase_BH) @ amplitude_2HZ[1]
-    return z_BZ + parameters["amount"][:, None] * offset_BZ, state
+    return z_BZ + inputs.parameters["amount"][:, None] * offset_BZ
 
 
 # Controls of pictures.
 
 
-def _blend(x_BHWC, parameters, constants, moment, state, static):
-    source_BHWC = moment.source_BHWC.astype(jnp.float32)
-    return lerp(x_BHWC, source_BHWC, over(parameters["amount"], x_BHWC)), state
+def _blend(x_BHWC, inputs):
+    source_BHWC = inputs.moment.source_BHWC.astype(jnp.float32)
+    return lerp(x_BHWC, source_BHWC, over(inputs.parameters["amount"], x_BHWC))
 
 
-def _feedback(x_BHWC, parameters, constants, moment, state, static):
+def _feedback(x_BHWC, inputs, state):
     def step(state, x_HWC, amount, zoom, degrees):
         last_HWC, has_started = state
         amount = jnp.where(has_started, amount, 0)
@@ -137,8 +140,8 @@ def _feedback(x_BHWC, parameters, constants, moment, state, static):
         mixed_HWC = lerp(x_HWC, turned_BHWC[0], amount)
         return (mixed_HWC, jnp.array(True)), mixed_HWC
 
-    rows = x_BHWC, *(parameters[name] for name in ("amount", "zoom", "degrees"))
-    state, mixed_BHWC = _scan(step, state, moment.padding_B, *rows)
+    rows = x_BHWC, *(inputs.parameters[name] for name in ("amount", "zoom", "degrees"))
+    state, mixed_BHWC = _scan(step, state, inputs.moment.padding_B, *rows)
     return mixed_BHWC, state
 
 

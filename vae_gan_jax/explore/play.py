@@ -11,7 +11,7 @@ import numpy as np
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import bend_controls
-from vae_gan_jax.explore.control import Moment
+from vae_gan_jax.explore.control import Inputs, Moment
 from vae_gan_jax.explore.controls import CONTROLS, NEED_SOURCE
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.explore.preset_values import errors_at
@@ -29,12 +29,16 @@ class PlayerState:
 
 
 @partial(jax.jit, static_argnames="chain")
-def _apply(chain, x, values, constants, moment: Moment, states):
-    """Applies controls one after the other; ``chain`` has their indices, names and options."""
+def _apply(chain, x, arrays, moment: Moment, states):
+    """Applies controls one after the other.
+
+    ``chain`` has their indices, names and static options, ``arrays`` their parameters and constants
+    by index.
+    """
     states = dict(states)
     for index, name, static in chain:
-        arguments = values[index], constants[index], moment, states.get(index, ())
-        x, state = CONTROLS[name].apply(x, *arguments, dict(static))
+        inputs = Inputs(*arrays[index], moment, dict(static))
+        x, state = CONTROLS[name].apply(x, inputs, states.get(index))
         if index in states:
             states[index] = state
     return x, states
@@ -161,22 +165,21 @@ class Player:
         numbers_B = state.number + np.arange(len(inputs)) - padding
         moment = Moment(np.float32(times_B), numbers_B, np.arange(len(inputs)) < padding)
         z_BZ = self._encode(inputs, state.number, values) if has_source else jnp.asarray(inputs)
-        states = state.controls
-        z_BZ, states = self._controls("codes", _apply, z_BZ, values, moment, states)
+        z_BZ, states = self._controls("codes", z_BZ, values, moment, state.controls)
         frames_BHWC = self._through(reconstruct.decode_batch, z_BZ, values)
         moment = moment._replace(source_BHWC=inputs if self.needs_source else None)
-        played = self._controls("picture", _apply_to_pictures, frames_BHWC, values, moment, states)
-        frames_BHWC, states = played
+        frames_BHWC, states = self._controls("picture", frames_BHWC, values, moment, states)
         following = PlayerState(state.number + len(inputs) - padding, states)
         return following, frames_BHWC, z_BZ
 
-    def _controls(self, stage: str, apply, x, values, moment, states):
+    def _controls(self, stage: str, x, values, moment, states):
         chain = self._chains[stage]
         if not chain:
             return x, states
-        chosen = [{i: each[i] for i, *_ in chain} for each in (values, self._constants)]
+        arrays = {i: (values[i], self._constants[i]) for i, *_ in chain}
         own = {i: states[i] for i, *_ in chain if i in states}
-        x, own = apply(chain, x, *chosen, moment, own)
+        apply = _apply_to_pictures if stage == "picture" else _apply
+        x, own = apply(chain, x, arrays, moment, own)
         return x, states | own
 
     @property

@@ -44,16 +44,19 @@ class Page:
         """Serves the page until it closes."""
         self.tell(hello)
         self.tell(self._session.state(self))
-        if self._session.trained.map:
-            self.tell(self._session.trained.map)
+        if self._session.live_run.map:
+            self.tell(self._session.live_run.map)
         self._session.pages.append(self)
         sender = asyncio.create_task(self._send())
         try:
             async for message in self._socket:
-                if message.type == WSMsgType.TEXT:
-                    self._take_text(message.data)
-                elif message.type == WSMsgType.BINARY:
-                    self._take_bytes(message.data)
+                try:
+                    if message.type == WSMsgType.TEXT:
+                        self._take_text(message.data)
+                    elif message.type == WSMsgType.BINARY:
+                        self._take_bytes(message.data)
+                except InputError as error:
+                    self.tell({"type": "error", "message": str(error)[:600], "about": None})
         finally:
             self._session.leave(self)
             sender.cancel()
@@ -93,37 +96,25 @@ class Page:
         await self._socket.send_bytes(message.bytes())
 
     def _take_text(self, text: str) -> None:
+        if len(text) > MAX_TEXT_BYTES:
+            raise InputError(f"a text has {len(text)} letters: give at most {MAX_TEXT_BYTES}.")
         try:
-            if len(text) > MAX_TEXT_BYTES:
-                raise InputError(f"a text has {len(text)} letters: give at most {MAX_TEXT_BYTES}.")
-            try:
-                message = json.loads(text)
-            except (ValueError, RecursionError):
-                raise InputError(f"{text!r:.40} is not JSON: give an object.") from None
-            if not isinstance(message, dict):
-                raise InputError(f"{text!r:.40} is not a JSON object: give one.")
-        except InputError as error:
-            self._refuse(error)
-            return
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            raise InputError(f"{text!r:.40} is not JSON: give an object.") from None
+        if not isinstance(message, dict):
+            raise InputError(f"{text!r:.40} is not a JSON object: give one.")
         self._session.handle(self, message)
 
     def _take_bytes(self, data: bytes) -> None:
-        config = self._session.trained.model.config
-        try:
-            message = frames.parse(data)
-            limit = config.width * config.height * 4 + MAX_TEXT_BYTES
-            limit = MAX_SOUND_BYTES if message.kind == frames.SOUND else limit
-            if len(message.content) > limit:
-                raise InputError(f"a message has {len(data)} bytes: give at most {limit}.")
-            if message.kind == frames.SOUND:
-                self._session.recorder.hear(self, bytes(message.content))
-                return
-            frame_HWC = frames.decode(message, config.width, config.height)
-        except InputError as error:
-            self._refuse(error)
+        config, message = self._session.live_run.model.config, frames.parse(data)
+        is_sound = message.kind == frames.SOUND
+        limit = MAX_SOUND_BYTES if is_sound else 4 * config.width * config.height + MAX_TEXT_BYTES
+        if len(message.content) > limit:
+            raise InputError(f"a message has {len(data)} bytes: give at most {limit}.")
+        if is_sound:
+            self._session.recorder.hear(self, bytes(message.content))
             return
+        frame_HWC = frames.decode(message, config.width, config.height)
         item = Input(frame_HWC, max(1, message.number), message.captured_ms, message.seconds)
         self._session.source.take(self, item)
-
-    def _refuse(self, error: InputError) -> None:
-        self.tell({"type": "error", "message": str(error)[:600], "about": None})

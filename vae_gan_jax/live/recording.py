@@ -42,7 +42,7 @@ class Recording:
 
     Args:
       path: the film to write.
-      trained: the run that performs; it knows size, rate and film.
+      live_run: the run that performs; it knows size, rate and film.
       sound: one of ``SOUNDS``; that of the page arrives by ``hear``.
       page: the page that sends its sound.
 
@@ -50,11 +50,11 @@ class Recording:
       InputError: the path cannot be written.
     """
 
-    def __init__(self, path: Path, trained, sound: str, page):
+    def __init__(self, path: Path, live_run, sound: str, page):
         self.path, self.sound, self.page = path, sound, page
         self.began, self.error = time.monotonic(), None
-        config, self._rate = trained.model.config, trained.rate_exact
-        self._film = trained.film.film.path if sound == "film" else None
+        config, self._rate = live_run.model.config, live_run.rate_exact
+        self._film = live_run.film.film.path if sound == "film" else None
         self._encoder = Encoder(path, Framing(config.width, config.height), self._rate)
         self._page_sound = atomic_io.beside(path, ".webm") if sound == "page" else None
         self._film_sound, self._parts = atomic_io.beside(path, ".wav"), []
@@ -164,8 +164,8 @@ class Recording:
 class Recorder:
     """Starts and ends recordings in the run's folder, one at a time."""
 
-    def __init__(self, trained, folder: LiveFolder):
-        self._trained, self._folder = trained, folder
+    def __init__(self, live_run, folder: LiveFolder):
+        self._live_run, self._folder = live_run, folder
         self.recording: Recording | None = None
 
     def start(self, sound: Any, page) -> None:
@@ -177,11 +177,11 @@ class Recorder:
             raise InputError(f"{self.recording.path.name} is being recorded: wait for its end.")
         if sound not in SOUNDS:
             raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
-        if sound == "film" and not self._trained.has_film:
+        if sound == "film" and not self._live_run.has_film:
             raise InputError("--film is not there for its sound: connect its disk.")
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
         path = self._folder.path_of(RECORDINGS, f"{stamp}{RECORDINGS[1]}")
-        self.recording = Recording(path, self._trained, sound, page)
+        self.recording = Recording(path, self._live_run, sound, page)
 
     def show(self, result) -> None:
         """Takes a picture of the stage."""

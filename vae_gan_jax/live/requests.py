@@ -61,7 +61,7 @@ def go(session, page, message):
 
 def point(session, page, message):
     """``point``."""
-    nearest = session.trained.nearest(number(message, "x"), number(message, "y"))
+    nearest = session.live_run.nearest(number(message, "x"), number(message, "y"))
     was_moment = session.source.kind == "moment"
     session.source.show_frame(nearest)
     if not was_moment:
@@ -183,9 +183,8 @@ def record(session, page, message):
         return None
 
     async def finish():
-        finishing = asyncio.to_thread(session.recorder.finish)
         try:
-            recorded = await finishing
+            recorded = await asyncio.to_thread(session.recorder.finish)
         finally:
             session.tell_state()
         session.tell(recorded)
@@ -200,12 +199,12 @@ def hear(session, page, message):
 
 def output(session, page, message):
     """``output``."""
-    name, config = text(message, "name"), session.trained.model.config
+    name, config = text(message, "name"), session.live_run.model.config
     if name in session.outputs:
         session.outputs.pop(name).close()
     if flag(message, "on"):
         size = config.width, config.height
-        session.outputs[name] = outputs.open_output(name, *size, session.trained.rate)
+        session.outputs[name] = outputs.open_output(name, *size, session.live_run.rate)
     session.tell_state()
 
 

@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from vae_gan_jax import operating_system
+from vae_gan_jax import operating_system, pages
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import model_mix
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import frames, osc
 from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder, shipped_presets
+from vae_gan_jax.live.live_run import LiveRun
 from vae_gan_jax.live.page_connection import MAX_BYTES, Page
 from vae_gan_jax.live.session import Session
-from vae_gan_jax.live.trained import Trained
 from vae_gan_jax.run import run_folder
 from vae_gan_jax.training import checkpoint
 
-PAGE, SHARED = Path(__file__).parent / "page", Path(__file__).parent.parent / "pages"
+PAGE = Path(__file__).parent / "page"
 BOUNDARY = "frame"  # between the pictures of stream.mjpg
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
@@ -54,18 +54,18 @@ def perform(config: Config) -> None:
     listening = _listen(config.host, config.port)
     run_folder.open_run(config, lock=False)
     folder = LiveFolder(config.run_dir)
-    trained = open_runs(config)
-    server = Server(config, trained, folder)
+    live_run = open_runs(config)
+    server = Server(config, live_run, folder)
     with listening:
         asyncio.run(server.serve(listening, target))
 
 
-def open_runs(config: Config) -> Trained:
+def open_runs(config: Config) -> LiveRun:
     """The run of a performance; raises InputError if the second run does not fit it."""
     model = opened_run.open_model(config, read_only=True)
     if config.second_run:
         model_mix.opened(model, config.second_run)
-    return Trained(model, config.second_run)
+    return LiveRun(model, config.second_run)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -83,15 +83,15 @@ def _listen(host: str, port: int) -> socket.socket:
 class Server:
     """The addresses of PROTOCOL.md for one run."""
 
-    def __init__(self, config: Config, trained: Trained, folder: LiveFolder):
-        self._config, self._trained, self._folder = config, trained, folder
+    def __init__(self, config: Config, live_run: LiveRun, folder: LiveFolder):
+        self._config, self._live_run, self._folder = config, live_run, folder
         self._token, self._session = folder.token(), None
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def serve(self, listening: socket.socket, osc_target=None) -> None:
         """Serves until it is cancelled."""
         host, port = self._config.host, listening.getsockname()[1]
-        self._session = Session(self._trained, self._folder)
+        self._session = Session(self._live_run, self._folder)
         receiver = osc.Osc(self._session.receive_osc, self._session.fail_from_thread, osc_target)
         osc_port = self._config.osc_port
         if osc_port:
@@ -172,21 +172,20 @@ class Server:
             return True
         if listens not in ("0.0.0.0", "::"):
             return False
-        own = socket.gethostname().lower()
         try:
-            ipaddress.ip_address(name)
+            return bool(ipaddress.ip_address(name))
         except ValueError:
+            own = socket.gethostname().lower()
             return name in (own, f"{own}.local")
-        return True
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(PAGE / "index.html", headers=HEADERS)
+        return web.FileResponse(PAGE / "index.html")
 
     async def _page_file(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["file"]
-        for folder in (PAGE, SHARED):
+        for folder in (PAGE, pages.FOLDER):
             if (folder / name).is_file():
-                return web.FileResponse(folder / name, headers=HEADERS)
+                return web.FileResponse(folder / name)
         raise InputError(f"there is no file {name}: check the address.")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
@@ -194,7 +193,7 @@ class Server:
         await opened.prepare(request)
         self._sockets.add(opened)
         try:
-            run = await asyncio.to_thread(self._trained.hello)
+            run = await asyncio.to_thread(self._live_run.hello)
             await Page(self._session, opened).run(self._hello | run)
         finally:
             self._sockets.discard(opened)
@@ -218,20 +217,19 @@ class Server:
         return response
 
     async def _sound(self, request: web.Request) -> web.StreamResponse:
-        path = await asyncio.to_thread(self._trained.sound_file)
+        path = await asyncio.to_thread(self._live_run.sound_file)
         if path is None:
             raise InputError("the film of --run_dir has no sound: learn one that has.")
-        return web.FileResponse(path, headers=HEADERS | {"Content-Type": "audio/mp4"})
+        return web.FileResponse(path, headers={"Content-Type": "audio/mp4"})
 
     async def _shot(self, request: web.Request) -> web.StreamResponse:
         number = int(request.match_info["number"])
-        picture = await asyncio.to_thread(self._trained.shot_picture, number)
+        picture = await asyncio.to_thread(self._live_run.shot_picture, number)
         return web.Response(body=picture, content_type="image/jpeg")
 
     async def _preset(self, request: web.Request) -> web.StreamResponse:
         path = self._folder.existing(PRESETS, request.match_info["name"])
-        return web.FileResponse(path, headers=HEADERS | {"Content-Type": "text/yaml"})
+        return web.FileResponse(path, headers={"Content-Type": "text/yaml"})
 
     async def _recording(self, request: web.Request) -> web.StreamResponse:
-        path = self._folder.existing(RECORDINGS, request.match_info["name"])
-        return web.FileResponse(path, headers=HEADERS)
+        return web.FileResponse(self._folder.existing(RECORDINGS, request.match_info["name"]))

@@ -24,32 +24,32 @@ class Session:
     """What all pages share. Its methods run in the event loop.
 
     Args:
-      trained: the model, its film and what it offers, a ``live.trained.Trained``.
+      live_run: the model, its film and what it offers, a ``live.live_run.LiveRun``.
       folder: of presets and recordings.
     """
 
-    def __init__(self, trained, folder: LiveFolder):
-        self.trained, self.folder, self.pages = trained, folder, []
-        self.desk = Desk(trained.offered, second_run=trained.second_run)
+    def __init__(self, live_run, folder: LiveFolder):
+        self.live_run, self.folder, self.pages = live_run, folder, []
+        self.desk = Desk(live_run.offered, second_run=live_run.second_run)
         self.sound, self.meter = LiveSound(), Meter()
         self.preset_name, self.preset_about, self.is_changed = None, "", False
         self.outputs: dict[str, outputs.Output] = {}
         self.osc_send: Callable[[str, float], None] = lambda address, value: None
         self._loop = asyncio.get_running_loop()
         self._workers = ThreadPoolExecutor(1, "compiler")  # one change after the other
-        self._told = math.nan  # the progress that the pages know
+        self._shown_progress = math.nan  # of encoding the film
         self._wanted = self._compiled = 0  # versions of the desk's structure
         self._tasks: set[asyncio.Task] = set()
         self.renderer = Renderer(
-            trained.show(presets.Preset()),
-            trained.rate,
+            live_run.show(presets.Preset()),
+            live_run.rate,
             self._sound_of,
             lambda result: self._loop.call_soon_threadsafe(self._publish, result),
             self.fail_from_thread,
         )
-        self.source = StageSource(trained, self.renderer.slot.put, self.fail_from_thread)
+        self.source = StageSource(live_run, self.renderer.slot.put, self.fail_from_thread)
         self.renderer.film_start = self.source.film_start
-        self.recorder = Recorder(trained, folder)
+        self.recorder = Recorder(live_run, folder)
         self.latest: Result | None = None
         self.published = asyncio.Event()
 
@@ -70,18 +70,22 @@ class Session:
         for output in self.outputs.values():
             output.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
-        self.trained.close()
+        self.live_run.close()
 
-    def spawn(self, work) -> None:
-        """Runs a coroutine in the background; its errors become messages."""
+    def spawn(self, work, about: str | None = None, page=None) -> None:
+        """Runs a coroutine in the background; its errors become messages.
+
+        ``about`` is the type of the ``page``'s message that it answers; without one all pages hear.
+        """
+
+        def ended(task: asyncio.Task) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()):
+                self._tell_error(error, about, page)
+
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            self._tell_error(error, None)
+        task.add_done_callback(ended)
 
     async def _begin(self) -> None:
         await asyncio.to_thread(self.renderer.show.prepare, True)
@@ -89,21 +93,22 @@ class Session:
         self.tell_state()
         try:
             message = await self._loop.run_in_executor(
-                None, self.trained.find_codes, self._tell_progress
+                None, self.live_run.find_codes, self._tell_progress
             )
             if message:
                 self.tell(message)
         finally:
             self.source.begin()
-            self.desk.components = self.trained.components
+            self.desk.components = self.live_run.components
             self.desk.fill()
             await self.rebuild()
 
     def _tell_progress(self, done: float) -> None:
         """Tells of each further hundredth of the film, from any thread."""
-        if round(done, 2) != self._told:
-            self._told = round(done, 2)
-            self._loop.call_soon_threadsafe(self.tell, {"type": "codes", "done": self._told})
+        done = round(done, 2)
+        if done != self._shown_progress:
+            self._shown_progress = done
+            self._loop.call_soon_threadsafe(self.tell, {"type": "codes", "done": done})
 
     async def rebuild(self, fade_seconds: float = 0.0, restart: bool = False) -> None:
         """Compiles the desk's controls in the background, then plays them."""
@@ -122,7 +127,7 @@ class Session:
     def _build(self, version: int, preset) -> Show | None:
         if version != self._wanted:  # changed again meanwhile
             return None
-        show = self.trained.show(preset)
+        show = self.live_run.show(preset)
         show.prepare(self.source.gives_frames)
         return show
 
@@ -130,7 +135,7 @@ class Session:
         """The sound that curves follow: the page's, else that of the film that plays."""
         if self.sound.is_heard:
             return self.sound
-        return self.trained.sound if self.source.kind == "film" else None
+        return self.live_run.sound if self.source.kind == "film" else None
 
     def _publish(self, result: Result) -> None:
         self.latest = result
@@ -216,20 +221,11 @@ class Session:
         """Does what a page's message asks, or answers with an error."""
         kind = message.get("type")
         try:
-            request = requests.REQUESTS.get(kind) if isinstance(kind, str) else None
-            if request is None:
+            if not isinstance(kind, str) or kind not in requests.REQUESTS:
                 raise InputError(f"a message has the unknown type {kind!r:.60}: check the page.")
-            work = request(self, page, message)
+            work = requests.REQUESTS[kind](self, page, message)
             if work is not None:
-                self.spawn(self._awaited(work, kind, page))
-        except InputError as error:
-            self._tell_error(error, kind, page)
-        except Exception as error:
-            self._tell_error(error, kind if isinstance(kind, str) else None, page)
-
-    async def _awaited(self, work, kind: str, page) -> None:
-        try:
-            await work
+                self.spawn(work, kind, page)
         except Exception as error:
             self._tell_error(error, kind, page)
 

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,9 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """A film or codes to play: ``items`` yields the arrays from a number on."""
+    """A film or codes to play: ``items`` generates the arrays from a number on."""
 
-    items: Callable[[int], Iterator[np.ndarray]]
+    items: Callable[[int], Generator[np.ndarray, None, None]]
     count: int
     rate: float
     start: float = math.nan  # seconds of the film's clock at number 0; NaN without a film
@@ -66,7 +66,7 @@ class Track:
     def of_codes(cls, codes_TZ: np.ndarray, rate: float, start: float = math.nan) -> "Track":
         """Codes, one after the other."""
         codes_TZ = np.asarray(codes_TZ, np.float32)
-        return cls(lambda first: iter(codes_TZ[first:]), len(codes_TZ), rate, start)
+        return cls(lambda first: (z_Z for z_Z in codes_TZ[first:]), len(codes_TZ), rate, start)
 
     def number(self, seconds: float) -> int:
         """The number of the nearest item to a time of the film's clock."""
@@ -114,7 +114,7 @@ class Playback:
         try:
             while not self._is_closed:
                 first, self._jump = self._jump, None
-                with contextlib.closing(_closable(self.track.items(first))) as items:
+                with contextlib.closing(self.track.items(first)) as items:
                     self._play(first, items)
                 if self._jump is None:
                     self._jump = self.loop[0] if self.loop else 0
@@ -157,32 +157,24 @@ class Playback:
             return 0.0
 
 
-def _closable(items: Iterator) -> Iterator:
-    """The same items; closing the generator closes their iterator too."""
-    try:
-        yield from items
-    finally:
-        getattr(items, "close", lambda: None)()
-
-
 class StageSource:
     """Switches between sources; its methods run in the event loop.
 
     Args:
-      trained: a ``live.trained.Trained``.
+      live_run: a ``live.live_run.LiveRun``.
       put: called with each input.
       fail: called with a sentence about a source that ended.
     """
 
-    def __init__(self, trained, put: Callable[[Input], None], fail: Callable[[str], None]):
-        self._trained, self._put, self._fail = trained, put, fail
+    def __init__(self, live_run, put: Callable[[Input], None], fail: Callable[[str], None]):
+        self._live_run, self._put, self._fail = live_run, put, fail
         self.kind, self.owner, self.loop = None, None, None
         self.playing, self._playback = True, None
 
     @property
     def film_start(self) -> float:
         """The time of the film's first frame, seconds of its clock."""
-        return self._trained.film.film.start if self._trained.film else 0.0
+        return self._live_run.film.film.start if self._live_run.film else 0.0
 
     @property
     def gives_frames(self) -> bool:
@@ -192,7 +184,7 @@ class StageSource:
     def begin(self) -> None:
         """Plays the film, else a walk, unless something plays already."""
         if self.kind is None:
-            self.use("film" if self._trained.has_film else "walk", None)
+            self.use("film" if self._live_run.has_film else "walk", None)
 
     def state(self, page) -> dict[str, Any]:
         """The source as the page reads it."""
@@ -203,7 +195,7 @@ class StageSource:
         """Changes the source; raises InputError if there is no such source."""
         if kind not in KINDS:
             raise InputError(f"source={kind!r:.40} is unknown: give one of {', '.join(KINDS)}.")
-        if kind == "film" and not self._trained.has_film:
+        if kind == "film" and not self._live_run.has_film:
             raise InputError("--film is not there to be played: connect its disk.")
         if kind == "film" and self.kind == "film":
             self.loop = loop
@@ -211,11 +203,11 @@ class StageSource:
             return
         track = None
         if kind == "film":
-            track = Track.of_film(self._trained.film.film)
+            track = Track.of_film(self._live_run.film.film)
         elif kind == "walk":
-            track = self._trained.walk_track()
+            track = self._live_run.walk_track()
         elif kind == "moment":
-            track = self._trained.moment(0)
+            track = self._live_run.moment(0)
         self._switch(kind, track)
         self.owner, self.loop = (page if kind == "page" else None), loop
         if loop and kind == "film":
@@ -226,11 +218,11 @@ class StageSource:
         if self.kind == "film":
             self._playback.seek(seconds)
         else:
-            self.show_frame(self._trained.number(seconds))
+            self.show_frame(self._live_run.number(seconds))
 
     def show_frame(self, number: int) -> None:
         """Makes the code of a frame of the film the source."""
-        self._switch("moment", self._trained.moment(number))
+        self._switch("moment", self._live_run.moment(number))
         self.owner = self.loop = None
 
     def play(self, playing: bool) -> None:

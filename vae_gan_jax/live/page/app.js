@@ -194,7 +194,7 @@ const messages = {
   },
   codes: ({ done }) => say(done < 1 ? `The film is being encoded: ${Math.round(100 * done)}%.` : ""),
   set: (message) => controls.set(message),
-  values: ({ type, values, ...rest }) => controls.showValues(values ?? rest),
+  values: ({ values }) => controls.showValues(values),
   meter({ rate, latency_ms, dropped, pages, seconds }) {
     // A server that started again gets the controls back.
     if (lost && seconds < showSeconds) send("load_text", { text: JSON.stringify(lost), seconds: 0 });
@@ -204,7 +204,6 @@ const messages = {
     $("dropped").textContent = `${dropped} dropped${pages > 1 ? ` · ${pages} pages` : ""}`;
   },
   recorded: ({ name, seconds }) => say(`Recorded ${name}, ${seconds.toFixed(1)} s.`),
-  note: ({ message }) => say(message),
   error: ({ message }) => say(message),
 };
 

@@ -29,7 +29,7 @@ DEFAULT_RATE, PRIOR_WALK_SECONDS = Fraction(24), 60
 logger = logging.getLogger(__name__)
 
 
-class Trained:
+class LiveRun:
     """What a run offers to a performance.
 
     Attributes:
