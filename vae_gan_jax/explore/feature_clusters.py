@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from scipy.cluster import vq
 
-from vae_gan_jax.inference import reconstruct
+from vae_gan_jax.inference import film_codes, reconstruct
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import bending
 from vae_gan_jax.run import atomic_io, provenance
@@ -77,8 +77,7 @@ def _batch_activations(config, layer: str, variables, frames_BHWC):
 def _activations(model: Model, layer: str) -> np.ndarray:
     """Activations of the layer at some pixels of some frames, ``[N, F]``."""
     film, config = model.film, model.config
-    count = min(film.count, MAX_FRAMES)
-    frames_THWC = film.at([number * film.count // count for number in range(count)])
+    frames_THWC = film.at(film_codes.evenly_spaced(film.count, MAX_FRAMES))
 
     def function(_, frames_BHWC, padding):
         return _batch_activations(config.step, layer, model.fused, frames_BHWC)

@@ -135,7 +135,7 @@ def _statistics(first: Model, second: Model, layers: str) -> list[dict[str, Any]
     film, batch_size = first.film, first.config.batch_size
     count = max(batch_size, min(film.count, FRAMES) // batch_size * batch_size)
     frames_THWC = film.at([number * film.count // count for number in range(count)])
-    batches = np.stack(list(frames_THWC)).reshape(-1, batch_size, *np.shape(frames_THWC[0]))
+    batches = frames_THWC.reshape(-1, batch_size, *frames_THWC.shape[1:])
 
     def estimate(amount: float):
         variables = _mix(layers, first.variables, second.variables, np.float32(amount))

@@ -113,7 +113,9 @@ class Page:
         if len(message.content) > limit:
             raise InputError(f"a message has {len(data)} bytes: give at most {limit}.")
         if is_sound:
-            self._session.recorder.hear(self, bytes(message.content))
+            recording = self._session.recording
+            if recording and recording.page is self:
+                recording.hear(bytes(message.content))
             return
         frame_HWC = frames.decode(message, config.width, config.height)
         item = Input(frame_HWC, max(1, message.number), message.captured_ms, message.seconds)

@@ -8,7 +8,6 @@ import os
 import queue
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,16 +40,22 @@ class Recording:
     """A film of the stage: written as pictures come until ``finish``, on a thread of its own.
 
     Args:
-      path: the film to write.
       live_run: the run that performs; it knows size, rate and film.
+      folder: of recordings.
       sound: one of ``SOUNDS``; that of the page arrives by ``hear``.
       page: the page that sends its sound.
 
     Raises:
-      InputError: the path cannot be written.
+      InputError: there is no such sound, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path, live_run, sound: str, page):
+    def __init__(self, live_run, folder: LiveFolder, sound: Any, page):
+        if sound not in SOUNDS:
+            raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
+        if sound == "film" and not live_run.has_film:
+            raise InputError("--film is not there for its sound: connect its disk.")
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
+        path = folder.path_of(RECORDINGS, f"{stamp}{RECORDINGS[1]}")
         self.path, self.sound, self.page = path, sound, page
         self.began, self.error = time.monotonic(), None
         config, self._rate = live_run.model.config, live_run.rate_exact
@@ -65,16 +70,16 @@ class Recording:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    @property
-    def seconds(self) -> float:
-        """The length of the recording."""
-        return self._written / float(self._rate)
+    def state(self) -> dict[str, Any]:
+        """The recording as the page reads it."""
+        return {"name": self.path.name, "sound": self.sound}
 
-    def show(self, frame_HWC: np.ndarray, film_seconds: float) -> None:
-        """Takes a picture of now; ``film_seconds`` is the learnt film's clock, or NaN."""
+    def show(self, result) -> None:
+        """Takes a picture of the stage that is shown from now on."""
         now = time.monotonic() - self.began
+        film_seconds = math.nan if result.input.number else result.input.seconds
         try:
-            self._waiting.put_nowait((now, frame_HWC))
+            self._waiting.put_nowait((now, result.frame_HWC))
         except queue.Full:
             return
         part = self._parts[-1] if self._parts else None
@@ -90,8 +95,8 @@ class Recording:
             with self._page_sound.open("ab") as file:
                 file.write(content)
 
-    def finish(self) -> float:
-        """Completes the film; returns its length in seconds.
+    def finish(self) -> dict[str, Any]:
+        """Completes the film, which takes seconds; returns the message ``recorded``.
 
         Raises:
           InputError: there were no pictures, or the film cannot be written.
@@ -107,7 +112,8 @@ class Recording:
             for path in (self._page_sound, self._film_sound):
                 if path:
                     path.unlink(missing_ok=True)
-        return self.seconds
+        seconds = round(self._written / float(self._rate), 3)
+        return {"type": "recorded", "name": self.path.name, "seconds": seconds}
 
     def _run(self) -> None:
         while True:
@@ -159,53 +165,3 @@ class Recording:
             )
             return None
         return str(self._film_sound)
-
-
-class Recorder:
-    """Starts and ends recordings in the run's folder, one at a time."""
-
-    def __init__(self, live_run, folder: LiveFolder):
-        self._live_run, self._folder = live_run, folder
-        self.recording: Recording | None = None
-
-    def start(self, sound: Any, page) -> None:
-        """Starts a recording; ``page`` sends its sound if ``sound`` is page.
-
-        Raises InputError if one is being made, or there is no such sound.
-        """
-        if self.recording:
-            raise InputError(f"{self.recording.path.name} is being recorded: wait for its end.")
-        if sound not in SOUNDS:
-            raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
-        if sound == "film" and not self._live_run.has_film:
-            raise InputError("--film is not there for its sound: connect its disk.")
-        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
-        path = self._folder.path_of(RECORDINGS, f"{stamp}{RECORDINGS[1]}")
-        self.recording = Recording(path, self._live_run, sound, page)
-
-    def show(self, result) -> None:
-        """Takes a picture of the stage."""
-        if self.recording:
-            seconds = math.nan if result.input.number else result.input.seconds
-            self.recording.show(result.frame_HWC, seconds)
-
-    def hear(self, page, content: bytes) -> None:
-        """Takes sound from the page that records its own."""
-        if self.recording and page is self.recording.page:
-            self.recording.hear(content)
-
-    def state(self) -> dict[str, Any] | None:
-        """The recording as the page reads it."""
-        recording = self.recording
-        return recording and {"name": recording.path.name, "sound": recording.sound}
-
-    def finish(self) -> dict[str, Any]:
-        """Completes the film, which takes seconds; returns the message ``recorded``.
-
-        Raises InputError if nothing is being recorded, or the film cannot be written.
-        """
-        recording, self.recording = self.recording, None
-        if recording is None:
-            raise InputError("--mode=live is not recording: start a recording.")
-        seconds = recording.finish()
-        return {"type": "recorded", "name": recording.path.name, "seconds": round(seconds, 3)}

@@ -13,6 +13,7 @@ from vae_gan_jax.explore import presets
 from vae_gan_jax.film.sound import FEATURES
 from vae_gan_jax.live import frames, outputs
 from vae_gan_jax.live.folder import PRESETS
+from vae_gan_jax.live.recording import Recording
 from vae_gan_jax.run import atomic_io, disk_errors
 
 MAX_FADE_SECONDS, MAX_ABOUT_LETTERS = 120.0, 300
@@ -177,19 +178,26 @@ def save(session, page, message):
 
 def record(session, page, message):
     """``record``."""
-    if flag(message, "on"):
-        session.recorder.start(message.get("sound", "none"), page)
+    if not flag(message, "on"):
+        return _finish_recording(session)
+    if session.recording:
+        name = session.recording.path.name
+        raise InputError(f"{name} is being recorded: wait for its end.")
+    sound = message.get("sound", "none")
+    session.recording = Recording(session.live_run, session.folder, sound, page)
+    session.tell_state()
+    return None
+
+
+async def _finish_recording(session) -> None:
+    recording, session.recording = session.recording, None
+    if recording is None:
+        raise InputError("--mode=live is not recording: start a recording.")
+    try:
+        recorded = await asyncio.to_thread(recording.finish)
+    finally:
         session.tell_state()
-        return None
-
-    async def finish():
-        try:
-            recorded = await asyncio.to_thread(session.recorder.finish)
-        finally:
-            session.tell_state()
-        session.tell(recorded)
-
-    return finish()
+    session.tell(recorded)
 
 
 def hear(session, page, message):

@@ -13,7 +13,7 @@ from vae_gan_jax.live import outputs, requests
 from vae_gan_jax.live.desk import Desk
 from vae_gan_jax.live.folder import PRESETS, RECORDINGS, LiveFolder
 from vae_gan_jax.live.live_sound import LiveSound
-from vae_gan_jax.live.recording import Recorder
+from vae_gan_jax.live.recording import Recording
 from vae_gan_jax.live.renderer import Meter, Renderer, Result, Show
 from vae_gan_jax.live.sources import Input, StageSource
 
@@ -49,7 +49,7 @@ class Session:
         )
         self.source = StageSource(live_run, self.renderer.slot.put, self.fail_from_thread)
         self.renderer.film_start = self.source.film_start
-        self.recorder = Recorder(live_run, folder)
+        self.recording: Recording | None = None
         self.latest: Result | None = None
         self.published = asyncio.Event()
 
@@ -63,8 +63,9 @@ class Session:
         """Ends the show; completes the recording."""
         for task in self._tasks:
             task.cancel()
-        if self.recorder.recording:
-            await asyncio.to_thread(self.recorder.finish)
+        recording, self.recording = self.recording, None
+        if recording:
+            await asyncio.to_thread(recording.finish)
         self.source.close()
         await asyncio.to_thread(self.renderer.close)
         for output in self.outputs.values():
@@ -140,7 +141,8 @@ class Session:
     def _publish(self, result: Result) -> None:
         self.latest = result
         self.meter.count(result)
-        self.recorder.show(result)
+        if self.recording:
+            self.recording.show(result)
         for output in self.outputs.values():
             output.send(result.frame_HWC)
         for page in self.pages:
@@ -209,7 +211,7 @@ class Session:
             "preset": preset if self.preset_name else None,
             "presets": self.folder.names(PRESETS),
             "recordings": self.folder.names(RECORDINGS),
-            "recording": self.recorder.state(),
+            "recording": self.recording and self.recording.state(),
             "outputs": sorted(self.outputs),
             "fading": round(self.renderer.fading, 3),
             "compiling": self._compiled < self._wanted,

@@ -22,7 +22,7 @@ from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.colours import SCALING
 from vae_gan_jax.film.write.encode import TAGS, TO_BT709
-from vae_gan_jax.run import damaged_json, disk_errors, provenance, storage
+from vae_gan_jax.run import damaged_json, disk_errors, provenance, settings, storage
 
 # Widths of one of the two pictures, in pixels: narrower ones are enlarged, wider ones reduced.
 NARROW_WIDTH, WIDE_WIDTH = 256, 640
@@ -134,9 +134,8 @@ def _pair(config: Config, path: Path, made_from: dict[str, Any]) -> Pair:
     def setting(name: str) -> Any:
         return from_text(FIELDS[name], made_from[name])
 
-    names = ("trim_start", "trim_end", "crop", "video_stream", "fps")
-    settings = {name: setting(name) for name in names}
-    framing = video.Framing(width=config.width, height=config.height, **settings)
+    chosen = {name: setting(name) for name in settings.OF_THE_FILM}
+    framing = video.Framing(width=config.width, height=config.height, **chosen)
     film = video.probe(path)
     width, height = setting("upscale") or (config.width, config.height)
     layout = "stacked" if round(film.height / height) == 2 else "output"
