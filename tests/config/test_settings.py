@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, from_text, to_text
-from vae_gan_jax.run.settings import record_settings, recorded_settings
 
 
 @pytest.mark.parametrize(
@@ -101,12 +100,6 @@ def test_a_text_that_is_no_value_is_refused_with_its_flag_and_the_form_to_give(n
     assert ": give " in str(error.value)
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_every_default_is_read_back_from_its_text(name):
-    field = FIELDS[name]
-    assert from_text(field, to_text(field, field.default)) == field.default
-
-
 TIMES = st.floats(0, 1e11, allow_nan=False).map(abs)
 VALUES = {
     "trim_start": TIMES,
@@ -135,27 +128,6 @@ VALUES = {
 def test_a_value_comes_back_from_its_text(name, data):
     value = data.draw(VALUES[name])
     assert from_text(FIELDS[name], to_text(FIELDS[name], value)) == value
-
-
-def test_flags_are_read_back_exactly(tmp_path):
-    config = Config(
-        run_dir="runs/a b",
-        trim_start=1 / 3,
-        first_batch_norm=True,
-        noise_schedule=(0.1, 1e-9),
-        layout=("output", "stacked"),
-        exclude=((0.0, 1 / 3), (6720.5, None)),
-        hold_out=flag_text.HoldOut(2.5, 60.0, "s"),
-        fps=Fraction(24000, 1001),
-        upscale=(1280, 720),
-        quality=0,
-        at=(90.5, 1 / 3),
-        explore=("prior", "map"),
-        every=7,
-        rate=Fraction(30000, 1001),
-    )
-    record_settings(tmp_path, config)
-    assert Config(**recorded_settings(tmp_path)) == config
 
 
 def test_every_setting_says_what_it_is():

@@ -1,10 +1,12 @@
 """Later commands inherit the settings of a run; contradictions are refused."""
 
 import dataclasses
+from fractions import Fraction
 
 import pytest
 
 from vae_gan_jax.config import FIELDS, Config, InputError
+from vae_gan_jax.config.flag_text import HoldOut
 from vae_gan_jax.run.settings import record_settings, recorded_settings, resolve
 
 RECORDED = {
@@ -56,7 +58,22 @@ def test_a_longer_schedule_and_another_device_count_agree():
 
 
 def test_settings_come_back_from_their_file(tmp_path):
-    config = Config(run_dir=str(tmp_path), film="a b.mkv", at=(1e-05, 0.1), adversarial_weight=1e-9)
+    config = Config(
+        run_dir=str(tmp_path),
+        film="a b.mkv",
+        trim_start=1 / 3,
+        first_batch_norm=True,
+        noise_schedule=(0.1, 1e-9),
+        layout=("output", "stacked"),
+        exclude=((0.0, 1 / 3), (6720.5, None)),
+        hold_out=HoldOut(2.5, 60.0, "s"),
+        fps=Fraction(24000, 1001),
+        upscale=(1280, 720),
+        quality=0,
+        at=(1e-05, 0.1),
+        explore=("prior", "map"),
+        every=7,
+    )
     record_settings(tmp_path, config)
     assert Config(**recorded_settings(tmp_path)) == config
     assert recorded_settings(tmp_path).keys() == FIELDS.keys()

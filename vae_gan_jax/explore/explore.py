@@ -26,12 +26,7 @@ from vae_gan_jax.inference.opened_run import model_caption, open_model, open_sou
 from vae_gan_jax.run import film_names, provenance
 
 FOLDER = "explorations"
-# Presets that are rendered without --preset, and the map of the film's codes.
-PRESETS = (
-    *("prior", "fitted", "prior_walk", "fitted_walk"),
-    *("interpolation", "neighbourhood", "sweep", "slow_motion"),
-)
-NAMES = (*PRESETS, "map")
+NAMES = FIELDS["explore"].metadata["choices"]  # shipped presets, and the map of the film's codes
 WITHOUT_FILM = ("prior", "prior_walk")  # these show no frame of the film
 SHEET_SIDE = 6  # rows and columns of a contact sheet
 DEFAULT_SECONDS = 10.0  # length of a film
@@ -115,8 +110,8 @@ class Explorer:
         """Frames per second of the films that are written."""
         return self.config.rate or self.film.rate
 
-    def _frames(self, seconds: float | None) -> int:
-        frames = max(2, round((seconds or DEFAULT_SECONDS) * float(self.rate)))
+    def _frames(self, seconds: float) -> int:
+        frames = max(2, round(seconds * float(self.rate)))
         if frames > MAX_FRAMES:
             raise InputError(
                 f"{seconds:g} seconds have {frames} frames, more than {MAX_FRAMES}: give a smaller "
@@ -206,7 +201,7 @@ class Explorer:
             context.codes_TZ, context.gaussian, context.scan.shots, self.film, self.model_caption
         )
         drawing.save(path.with_suffix(""))
-        count = self._frames(self.config.seconds)
+        count = self._frames(self.config.seconds or DEFAULT_SECONDS)
         shown = np.linspace(0, len(context.codes_TZ) - 1, count).round().astype(int)
         outputs = context.model.decode_batches(context.codes_TZ[shown])
         film_format = FilmFormat(

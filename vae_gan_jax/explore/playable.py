@@ -9,7 +9,6 @@ import numpy as np
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import play, presets
 from vae_gan_jax.inference.codes import Codes, latents
-from vae_gan_jax.inference.export.opened_export import ExportedModel
 from vae_gan_jax.inference.trained_model import Model
 
 
@@ -55,11 +54,6 @@ class PlayableModel(Model):
         return np.concatenate([nothing, *(frames_BHWC for _, frames_BHWC in pairs)])
 
 
-class PlayableExport(PlayableModel, ExportedModel):
-    """An export with ``play``."""
-
-
 def playable(model: Model) -> PlayableModel:
     """The same model with ``play``."""
-    kind = PlayableExport if isinstance(model, ExportedModel) else PlayableModel
-    return kind(*(getattr(model, field.name) for field in dataclasses.fields(Model)))
+    return PlayableModel(*(getattr(model, field.name) for field in dataclasses.fields(Model)))

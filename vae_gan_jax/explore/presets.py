@@ -136,7 +136,7 @@ def dump(preset: Preset) -> str:
     ]  # fmt: skip
     lines.append("controls:" if preset.controls else "controls: []")
     for use in preset.controls:
-        options = {name: _thawed(value) for name, value in use.options}
+        options = plain_options(use.options)
         parameters = {name: curve.plain() for name, curve in use.curves.items()}
         parts = {"control": use.name} | options | parameters
         rows = [f"{name}: {flow(value)}" for name, value in parts.items()]
@@ -203,5 +203,6 @@ def _codes(value: Value) -> dict[str, Any]:
     return {name: read[name](part) for name, part in parts.items()}
 
 
-def _thawed(value: Any) -> Any:
-    return dict(value) if isinstance(value, tuple) else value
+def plain_options(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """The options of a ``ControlUse`` as a preset has them."""
+    return {name: dict(value) if isinstance(value, tuple) else value for name, value in options}

@@ -107,7 +107,7 @@ def require_replaceable(path: Path) -> None:
                 return
     except (OSError, SyntaxError, ValueError):  # it is no PNG, or damaged
         pass
-    raise InputError(f"{path} is not a picture of this program: move it, or give another --output.")
+    raise InputError(f"{path} is not a picture of this program: give another --output, or move it.")
 
 
 def picture_font(pixels: int) -> ImageFont.FreeTypeFont:

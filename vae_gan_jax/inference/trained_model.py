@@ -21,7 +21,7 @@ from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.film_outputs import film_paths
 from vae_gan_jax.inference.reconstruct import decode_batch, encode_batch, map_batches
 from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
-from vae_gan_jax.run import film_names, settings
+from vae_gan_jax.run import exported, film_names, settings
 from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.distributed import mesh
 
@@ -65,8 +65,13 @@ class Model:
         """The learnt films: frames by number or time, shots.
 
         Raises:
-          InputError: a film cannot be read.
+          InputError: a film cannot be read, or this is the model of an export.
         """
+        run_dir = self.config.run_dir
+        if exported.is_export(run_dir):
+            raise InputError(
+                f"{run_dir} is an export, which has no film: name a film, or open the run."
+            )
         return opened_run.open_films(dataclasses.replace(self.config, source=""))
 
     @property

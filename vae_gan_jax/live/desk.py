@@ -21,9 +21,9 @@ NEED_CODES = ("direction", "walk", "snap", "noise", "truncate")  # of the film
 MAX_CONTROLS = 64
 # How far sliders and random values go from where a control is off, by the parameter's unit.
 REACH = {
-    **{"standard deviations": 4.0, "seconds": 5.0, "times": 3.0, "degrees": 180.0, "widths": 1.0},
-    **{"heights": 1.0, "root mean squares of the layer": 3.0, "patterns": 10.0},
-}
+    "standard deviations": 4.0, "seconds": 5.0, "times": 3.0, "degrees": 180.0, "widths": 1.0,
+    "heights": 1.0, "root mean squares of the layer": 3.0, "patterns": 10.0,
+}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -52,7 +52,7 @@ class DeskControl:
             "id": self.id,
             "control": self.name,
             "stage": CONTROLS[self.name].stage,
-            "options": plain_options(self.options),
+            "options": presets.plain_options(self.options),
             "parameters": {
                 name: self.value(name) | description | {"address": f"/{self.id}/{name}"}
                 for name, description in parameters(self.name).items()
@@ -68,14 +68,13 @@ class DeskControl:
 
 def parameters(name: str) -> dict[str, dict[str, Any]]:
     """The parameters of a control as the page reads them."""
-    control, described = CONTROLS[name], {}
-    for key, parameter in control.parameters.items():
-        described[key] = {
-            **{"low": parameter.low, "high": parameter.high, "unit": parameter.unit},
-            **{"neutral": _rest(name, key), "about": parameter.help},
-            "slider": _slider(name, key),
+    return {
+        key: {
+            "low": parameter.low, "high": parameter.high, "unit": parameter.unit,
+            "neutral": _rest(name, key), "about": parameter.help, "slider": _slider(name, key),
         }
-    return described
+        for key, parameter in CONTROLS[name].parameters.items()
+    }  # fmt: skip
 
 
 def _slider(name: str, parameter: str) -> tuple[float, float]:
@@ -134,7 +133,7 @@ class Desk:
     def set_options(self, id: Any, options: Any) -> None:
         """Gives a control other options; raises InputError as ``add`` does."""
         control = self.control(id)
-        merged = plain_options(control.options) | _mapping(options)
+        merged = presets.plain_options(control.options) | _mapping(options)
         control.options = read_control({**merged, "control": control.name}).options
 
     def remove(self, id: Any) -> None:
@@ -217,11 +216,6 @@ class Desk:
 def read_control(plain: dict[str, Any]) -> ControlUse:
     """A control as a preset has it, from plain values; raises InputError if it is not valid."""
     return presets.parse(json.dumps({"controls": [plain]}), "the message").controls[0]
-
-
-def plain_options(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """Options as a preset has them."""
-    return {name: dict(value) if isinstance(value, tuple) else value for name, value in options}
 
 
 def _mapping(options: Any) -> dict[str, Any]:

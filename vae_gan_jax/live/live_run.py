@@ -183,48 +183,54 @@ class LiveRun:
 
     def hello(self) -> dict[str, Any]:
         """The parts of the message ``hello`` that belong to the run."""
-        config, film, shots = self.model.config, self.film and self.film.film, []
-        if film:
-            entry = getattr(film, "entry", {})
-            known = isinstance(entry.get("shots"), list) or self._has_codes
-            shots = film.shots if known else []
+        config = self.model.config
         return {
             "name": Path(config.run_dir).name,
             "runs": [Path(run).name for run in (config.run_dir, self.second_run) if run],
             "model": {
-                **{"width": config.width, "height": config.height, "z_dim": config.z_dim},
-                **{"networks": config.networks, "step": self.model.step},
+                "width": config.width, "height": config.height, "z_dim": config.z_dim,
+                "networks": config.networks, "step": self.model.step,
             },
-            "film": film
-            and {
-                **{"name": film.name, "start": film.start, "rate": self.rate},
-                **{"seconds": film.count / self.rate, "there": self.has_film},
-                "sound": self._has_sound,
-            },
-            "shots": [
-                {
-                    "number": number,
-                    "time": round(film.seconds(shot.first), 3),
-                    "seconds": round((shot.stop - shot.first) / self.rate, 3),
-                }
-                for number, shot in enumerate(shots, 1)
-            ],
+            "film": self._film_facts(),
+            "shots": self._shots(),
             "catalogue": {name: _described(name) for name in self.offered},
             "layers": bending.layers(config.step),
             "outputs": outputs.available(),
-        }
+        }  # fmt: skip
+
+    def _film_facts(self) -> dict[str, Any] | None:
+        if self.film is None:
+            return None
+        film = self.film.film
+        return {
+            "name": film.name, "start": film.start, "rate": self.rate,
+            "seconds": film.count / self.rate, "there": self.has_film, "sound": self._has_sound,
+        }  # fmt: skip
+
+    def _shots(self) -> list[dict[str, float]]:
+        """The shots of the film, once they are known without decoding it."""
+        film = self.film and self.film.film
+        if not (self._has_codes or isinstance(getattr(film, "entry", {}).get("shots"), list)):
+            return []
+        return [
+            {
+                "number": number,
+                "time": round(film.seconds(shot.first), 3),
+                "seconds": round((shot.stop - shot.first) / self.rate, 3),
+            }
+            for number, shot in enumerate(film.shots, 1)
+        ]
 
 
 def _described(name: str) -> dict[str, Any]:
     """A control as the page's catalogue has it."""
     control, options = CONTROLS[name], {}
     for key, option in control.options.items():
-        described = {"kind": option.kind, "about": option.help}
-        described["default"] = None if option.default is REQUIRED else option.default
+        default = None if option.default is REQUIRED else option.default
+        options[key] = {"kind": option.kind, "about": option.help, "default": default}
         limits = {"low": option.low, "high": option.high}
-        described |= {side: value for side, value in limits.items() if math.isfinite(value)}
-        options[key] = described
+        options[key] |= {side: value for side, value in limits.items() if math.isfinite(value)}
     return {
-        **{"stage": control.stage, "about": control.help},
-        **{"parameters": desk.parameters(name), "options": options},
-    }
+        "stage": control.stage, "about": control.help,
+        "parameters": desk.parameters(name), "options": options,
+    }  # fmt: skip

@@ -234,12 +234,12 @@ def shown(session, page, message):
 
 
 REQUESTS = {
-    **{"source": use_source, "go": go, "point": point, "play": play, "set": set_parameter},
-    **{"reset": reset, "random": randomise, "load": load, "load_text": load_text, "clear": clear},
-    **{"save": save, "record": record, "sound": hear, "output": output, "shown": shown},
-    "format": picture_format,
+    "source": use_source, "go": go, "point": point, "play": play,
+    "set": set_parameter, "reset": reset, "random": randomise,
+    "load": load, "load_text": load_text, "clear": clear, "save": save,
+    "record": record, "sound": hear, "output": output, "format": picture_format, "shown": shown,
     "add": _restructured(lambda desk, m: desk.add(m.get("control"), m.get("options"))),
     "options": _restructured(lambda desk, m: desk.set_options(m.get("id"), m.get("options"))),
     "remove": _restructured(lambda desk, m: desk.remove(m.get("id"))),
     "move": _restructured(lambda desk, m: desk.move(m.get("id"), m.get("to"))),
-}
+}  # fmt: skip

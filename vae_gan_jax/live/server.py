@@ -100,7 +100,8 @@ class Server:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{port}/{self._token}/"
         self._hello = {
-            **{"type": "hello", "version": 1},
+            "type": "hello",
+            "version": 1,
             "osc": {
                 "listens": f"{host}:{osc_port}" if osc_port else None,
                 "sends": self._config.osc_to or None,

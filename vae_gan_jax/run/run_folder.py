@@ -13,7 +13,6 @@ import filelock
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.config.flag_text import printable
 from vae_gan_jax.run import atomic_io, storage
-from vae_gan_jax.run.settings import record_settings
 
 LOG_FILE, LOCK_FILE = "log.txt", ".lock"
 
@@ -31,8 +30,8 @@ class LogFile(logging.FileHandler):
         pass
 
 
-def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
-    """Creates the run's folder, locks it, logs into its ``log.txt``; can ``record`` the settings.
+def open_run(config: Config, lock: bool = True) -> None:
+    """Creates the run's folder, locks it and logs into its ``log.txt``.
 
     The lock lasts until the process ends or opens another run. Without ``lock`` it only reads a run
     that another process may use. Raises InputError if another process uses the run, or its folder
@@ -49,8 +48,6 @@ def open_run(config: Config, record: bool = False, lock: bool = True) -> None:
     if lock:
         _lock(run_dir)
     _log_into(run_dir)
-    if record:
-        record_settings(run_dir, config)
 
 
 def close_run() -> None:

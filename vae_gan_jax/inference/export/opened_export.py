@@ -2,25 +2,13 @@
 
 from typing import Any
 
-from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.film.read.reader import FilmReader
+from vae_gan_jax.config import Config
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import exported, settings
 from vae_gan_jax.training import pretrained
 
 
-class ExportedModel(Model):
-    """The networks of an export. What needs the learnt film raises InputError."""
-
-    @property
-    def films(self) -> list[FilmReader]:
-        """Raises InputError."""
-        raise InputError(
-            f"{self.config.run_dir} is an export, which has no film: name a film, or open the run."
-        )
-
-
-def open_model(given: dict[str, Any]) -> ExportedModel:
+def open_model(given: dict[str, Any]) -> Model:
     """Opens the export in ``given["run_dir"]`` with the given settings.
 
     Raises InputError if it is damaged, or a given setting disagrees with its model.
@@ -28,4 +16,4 @@ def open_model(given: dict[str, Any]) -> ExportedModel:
     export = exported.read(given["run_dir"])
     config: Config = settings.resolve(given, export.settings, learns=False)
     variables = pretrained.read_variables(export, config)
-    return ExportedModel(config, variables, export.step, export.checkpoint)
+    return Model(config, variables, export.step, export.checkpoint)
