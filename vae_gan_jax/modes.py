@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vae_gan_jax.config import FIELDS, Config, InputError
-from vae_gan_jax.film import passthrough, source_films
-from vae_gan_jax.film.store.run_frames import framing_of, open_store
+from vae_gan_jax.film import source_films
+from vae_gan_jax.film.store.run_frames import open_store
 from vae_gan_jax.inference import film_outputs
 from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
@@ -80,11 +80,6 @@ def stage_learnt_films(config: Config, again: bool) -> None:
     source_films.stage(config.film, config.source)
 
 
-def stage_sources(config: Config, again: bool) -> None:
-    """Downloads the films to reconstruct from buckets; a learnt film may be gone."""
-    source_films.stage_sources(config)
-
-
 def stage_sound(config: Config, again: bool) -> None:
     """Downloads ``--source`` from a bucket; ``--mode=decode`` needs only its sound."""
     source_films.stage(config.source)
@@ -136,15 +131,25 @@ def use_source(config: Config, again: bool) -> Config:
     return dataclasses.replace(config, **settings.of_the_source(config))
 
 
-def _step(function: str, *, takes_again: bool = False) -> Step:
-    """A step in another room, which is imported when the step runs."""
+def _step(function: str, *, takes_again: bool = False, extra: str = "") -> Step:
+    """A step in another room, imported when it runs; its packages are those of an ``extra``."""
 
     def step(config: Config, again: bool) -> None:
-        pkgutil.resolve_name(f"vae_gan_jax.{function}")(config, *[again] * takes_again)
+        try:
+            work = pkgutil.resolve_name(f"vae_gan_jax.{function}")
+        except ImportError as error:
+            if not extra:
+                raise
+            raise InputError(
+                f"--mode={extra} lacks a package ({error}): install vae-gan-jax[{extra}]."
+            ) from None
+        work(config, *[again] * takes_again)
 
     return step
 
 
+stage_sources = _step("film.source_films:stage_sources")
+pass_through = _step("film.passthrough:write_films")
 prepare = _step("training.prepare:prepare")
 encode_films = _step("inference.codes_film:encode_films", takes_again=True)
 decode_codes = _step("inference.codes_film:decode_film")
@@ -154,7 +159,7 @@ compare_with_others = _step("evaluation.compare:compare_with_others", takes_agai
 figures = _step("figures.run_figures:draw", takes_again=True)
 explore = _step("explore.explore:explore_run")
 plan = _step("evaluation.plan:plan_run")
-live = _step("live.server:perform")
+live = _step("live.server:perform", extra="live")
 report = _step("report.report_page:report_run", takes_again=True)
 
 
@@ -189,11 +194,6 @@ def benchmark(config: Config, again: bool) -> None:
     from vae_gan_jax.evaluation import benchmark as speed
 
     speed.benchmark_run(config, film)
-
-
-def pass_through(config: Config, again: bool) -> None:
-    """Writes the films as the networks would see them, to check the framing before training."""
-    passthrough.write_films(config, framing_of(config))
 
 
 # Settings of one command. Neither --mode=decode nor a run opened from Python inherits them.

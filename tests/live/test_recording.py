@@ -17,13 +17,15 @@ from tests import runs
 from tests.film.films import run_ffmpeg
 from tests.live.conftest import WAIT_SECONDS, serving
 from tests.live.test_server import difference, one_frame, reconstruction, run, stage_of
+from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
+from vae_gan_jax.explore import presets
 from vae_gan_jax.film import sound
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.live import frames, osc, outputs, server
-from vae_gan_jax.live.folder import LiveFolder
+from vae_gan_jax.live.folder import PRESETS, LiveFolder, shipped_presets
 from vae_gan_jax.run import settings
 
 
@@ -177,14 +179,23 @@ def test_a_run_without_a_checkpoint_is_refused_in_one_sentence(program, tmp_path
     assert len(error.splitlines()) == 1
 
 
+def test_without_its_packages_the_mode_says_how_to_install_them(live_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vae_gan_jax.live.server", None)
+    with pytest.raises(InputError, match=r"--mode=live lacks a package .*vae-gan-jax\[live\]"):
+        modes.live(live_run, again=False)
+
+
 @pytest.mark.parametrize(
     "name", ["", ".hidden", "a/b", "..", "a\\b", "x" * 90, "a\nb", "a:b", "nul\0", " a", "a "]
 )
 def test_names_that_leave_the_folder_are_refused(tmp_path, name):
-    from vae_gan_jax.live.folder import PRESETS
-
     with pytest.raises(InputError, match="is not a name"):
         LiveFolder(tmp_path).path_of(PRESETS, name)
+
+
+def test_the_shipped_presets_of_the_page_are_those_with_controls():
+    paths = Path(__file__).parents[2].joinpath("experiments", "presets").glob("*.yaml")
+    assert shipped_presets() == sorted(path.stem for path in paths if presets.load(path).controls)
 
 
 def test_the_virtual_camera_gets_the_stage(monkeypatch):

@@ -60,7 +60,7 @@ def cluster(activations_NF: np.ndarray, clusters: int) -> np.ndarray:
     distinct_DN, label_F = np.unique(scaled_FN.round(3), axis=0, return_inverse=True)
     if len(distinct_DN) > count:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a cluster that remains empty
+            warnings.simplefilter("ignore")  # about empty clusters
             arguments = dict(iter=ITERATIONS, minit="++", seed=0)
             _, label_F = vq.kmeans2(scaled_FN.astype(np.float64), count, **arguments)
     label_F = label_F.reshape(-1)

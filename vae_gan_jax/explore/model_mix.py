@@ -89,7 +89,8 @@ class ModelMix:
 
         Args:
           amount_B: amounts of the frames.
-          by_batch: the batch's own statistics normalise it; then the first amount is that of all.
+          by_batch: whether batch norm uses the batch's own statistics; then all rows have the first
+        amount.
         """
         amounts = [float(amount) for amount in np.asarray(amount_B)]
         if by_batch:
@@ -127,7 +128,7 @@ def _interpolate(before, after, share):
 
 
 def _statistics(first: Model, second: Model, layers: str) -> list[dict[str, Any]]:
-    """Of mixtures at the ends of the parts: of the runs their own, else estimated over the film."""
+    """Statistics at the ends of the parts: the two runs' own, or estimated over the film."""
     ends = [{name: model.variables[name].get("batch_stats", {}) for name in NETWORKS}
             for model in (first, second)]  # fmt: skip
     if not jax.tree.leaves(ends):

@@ -16,7 +16,7 @@ from vae_gan_jax.inference.codes import Codes, latents
 from vae_gan_jax.inference.trained_model import STATISTICS_BATCHES, Model, prior_draws
 
 SAMPLE_SECONDS = 0.5  # how long a sample is shown, unless the preset says
-# Flags that only some kinds of codes depend on.
+# Flags, and the kinds of codes that depend on them.
 FLAGS = {
     "seconds": ("walk", "samples", "path", "time", "slow"),
     "at": ("path", "time", "slow"),
@@ -34,7 +34,7 @@ class SourceCodes:
       rate: frames a second.
       model: decodes them.
       caption: where they come from.
-      suffix: is appended to file names.
+      suffix: of the names of files.
       label_T: what each frame shows; default: its time in the film that is written.
     """
 

@@ -10,6 +10,7 @@ from vae_gan_jax.config import Config
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read.video import Framing, decode_blocks, expected_frames, probe
 from vae_gan_jax.film.store.batches import prefetch
+from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.run import film_names, run_folder
@@ -17,8 +18,9 @@ from vae_gan_jax.run import film_names, run_folder
 logger = logging.getLogger(__name__)
 
 
-def write_films(config: Config, framing: Framing) -> None:
+def write_films(config: Config) -> None:
     """Writes the source films as the networks would see them, to ``--output`` or into the run."""
+    framing = framing_of(config)
     extension = codecs.CODECS[config.codec].extensions[0]
     film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound_way)
     for source in film_names.sources(config):

@@ -18,7 +18,7 @@ def shipped_presets() -> list[str]:
     """The names of the presets that come with the program and have controls."""
     folders = [folder / SHIPPED for folder in (flagfile.PACKAGE, flagfile.PACKAGE.parent)]
     paths = [path for folder in folders for path in folder.glob("*.yaml")]
-    return sorted({path.stem for path in paths if "\ncontrols:" in path.read_text("utf-8")})
+    return sorted({path.stem for path in paths if "\ncontrols:\n" in path.read_text("utf-8")})
 
 
 class LiveFolder:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hmac
-import importlib.util
 import ipaddress
 import logging
 import os
@@ -47,8 +46,6 @@ def perform(config: Config) -> None:
     Raises:
       InputError: the run has no checkpoint, or a port is in use.
     """
-    if importlib.util.find_spec("pythonosc") is None:
-        raise InputError("--mode=live needs python-osc: install vae-gan-jax[live].")
     checkpoint.newest_step(config.run_dir)
     target = osc.target(config.osc_to)
     listening = _listen(config.host, config.port)

@@ -105,7 +105,7 @@ class Session:
             await self.rebuild()
 
     def _tell_progress(self, done: float) -> None:
-        """Tells of each further hundredth of the film, from any thread."""
+        """Sends each new hundredth of the progress to all pages, from any thread."""
         done = round(done, 2)
         if done != self._shown_progress:
             self._shown_progress = done

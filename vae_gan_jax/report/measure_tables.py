@@ -94,7 +94,7 @@ def read(run_dir: Path) -> dict[str, FilmMeasures]:
 
 
 def _film_measures(content: dict[str, Any]) -> FilmMeasures:
-    """Raises one of the errors above if the content is not what ``--mode=evaluate`` writes."""
+    """Raises one of ``damaged_json.DAMAGE`` unless ``--mode=evaluate`` wrote the content."""
     frames, rate = int(content["frames"]), float(content["rate"])
     bands = [damaged_json.numbers(b) for b in content["whole"].get("psnr_by_brightness") or ()]
     bands = [band for band in bands if band["psnr"] is not None and band["frames"]]

@@ -12,7 +12,7 @@ from vae_gan_jax.run import damaged_json, disk_errors
 
 FORMAT = "vae_gan_jax export 1"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
-# Settings of the trained model that name files of another machine, and what depends on them.
+# Settings of the trained model that name files of the machine that trained it.
 LEFT_OUT = frozenset({"film", "init_from"})
 EXTRA = "the extra export, with pip install 'vae-gan-jax[export]' or EXTRAS=export ./run.sh"
 

@@ -86,7 +86,7 @@ def is_name(name: Any) -> bool:
 
 
 def distinct_name(name: str, taken: Iterable[str]) -> str:
-    """``name``, or with a number if files of that name could clash with those of ``taken`` ones."""
+    """The name, with a number if its files could clash with those of the taken names."""
     taken = set(map(_files_key, taken))
     numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
     return next(n for n in (name, *numbered) if _files_key(n) not in taken)
