@@ -54,6 +54,17 @@ def text(browser, name: str) -> str:
     return browser.find_element(By.ID, name).text
 
 
+def is_pressed(browser, name: str) -> bool:
+    """Whether a button that stays pressed is."""
+    return browser.find_element(By.ID, name).get_attribute("aria-pressed") == "true"
+
+
+def open_details(browser) -> None:
+    """Opens all parts of the live page's panel."""
+    script = "document.querySelectorAll('#panel details').forEach((part) => (part.open = true))"
+    browser.execute_script(script)
+
+
 def press(browser, keys: str) -> None:
     browser.find_element(By.TAG_NAME, "body").send_keys(keys)
 

@@ -1,4 +1,4 @@
-"""Creates run folders with untrained networks."""
+"""Creates run folders with untrained networks; reads the films that they write."""
 
 import dataclasses
 from pathlib import Path
@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from vae_gan_jax.config import Config
+from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics
 from vae_gan_jax.run.settings import record_settings
@@ -40,3 +41,9 @@ def with_random_skip(state, seed: int = 0):
         return np.float32(random.normal(size=leaf.shape) / np.sqrt(leaf.shape[0]))
 
     return state.replace(constants=jax.tree.map(draw, state.constants))
+
+
+def frames_of(path, width: int = 20, height: int = 18) -> np.ndarray:
+    """The frames of a film that was written in this size, uint8 ``[T, H, W, 3]``."""
+    framing = video.Framing(width=width, height=height, crop="none")
+    return np.stack(list(video.decode(path, framing)))

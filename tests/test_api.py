@@ -17,8 +17,8 @@ import tensorboardX  # sets an environment variable when it is imported
 
 import vae_gan_jax
 from tests import runs
+from tests.runs import frames_of
 from vae_gan_jax import modes
-from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import preparation, run_frames
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.run import film_names
@@ -75,11 +75,6 @@ def process_state():
     )
 
 
-def decoded(path, width=20, height=18):
-    framing = video.Framing(width=width, height=height, crop="none")
-    return np.stack(list(video.decode(path, framing)))
-
-
 def test_codes_decode_to_the_reconstruction_bit_for_bit(model, tmp_path):
     """26 frames in batches of 4, as arrays and as files; ffv1 keeps every bit."""
     frames_THWC = np.stack(list(model.film.frames()))
@@ -92,7 +87,7 @@ def test_codes_decode_to_the_reconstruction_bit_for_bit(model, tmp_path):
     assert output_THWC.dtype == np.uint8
     lossless = dataclasses.replace(model, config=dataclasses.replace(model.config, codec="ffv1"))
     path = lossless.reconstruct(output=tmp_path / "film.mkv")
-    np.testing.assert_array_equal(decoded(path), expected)
+    np.testing.assert_array_equal(frames_of(path), expected)
     from_codes = lossless.decode_film(
         lossless.encode_film(), output=tmp_path / "codes.mkv", sound=model.film.path
     )
@@ -102,7 +97,7 @@ def test_codes_decode_to_the_reconstruction_bit_for_bit(model, tmp_path):
 def test_a_film_has_times_shots_and_frames(model, film):
     assert (model.film.count, model.film.rate) == (26, Fraction(24000, 1001))
     assert model.film.shots == [(0, 26)]
-    frames_THWC = decoded(film)
+    frames_THWC = frames_of(film)
     number = model.film.number(0.5)
     np.testing.assert_array_equal(model.film.at([number, 3]), frames_THWC[[number, 3]])
     codes = model.encode_film()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests import runs
+from tests.runs import frames_of
 from vae_gan_jax import modes
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.explore import explore, presets
@@ -63,15 +64,6 @@ def films_of(folder, name):
     return [path for path in folder.glob("*.mkv") if re.search(rf"_{name}(_\d\S*)?$", path.stem)]
 
 
-def frames_of(path, width=20, height=18):
-    framing = video.Framing(width=width, height=height, crop="none")
-    return np.stack(list(video.decode(path, framing)))
-
-
-def decoded(model, z_TZ):
-    return model.decode(z_TZ)
-
-
 def test_every_exploration_writes_a_film_and_a_sheet(explorer, tmp_path, caplog):
     """Without --at these are all except the interpolation."""
     with caplog.at_level(logging.INFO, "vae_gan_jax"):
@@ -91,7 +83,7 @@ def test_slow_motion_by_one_is_the_reconstruction(explorer, model, shown, tmp_pa
     explorer(explore=("slow_motion",), slowdown=1, at=(0.25,)).explore()
     codes_TZ = model.encode(shown.at(range(6, 18))).mean
     film_THWC = frames_of(*films_of(tmp_path, "slow_motion"))
-    np.testing.assert_array_equal(film_THWC, decoded(model, codes_TZ))
+    np.testing.assert_array_equal(film_THWC, model.decode(codes_TZ))
 
 
 def test_slow_motion_shows_every_frame_of_its_range(explorer, model, shown, tmp_path, sheets):
@@ -99,7 +91,7 @@ def test_slow_motion_shows_every_frame_of_its_range(explorer, model, shown, tmp_
     film_THWC = frames_of(*films_of(tmp_path, "slow_motion"))
     codes_TZ = model.encode(shown.at(range(3))).mean
     assert len(film_THWC) == 12
-    difference = film_THWC[::5].astype(int) - decoded(model, codes_TZ)
+    difference = film_THWC[::5].astype(int) - model.decode(codes_TZ)
     assert np.abs(difference).max() <= 1
     ((rows, labels),) = sheets
     np.testing.assert_array_equal(np.concatenate(rows), film_THWC)
@@ -125,7 +117,7 @@ def test_an_interpolation_goes_through_the_frames_given(
     assert path.stem == "film_interpolation_0h00m00.00s_to_0h00m01.00s_2_legs"
     film_THWC = frames_of(path)
     codes_TZ = model.encode(shown.at([0, 12, 24])).mean
-    expected_THWC = decoded(model, codes_TZ)
+    expected_THWC = model.decode(codes_TZ)
     assert len(film_THWC) == 25
     assert np.abs(film_THWC[[0, 12, 24]].astype(int) - expected_THWC).max() <= 1
 
@@ -253,7 +245,7 @@ def test_flags_come_before_codes_and_length_of_a_preset(
     exploring = explorer(**{"rate": Fraction(8), "seconds": None} | flags)
     exploring.write("still", preset)
     film_THWC = frames_of(*films_of(tmp_path, "still"))
-    expected_HWC = decoded(model, exploring.context.codes_TZ[[frame]])[0]
+    expected_HWC = model.decode(exploring.context.codes_TZ[[frame]])[0]
     np.testing.assert_array_equal(film_THWC, np.repeat(expected_HWC[None], count, axis=0))
 
 
@@ -386,7 +378,7 @@ def test_codes_of_a_file(explorer, model, tmp_path, sheets):
     codes = model.encode(explorer().film.at(range(5)))
     codes.save(tmp_path / "mine.npz")
     explorer().write("mine", presets.parse(f"codes: {{file: {tmp_path}/mine.npz}}\ncontrols: []"))
-    np.testing.assert_array_equal(frames_of(tmp_path / "film_mine.mkv"), decoded(model, codes.mean))
+    np.testing.assert_array_equal(frames_of(tmp_path / "film_mine.mkv"), model.decode(codes.mean))
 
 
 def test_codes_of_another_model_are_refused(explorer, tmp_path):

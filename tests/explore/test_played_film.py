@@ -10,7 +10,6 @@ from tests import runs
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.explore.played_film import PlayedFilm
-from vae_gan_jax.film.read import video
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.inference import opened_run
 
@@ -49,14 +48,9 @@ def play(run, tmp_path):
         config = dataclasses.replace(run, preset=str(preset), **settings)
         modes.reconstruct(config, again=False)
         stem = f"film_{name}" if text else "film"
-        return read(Path(run.run_dir, "films", f"{stem}.mkv"))
+        return runs.frames_of(Path(run.run_dir, "films", f"{stem}.mkv"))
 
     return play
-
-
-def read(path):
-    framing = video.Framing(width=20, height=18, crop="none")
-    return np.stack(list(video.decode(path, framing)))
 
 
 def test_a_neutral_preset_is_the_reconstruction(play):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import runs
+from tests.runs import frames_of
 from vae_gan_jax import modes
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
@@ -49,11 +50,6 @@ def decode(config, **given) -> Path:
         step(config, True)
     name = Path(given["codes"]).with_suffix(".mp4").name
     return Path(config.output or Path(config.run_dir, "codes", name))
-
-
-def frames_of(path):
-    framing = video.Framing(width=20, height=18, crop="none")
-    return np.stack(list(video.decode(path, framing)))
 
 
 def test_encode_then_decode_writes_the_film_of_reconstruct_byte_for_byte(run):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.runs import frames_of
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.training_frames import TrainingFrames
@@ -81,11 +82,6 @@ def test_running_statistics_are_those_of_the_training_frames(small, state, stati
 @pytest.fixture(scope="module")
 def framing(small):
     return video.Framing(width=small.width, height=small.height, crop="none")
-
-
-def frames_of(path, width, height):
-    framing = video.Framing(width=width, height=height, crop="none")
-    return np.stack(list(video.decode(path, framing)))
 
 
 def reconstruct_to_files(config, state, statistics, film, framing):
@@ -178,7 +174,7 @@ def test_an_interrupted_reconstruction_resumes_to_the_same_film(
     path = reconstruct_to_files(resumed, state, statistics, film, framing)["output"]
     assert skips == [8]  # the batch before the one that holds frame 12
     monkeypatch.setattr(video, "decode", decode)
-    np.testing.assert_array_equal(frames_of(path, 20, 18), frames_of(expected, 20, 18))
+    np.testing.assert_array_equal(frames_of(path), frames_of(expected))
     for still in (tmp_path / "whole" / "stills").iterdir():
         assert (tmp_path / "resumed" / "stills" / still.name).read_bytes() == still.read_bytes()
     assert len(list((tmp_path / "resumed" / "stills").iterdir())) == 26

@@ -108,6 +108,11 @@ class Client:
         """Sends a message."""
         await self.socket.send_str(json.dumps({"type": type, **fields}))
 
+    async def become_source(self) -> None:
+        """Makes this page's frames the source."""
+        await self.say("source", kind="page")
+        await self.state(lambda state: state["source"]["own"])
+
     async def send_frame(self, frame_HWC: np.ndarray, number: int) -> None:
         """Sends a raw source frame."""
         content = frames.encode(frame_HWC, frames.RGBA)

@@ -16,8 +16,7 @@ def test_five_minutes_of_frames_sliders_and_presets_keep_the_memory(live):
     process = psutil.Process()
 
     async def perform(client):
-        await client.say("source", kind="page")
-        await client.state(lambda state: state["source"]["own"])
+        await client.become_source()
         sizes, number, end = [], 0, time.monotonic() + 60 * MINUTES
         while time.monotonic() < end:
             number += 1

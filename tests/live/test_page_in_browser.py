@@ -16,6 +16,8 @@ from tests.page_in_browser import (
     difference,
     drop,
     drop_red,
+    is_pressed,
+    open_details,
     open_page,
     picture,
     press,
@@ -96,7 +98,7 @@ def test_the_camera_goes_to_the_server_and_its_results_to_the_stage(page, server
     wait_for_video_frames(page, 5)
     assert frames_so_far(page, server) == count
     press(page, "fc")  # goes on, then the only camera is off
-    until(lambda: page.find_element(By.ID, "camera").get_attribute("aria-pressed") == "false")
+    until(lambda: not is_pressed(page, "camera"))
 
 
 def test_a_slow_server_gets_only_the_newest_frames(page, server):
@@ -206,7 +208,7 @@ def test_the_map_and_the_shots_choose_moments(page, server):
     assert last(server, "go")["time"] == 6.0  # the middle of the second shot
     press(page, "l")
     until(lambda: server.last("source") == {"type": "source", "kind": "film"})
-    until(lambda: page.find_element(By.ID, "film").get_attribute("aria-pressed") == "true")
+    until(lambda: is_pressed(page, "film"))
     shots[2].click()
     assert last(server, "go", time=8.0)  # its start: the film plays on from there
 
@@ -227,7 +229,7 @@ def test_presets_are_loaded_by_keys_saved_and_dropped(page, server):
 
 
 def test_the_page_hears_the_microphone_and_records_it(page, server):
-    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    open_details(page)
     page.find_element(By.ID, "record-sound").send_keys("what the page hears")
     press(page, "r")
     until(lambda: "The page hears nothing" in text(page, "message"))
@@ -270,7 +272,7 @@ def test_without_camera_midi_and_microphone_there_are_sentences(page):
     until(lambda: text(page, "message") == "The camera cannot be used: there is none.")
     press(page, "m")
     until(lambda: text(page, "message").startswith("MIDI cannot be used: this browser has no Web"))
-    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    open_details(page)
     page.find_element(By.ID, "hear").send_keys("the microphone")
     until(lambda: text(page, "message") == "The microphone cannot be used: there is none.")
     page.execute_script("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
@@ -326,7 +328,7 @@ def test_the_upscaled_stage_keeps_the_colours(page):
 
 
 def test_keys_reach_every_control_and_nothing_sticks_out(page):
-    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    open_details(page)
     press(page, Keys.TAB)
     assert page.switch_to.active_element.text == "Skip to the controls"
     count, unreachable = page.execute_script(

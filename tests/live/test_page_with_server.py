@@ -20,6 +20,8 @@ from tests.page_in_browser import (
     drop,
     drop_red,
     errors,
+    is_pressed,
+    open_details,
     open_page,
     picture,
     press,
@@ -122,7 +124,7 @@ def test_the_stage_shows_what_the_model_makes_of_the_camera(page, model):
 
 
 def test_a_slider_changes_the_pixels_within_three_results(page):
-    """Busy cores may need a few tries; then too the page's confirmations limit old results."""
+    """On busy cores it may take some tries; the page's confirmations limit the old results."""
 
     def log() -> list:
         return page.execute_script("return log")
@@ -143,7 +145,9 @@ def test_a_slider_changes_the_pixels_within_three_results(page):
     drop_red(page)
     keys = itertools.cycle((Keys.END, Keys.HOME))
     tries = [old_results()]
-    until(lambda: min(tries) < 3 or tries.append(old_results()))
+    while min(tries) > 2 and len(tries) < 20:
+        tries.append(old_results())
+    assert min(tries) < 3
     assert max(tries) <= MAX_UNCONFIRMED + 2
 
 
@@ -177,7 +181,7 @@ def test_a_recording_of_the_film_plays_with_its_sound(page, config):
     until(lambda: page.execute_script("return log.length") > count + 15)
     page.find_element(By.ID, "record").click()
     until(lambda: text(page, "message").startswith("Recorded "))
-    page.execute_script("document.querySelectorAll('#panel details').forEach(d => d.open = true)")
+    open_details(page)
     name = page.find_element(By.CSS_SELECTOR, "#recordings a").text
     path = Path(config.run_dir, "live", "recordings", name)
     size = f"scale={WIDTH}:{HEIGHT}"
@@ -228,9 +232,9 @@ def test_a_second_page_takes_the_source_and_the_first_one_says_so(page, address)
         drop_red(page)
         page.switch_to.window(first)
         until(lambda: "Another page" in text(page, "message"))
-        assert page.find_element(By.ID, "camera").get_attribute("aria-pressed") == "false"
+        assert not is_pressed(page, "camera")
         press(page, "w")
-        until(lambda: page.find_element(By.ID, "walk").get_attribute("aria-pressed") == "true")
+        until(lambda: is_pressed(page, "walk"))
     finally:
         for handle in set(page.window_handles) - {first}:
             page.switch_to.window(handle)

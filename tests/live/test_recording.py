@@ -90,8 +90,7 @@ def test_osc_sets_parameters_and_hears_of_changes(live_run, tmp_path, monkeypatc
 
             async def perform(client):
                 await client.state(lambda s: s["controls"] and not s["compiling"])
-                await client.say("source", kind="page")
-                await client.state(lambda state: state["source"]["own"])
+                await client.become_source()
                 before = await stage_of(client, one_frame(1), 1)
                 send(message("/blend_1/amount", 1.0))
                 told = await client.text("set")
@@ -157,8 +156,7 @@ def test_two_runs_are_mixed_and_runs_of_other_sizes_refused(
     async def perform(client):
         await client.state(lambda s: s["controls"] and not s["compiling"])
         assert client.hello["runs"] == [Path(live_run.run_dir).name, "other"]
-        await client.say("source", kind="page")
-        await client.state(lambda state: state["source"]["own"])
+        await client.become_source()
         await client.say("set", id="mix_run_1", parameter="amount", value=1)
         picture = await stage_of(client, one_frame(1), 1)
         assert difference(picture, reconstruction(second, one_frame(1))) <= 1

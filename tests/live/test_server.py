@@ -58,8 +58,7 @@ def difference(first, second) -> int:
 
 def test_the_stage_is_the_reconstruction_of_the_pages_frames(live, model):
     async def perform(client):
-        await client.say("source", kind="page")
-        await client.state(lambda state: state["source"]["own"])
+        await client.become_source()
         for number in (1, 2, 3):
             picture = await stage_of(client, one_frame(number), number)
             assert difference(picture, reconstruction(model, one_frame(number))) <= 1
@@ -69,8 +68,7 @@ def test_the_stage_is_the_reconstruction_of_the_pages_frames(live, model):
 
 def test_a_slider_changes_the_picture_within_three_frames(live):
     async def perform(client):
-        await client.say("source", kind="page")
-        await client.state(lambda state: state["source"]["own"])
+        await client.become_source()
         before = await stage_of(client, one_frame(1), 1)
         await client.say("set", id="blend_1", parameter="amount", value=1)
         for number in (2, 3, 4):
@@ -88,8 +86,7 @@ def test_a_slider_changes_the_picture_within_three_frames(live):
 def test_only_the_page_that_is_the_source_is_heard(live, model):
     async def perform(client):
         async with Client.connect(live) as other:
-            await client.say("source", kind="page")
-            await client.state(lambda state: state["source"]["own"])
+            await client.become_source()
             await other.send_frame(one_frame(8), 50)
             picture = await stage_of(client, one_frame(1), 1)
             assert difference(picture, reconstruction(model, one_frame(1))) <= 1

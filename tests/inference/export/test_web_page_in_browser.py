@@ -27,6 +27,7 @@ from tests.page_in_browser import (
     drop,
     drop_red,
     errors,
+    is_pressed,
     open_page,
     picture,
     press,
@@ -125,7 +126,7 @@ def test_the_canvas_shows_what_jax_reconstructs_of_the_camera(opened, reconstruc
     assert "WASM, 1 thread · 20×18" in text(opened, "meter")
     assert "cross-origin isolation" in text(opened, "notes")
     press(opened, "c")
-    until(lambda: opened.find_element(By.ID, "camera").get_attribute("aria-pressed") == "false")
+    until(lambda: not is_pressed(opened, "camera"))
 
 
 def test_sliders_move_a_frozen_picture_and_come_back(opened):
@@ -237,7 +238,7 @@ def test_a_shared_screen_is_shown_until_it_ends(opened):
     until(lambda: np.abs(picture(opened, "input") - (0, 200, 80)).max() < 8)
     opened.execute_script("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
     until(lambda: text(opened, "message") == "The source has ended.")
-    assert opened.find_element(By.ID, "screen").get_attribute("aria-pressed") == "false"
+    assert not is_pressed(opened, "screen")
 
 
 def test_nothing_sticks_out_of_the_page(opened):
