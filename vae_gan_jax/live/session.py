@@ -233,8 +233,7 @@ class Session:
 
     def leave(self, page) -> None:
         """Forgets a page that closed; its last frame stays."""
-        if page in self.pages:
-            self.pages.remove(page)
+        self.pages.remove(page)
         if self.source.owner is page:
             self.source.owner = None
             self.tell_state()
