@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
-SKIP_PIXELS = 18  # shorter side of the skip's small picture
+MIN_SKIP_PIXELS, MAX_SKIP_PIXELS = 18, 36  # shorter side of the skip's picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
 MAX_FEATURES_AT_FRAME_SIZE = 32  # no more than filters; each halving doubles them
 MAX_FEATURES = 128  # of a convolution
@@ -34,8 +34,13 @@ def features_at(filters: int, level: int) -> int:
 
 
 def skip_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the linear skip's picture; the aspect ratio is the frame's."""
-    pixel = max(1.0, min(height, width) / SKIP_PIXELS)
+    """Height and width of the linear skip's picture: half the frame's, within limits.
+
+    At the frame's full size the components alone reproduce a short film, and training leaves the
+    convolutions nothing to draw.
+    """
+    shorter = min(height, width)
+    pixel = max(1.0, shorter / min(max(shorter / 2, MIN_SKIP_PIXELS), MAX_SKIP_PIXELS))
     return round(height / pixel), round(width / pixel)
 
 
