@@ -77,7 +77,7 @@ def labelled_grid(rows_BHWC: list[np.ndarray], labels: tuple[str, ...], title: s
     pen.text((margin, margin), title, TITLE_COLOUR, title_font)
     for row, (pictures_BHWC, label) in enumerate(zip(rows_BHWC, labels, strict=True)):
         top = margin + 2 * line_height + row * row_height
-        pen.text((margin, top), label, LABEL_COLOUR, font)
+        pen.text((margin, top + line_height // 2), label, LABEL_COLOUR, font, anchor="lm")
         for column, picture_HWC in enumerate(pictures_BHWC):
             left = margin + column * (width + GAP_PIXELS)
             sheet.paste(Image.fromarray(picture_HWC), (left, top + line_height))
