@@ -56,8 +56,13 @@ def test_at_the_thesis_size_encoder_and_decoder_have_under_20_million_parameters
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
-    [(36, 64, (18, 32)), (54, 96, (27, 48)), (576, 1024, (36, 64)), (256, 144, (64, 36))]
-    + [(16, 20, (16, 20))],
+    [
+        (16, 20, (16, 20)),
+        (36, 64, (18, 32)),
+        (54, 96, (27, 48)),
+        (256, 144, (64, 36)),
+        (576, 1024, (36, 64)),
+    ],
 )
 def test_the_skip_has_half_the_frames_size_within_limits(height, width, size):
     assert residual.skip_size(height, width) == size
