@@ -2,13 +2,14 @@
 
 import logging
 import os
+from pathlib import Path
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store import frames_file, preparation
 from vae_gan_jax.film.store.run_frames import framing_of, open_store, store_folder
-from vae_gan_jax.run import film_names, remote_run, run_folder, storage
+from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def prepare(config: Config) -> None:
         films, folder, framing, strict=config.strict, team=processes.team(), exchange=exchange
     )
     config.steps_per_epoch(len(open_store(config).training_T))
-    processes.run_on_first(run_folder.open_run, config, True)
+    processes.run_on_first(settings.record_settings, Path(config.run_dir), config)
 
 
 def _check_films(config: Config, films: list[str], framing: video.Framing) -> None:
