@@ -45,10 +45,11 @@ def serving(config, **replaced):
     live_run = server.open_runs(config)
     opened = server.Server(config, live_run, LiveFolder(config.run_dir))
     loop, ended = asyncio.new_event_loop(), []
+    task = loop.create_task(opened.serve(listening, replaced.get("osc_target")))
 
     def run():
         try:
-            loop.run_until_complete(opened.serve(listening, replaced.get("osc_target")))
+            loop.run_until_complete(task)
         except asyncio.CancelledError:
             ended.append(True)
 
@@ -59,7 +60,7 @@ def serving(config, **replaced):
     try:
         yield types.SimpleNamespace(address=address, port=port, server=opened, config=config)
     finally:
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        loop.call_soon_threadsafe(task.cancel)
         thread.join(WAIT_SECONDS)
         loop.close()
         listening.close()

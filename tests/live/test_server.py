@@ -6,6 +6,7 @@ import gc
 import json
 import re
 import shutil
+import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ import aiohttp
 import numpy as np
 import pytest
 
-from tests.live.conftest import WAIT_SECONDS, Client
+from tests.live.conftest import WAIT_SECONDS, Client, serving
 from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.live import frames, live_film, live_sound, server
+from vae_gan_jax.live.live_run import LiveRun
 from vae_gan_jax.live.session import Session
 
 
@@ -380,3 +382,19 @@ def test_work_that_is_cancelled_before_it_begins_leaves_no_warning():
         asyncio.run(perform())
         gc.collect()
     assert not caught
+
+
+def test_a_server_that_stops_while_it_encodes_the_film_leaves_no_thread(live_run, monkeypatch):
+    stopped, begun = threading.Event(), threading.Event()
+
+    def find_codes(self, tell):
+        begun.set()
+        stopped.wait(WAIT_SECONDS)
+
+    monkeypatch.setattr(LiveRun, "find_codes", find_codes)
+    before = set(threading.enumerate())
+    with serving(live_run):
+        assert begun.wait(WAIT_SECONDS)
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    stopped.set()
+    assert not left & {"source", "renderer", "recorder"}

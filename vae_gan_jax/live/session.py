@@ -98,11 +98,12 @@ class Session:
             )
             if message:
                 self.tell(message)
-        finally:
-            self.source.begin()
-            self.desk.components = self.live_run.components
-            self.desk.fill()
-            await self.rebuild()
+        except Exception as error:  # without codes; not when the show is cancelled
+            self._tell_error(error, None)
+        self.source.begin()
+        self.desk.components = self.live_run.components
+        self.desk.fill()
+        await self.rebuild()
 
     def _tell_progress(self, done: float) -> None:
         """Sends each new hundredth of the progress to all pages, from any thread."""
