@@ -89,8 +89,8 @@ class ModelMix:
 
         Args:
           amount_B: amounts of the frames.
-          by_batch: whether batch norm uses the batch's own statistics; then all rows have the first
-        amount.
+          by_batch: whether batch norm uses the batch's own statistics; then the first amount is
+            that of all rows.
         """
         amounts = [float(amount) for amount in np.asarray(amount_B)]
         if by_batch:

@@ -171,10 +171,11 @@ class Server:
         if listens not in ("0.0.0.0", "::"):
             return False
         try:
-            return bool(ipaddress.ip_address(name))
+            ipaddress.ip_address(name)
         except ValueError:
             own = socket.gethostname().lower()
             return name in (own, f"{own}.local")
+        return True
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(PAGE / "index.html")

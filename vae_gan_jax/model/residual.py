@@ -40,7 +40,7 @@ def skip_size(height: int, width: int) -> tuple[int, int]:
     convolutions nothing to draw.
     """
     shorter = min(height, width)
-    pixel = max(1.0, shorter / min(max(shorter / 2, MIN_SKIP_PIXELS), MAX_SKIP_PIXELS))
+    pixel = shorter / min(shorter, max(shorter / 2, MIN_SKIP_PIXELS), MAX_SKIP_PIXELS)
     return round(height / pixel), round(width / pixel)
 
 
