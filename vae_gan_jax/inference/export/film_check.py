@@ -91,12 +91,12 @@ class OnnxCheck:
         self._sessions = {name: open_session(folder / f"{name}.onnx") for name in names}
         pixels = "of 255", PIXEL_LIMITS[precision]
         self.checks = {
-            "encoder": Check("encoder.onnx", "mean, decoded by the model", *pixels),
+            "encoder": Check("encoder.onnx", "the model's frames from its `mean`", *pixels),
             "log_variance": Check(
-                "encoder.onnx", "log variance", "", LOG_VARIANCE_LIMITS[precision]
+                "encoder.onnx", "`log_variance`", "", LOG_VARIANCE_LIMITS[precision]
             ),
-            "decoder": Check("decoder.onnx", "the model's codes", *pixels),
-            "autoencoder": Check("autoencoder.onnx", "reconstruction", *pixels),
+            "decoder": Check("decoder.onnx", "its frames from the model's codes", *pixels),
+            "autoencoder": Check("autoencoder.onnx", "`reconstruction`", *pixels),
         }
 
     @property
@@ -164,7 +164,7 @@ def _check_stablehlo(folder: Path, model: Model, frames_BHWC: np.ndarray) -> Ite
     functions = model_files.functions(model)
     encode, decode = (_load_stablehlo(folder / f"{name}.stablehlo") for name in functions)
     results = {
-        name: Check(f"{name}.stablehlo", "two batches of frames", "", 0) for name in functions
+        name: Check(f"{name}.stablehlo", "results for two batches", "", 0) for name in functions
     }
     for batch in (frames_BHWC, frames_BHWC[:1]):
         expected = jax.device_get(functions["encoder"](batch))

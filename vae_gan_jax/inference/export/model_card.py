@@ -24,7 +24,10 @@ MEASURES = {  # name in measures/NAME.json, label and decimals
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
     "ms_ssim": ("MS-SSIM", 3),
-    "recognised_half_second": ("frames recognised within half a second, share", 3),
+    "recognised_half_second": (
+        "frames whose most similar source frame is within half a second, fraction",
+        3,
+    ),
 }
 
 
