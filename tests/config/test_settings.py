@@ -26,6 +26,8 @@ from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, from_text,
         ({"learning_rate": 0.0}, "--learning_rate=0.0 is too small: give more than 0."),
         ({"pixel_share": 1.5}, "--pixel_share=1.5 is too large: give 1 or less."),
         ({"kl_weight": -0.1}, "--kl_weight=-0.1 is too small: give 0 or more."),
+        ({"gamma": 1e39}, "--gamma=1e+39 is too large: give a number up to 3.4e+38."),
+        ({"noise_schedule": (0.1, 1e39)}, "--noise_schedule=1e+39 is too large"),
         ({"seed": -1}, "--seed=-1"),
         ({"seconds": 0.0}, "--seconds=0.0 is too small: give more than 0."),
         ({"slowdown": 0}, "--slowdown=0 is too small: give 1 or more."),
@@ -34,6 +36,14 @@ from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, from_text,
         (
             {"networks": "residual", "batch_norm": "batch"},
             "--batch_norm=batch does not go with --networks=residual",
+        ),
+        (
+            {"networks": "residual", "filters": 1},
+            "--filters=1 does not go with --networks=residual",
+        ),
+        (
+            {"batch_size": 1, "width": 16, "height": 16},
+            "--batch_size=1 does not go with --width=16 and --height=16",
         ),
     ],
 )

@@ -8,6 +8,8 @@ from typing import Any
 from vae_gan_jax.config import flag_text
 from vae_gan_jax.config.flag_text import InputError
 
+MAX_FLOAT32 = 3.4e38  # larger numbers become infinite in the networks' arithmetic
+
 PARSERS = {
     bool: flag_text.parse_bool,
     int: flag_text.parse_whole,
@@ -45,13 +47,15 @@ def setting(
 
 
 def check(field: dataclasses.Field, value: Any) -> None:
-    """Raises ``InputError`` if a value is not a choice, or is outside the limits of its field."""
+    """Raises ``InputError`` if a value is no choice or outside the limits of its field."""
     limits, choices = field.metadata["limits"], field.metadata["choices"]
     flag = f"--{field.name}={value}"
     if isinstance(value, str) and "\0" in value:
         raise InputError(f"{flag} has a NUL character: give a text without it.")
     if choices and value not in choices:
         raise InputError(f"{flag} is not one of {', '.join(choices)}: give one of them.")
+    if isinstance(value, float) and abs(value) > MAX_FLOAT32:
+        raise InputError(f"{flag} is too large: give a number up to {MAX_FLOAT32}.")
     if not limits or value is None:
         return
     if "minimum" in limits and value < limits["minimum"]:

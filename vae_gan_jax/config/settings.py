@@ -278,6 +278,17 @@ def _check_combinations(config: Config) -> None:
             "--batch_norm=batch does not go with --networks=residual, which have no batch norm: "
             "leave it out."
         )
+    if config.networks == "residual" and config.filters == 1:
+        raise InputError(
+            "--filters=1 does not go with --networks=residual, whose layer norms set a single "
+            "feature to 0: give 2 or more."
+        )
+    smallest = (config.batch_size, config.width, config.height) == (1, 16, 16)
+    if config.networks == "thesis" and smallest:
+        raise InputError(
+            "--batch_size=1 does not go with --width=16 and --height=16, where batch norm sets the "
+            "single value of each feature to 0: give a larger batch or frame."
+        )
     if not config.noise_schedule:
         raise InputError("--noise_schedule is empty: give one number per epoch.")
     if (3 * config.width + 1024) * (config.height + 128) >= 2**31:  # av_image_check_size2
