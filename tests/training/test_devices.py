@@ -33,15 +33,18 @@ def test_networks_that_no_machine_holds_are_refused_from_their_shapes(settings, 
     assert needed != available
 
 
-def test_the_estimate_is_below_what_the_state_and_a_batch_take(small, monkeypatch):
-    """With just the memory of the arrays that training allocates, nothing is refused."""
-    state = train_state.create(small, jax.random.key(0))
-    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+@pytest.mark.parametrize("networks", ["thesis", "residual"])
+def test_the_estimate_is_what_the_state_and_a_layer_of_a_batch_take(small, networks, monkeypatch):
+    """With just the memory of these arrays, nothing is refused; with that of the state, it is."""
+    config = dataclasses.replace(small, networks=networks)
+    state_bytes = sum(
+        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(train_state.shapes(config))
+    )
     height, width = (small.height + 1) // 2, (small.width + 1) // 2
     first_layer = small.batch_size * height * width * small.filters * 4
-    needed = jax.local_device_count() * (state_bytes + first_layer)
-    monkeypatch.setattr(operating_system, "memory_bytes", lambda: needed)
-    devices.check_memory(small)
-    monkeypatch.setattr(operating_system, "memory_bytes", lambda: state_bytes // 2)
+    available = jax.local_device_count() * (state_bytes + first_layer)
+    monkeypatch.setattr(operating_system, "memory_bytes", lambda: available)
+    devices.check_memory(config)
+    available = jax.local_device_count() * state_bytes
     with pytest.raises(InputError, match="need at least"):
-        devices.check_memory(small)
+        devices.check_memory(config)

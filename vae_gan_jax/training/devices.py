@@ -69,14 +69,14 @@ def _free_bytes() -> int | None:
 def check_memory(config: Config, other_bytes: int = 0) -> None:
     """Refuses a training that cannot fit into memory, before anything is allocated.
 
-    The estimate is a lower limit, so that nothing is refused that fits: the parameters, Adam's
-    moments, the largest activation of a mini-batch, and ``other_bytes`` of this process. Raises
-    InputError if the device or the machine has less memory.
+    The estimate is a lower bound, so that nothing that fits is refused: the parameters, Adam's
+    moments, the principal components, the largest activation of a mini-batch, and ``other_bytes``
+    of this process. Raises InputError if the device or the machine has less memory.
     """
     state = train_state.shapes(config)
     moments = _size(state.opt_state) // (mesh.device_mesh().size if config.shard_optimizer else 1)
     activations = config.batch_size // mesh.device_mesh().size * _largest_activation(config)
-    needed = _size(state.params) + moments + activations
+    needed = _size((state.params, state.constants)) + moments + activations
     if target.on_cpu():
         available, where = operating_system.memory_bytes(), "this machine"
         needed *= len(mesh.device_mesh().local_devices)

@@ -11,8 +11,8 @@ from vae_gan_jax.training.train_state import TrainState
 
 MAX_FRAMES = 4000  # frames that the components are computed from
 BLOCK_FRAMES = 100  # frames read and downscaled at a time
-# Latents have unit variance, as samples of the prior have, but for components with less than this
-# fraction of the first one's standard deviation: those are mostly noise.
+# Latents have unit variance, like samples of the prior. Components with less than this fraction of
+# the first one's standard deviation are mostly noise, so they are not amplified to unit variance.
 MIN_RELATIVE_STD = 0.02
 MIN_STD = 1e-6  # of a component of pictures in -1..1; less is rounding
 
@@ -50,10 +50,10 @@ def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
     Returns:
       Mean picture ``[P]``, encoding ``[P, Z]``, decoding ``[Z, P]``.
     """
-    small_NP = small_NP.astype(np.float64)
-    count, pixels = small_NP.shape
-    centre_P = small_NP.mean(0)
-    difference_NP = small_NP - centre_P
+    difference_NP = small_NP.astype(np.float64)
+    count, pixels = difference_NP.shape
+    centre_P = difference_NP.mean(0)
+    difference_NP -= centre_P  # in place: 4,000 pictures of 64x36 take 0.2 GB
     rank = min(z_dim, pixels, count)
     # The smaller of the two matrices of products has the same eigenvalues, but for zeros.
     few = count < pixels
