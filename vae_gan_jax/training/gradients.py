@@ -1,8 +1,9 @@
 """The gradients of one mini-batch (Algorithm 1): forward passes, objectives, pull-backs.
 
 Each network is applied once to each of its inputs. The pull-backs (``jax.vjp``) of these passes
-then carry the gradients of the objectives to the parameters, with one function per equation. A
-pull-back computes the cotangents of all inputs; XLA removes the unused ones.
+then carry the derivatives of the objectives to the parameters; one function states each of the
+equations 4.12 to 4.14. A pull-back returns the cotangents of all its inputs, and XLA removes the
+computation of those that nothing uses.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class _Cotangents(NamedTuple):
     """Derivatives of the objectives with respect to the results of the forward passes."""
 
     similarity_activations: list
-    similarity_BHWC: jax.Array  # through the pixels alone
+    similarity_BHWC: jax.Array  # by the reconstructed pixels; 0 without --pixel_share
     adversarial_logits_B: tuple
 
 
@@ -45,16 +46,15 @@ def gradients(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config) -> 
       config: a ``StepConfig``.
 
     Returns:
-      For ``mesh.data_parallel``: (gradients by network, objectives by name), means over the given
-      frames; new batch statistics; (mean_BZ, reconstructed_BHWC, logits_B), one item per frame.
+      The three trees that ``mesh.data_parallel`` expects: (gradients by network, objectives by
+      name), which are means over the given frames; the new batch statistics; (mean_BZ,
+      reconstructed_BHWC, logits_B), which have an entry for each frame.
     """
     passes = _forward(params, collections, x_BHWC, epsilon_BZ, sampled_z_BZ, config)
     values, cotangents = _objectives(passes, x_BHWC, config)
     weights = objectives.loss_weights(config.gamma, config.kl_weight)
-    discriminator, *adversarial_BHWC = _discriminator(passes, cotangents, weights["discriminator"])
-    decoder, similarity_BHWC = _decoder(
-        passes, cotangents, adversarial_BHWC, weights["decoder"], bool(config.pixel_share)
-    )
+    discriminator, adversarial = _discriminator(passes, cotangents, weights["discriminator"])
+    decoder, similarity_BHWC = _decoder(passes, cotangents, adversarial, weights["decoder"])
     encoder = _encoder(passes, similarity_BHWC, weights["encoder"])
     by_network = {"encoder": encoder, "decoder": decoder, "discriminator": discriminator}
     items = passes.mean_BZ, passes.reconstructed_BHWC, passes.logits_B
@@ -139,7 +139,7 @@ def _objectives(passes: _Passes, x_BHWC, config) -> tuple[dict[str, jax.Array], 
 
 
 def _discriminator(passes: _Passes, cotangents: _Cotangents, weights: dict[str, float]) -> tuple:
-    """Eq. 4.12: L_GAN. Also returns its derivatives by the reconstruction and by the sample."""
+    """Eq. 4.12: L_GAN. Also returns its derivatives by the reconstructed and by the sampled x."""
     real_B, reconstructed_B, sampled_B = cotangents.adversarial_logits_B
     (real_gradient,) = passes.pullbacks["real"](real_B)
     reconstructed_gradient, reconstructed_BHWC = passes.pullbacks["reconstructed"](
@@ -152,19 +152,21 @@ def _discriminator(passes: _Passes, cotangents: _Cotangents, weights: dict[str, 
         reconstructed_gradient,
         sampled_gradient,
     )
-    return gradient, reconstructed_BHWC, sampled_BHWC
+    return gradient, (reconstructed_BHWC, sampled_BHWC)
 
 
 def _decoder(
-    passes: _Passes, cotangents: _Cotangents, adversarial_BHWC, weights: dict[str, float], pixels
+    passes: _Passes, cotangents: _Cotangents, adversarial: tuple, weights: dict[str, float]
 ) -> tuple:
-    """Eq. 4.14: gamma L_like - L_GAN. Also returns L_like's derivative by the reconstruction."""
-    adversarial_BHWC, adversarial_sampled_BHWC = adversarial_BHWC
+    """Eq. 4.14: gamma L_like - L_GAN. Also returns L_like's derivative by the reconstructed x.
+
+    ``adversarial``: the derivatives of L_GAN by the reconstructed and by the sampled x.
+    """
+    adversarial_BHWC, adversarial_sampled_BHWC = adversarial
     _, similarity_BHWC = passes.pullbacks["reconstructed"](
         (jnp.zeros_like(passes.logits_B[1]), cotangents.similarity_activations)
     )
-    if pixels:
-        similarity_BHWC += cotangents.similarity_BHWC
+    similarity_BHWC += cotangents.similarity_BHWC
     reconstruction_gradient, _ = passes.pullbacks["decoder"](
         weights["similarity"] * similarity_BHWC + weights["adversarial"] * adversarial_BHWC
     )
