@@ -104,7 +104,7 @@ def test_the_bound_of_the_time_counts_arithmetic_and_memory():
         "  %conv = bf16[9]{0} custom-call()",
     ]
     text = "\n".join(["ENTRY %main () -> () {", *lines, "}"])
-    seconds = plan._least_seconds(TPU, text, TPU.flop_per_second)
+    seconds = plan._lower_bound_seconds(TPU, text, TPU.flop_per_second)
     assert seconds == pytest.approx(1 + 2000 / TPU.memory_bytes_per_second)
 
 

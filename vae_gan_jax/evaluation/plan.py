@@ -1,6 +1,6 @@
-"""Plans a run for devices that need not be here: compiles its step for them, and reads the result.
+"""Plans a run for devices that this machine may lack, from its functions compiled for them.
 
-Nothing is executed. The compilers need no device and no driver.
+Nothing is executed. The compilers need neither a device nor a driver.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from vae_gan_jax.training import devices, feeding, lowering
 from vae_gan_jax.training.distributed import mesh, topologies
 
 FILE = "plan.json"  # in the run folder
-# Of a device, for the advice. With fewer frames the estimates of TPUs waste part of the matrix
-# units; with more they gain nothing (docs/planning.md). GPUs are advised alike.
-MAX_FRAMES, MULTIPLE = 96, 16
-MIN_STEPS = 2000  # of a training, to which the advised batch leads at least
-USABLE_FRACTION = 0.9  # of a device's memory, for the advised batch
+# Limits of the advised mini-batch. By the compiler's estimates a TPU wastes part of its matrix
+# units with fewer frames, and gains nothing from more. The advice for GPUs is the same.
+MAX_FRAMES_PER_DEVICE, MULTIPLE = 96, 16
+MIN_STEPS = 2000  # of the whole training
+USABLE_FRACTION = 0.9  # of a device's memory
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 def plan_run(config: Config) -> None:
     """Prints the plans for ``--topology``, and writes them as JSON.
 
-    Raises InputError if a topology is unknown or cannot share the mini-batch, its compiler is
-    missing, or the run fits none of them.
+    Raises InputError if a topology is unknown, its compiler is missing, its devices cannot divide
+    the mini-batch, or the run fits none of the topologies.
     """
     names = config.topology or (topologies.HERE,)
     for name in names:
@@ -55,11 +55,11 @@ def plan_run(config: Config) -> None:
     print(table(plans))
     logger.info("plan: %s", path)
     if all(one["memory"]["fits"] is False for one in plans.values()):
-        raise InputError("; ".join(_what_fits(name, one) for name, one in plans.items()) + ".")
+        raise InputError("; ".join(_refusal(name, one) for name, one in plans.items()) + ".")
 
 
 def _film_frames(config: Config) -> int | None:
-    """The frames of the films to learn; None without a film here."""
+    """The number of frames to learn; None if this machine has no film."""
     framing = framing_of(config)
     try:
         entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
@@ -74,7 +74,7 @@ def _film_frames(config: Config) -> int | None:
 
 
 def _for_place(config: Config, place: topologies.Topology) -> Config:
-    """The settings with the mini-batch of all devices; ``InputError`` if they cannot share it."""
+    """The settings with the mini-batch of all devices; InputError if they cannot divide it."""
     with jax.set_mesh(place.mesh):
         config = mesh.whole_batch(config) if config.per_device_batch_size else config
         mesh.check_batch(config)
@@ -86,8 +86,8 @@ def plan(
 ) -> dict[str, dict[str, Any]]:
     """The plan for one topology: figures by group and name; ``None`` is unknown.
 
-    Sizes of memory are those of one device. ``film_frames`` are those of the film to learn. Raises
-    InputError if the devices cannot share the mini-batch.
+    Sizes of memory are those of one device. ``film_frames`` is the number of frames to learn.
+    Raises InputError if the devices cannot divide the mini-batch.
     """
     config = _for_place(config, place)
     with jax.set_mesh(place.mesh):
@@ -115,9 +115,11 @@ def plan(
 
 
 def _film_on_device(config: Config, place: topologies.Topology, film_bytes: int) -> bool:
-    """Whether training keeps the film in the devices' memory, as ``devices.frames_on_device``."""
-    if config.data_placement != "auto" or not film_bytes:
-        return config.data_placement == "device" and bool(film_bytes)
+    """Whether training keeps the film in device memory, by ``devices.frames_on_device``'s rule."""
+    if not film_bytes or config.data_placement == "host":
+        return False
+    if config.data_placement == "device":
+        return True
     room = devices.MAX_FRAMES_FRACTION * (place.memory_bytes or 0)
     return not target.on_cpu() and place.processes == 1 and film_bytes <= room
 
@@ -168,12 +170,12 @@ def _memory(config, place, programs, film_bytes: int, on_device: bool) -> dict[s
         "fits_with_film_on_device": fits(other + film_bytes) if film_bytes else None,
         "fits_with_film_on_host": fits(other),
         "fits_twice_the_batch": fits(twice.memory.total),
-        "frame_bytes": max(1, growth * place.mesh.size // config.batch_size),
+        "each_further_frame_bytes": max(1, growth * place.mesh.size // config.batch_size),
     }
 
 
 def _kernels(text: str) -> dict[str, Any]:
-    """Counts of what the devices execute in a step, and what they exchange."""
+    """How many kernels and collectives a step has, and how many bytes each device exchanges."""
     exchanged = compiled.collectives(text)
     return {
         "kernels": len(compiled.kernels(text)) or None,
@@ -193,7 +195,7 @@ def _times(config, place, step, gflop, film_frames) -> dict[str, dict[str, Any]]
         seconds = compiled.estimated_cycles(step.text) / known.clock_hertz
     else:
         group = "time_at_best"
-        seconds = _least_seconds(known, step.text, share)
+        seconds = _lower_bound_seconds(known, step.text, share)
     frames_per_second = config.batch_size / seconds
     learnt = film_frames and config.epochs * film_frames
     return {
@@ -206,8 +208,8 @@ def _times(config, place, step, gflop, film_frames) -> dict[str, dict[str, Any]]
     }
 
 
-def _least_seconds(known: topologies.Accelerator, text: str, flop: float) -> float:
-    """The time of all convolutions at the peak rate, and of all other kernels at the memory's."""
+def _lower_bound_seconds(known: topologies.Accelerator, text: str, flop: float) -> float:
+    """The time of the arithmetic at peak rate, then of the other kernels at the memory's rate."""
     others = [
         one for one in compiled.kernels(text) if "conv" not in one.name.replace("convert", "")
     ]
@@ -216,10 +218,11 @@ def _least_seconds(known: topologies.Accelerator, text: str, flop: float) -> flo
 
 
 def _largest_batch(config: Config, place, memory: dict[str, Any]) -> int:
-    """The largest mini-batch that fits into the usable memory, by a straight line."""
+    """The largest mini-batch that fits into the usable memory, by linear extrapolation."""
     used = memory["arguments_bytes"] + memory["temporaries_bytes"]
     room = USABLE_FRACTION * place.memory_bytes - used
-    frames = config.batch_size // place.mesh.size + room // memory["frame_bytes"]
+    further_frames = room // memory["each_further_frame_bytes"]
+    frames = config.batch_size // place.mesh.size + further_frames
     return max(0, int(frames)) * place.mesh.size
 
 
@@ -228,7 +231,8 @@ def _advice(config: Config, place, memory: dict[str, Any], film_frames) -> dict[
     if place.memory_bytes is None or target.on_cpu():
         batch = config.batch_size
     else:
-        largest = min(_largest_batch(config, place, memory) // place.mesh.size, MAX_FRAMES)
+        largest = _largest_batch(config, place, memory) // place.mesh.size
+        largest = min(largest, MAX_FRAMES_PER_DEVICE)
         if film_frames:
             frames = film_frames * config.epochs // MIN_STEPS // place.mesh.size
             largest = min(largest, max(frames, config.batch_size // place.mesh.size))
@@ -242,8 +246,8 @@ def _advice(config: Config, place, memory: dict[str, Any], film_frames) -> dict[
     return {"batch_size": batch or None, "flags": " ".join(flags) if batch else None}
 
 
-def _what_fits(name: str, figures: dict[str, dict[str, Any]]) -> str:
-    """Why a plan does not fit, and the remedy; without the full stop."""
+def _refusal(name: str, figures: dict[str, dict[str, Any]]) -> str:
+    """Says that a plan does not fit, and the remedy; a sentence without its full stop."""
     memory, batch = figures["memory"], figures["advice"]["batch_size"]
     missing = devices.gigabytes(memory["missing_bytes"])
     if memory["film_on_device"] and memory["fits_with_film_on_host"]:
@@ -253,7 +257,7 @@ def _what_fits(name: str, figures: dict[str, dict[str, Any]]) -> str:
     else:
         remedy = "smaller --width, --height or --filters, or --shard_optimizer"
     return (
-        f"--topology={name}: a training step needs {missing} more than the memory of a device: "
+        f"--topology={name}: a training step needs {missing} more memory than a device has: "
         f"give {remedy}"
     )
 
