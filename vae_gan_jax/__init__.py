@@ -9,10 +9,14 @@ imported by ``open`` and ``train``.
 
 Array names end in their shape, a letter for each axis:
 
-    B  batch          T  frames of a film, in order
-    H  height         W  width         C  colour channels, red green blue
-    Z  latent dimensions               F  features of a layer
+    B  batch                    T  frames of a film, in order     N  other items
+    H  height                   W  width                          C  red, green, blue
+    P  pixels, or all numbers of a picture in one row
+    Z  latent dimensions        K  principal components, or keys of a curve
+    F  features of a layer      G  features of the next layer
+    S  steps of a dispatch, stops of a path, or shots
 
+A digit is an axis of that length: ``matrix_B23`` is [B, 2, 3]. The code explains any other letter.
 ``frames`` are uint8, 0..255; ``x`` are the same pictures as floats, -1..1.
 """
 
@@ -30,7 +34,7 @@ __version__ = "0.2.0.dev0"
 
 
 def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
-    """Opens a trained run, or an export. Neither locks nor changes it: it may be in training.
+    """Opens a trained run, or an export, without locking or changing it; a run may be training.
 
     Args:
       run_dir: the run's folder, or its address gs://BUCKET/PATH, or a folder of --mode=export,
@@ -58,7 +62,7 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
 def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Learns a film as ``--mode=train`` does; resumes a run that was interrupted.
 
-    The run is locked meanwhile. An interrupt saves a checkpoint first.
+    The run is locked during the training. Ctrl-C saves a checkpoint, then raises KeyboardInterrupt.
 
     Args:
       film: the film, several separated by commas, or "demo".

@@ -132,7 +132,10 @@ def use_source(config: Config, again: bool) -> Config:
 
 
 def _step(function: str, *, takes_again: bool = False, extra: str = "") -> Step:
-    """A step in another room, imported when it runs; its packages are those of an ``extra``."""
+    """A step that calls ``function``, "MODULE:NAME" in this package, and imports it only then.
+
+    ``extra`` is the extra whose packages it needs.
+    """
 
     def step(config: Config, again: bool) -> None:
         try:
@@ -198,7 +201,7 @@ def benchmark(config: Config, again: bool) -> None:
 
 # Settings of one command. Neither --mode=decode nor a run opened from Python inherits them.
 OF_A_COMMAND = frozenset({"source", "output", "frames_out", "codes", "layout", "at"})
-# Settings of explorations that a preset may give: the run's own do not come before those.
+# Settings of explorations that a preset may give; with a preset, the run's own are not inherited.
 OF_CODES = frozenset({"seconds", "at", "interpolation", "slowdown"})
 
 MODES = {
@@ -279,7 +282,7 @@ MODES = {
         needs_run=False,
     ),
     "plan": Mode(
-        "Tell whether the run fits devices that need not be here, and how fast it is at best. "
+        "Say whether the run fits devices that need not be here, and how fast it is at best. "
         "Flags: --topology, --estimate_time, --output and those of training.",
         (plan,),
         own=frozenset({"output", "topology", "estimate_time"}),

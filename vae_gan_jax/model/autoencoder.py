@@ -72,7 +72,10 @@ def decode(config, variables: dict, z_BZ, train: bool):
 
 
 def discriminate(config, variables: dict, frames_BHWC):
-    """The logit and activations of uint8 frames, normalised with the running statistics."""
+    """Applies the discriminator to uint8 frames, normalised with the running statistics.
+
+    Returns ``logit_B`` and its four activations ``[B, H_l, W_l, F_l]``.
+    """
     x_BHWC = from_frames(frames_BHWC)
     outputs, _ = _apply(config, "discriminator", variables, x_BHWC, train=False)
     return outputs
@@ -86,7 +89,7 @@ def autoencode(config, variables: dict, frames_BHWC, key, noise_std, train: bool
       variables: collections by network.
       frames_BHWC: uint8 frames.
       key: for the noise.
-      noise_std: standard deviation of the noise; ``None`` decodes the mean, which saves computing
+      noise_std: standard deviation of the noise; with ``None`` the mean is decoded, and XLA drops
         the variance.
       train: normalise with the batch's own statistics instead of the running ones.
 

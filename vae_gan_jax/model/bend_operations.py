@@ -11,9 +11,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-RMS_ROWS = 16  # rows and columns at most that the root mean square of a layer is measured at
+RMS_ROWS = 16  # maximal rows and columns on which the root mean square of a layer is measured
 MIN_FRACTION = 1e-3  # of a pixel; a position nearer to a pixel samples that pixel alone
-MAX_RADIUS = 3.0  # pixels, of dilate and erode: shifts by one and then by two pixels reach so far
+MAX_RADIUS = 3.0  # pixels; dilate and erode shift by one pixel, then by two
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Parameter:
 
     low: float
     high: float
-    neutral: float  # of the first parameter of a control: the control changes nothing
-    default: float  # without a value in the preset
+    neutral: float  # at this value of its first parameter a control changes nothing
+    default: float  # where a preset gives no value
     unit: str
     help: str
 
@@ -58,13 +58,13 @@ def resample(x_BHWF, matrix_B23):
     centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
     y_HW, x_HW = jnp.mgrid[:height, :width]
     grid_3HW = jnp.stack([y_HW - centre_y, x_HW - centre_x, jnp.ones((height, width))])
-    at_B2HW = jnp.einsum("bij,jhw->bihw", matrix_B23, grid_3HW, precision="highest")
-    at_B2HW += jnp.array([centre_y, centre_x]).reshape(1, 2, 1, 1)
-    nearest_B2HW = jnp.round(at_B2HW)  # so that whole turns restore every bit
-    is_pixel_B2HW = jnp.abs(at_B2HW - nearest_B2HW) < MIN_FRACTION
-    at_B2HW = jnp.where(is_pixel_B2HW, nearest_B2HW, at_B2HW)
-    low_B2HW = jnp.floor(at_B2HW)
-    part_B2HW1 = (at_B2HW - low_B2HW)[..., None].astype(x_BHWF.dtype)
+    position_B2HW = jnp.einsum("bij,jhw->bihw", matrix_B23, grid_3HW, precision="highest")
+    position_B2HW += jnp.array([centre_y, centre_x]).reshape(1, 2, 1, 1)
+    nearest_B2HW = jnp.round(position_B2HW)  # so that whole turns restore every bit
+    is_pixel_B2HW = jnp.abs(position_B2HW - nearest_B2HW) < MIN_FRACTION
+    position_B2HW = jnp.where(is_pixel_B2HW, nearest_B2HW, position_B2HW)
+    low_B2HW = jnp.floor(position_B2HW)
+    weight_B2HW1 = (position_B2HW - low_B2HW)[..., None].astype(x_BHWF.dtype)
     size = jnp.array([height, width]).reshape(1, 2, 1, 1)
     low_B2HW = low_B2HW.astype(jnp.int32) % size
     high_B2HW = (low_B2HW + 1) % size
@@ -75,14 +75,14 @@ def resample(x_BHWF, matrix_B23):
         return take_one(flat_BPF, y_BHW * width + x_BHW)
 
     (top, left), (bottom, right) = low_B2HW.swapaxes(0, 1), high_B2HW.swapaxes(0, 1)
-    y_weight, x_weight = part_B2HW1.swapaxes(0, 1)
+    y_weight, x_weight = weight_B2HW1.swapaxes(0, 1)
     upper = lerp(take(top, left), take(top, right), x_weight)
     lower = lerp(take(bottom, left), take(bottom, right), x_weight)
     return lerp(upper, lower, y_weight)
 
 
 def _linear_map(x_BHWF, yy_B, yx_B, xy_B, xx_B, y_B=0.0, x_B=0.0):
-    """Samples at (yy y + yx x + y, xy y + xx x + x)."""
+    """Samples at (yy y + yx x + y_B, xy y + xx x + x_B), in pixels from the centre."""
     numbers = jnp.broadcast_arrays(*map(jnp.float32, (yy_B, yx_B, y_B, xy_B, xx_B, x_B)))
     matrix = jnp.stack(numbers, axis=-1).reshape(-1, 2, 3)
     return resample(x_BHWF, jnp.broadcast_to(matrix, (len(x_BHWF), 2, 3)))
@@ -94,7 +94,7 @@ def _translate(x_BHWF, x_B, y_B):
 
 
 def turn(x_BHWF, degrees_B, factor_B):
-    """Turns a layer anticlockwise about its centre, and enlarges it."""
+    """Turns a layer anticlockwise about its centre, and enlarges it by a factor."""
     turn_B = jnp.deg2rad(degrees_B % 360)
     cosine_B, sine_B = jnp.cos(turn_B) / factor_B, jnp.sin(turn_B) / factor_B
     return _linear_map(x_BHWF, cosine_B, sine_B, -sine_B, cosine_B)
@@ -139,7 +139,7 @@ def _double(x_BHWF, size: tuple[int, int]):
 
 
 def _blur(x_BHWF, radius_B):
-    """Goes from each level of a pyramid to the next, coarser one, as far as the radius says."""
+    """Interpolates between the levels of a pyramid; a larger radius takes coarser levels."""
     _, height, width, _ = x_BHWF.shape
     levels = max(1, math.ceil(math.log2(min(height, width))))
     level_B = jnp.log2(1 + radius_B * height)

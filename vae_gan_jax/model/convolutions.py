@@ -18,7 +18,7 @@ MAX_WINOGRAD_WEIGHTS = 2**21  # of a kernel; a larger one's transform takes too 
 
 
 def _on_cpu(form, plain, *arrays):
-    """``form`` on a CPU; ``plain`` on accelerators, where XLA's convolutions are fast."""
+    """Calls ``form`` on a CPU, and ``plain`` on accelerators, where XLA's own form is fast."""
     return lax.platform_dependent(*arrays, cpu=form, default=plain)
 
 

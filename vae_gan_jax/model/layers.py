@@ -30,7 +30,14 @@ def _winograd(module: nn.Module, convolution, x, shape: tuple[int, ...]):
 
 
 class StridedConvolution(nn.Module):
-    """A 5x5 convolution with stride 2; before a batch norm it needs no bias."""
+    """A 5x5 convolution with stride 2: ``[B, H, W, F]`` to ``[B, ceil(H/2), ceil(W/2), G]``.
+
+    Attributes:
+      features: G.
+      bias: whether a bias is added; needless before batch norm, which would subtract it.
+      fused: whether the kernel may be in Winograd form (``fuse_batch_norm``).
+      dtype: type of the arithmetic; default: the parameters' type.
+    """
 
     features: int
     bias: bool
@@ -51,7 +58,10 @@ class StridedConvolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """The transpose of a 5x5 convolution with stride 2; ``size`` is the output's."""
+    """The transpose of ``StridedConvolution``: doubles height and width.
+
+    Attributes: as there; ``size`` is the output's height and width.
+    """
 
     features: int
     size: tuple[int, int]
@@ -100,7 +110,7 @@ def bound_log_variance(log_variance_BZ):
 
 
 def dense(features: int, dtype: jnp.dtype | None, name: str, max_fan_in: int | None = None):
-    """A dense layer with few outputs.
+    """A dense layer with few outputs, as a function from ``[B, F]`` to float32 ``[B, features]``.
 
     With more than ``max_fan_in`` inputs the output is scaled by ``max_fan_in / inputs``, so that
     one Adam step moves it equally far at every frame size.

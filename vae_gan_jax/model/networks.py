@@ -21,7 +21,7 @@ from vae_gan_jax.model.plain_convolutions import output_side
 from vae_gan_jax.model.residual import ResidualDecoder, ResidualEncoder
 
 LAYERS = 4  # convolutions of each network
-LOGIT_MAX_FAN_IN = 4096  # of the discriminator beside the residual networks
+LOGIT_MAX_FAN_IN = 4096  # of the discriminator that trains with the residual networks
 
 
 def layer_sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -186,17 +186,20 @@ def compute_dtype(config) -> jnp.dtype | None:
 
 
 def create(config, fused: bool = False) -> dict[str, nn.Module]:
-    """Creates the three networks of a ``StepConfig``; ``fused``: see ``fuse_batch_norm``."""
+    """Creates the three networks of a ``StepConfig``, by name.
+
+    ``fused``: encoder and decoder take the parameters that ``fuse_batch_norm`` returns.
+    """
     dtype = compute_dtype(config)
     shared: dict[str, Any] = dict(filters=config.filters, dtype=dtype)
     stack = shared | dict(leak=config.leak, first_batch_norm=config.first_batch_norm)
+    size = dict(height=config.height, width=config.width)
     if config.networks == "residual":
         return {
             "encoder": ResidualEncoder(z_dim=config.z_dim, **shared),
-            "decoder": ResidualDecoder(height=config.height, width=config.width, **shared),
+            "decoder": ResidualDecoder(**shared, **size),
             "discriminator": Discriminator(max_fan_in=LOGIT_MAX_FAN_IN, **stack),
         }
-    size = dict(height=config.height, width=config.width)
     return {
         "encoder": Encoder(z_dim=config.z_dim, fused=fused, **stack),
         "decoder": Decoder(fused=fused, **shared, **size),

@@ -8,7 +8,7 @@ from vae_gan_jax.model.layers import at_least_float32
 LOG_FLOOR = -18.420680743952367  # log 1e-8: footnote 3 of chapter 6
 
 # Section 6.2: a loss outside its network's range gives no gradient. The decoder's loss is a
-# difference and can be negative; a range of positive values would stop its learning.
+# difference, so it can be negative; in a range of positive values the decoder would stop learning.
 CLIPPING_RANGE = {
     "encoder": (1e-8, 100.0),
     "decoder": (-100.0, 100.0),

@@ -1,10 +1,10 @@
 """Residual encoder and decoder with a linear skip, which replace Tables 1 and 2.
 
-A linear map from a small copy of the frame to z, and one from z to a small picture, are the film's
-principal components (``training.pca_init``). They are data, which training does not change. The
-convolutions add to both what linear maps cannot represent; a learnt gain, small at first, scales
-their outputs. Without batch norm the code of a frame does not depend on the other frames of its
-mini-batch.
+The linear skip is two linear maps: from a small copy of the frame to z, and from z to a small
+picture. Their weights are the film's principal components (``training.pca_init``), which are data
+and do not change in training. The convolutions add what linear maps cannot represent; a learnt
+gain, small at first, scales their outputs. Without batch norm the code of a frame does not depend
+on the other frames of its mini-batch.
 """
 
 import math
@@ -18,18 +18,18 @@ from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
 MIN_SKIP_PIXELS, MAX_SKIP_PIXELS = 18, 36  # shorter side of the skip's picture
 GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
-MAX_FEATURES_AT_FRAME_SIZE = 32  # no more than filters; each halving doubles them
-MAX_FEATURES = 128  # of a convolution
+MAX_FEATURES_AT_FRAME_SIZE = 32  # of a convolution; each halving of the size doubles them
+MAX_FEATURES = 128  # of a convolution of any size
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
 
 
 def halvings(height: int, width: int) -> int:
-    """How often the decoder's grid is doubled to reach the size of a frame."""
+    """How often a frame's size is halved to reach the decoder's first grid."""
     return max(1, round(math.log2(min(height, width) / GRID_PIXELS)))
 
 
 def features_at(filters: int, level: int) -> int:
-    """Features of the convolutions at 1 / 2^level of the frame's size."""
+    """Features of the convolutions at 1 / 2^level of the frame's size, for ``--filters``."""
     return min(min(filters, MAX_FEATURES_AT_FRAME_SIZE) * 2**level, MAX_FEATURES)
 
 
@@ -67,7 +67,10 @@ def _gain(module: nn.Module):
 
 
 class PrincipalComponents(nn.Module):
-    """A linear map of the collection ``pca``, which training does not change; 0 until it is set."""
+    """A linear map whose weights, in the collection ``pca``, do not change in training.
+
+    They are 0 until ``training.pca_init`` sets them.
+    """
 
     features: int
     use_bias: bool = True
@@ -85,8 +88,8 @@ class PrincipalComponents(nn.Module):
 class ResidualEncoder(nn.Module):
     """Maps frames to the mean and log variance of their latent codes.
 
-    Each level halves the size. The linear skip subtracts the film's mean picture, ``centre`` in the
-    collection ``pca``, and is added to the mean.
+    Each level halves the size. The linear skip is added to the mean; it subtracts the film's mean
+    picture first, which is ``centre`` in the collection ``pca``.
     """
 
     filters: int

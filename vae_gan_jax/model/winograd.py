@@ -138,8 +138,8 @@ def _inputs_to_points(x_BHWF, *dependencies) -> list[jax.Array]:
         # Inside this function, because XLA drops an argument that the function does not use.
         x_BHWF, *_ = lax.optimization_barrier((x_BHWF, *dependencies))
         x_BHWF = _pad(x_BHWF, (0, 0), *zip(before, after, strict=True))
-        x_BQPWF = x_BHWF.reshape(batch, pairs[0], 2, pairs[1], 2 * features)
-        shifted = [x_BQPWF[:, tap :: TILE[0]][:, :down] for tap in range(TILE[0] + TAPS - 1)]
+        x_BH2WF = x_BHWF.reshape(batch, pairs[0], 2, pairs[1], 2 * features)
+        shifted = [x_BH2WF[:, tap :: TILE[0]][:, :down] for tap in range(TILE[0] + TAPS - 1)]
         return [
             row.swapaxes(2, 3).reshape(batch, down, pairs[1], 4 * features)
             for row in _combine(INPUTS_TO_POINTS[0], shifted)
@@ -216,8 +216,8 @@ def _outputs_to_points(y_BHWG, size: tuple[int, int], *dependencies) -> list[jax
         y_BHWG, *_ = lax.optimization_barrier((y_BHWG, *dependencies))
         missing = TILE[0] * down - height, TILE[1] * across - width
         y_BHWG = _pad(y_BHWG, (0, 0), *((0, count) for count in missing))
-        y_BTPWG = y_BHWG.reshape(batch, down, TILE[0], TILE[1] * across, features)
-        return _combine(OUTPUTS_TO_POINTS[0], [y_BTPWG[:, :, row] for row in range(TILE[0])])
+        y_BH3WG = y_BHWG.reshape(batch, down, TILE[0], TILE[1] * across, features)
+        return _combine(OUTPUTS_TO_POINTS[0], [y_BH3WG[:, :, row] for row in range(TILE[0])])
 
     def columns(row):
         row = row.reshape(-1, TILE[1], features)

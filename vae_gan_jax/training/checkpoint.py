@@ -212,9 +212,9 @@ def steps(run_dir: str | Path) -> list[int]:
 
 def newest_step(run_dir: str | Path) -> int:
     """The step of a run's newest checkpoint, which may be damaged; InputError: there is none."""
-    if not (found := steps(run_dir)):
+    if not (complete := steps(run_dir)):
         raise InputError(f"{run_dir} has no checkpoint: train it first, with --mode=all or train.")
-    return max(found)
+    return max(complete)
 
 
 def content_checksum(run_dir: str | Path, step: int) -> str:

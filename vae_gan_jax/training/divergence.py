@@ -15,7 +15,7 @@ MEDIAN_LINES = 250  # lines of metrics that the running median of the similarity
 MIN_MEDIAN_LINES = 25  # lines before a similarity is compared with the median
 MAX_SIMILARITY_RATIO = 5.0  # to its running median
 MAX_BAD_STEPS = 50  # in a row that are skipped
-MAX_HIGH_LINES = 50  # lines in a row above this ratio
+MAX_HIGH_LINES = 50  # lines in a row above MAX_SIMILARITY_RATIO
 COLLAPSE_LINES = 100  # lines in a row that show a collapse
 
 COLLAPSES = {  # each with the open intervals that these metrics then lie in
@@ -63,13 +63,13 @@ def non_finite_networks(state) -> list[str]:
 class DivergenceMonitor:
     """Judges the metrics of a run as they are logged.
 
-    With the lines of metrics so far, a resumed run judges like an uninterrupted one. ``bad_steps``
-    are the metrics of the latest steps, as far back as all were skipped.
+    A resumed run that passes its earlier ``lines`` judges like an uninterrupted one. ``bad_steps``
+    holds the metrics of the skipped steps since the last step that was not skipped.
     """
 
     def __init__(self, lines=(), bad_steps=()):
         self.bad_steps = list(bad_steps)
-        self._high_steps: list[int] = []  # of the latest lines if their similarity is too high
+        self._high_steps: list[int] = []  # of the lines since the similarity became too high
         self._similarities = deque(maxlen=MEDIAN_LINES)
         self._lines = deque(maxlen=COLLAPSE_LINES)
         for line in lines[-2 * MEDIAN_LINES :]:
@@ -82,7 +82,7 @@ class DivergenceMonitor:
         return not self.bad_steps and not self._high_steps
 
     def update(self, steps: list[dict], line: dict) -> list[str]:
-        """Judges a line of metrics, the mean of those of its ``steps``; returns new warnings.
+        """Judges the metrics of some ``steps`` and their mean, ``line``; returns new warnings.
 
         Raises DivergedError if training has diverged.
         """

@@ -28,28 +28,31 @@ class Dispatch:
     index_SB: jax.Array | None = None  # the frames of each step of a loop
     count_on_device: jax.Array | None = None  # count, for a loop
 
+    @property
+    def _is_single(self) -> bool:
+        """Whether this is a single step, which is another compiled function than a loop."""
+        return self.count_on_device is None
+
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:
-        """The state after these steps and their metrics; those of a loop have the shape ``[S]``."""
-        single = self.count_on_device is None
-        function = train_step.train_step if single else train_step.train_steps
+        """Returns the state after these steps, and their metrics; of a loop ``[S]`` each."""
+        function = train_step.train_step if self._is_single else train_step.train_steps
         with jax.set_mesh(mesh.device_mesh()):
             return function(*self._arguments(state, key), config)
 
     def compiled(self, state, key, config: Config) -> jax.stages.Compiled:
         """The compiled function that ``run`` calls; ``run`` does not compile it again."""
-        single = self.count_on_device is None
-        function = train_step.jitted_step if single else train_step.jitted_steps
+        function = train_step.jitted_step if self._is_single else train_step.jitted_steps
         with jax.set_mesh(mesh.device_mesh()):
             return function.lower(*self._arguments(state, key), config.step).compile()
 
     def _arguments(self, state, key) -> tuple:
-        if self.count_on_device is None:
+        if self._is_single:
             return state, self.frames, key, self.noise_std
         return state, self.frames, self.index_SB, self.count_on_device, key, self.noise_std
 
 
 def max_steps(config: Config, film_on_device: bool) -> int:
-    """The training steps of a long dispatch; frames from the host limit it."""
+    """The maximal number of steps in a dispatch; frames that come from the host limit it."""
     steps = devices.steps_per_dispatch()
     if film_on_device:
         return steps
@@ -60,10 +63,10 @@ def max_steps(config: Config, film_on_device: bool) -> int:
 class Feed:
     """Divides the training of a run into dispatches.
 
-    The length of dispatches changes the speed but not the results. One exception: single steps and
-    loops are different compiled functions, so their results may differ by rounding. A dispatch ends
-    at each multiple of the ``boundaries``, numbers of steps, and at each epoch. Raises InputError
-    if ``--data_placement=device`` and the frames do not fit.
+    A dispatch ends at each multiple of the ``boundaries``, which are numbers of steps, and at each
+    epoch. The length of dispatches changes the speed but not the results. One exception: single
+    steps and loops are different compiled functions, so their results may differ by rounding.
+    Raises InputError if ``--data_placement=device`` and the frames do not fit.
     """
 
     def __init__(self, config: Config, film: TrainingFrames, boundaries: tuple[int, ...]):

@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_state.TrainState:
     """Trains the networks on a film; resumes from the run's newest sound checkpoint, if any.
 
-    Writes into ``run_dir``: a checkpoint after each epoch and every ten minutes,
-    ``metrics.jsonl``, grids of samples, TensorBoard events.
-    With several processes all take part in the checkpoints and process 0 writes the rest.
+    Writes into ``run_dir``: a checkpoint after each epoch and every ten minutes, ``metrics.jsonl``,
+    grids of samples and TensorBoard events. Of several processes all take part in the checkpoints,
+    and process 0 writes the rest.
 
     SIGTERM or SIGINT to any process saves the state at once and exits with 128 + signal. The
     resumed run equals an uninterrupted one, bit for bit. Training that diverges (6.2, see

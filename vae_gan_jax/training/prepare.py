@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 def prepare(config: Config) -> None:
     """Decodes the films into the run's frame store, unless the store is complete.
 
-    Several processes share the films if they share the folder. The settings are recorded last, when
-    nothing can be refused any more. Raises InputError if the run cannot learn the films.
+    Processes that see the same folder divide the films among them. The settings are recorded last,
+    after every check has passed. Raises InputError if the run cannot learn the films.
     """
     films, framing = film_names.learnt_films(config), framing_of(config)
     if not films:

@@ -37,6 +37,9 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
       key: the run's key; this function folds in the step.
       noise_std: standard deviation of the noise epsilon, a traced scalar (4.5.1).
       config: a ``Config`` or ``StepConfig``.
+
+    Returns:
+      The updates, the new moments and statistics, and the metrics.
     """
     chex.assert_shape(frames_BHWC, (None, config.height, config.width, 3))
     chex.assert_type(frames_BHWC, jnp.uint8)
@@ -52,7 +55,11 @@ def network_updates(state, frames_BHWC, key, noise_std, config) -> NetworkUpdate
         networks.compute_dtype(config),
     )
     by_network, metrics = _clip(by_network, values, config)
-    measured = [v for k, v in metrics.items() if k.startswith(("objective/", "gradient_norm/"))]
+    measured = [
+        value
+        for name, value in metrics.items()
+        if name.startswith(("objective/", "gradient_norm/"))
+    ]
     finite = jnp.isfinite(jnp.stack(measured)).all()
     updates, opt_state = {}, {}
     for name, gradient in by_network.items():
@@ -99,18 +106,18 @@ def _spread(reconstructed_BHWC, x_BHWC):
 
 
 def train_step(state, frames_uint8, key, noise_std, config):
-    """Applies ``network_updates`` to a state, whose memory the new state reuses.
+    """Takes one training step: adds the updates of ``network_updates`` to the parameters.
 
-    Arguments are as in ``network_updates``, but ``config`` is a ``Config``. Returns the state after
-    the step, and the metrics.
+    The arguments are those of ``network_updates``, but ``config`` is a ``Config``. Returns the new
+    state, which reuses the memory of ``state``, and the metrics.
     """
     return jitted_step(state, frames_uint8, key, noise_std, config.step)
 
 
 def train_steps(state, frames, index_SB, count, key, noise_std, config):
-    """Runs several steps in one dispatch.
+    """Takes ``count`` training steps in one dispatch.
 
-    ``count`` is traced, so one compiled function runs any number of steps with the same results.
+    ``count`` is traced, so one compiled function serves any number of steps.
 
     Args:
       state, key, noise_std, config: as in ``train_step``.

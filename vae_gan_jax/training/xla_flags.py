@@ -1,4 +1,4 @@
-"""What the environment tells jax before it compiles its first function; imports no jax."""
+"""Sets the environment variables that jax reads when it starts. Imports no jax."""
 
 import importlib.metadata
 import os

@@ -37,7 +37,7 @@ class Accelerator(NamedTuple):
     memory_bytes: float  # that a program can use
     memory_bytes_per_second: float
     clock_hertz: float = 0.0  # of a TPU, in whose cycles its compiler estimates time
-    gpu: str = ""  # what the compiler must know of a GPU, as XLA's GpuTargetConfigProto
+    gpu: str = ""  # of a GPU, for its compiler: XLA's GpuTargetConfigProto as text
 
 
 def _gpu(name: str, cores: int, flop: float, memory: float, rate: float, **limits) -> Accelerator:
@@ -78,7 +78,7 @@ def accelerator_of(device_kind: str) -> Accelerator | None:
 
 
 class Topology(NamedTuple):
-    """Devices to compile for, and what is known of each; ``None`` where nothing is."""
+    """Devices to compile for; figures that are not known are ``None``."""
 
     name: str
     mesh: jax.sharding.Mesh

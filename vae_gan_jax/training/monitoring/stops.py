@@ -49,7 +49,7 @@ class Stops:
             logger.warning("%s is damaged: the next line of metrics covers fewer steps", self._path)
 
     def begin(self, step: int) -> Stop:
-        """Drops the stops after a step where training starts or resumes; the stop at this step."""
+        """Drops the stops after ``step``, where training begins; returns the stop at that step."""
         if max(self._stops, default=0) > step:
             self._stops = {at: stop for at, stop in self._stops.items() if at <= step}
             self._write()

@@ -10,7 +10,7 @@ from vae_gan_jax.training.distributed import mesh, topologies
 
 
 class Throughput:
-    """Measures from its creation on."""
+    """Times the training steps since this object was created."""
 
     def __init__(self, config: Config):
         self._start = time.perf_counter()
@@ -24,7 +24,7 @@ class Throughput:
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
-        """Within this context the devices compute steps. The first time counts as compilation."""
+        """Times the steps within this context. The first ones compile and do not count."""
         start = time.perf_counter()
         yield
         self._seconds_in_steps += self._compiled * (time.perf_counter() - start)
