@@ -105,9 +105,9 @@ def run() -> None:
         logger.info("everything on one page: %s", run_dir / "report.html")
 
 
-def _join_processes(own: ProcessFlags, given: dict[str, Any]) -> None:
+def _join_processes(process_flags: ProcessFlags, given: dict[str, Any]) -> None:
     """Connects to the other processes, if there are any."""
-    launch = detect(own)
+    launch = detect(process_flags)
     if launch is None:
         return
     texts = {
@@ -115,7 +115,7 @@ def _join_processes(own: ProcessFlags, given: dict[str, Any]) -> None:
         for name, value in given.items()
         if name != "frames_dir"  # each machine may have its own
     }
-    processes.start(launch, texts | {"mode": MODE.value}, own.process_timeout)
+    processes.start(launch, texts | {"mode": MODE.value}, process_flags.process_timeout)
     if processes.index():  # some launchers number the processes only at the start
         logger.setLevel(logging.ERROR)
 
@@ -224,12 +224,14 @@ def _refuse(sentence: str) -> int:
 
 def help_text() -> str:
     """All modes, then all flags by group."""
-    lines = ["usage: vae-gan-jax [--flagfile=FILE] [--FLAG=VALUE ...]"]
-    lines += [
+    lines = [
+        "usage: vae-gan-jax [--flagfile=FILE] [--FLAG=VALUE ...]",
         "       vae-gan-jax --flagfile=experiments/demo.flags",
         "       vae-gan-jax --version",
+        "in a checkout: python -m vae_gan_jax.main ...",
+        "",
+        "modes:",
     ]
-    lines += ["in a checkout: python -m vae_gan_jax.main ...", "", "modes:"]
     lines += [_help_entry(f"--mode={name}", mode.help) for name, mode in modes.MODES.items()]
     for group in GROUPS:
         lines += ["", f"{group}:"]

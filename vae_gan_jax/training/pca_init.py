@@ -69,7 +69,7 @@ def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
         direction_PZ = difference_NP.T @ (direction_PZ * (std_Z > MIN_STD))
         direction_PZ /= np.maximum(np.linalg.norm(direction_PZ, axis=0), MIN_STD)
     encoding_PZ, decoding_ZP = np.zeros((pixels, z_dim)), np.zeros((z_dim, pixels))
-    if std_Z[0]:
+    if std_Z[0] > MIN_STD:
         scale_Z = np.maximum(std_Z, MIN_RELATIVE_STD * std_Z[0])
         encoding_PZ[:, :rank] = direction_PZ / scale_Z
         decoding_ZP[:rank] = (direction_PZ * scale_Z).T
