@@ -92,7 +92,7 @@ def gradients_of(batch_BHWC):
     return of
 
 
-RESIDUAL = {"networks": "residual", "pixel_share": 0.7}
+RESIDUAL = {"networks": "residual", "pixel_share": 0.7, "filters": 8}
 
 
 @pytest.mark.parametrize(
