@@ -11,8 +11,7 @@ takes three minutes at the smallest size; larger sizes run only the finalists, u
 others. Measurements are stored in ``pictures.json`` beside this file and are not repeated, so the
 same command resumes after an interruption. With --hold_out, frames are kept from training and
 measured apart; an epoch then has fewer steps, which the tables tell. At the end it writes
-``results/pictures_tables.md``. Rows of candidates that are no longer listed here stay: settings
-that did not pay were deleted from the program, their measurements were not.
+``results/pictures_tables.md``. Rows of earlier presets, which are no longer listed here, stay.
 """
 
 import argparse
