@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROWS = {  # flags that differ from the thesis's size; the most important row first
     "thesis": [],
+    "best.flags": ["--flagfile=experiments/blade_best.flags", "--film=", "--frames_dir="],
     "float32": ["--precision=float32"],
     "frames sent by the host": ["--data_placement=host"],
     "mini-batches of 96": ["--batch_size=96"],

@@ -103,6 +103,7 @@ def measure(
         "machine": _machine() | {"matrix_product_gflop_per_second": peak},
         "settings": {
             **{name: getattr(config, name) for name in devices.SIZES},
+            "networks": config.networks,
             "precision": _dtype(config).name,
             "frames": len(film.frames_THWC),
         },
