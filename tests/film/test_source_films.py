@@ -30,7 +30,10 @@ def learnt(tmp_path, films):
     config = Config(run_dir=str(tmp_path / "run"), film=films["A/film.mp4"])
     settings.record_settings(tmp_path / "run", config)
     sha256 = provenance.checksum([config.film])
-    entry = {"path": config.film, "sha256": sha256, "stream": 0, "count": 26}
+    entry = {
+        "path": config.film, "sha256": sha256, "stream": 0, "count": 26, "rate": "24",
+        "first_time": 0.0, "shots": [0],
+    }  # fmt: skip
     film_names.record_learnt_films(config.run_dir, [entry])
     return config
 

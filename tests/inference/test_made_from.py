@@ -113,7 +113,7 @@ def test_a_learnt_film_that_was_replaced_is_refused(run, film, make_film, tmp_pa
     config = dataclasses.replace(run, film=str(path))
     checksum = provenance.film_checksum([path])
     entry = {"sha256": checksum, "stream": 0, "count": 26, "rate": "24", "path": str(path),
-             "first_time": 0.0}  # fmt: skip
+             "first_time": 0.0, "shots": [0]}  # fmt: skip
     film_names.record_learnt_films(config.run_dir, [entry])
     opened_run.open_sources(config)
     shutil.copy(make_film("testsrc2=size=64x36:rate=24", 30).path, path)

@@ -1,6 +1,7 @@
 """Names of results fit into every file system, never clash and stay the same."""
 
 import json
+import math
 import os
 
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.run import film_names
 
-ENTRY = {"sha256": "ab", "stream": 0, "count": 9}
+ENTRY = {
+    "path": "film.mp4", "sha256": "ab", "stream": 0, "count": 9, "rate": "24", "first_time": 0.5,
+    "shots": [0, 4], "name": "film",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -82,17 +86,40 @@ def test_learnt_films_of_one_name_get_numbers_that_stay(tmp_path):
 
 @pytest.mark.parametrize("name", ["../film", "a/b", 3, "a\nb", ".", ""])
 def test_a_foreign_name_in_the_record_of_learnt_films_is_damage(tmp_path, name):
-    entries = [ENTRY | {"path": "film.mp4", "name": name}]
-    (tmp_path / film_names.LEARNT).write_text(json.dumps(entries))
+    (tmp_path / film_names.LEARNT).write_text(json.dumps([ENTRY | {"name": name}]))
     with pytest.raises(InputError, match="is damaged"):
         film_names.learnt_entries(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "7", "[1]", "[{}]", "[" * 50_000])
+@pytest.mark.parametrize("content", ["", "7", "[1]", "[]", "{}", "[{}]", "[" * 50_000])
 def test_a_damaged_record_of_learnt_films_is_named(content, tmp_path):
     (tmp_path / film_names.LEARNT).write_text(content)
     with pytest.raises(InputError, match=r"learnt_films.json is damaged: delete it"):
         film_names.learnt_entries(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("count", ["9", 9.0, -9, 0, True, 10**50, 3]),
+        ("stream", ["0", 0.0, -1, False]),
+        ("rate", ["0/1", "1/0", "0", "-24", "nan", 24, 24.0]),
+        ("first_time", ["0", math.nan, math.inf, 1e300, True]),
+        ("shots", [[], [0, 0], [1], [0, "4"], [0, 4.0], [0, 9], "0", {"0": 4}]),
+        ("path", [7, "a\0b", "\ud800"]),
+        ("sha256", [0, [], "a\0b"]),
+    ],
+)
+def test_a_damaged_value_in_an_entry_of_a_film_is_damage(tmp_path, key, values):
+    path = tmp_path / film_names.LEARNT
+    path.write_text(json.dumps([ENTRY]))
+    assert film_names.learnt_entries(tmp_path) == [ENTRY]
+    wrong = [ENTRY | {key: value} for value in (*values, None)]
+    wrong.append({name: value for name, value in ENTRY.items() if name != key})
+    for entry in wrong:
+        path.write_text(json.dumps([ENTRY, entry]))
+        with pytest.raises(InputError, match=r"learnt_films.json is damaged: delete it"):
+            film_names.learnt_entries(tmp_path)
 
 
 def test_names_with_commas_are_told_apart_by_what_exists(tmp_path, monkeypatch):

@@ -116,7 +116,7 @@ def of_learnt_film(
     if learnt_T is None:
         checksum = made_from.source_frames(config, film.path)["film"]
         films = film_names.learnt_entries(config.run_dir) or ()
-        counts = [int(entry["count"]) for entry in films if entry["sha256"] == checksum]
+        counts = [entry["count"] for entry in films if entry["sha256"] == checksum]
         learnt_T = np.ones(min([*counts, film.count]), bool)
     return LatentSpace(model, film, learnt_T[: film.count])
 

@@ -64,7 +64,7 @@ def _film_frames(config: Config) -> int | None:
     try:
         entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
         if entries:
-            return sum(int(entry["count"]) for entry in entries)
+            return sum(entry["count"] for entry in entries)
         films = film_names.learnt_films(config)
         probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
         return sum(video.expected_frames(probe, framing) for probe in probes) or None

@@ -156,5 +156,5 @@ class CodesFilm(Reconstruction):
 
 
 def _learnt_rate(config: Config) -> Fraction:
-    entries = film_names.learnt_entries(config.run_dir) or [{}]
-    return Fraction(entries[0].get("rate", DEFAULT_RATE))
+    entries = film_names.learnt_entries(config.run_dir)
+    return Fraction(entries[0]["rate"] if entries else DEFAULT_RATE)

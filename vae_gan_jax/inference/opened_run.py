@@ -37,11 +37,8 @@ class LearntFilm(reader.FilmReader):
 
     @functools.cached_property
     def shots(self) -> list[Shot]:
-        """The shots, as ``(first, stop)``; decodes the film only if the run does not know them."""
-        firsts = self.entry.get("shots")
-        if not (isinstance(firsts, list) and all(isinstance(first, int) for first in firsts)):
-            return super().shots
-        return [Shot(*pair) for pair in itertools.pairwise([*firsts, self.count])]
+        """The shots, as ``(first, stop)``."""
+        return [Shot(*pair) for pair in itertools.pairwise([*self.entry["shots"], self.count])]
 
 
 class AbsentFilm(LearntFilm):
@@ -55,12 +52,12 @@ class AbsentFilm(LearntFilm):
     @property
     def start(self) -> float:
         """When frame 0 is shown, seconds of the film's clock."""
-        return float(self.entry["first_time"])
+        return self.entry["first_time"]
 
     @property
     def count(self) -> int:
         """The number of frames."""
-        return int(self.entry["count"])
+        return self.entry["count"]
 
     def frames(self, first: int = 0) -> Iterator[np.ndarray]:
         """Raises InputError."""
@@ -142,16 +139,13 @@ def learnt_and_held_out(config: Config, checksum: str) -> dict[str, np.ndarray]:
     if config.source or not config.hold_out:
         return {}
     films = film_names.learnt_entries(config.run_dir) or ()
-    try:
-        film = next(film for film in films if film["sha256"] == checksum)
-        learnt_T, held_out_T = frame_store.learnt_and_held_out(
-            film, config.exclude, config.hold_out
-        )
-    except (StopIteration, KeyError, TypeError, ValueError, ArithmeticError):
+    film = next((film for film in films if film["sha256"] == checksum), None)
+    if film is None:
         raise InputError(
             f"{Path(config.run_dir) / film_names.LEARNT} does not say which frames were held out: "
             "delete it, then --mode=train writes it again."
-        ) from None
+        )
+    learnt_T, held_out_T = frame_store.learnt_and_held_out(film, config.exclude, config.hold_out)
     return {"learnt": learnt_T, "held_out": held_out_T} if held_out_T.any() else {}
 
 

@@ -36,3 +36,8 @@ def numbers(content: dict[str, Any]) -> dict[str, float | None]:
         for key, value in content.items()
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     }
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer from 0 on, rather than a float, a boolean or text."""
+    return type(value) is int and value >= 0

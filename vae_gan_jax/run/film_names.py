@@ -6,14 +6,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vae_gan_jax.config import Config, InputError
-from vae_gan_jax.config.flag_text import UNPRINTABLE
+from vae_gan_jax.config.flag_text import MAX_SECONDS, UNPRINTABLE, parse_rate
+from vae_gan_jax.config.step import MAX_SIZE
 from vae_gan_jax.run import atomic_io, storage
-from vae_gan_jax.run.damaged_json import DAMAGE
+from vae_gan_jax.run.damaged_json import DAMAGE, is_whole
 
 FRAMES, FILMS = "frames", "films"  # folders of prepared frames and written films in a run
 LEARNT = "learnt_films.json"  # the entries of the learnt films in the frame store's manifest
@@ -102,8 +102,7 @@ def learnt_names(config: Config) -> list[str]:
     entries = learnt_entries(config.run_dir) if config.run_dir else None
     if entries is None:
         return _distinct_names(learnt_films(config))
-    names = _distinct_names(storage.local(entry["path"]) for entry in entries)
-    return [entry.get("name") or name for entry, name in zip(entries, names, strict=True)]
+    return [entry["name"] for entry in entries]
 
 
 def _distinct_names(films: Iterable[str]) -> list[str]:
@@ -121,16 +120,30 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
     path = (Path(run_dir) if isinstance(run_dir, str) else run_dir) / LEARNT
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        list(map(_content, entries))
-        for entry in entries:
-            _ = Fraction(entry.get("rate", "1")), float(entry.get("first_time", 0))
-            if not (isinstance(entry["path"], str) and is_name(entry.get("name", "_"))):
-                raise ValueError("a path or name is not text")
+        if not (entries and all(is_entry(entry) and is_name(entry["name"]) for entry in entries)):
+            raise ValueError("an entry is not that of a film")
     except FileNotFoundError:
         return None
     except DAMAGE:
         raise InputError(f"{path} is damaged: delete it, then the same command resumes.") from None
     return entries
+
+
+def is_entry(entry: dict[str, Any]) -> bool:
+    """Whether a value from a file is a frame store's entry of a film.
+
+    May also raise one of ``DAMAGE`` if it is not.
+    """
+    texts, time = (entry["path"], entry["sha256"]), entry["first_time"]
+    firsts = [*entry["shots"], entry["count"]]  # the frames that begin a shot, and the end
+    parse_rate(entry["rate"])
+    os.fsencode(entry["path"])
+    return (
+        all(isinstance(text, str) and "\0" not in text for text in texts)
+        and all(map(is_whole, (entry["stream"], *firsts)))
+        and firsts[0] == 0 and firsts == sorted(set(firsts)) and firsts[-1] <= MAX_SIZE
+        and type(time) in (int, float) and abs(time) <= MAX_SECONDS
+    )  # fmt: skip
 
 
 def absent_entry(config: Config, film: str) -> dict[str, Any] | None:
@@ -140,8 +153,7 @@ def absent_entry(config: Config, film: str) -> dict[str, Any] | None:
     films, entries = learnt_films(config), learnt_entries(config.run_dir)
     if entries is None or len(entries) != len(films) or film not in films:
         return None
-    entry = entries[films.index(film)]
-    return entry if {"rate", "first_time"} <= entry.keys() else None
+    return entries[films.index(film)]
 
 
 def require(config: Config, film: str) -> None:
@@ -174,7 +186,7 @@ def record_learnt_films(run_dir: str | Path, entries: list[dict[str, Any]]) -> N
 
 def _content(entry: dict[str, Any]) -> tuple:
     """The values that identify the frames of a film."""
-    return entry["sha256"], entry["stream"], int(entry["count"])
+    return entry["sha256"], entry["stream"], entry["count"]
 
 
 def film_changed(run_dir: str | Path) -> InputError:

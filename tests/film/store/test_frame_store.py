@@ -148,7 +148,13 @@ def test_a_foreign_manifest_is_named_and_prepared_again(tmp_path, film, content,
 
 
 @pytest.mark.parametrize("key", ["settings", "shape", "films", "checksums"])
-@pytest.mark.parametrize("value", [None, 7, [], [3, 48, 64, 3], [{"path": "film.mp4"}]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, 7, [], [3, 48, 64, 3], [48.0, 48, 64, 3], [48, "48", 64, 3], [48, 48, 64, True]),
+        *([{"path": "film.mp4"}], [[48, 0.5]], [[-1, 0], [49, 0]], [[48, None]]),
+    ],
+)
 def test_a_manifest_with_a_foreign_entry_is_named(tmp_path, film, key, value):
     store = preparation.prepare([film], tmp_path / "frames", FRAMING)
     changed = json.dumps(store.manifest | {key: value})

@@ -6,7 +6,6 @@ import os
 import shutil
 import zlib
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import tqdm
@@ -16,8 +15,8 @@ from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.video import Decoder, expected_frames, report_loss
 from vae_gan_jax.film.shots import ShotFinder
 from vae_gan_jax.film.store.batches import prefetch
-from vae_gan_jax.run import atomic_io, provenance, storage
-from vae_gan_jax.run.damaged_json import DAMAGE
+from vae_gan_jax.run import atomic_io, film_names, provenance, storage
+from vae_gan_jax.run.damaged_json import DAMAGE, is_whole
 
 VERSION = 2  # of the manifest's layout
 COPY_BYTES = 8 << 20  # copied at a time
@@ -102,16 +101,14 @@ def read_manifest(folder: str) -> dict[str, Any]:
         content = file.read()
     try:
         manifest = json.loads(content)
-        count, *frame_shape = manifest["shape"]
+        shape, checksums = manifest["shape"], manifest["checksums"]
         lengths = [film["count"] for film in manifest["films"]]
-        blocks = [frames for frames, crc32 in manifest["checksums"]]
+        blocks = [frames for frames, crc32 in checksums]
         valid = manifest["version"] == VERSION and isinstance(manifest["settings"], dict)
-        valid &= sum(lengths) == sum(blocks) == count > 0
-        valid &= len(frame_shape) == 3 and all(isinstance(n, int) and n > 0 for n in frame_shape)
-        for film in manifest["films"]:
-            _ = film["path"], Fraction(film["rate"]), float(film["first_time"])
-            firsts = [*map(int, film["shots"]), film["count"]]  # frames that begin a shot
-            valid &= firsts[0] == 0 and firsts == sorted(set(firsts))
+        valid &= all(map(film_names.is_entry, manifest["films"]))
+        valid &= all(map(is_whole, (*shape, *sum(checksums, start=[]))))
+        valid &= len(shape) == 4 and min(*shape, *blocks) > 0
+        valid &= sum(lengths) == sum(blocks) == shape[0]
     except DAMAGE:
         valid = False
     if not valid:
