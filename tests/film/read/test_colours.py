@@ -113,6 +113,31 @@ def test_patches_in_other_primaries(tmp_path, pixels, matrix, primaries, transfe
     assert np.abs(shown(path) - expected).max() <= tolerance
 
 
+@pytest.mark.parametrize(
+    ("tagged", "matrix", "transfer"),
+    [
+        ("ycgco", "ycgco", "unknown"),
+        ("bt2020c", "bt2020c", "bt2020-10"),
+        ("bt2020c", "bt2020nc", "unknown"),  # zscale has no constant luminance with this curve
+        ("ictcp", "bt2020nc", "bt709"),
+        ("chroma-derived-nc", "smpte170m", "unknown"),  # none of ffmpeg's filters has these
+        ("ipt-c2", "smpte170m", "bt709"),
+    ],
+)
+def test_a_matrix_that_ffmpeg_cannot_scale(tmp_path, tagged, matrix, transfer):
+    """The colour is encoded with the matrix that the tags mean to this program."""
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "color=0xC86050:s=96x64:r=4:d=1", "-vf"),
+        f"format=gbrp,zscale=min=gbr:rin=full:m={matrix}:r=limited:pin=709:tin=709:p=709:t=709,"
+        f"format=yuv420p,setparams=colorspace={tagged}:color_trc={transfer}",
+        *("-c:v", "ffv1", tmp_path / "film.mkv"),
+    )
+    assert probe(tmp_path / "film.mkv").matrix == tagged
+    for crop in ("none", "auto"):
+        frame_HWC = next(decode(tmp_path / "film.mkv", Framing(96, 64, crop=crop)))
+        assert np.abs(frame_HWC[32, 48].astype(int) - (0xC8, 0x60, 0x50)).max() <= 4
+
+
 def test_the_written_film_has_the_colours_that_its_tags_say(tmp_path):
     path = patch_film(
         tmp_path / "film.mkv", "yuv420p10le",
@@ -184,17 +209,15 @@ def hlg_signal(nits: float) -> float:
 @pytest.mark.parametrize(
     ("transfer", "signal"), [("smpte2084", pq_signal), ("arib-std-b67", hlg_signal)]
 )
+@pytest.mark.parametrize("tags", [":color_primaries=bt2020:colorspace=bt2020nc", ""])
 @pytest.mark.parametrize("of_white", [0.05, 0.18, 0.29, 1.0])
-def test_high_dynamic_range(tmp_path, transfer, signal, of_white):
+def test_high_dynamic_range(tmp_path, transfer, signal, of_white, tags):
     luma = round(64 + 876 * signal(203 * of_white))  # reference white is 203 nits
     path = tmp_path / "film.mkv"
     films.run_ffmpeg(
         *("-f", "lavfi", "-i"),
         f"color=s=64x64:r=4:d=1,format=yuv420p10le,geq=lum={luma}:cb=512:cr=512",
-        *(
-            "-vf",
-            f"setparams=range=tv:colorspace=bt2020nc:color_primaries=bt2020:color_trc={transfer}",
-        ),
+        *("-vf", f"setparams=range=tv:color_trc={transfer}{tags}"),
         *("-c:v", "libx265", "-x265-params", "log-level=error:lossless=1", path),
     )
     film = probe(path)

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film.read.colours import hide_matrix
 from vae_gan_jax.film.read.frame_sizes import same_shape
 from vae_gan_jax.film.read.probe import Probe
 
@@ -64,10 +65,13 @@ def _luma(film: Probe, frame: int) -> np.ndarray | None:
     """One frame's luma, uint8 ``[H, W]`` with black at 0; None if it does not decode."""
     time = film.start + frame / float(film.rate)
     seek = ["-ss", f"{time:.6f}"] if frame else []  # some formats cannot seek to frame 0
-    one_size = "" if film.turned else f"{same_shape(film)},"  # no frames of another shape
+    filters = hide_matrix(film)
+    if not film.turned:
+        filters.append(same_shape(film))  # no frames of another shape
+    filters.append("scale=out_range=pc,format=gray")
     _, luma, _ = ffmpeg.output_of(
         [*ffmpeg.QUIET, *seek, *film.input, "-map", f"0:v:{film.stream}", "-frames:v", "1"],
-        ["-vf", f"{one_size}scale=out_range=pc,format=gray", "-f", "rawvideo", "pipe:1"],
+        ["-vf", ",".join(filters), "-f", "rawvideo", "pipe:1"],
     )
     if len(luma) != film.stored_width * film.stored_height:
         return None

@@ -12,7 +12,12 @@ HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
 RGB = r"rgb|bgr|gbr|[ax0]2?rgb|[ax0]2?bgr|pal8|mono|gray|ya\d|bayer|xyz"
 TRANSPARENT = r"yuva|ayuv|vuya|uyva|rgba|bgra|argb|abgr|gbrap|ya\d|pal8"
 MATRICES = ("bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc")
-WIDE_MATRICES = ("bt2020c", "ictcp", "ycgco")  # only zscale has them
+# Matrices that only zscale has, and the transfers with which it has them.
+ZSCALE_MATRICES = {
+    "bt2020c": ("bt709", "smpte170m", "bt2020-10", "bt2020-12"),
+    "ictcp": HDR_TRANSFERS,
+    "ycgco": None,  # any
+}
 OTHER_PRIMARIES = (
     *("bt470m", "bt470bg", "smpte170m", "smpte240m", "film", "bt2020"),
     *("smpte428", "smpte431", "smpte432", "ebu3213", "jedec-p22"),
@@ -28,12 +33,19 @@ REFERENCE_WHITE_NITS = 203.0  # diffuse white in PQ and HLG (ITU-R BT.2408)
 
 def matrix_of(film: Probe) -> str:
     """The film's matrix, or what players assume: BT.709 above 576 lines, otherwise BT.601."""
-    if film.matrix in (*MATRICES, *WIDE_MATRICES):
+    transfers = ZSCALE_MATRICES.get(film.matrix, ())
+    if film.matrix in MATRICES or transfers is None or film.transfer in transfers:
         return film.matrix
-    if film.transfer in HDR_TRANSFERS:
+    if film.transfer in HDR_TRANSFERS or film.matrix in ZSCALE_MATRICES:
         return "bt2020nc"
     high = film.stored_width >= 1280 or film.stored_height > 576
     return "bt709" if high else "smpte170m"
+
+
+def hide_matrix(film: Probe) -> list[str]:
+    """Removes the tag of a matrix that ffmpeg's scale refuses; the later filters name the matrix."""
+    known = (*MATRICES, "gbr", "unknown")
+    return [] if film.matrix in known else ["setparams=colorspace=unknown"]
 
 
 def is_rgb(film: Probe) -> bool:
@@ -73,7 +85,7 @@ def to_rgb(film: Probe, even: bool, width: int, height: int) -> list[str]:
     if suits_zscale and not rgb and len(light) < 2:
         scale = f"zscale={width}:{height}:{ZSCALE_SCALING}:{source}{''.join(light)}"
         return [scale, "format=gbrp,format=rgb24"]
-    if light or (not rgb and matrix_of(film) in WIDE_MATRICES):
+    if light or (not rgb and matrix_of(film) in ZSCALE_MATRICES):
         options, *later = light or [""]
         filters = [*laid, scale, f"format={pixels}", f"zscale={source}{options}", *later]
         return [*filters, "format=gbrp,format=rgb24"]
@@ -114,7 +126,7 @@ def _tone_map(film: Probe) -> list[str]:
     """Maps HDR light to BT.709: linear below 0.3 of reference white, above by a Moebius curve."""
     primaries = film.primaries if film.primaries in OTHER_PRIMARIES else "bt2020"
     return [
-        f":tin={film.transfer}:pin={primaries}:t=linear:npl={REFERENCE_WHITE_NITS}",
+        f":tin={film.transfer}:pin={primaries}:p={primaries}:t=linear:npl={REFERENCE_WHITE_NITS}",
         "format=gbrpf32le",
         "zscale=p=bt709",
         f"tonemap=mobius:param=0.3:desat=0:peak={film.peak / REFERENCE_WHITE_NITS:.4f}",

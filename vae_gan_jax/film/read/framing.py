@@ -10,7 +10,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.config.flag_text import check_crop
 from vae_gan_jax.film.read import frame_sizes
 from vae_gan_jax.film.read.black_bars import picture_inside
-from vae_gan_jax.film.read.colours import to_rgb
+from vae_gan_jax.film.read.colours import hide_matrix, to_rgb
 from vae_gan_jax.film.read.probe import Probe
 
 DEINTERLACED_FORMATS = r"yuva?j?4\d\dp.*"  # others are converted for it, which takes time
@@ -139,7 +139,7 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     frames, and before the other filters, whose work on dropped frames would be wasted.
     """
     area = _stored(film, chosen_rectangle(film, framing))
-    filters = []
+    filters = hide_matrix(film)
     if not film.turned:
         filters.append(_one_size(film, framing, area))
     if film.several_shapes and framing.crop == "none":
