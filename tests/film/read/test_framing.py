@@ -77,6 +77,21 @@ def test_padding_is_black(tmp_path):
     assert frame_HWC[:, :31].max() == 0 == frame_HWC[:, 97:].max()
 
 
+@pytest.mark.parametrize("pixels", ["yuv444p", "yuv420p"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (3, 5), (200, 1), (4, 12)])
+def test_a_picture_of_a_few_pixels(tmp_path, size, pixels):
+    """Its planes may have fewer lines than bwdif takes, even if its frames are interlaced."""
+    width, height = size
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", f"color=white:s={width}x{height}:r=4:d=0.5"),
+        *("-vf", f"format={pixels},setfield=tff", "-c:v", "ffv1", "-level", "1"),
+        tmp_path / "film.mkv",
+    )
+    frames = list(decode(tmp_path / "film.mkv", Framing(16, 16)))
+    assert len(frames) == 2
+    assert np.min(frames) > 250
+
+
 @pytest.mark.parametrize("crop", ["wide", "16:0", "10:10:0", "-1:9"])
 def test_a_malformed_crop_is_refused(crop):
     with pytest.raises(InputError, match="is not a shape"):

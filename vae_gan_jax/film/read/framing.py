@@ -14,6 +14,7 @@ from vae_gan_jax.film.read.colours import hide_matrix, to_rgb
 from vae_gan_jax.film.read.probe import Probe
 
 DEINTERLACED_FORMATS = r"yuva?j?4\d\dp.*"  # others are converted for it, which takes time
+MIN_DEINTERLACED_SIDE = 16  # pixels; bwdif refuses planes of fewer than four lines, chroma included
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +145,7 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
         filters.append(_one_size(film, framing, area))
     if film.several_shapes and framing.crop == "none":
         film = dataclasses.replace(film, width=framing.width, height=framing.height)
-    if film.interlaced or _may_be_interlaced(film):
+    if _may_be_interlaced(film):
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")  # flagged frames only
     filters += cut
     if (area.width, area.height) != (film.stored_width, film.stored_height):
@@ -177,8 +178,8 @@ def _one_size(film: Probe, framing: Framing, area: Rectangle) -> str:
 
 
 def _may_be_interlaced(film: Probe) -> bool:
-    size = min(film.stored_width, film.stored_height)  # bwdif refuses less than three lines
-    return size > 2 and re.fullmatch(DEINTERLACED_FORMATS, film.pixel_format) is not None
+    suits = film.interlaced or re.fullmatch(DEINTERLACED_FORMATS, film.pixel_format) is not None
+    return suits and min(film.stored_width, film.stored_height) >= MIN_DEINTERLACED_SIDE
 
 
 def _stored(film: Probe, area: Rectangle) -> Rectangle:
