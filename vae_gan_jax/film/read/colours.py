@@ -43,7 +43,7 @@ def matrix_of(film: Probe) -> str:
 
 
 def hide_matrix(film: Probe) -> list[str]:
-    """Removes the tag of a matrix that ffmpeg's scale refuses; the later filters name the matrix."""
+    """Removes a matrix's tag that ffmpeg's scale refuses; later filters name the matrix."""
     known = (*MATRICES, "gbr", "unknown")
     return [] if film.matrix in known else ["setparams=colorspace=unknown"]
 

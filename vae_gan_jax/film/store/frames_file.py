@@ -101,12 +101,11 @@ def read_manifest(folder: str) -> dict[str, Any]:
         content = file.read()
     try:
         manifest = json.loads(content)
-        shape, checksums = manifest["shape"], manifest["checksums"]
-        lengths = [film["count"] for film in manifest["films"]]
-        blocks = [frames for frames, crc32 in checksums]
+        shape, lengths = manifest["shape"], [film["count"] for film in manifest["films"]]
+        blocks, checksums = zip(*manifest["checksums"], strict=True)
         valid = manifest["version"] == VERSION and isinstance(manifest["settings"], dict)
         valid &= all(map(film_names.is_entry, manifest["films"]))
-        valid &= all(map(is_whole, (*shape, *sum(checksums, start=[]))))
+        valid &= all(map(is_whole, (*shape, *blocks, *checksums)))
         valid &= len(shape) == 4 and min(*shape, *blocks) > 0
         valid &= sum(lengths) == sum(blocks) == shape[0]
     except DAMAGE:
