@@ -94,13 +94,19 @@ def test_a_damaged_or_foreign_settings_file_is_named(tmp_path, content, sentence
         recorded_settings(tmp_path)
 
 
-def test_leftovers_of_a_refused_first_command_are_accepted(tmp_path):
-    for name in ("log.txt", ".lock", ".frames.lock", "demo_film.mp4", ".demo_film.joined.mp4"):
-        (tmp_path / name).touch()
-    for name in ("frames", "frames.partial", ".demo_film.segments"):
+@pytest.mark.parametrize("foreign", ["letter.txt", "films/letter.txt", "films/mine.mp4"])
+def test_what_commands_leave_before_the_training_is_accepted(tmp_path, foreign):
+    """A refused first command, ``--mode=passthrough``, ``plan`` and ``benchmark``."""
+    for name in ("frames", "frames.partial", ".demo_film.segments", "films"):
         (tmp_path / name).mkdir()
+    (tmp_path / "films" / ".mine_passthrough.mp4.segments").mkdir()
+    for name in (
+        *("log.txt", ".lock", ".frames.lock", "demo_film.mp4", ".demo_film.joined.mp4"),
+        *("plan.json", "benchmark.json", "films/mine_passthrough.mp4"),
+    ):
+        (tmp_path / name).touch()
     assert recorded_settings(tmp_path) == {}
-    (tmp_path / "letter.txt").touch()
+    (tmp_path / foreign).touch()
     with pytest.raises(InputError, match="is not a run folder"):
         recorded_settings(tmp_path)
 

@@ -198,7 +198,11 @@ def film_changed(run_dir: str | Path) -> InputError:
 
 
 def is_empty_run(run_dir: Path) -> bool:
-    """Whether a folder holds at most what an interrupted or refused first command leaves."""
-    leftovers = rf"log\.txt|{FRAMES}(\.partial)?|provenance|.*\.lock|\.?demo_film\..*"
-    names = [path.name for path in run_dir.iterdir()] if run_dir.exists() else []
+    """Whether a folder holds at most what commands leave there before the first frame is learnt."""
+    leftovers = (
+        rf"log\.txt|(plan|benchmark)\.json|{FRAMES}(\.partial)?|provenance|.*\.lock"
+        rf"|\.?demo_film\..*|{FILMS}|{FILMS}/.*_passthrough\..*"
+    )
+    paths = [*run_dir.glob("*"), *run_dir.glob(f"{FILMS}/*")]
+    names = [path.relative_to(run_dir).as_posix() for path in paths]
     return all(re.fullmatch(leftovers, name) for name in names)
