@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorboardX  # sets an environment variable when it is imported
@@ -244,6 +245,8 @@ FRAMES = {
     "grey": np.zeros((2, 18, 20), np.uint8),
     "nothing": None,
     "texts": ["a", "b"],
+    "a number": np.array(3),
+    "ragged": [[[1], [2, 3]]],
 }
 LATENTS = {
     "dimensions": (np.zeros((2, 4)), "4 dimensions and the model's codes have 3"),
@@ -284,9 +287,32 @@ def test_other_numbers_are_refused(thesis, film, tmp_path):
         lambda: thesis.reconstruct(output=tmp_path / "none" / "a.mp4"): "no folder",
         lambda: thesis.reconstruct(output=tmp_path / "a.txt"): "a.txt",
         lambda: thesis.encode_film(tmp_path): "no",
+        lambda: thesis.encode_film(3): "film=3 is not a path",
+        lambda: thesis.reconstruct(output=None): "output=None is not a path",
+        lambda: thesis.decode_film(None, output=tmp_path / "a.mp4"): "not an array of numbers",
+        lambda: thesis.decode_film(np.zeros((2, 3)), output=film): "would replace .*film.mp4",
+        lambda: thesis.reconstruct(output=film): "would replace .*film.mp4",
+        lambda: thesis.sample(2.5): "n=2.5 is not a whole number",
+        lambda: thesis.sample(2, seed="a"): "seed='a' is not a whole number",
+        lambda: thesis.directions("1"): "n='1' is not a whole number",
+        lambda: thesis.film.at(0): "0 is not a list of frame numbers",
+        lambda: thesis.film.at([0.5]): "frame=0.5 is not a whole number",
+        lambda: thesis.film.number(float("nan")): "seconds=nan is not a finite number",
+        lambda: thesis.play(np.zeros((2, 3)), None): "preset=None is not a path",
+        lambda: vae_gan_jax.open(film): "Not a directory",
     }.items():
         with pytest.raises(vae_gan_jax.InputError, match=words):
             call()
+
+
+def test_numpys_and_jaxs_numbers_are_as_good_as_pythons(thesis, film, tmp_path):
+    seed, z_TZ = np.uint32(7), np.float32([[0, 0.5, 1], [1, 0, 0.5]])
+    np.testing.assert_array_equal(thesis.sample(np.int64(2), seed=seed), thesis.sample(2, seed=7))
+    expected_THWC = thesis.decode(z_TZ)
+    for latents in (jnp.asarray(z_TZ), jnp.asarray(z_TZ, jnp.bfloat16), np.asfortranarray(z_TZ)):
+        np.testing.assert_array_equal(thesis.decode(latents), expected_THWC)
+    path = thesis.decode_film(z_TZ, output=os.fsencode(tmp_path / "two.mkv"))
+    assert len(frames_of(path)) == 2
 
 
 def test_the_import_is_cheap():
@@ -319,5 +345,14 @@ def test_play_passes_frames_and_codes_through_a_preset(model, tmp_path):
     assert len(model.play(codes, preset)) == 26
     truncated_THWC = model.play(frames_THWC, preset, time=2.0)
     np.testing.assert_array_equal(truncated_THWC, np.repeat(truncated_THWC[:1], 5, axis=0))
-    with pytest.raises(vae_gan_jax.InputError, match="cannot be read"):
-        model.play(frames_THWC, tmp_path / "none.yaml")
+    jax_THWC = model.play(jnp.asarray(codes.mean[:5]), preset, rate="24000/1001")
+    np.testing.assert_array_equal(jax_THWC, expected_THWC)
+    for arguments, words in (
+        ({"preset": tmp_path / "none.yaml"}, "cannot be read"),
+        ({"time": float("nan")}, "time=nan is not a finite number"),
+        ({"time": 1e300}, "time is 1e.300, outside its range"),
+        ({"rate": float("inf")}, "is not a frame rate"),
+        ({"rate": [24]}, "is not a frame rate"),
+    ):
+        with pytest.raises(vae_gan_jax.InputError, match=words):
+            model.play(frames_THWC, **{"preset": preset} | arguments)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_gan_jax.config import InputError, from_python
 from vae_gan_jax.inference.codes import Codes
+from vae_gan_jax.run import disk_errors
 
 if TYPE_CHECKING:
     from vae_gan_jax.explore.playable import PlayableModel
@@ -33,6 +34,7 @@ __all__ = ["Codes", "InputError", "open", "train"]
 __version__ = "0.2.0.dev0"
 
 
+@disk_errors.as_sentences()
 def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Opens a trained run, or an export, without locking or changing it; a run may be training.
 
@@ -59,6 +61,7 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     return playable(opened_run.open_model(config, read_only=True))
 
 
+@disk_errors.as_sentences()
 def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Learns a film as ``--mode=train`` does; resumes a run that was interrupted.
 

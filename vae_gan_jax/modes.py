@@ -64,6 +64,7 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
         raise InputError(
             f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
         )
+    film_names.refuse_overwriting(config)
     if config.precision == "float16" and mode != "export":
         raise InputError(
             "--precision=float16 is for --mode=export: give auto, float32 or bfloat16."

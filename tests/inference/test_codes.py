@@ -176,6 +176,19 @@ def test_paths_that_are_no_files_are_refused(codes, tmp_path):
         codes.save(tmp_path / "folder.npz")
 
 
+def test_codes_that_could_not_be_read_back_are_not_made(codes, tmp_path):
+    for made_from in (None, 3, {"a": {2}}, {"a": np.zeros(2)}):
+        with pytest.raises(InputError, match="made_from of codes is not a dict of JSON values"):
+            Codes(MEAN_TZ, made_from=made_from)
+    for path in (None, 3):
+        for call in (Codes.load, codes.save):
+            with pytest.raises(InputError, match=f"path={path} is not a path"):
+                call(path)
+    (tmp_path / "film.npz").write_bytes(b"no zip archive")
+    with pytest.raises(InputError, match=r"film\.npz is not .* \(it has another format\)"):
+        Codes.load(tmp_path / "film.npz")
+
+
 def test_values_that_were_spoiled_in_place_are_not_written(codes, tmp_path):
     codes.mean[1, 1] = np.nan
     with pytest.raises(InputError, match="not finite"):

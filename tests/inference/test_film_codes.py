@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_gan_jax.inference.film_codes import MAX_CODES, NEIGHBOURS, FilmCodes
+from vae_gan_jax.inference.film_codes import MAX_CODES, NEIGHBOURS, FilmCodes, evenly_spaced
 
 FRACTIONS = np.linspace(0, 1, 101)
 
@@ -57,3 +57,9 @@ def test_a_long_film_is_thinned_evenly():
     thinned_NZ = FilmCodes.of(codes_TZ).codes_NZ
     np.testing.assert_array_equal(thinned_NZ, codes_TZ[::3])
     np.testing.assert_array_equal(FilmCodes.of(codes_TZ[:5]).codes_NZ, codes_TZ[:5])
+
+
+def test_numbers_are_spaced_evenly():
+    assert evenly_spaced(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly_spaced(3, 4).tolist() == [0, 1, 2]
+    assert evenly_spaced(3, 0, least=4).tolist() == [0, 0, 1, 2]

@@ -1,6 +1,8 @@
 """One setting as a dataclass field: default, help text, limits, and its form as a flag."""
 
 import dataclasses
+import math
+import operator
 import os
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +92,33 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
         return parse(flag_text.unquote(text))
     except ValueError as error:
         raise InputError(f"--{field.name}={text} {error}.") from None
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number from Python; raises InputError if it is another value."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name}={value!r:.40} is not a whole number: give one.") from None
+
+
+def finite(name: str, value: Any) -> float:
+    """A finite number from Python; raises InputError if it is another value."""
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name}={value!r:.40} is not a finite number: give one.")
+    return number
+
+
+def path(name: str, value: Any) -> str:
+    """A path from Python; raises InputError if it is another value."""
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise InputError(f"{name}={value!r:.40} is not a path: give one.") from None
 
 
 def from_python_value(field: dataclasses.Field, value: Any) -> Any:

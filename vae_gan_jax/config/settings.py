@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from vae_gan_jax.config import flag_text
-from vae_gan_jax.config.field import check, from_python_value, setting
+from vae_gan_jax.config.field import check, from_python_value, setting, to_text
 from vae_gan_jax.config.film import FilmConfig
 from vae_gan_jax.config.flag_text import InputError
 from vae_gan_jax.config.step import StepConfig
@@ -228,6 +228,9 @@ class Config(LiveConfig, ExploreConfig, OutputConfig, TrainingConfig, FilmConfig
             value = getattr(self, field.name)
             if isinstance(value, list):
                 object.__setattr__(self, field.name, tuple(value))
+            if isinstance(value, tuple | list) and not value and field.default:
+                example = to_text(field, field.default)
+                raise InputError(f"--{field.name} is empty: give one or more, such as {example}.")
             for item in value if isinstance(value, tuple | list) else (value,):
                 check(field, item)
         _check_combinations(self)
@@ -289,8 +292,6 @@ def _check_combinations(config: Config) -> None:
             "--batch_size=1 does not go with --width=16 and --height=16, where batch norm sets the "
             "single value of each feature to 0: give a larger batch or frame."
         )
-    if not config.noise_schedule:
-        raise InputError("--noise_schedule is empty: give one number per epoch.")
     if (3 * config.width + 1024) * (config.height + 128) >= 2**31:  # av_image_check_size2
         raise InputError(
             f"--width={config.width} and --height={config.height} are more pixels than ffmpeg can "

@@ -51,8 +51,7 @@ def explore_run(config: Config) -> None:
     _refuse_flags(config, preset)
     films = open_sources(config)
     if config.output:
-        path = films[0].path
-        encode.require_writable(config.output, path if Path(path).is_file() else None)
+        encode.require_writable(config.output)
         style.require_replaceable(_sheet(Path(config.output)))
     if not preset and set(config.explore or NAMES) - set(WITHOUT_FILM):
         for film in films:

@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.explore.control import REQUIRED, Control, Option
 from vae_gan_jax.explore.preset_values import near
-from vae_gan_jax.inference import batch_norm_statistics, opened_run
+from vae_gan_jax.inference import batch_norm_statistics, film_codes, opened_run
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.model.bend_operations import Parameter, lerp
@@ -134,8 +134,8 @@ def _statistics(first: Model, second: Model, layers: str) -> list[dict[str, Any]
     if not jax.tree.leaves(ends):
         return [{}] * (PARTS + 1)
     film, batch_size = first.film, first.config.batch_size
-    count = max(batch_size, min(film.count, FRAMES) // batch_size * batch_size)
-    frames_THWC = film.at([number * film.count // count for number in range(count)])
+    most = min(film.count, FRAMES) // batch_size * batch_size
+    frames_THWC = film.at(film_codes.evenly_spaced(film.count, most, least=batch_size))
     batches = frames_THWC.reshape(-1, batch_size, *frames_THWC.shape[1:])
 
     def estimate(amount: float):

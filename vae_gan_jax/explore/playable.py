@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import field
 from vae_gan_jax.explore import play, presets
-from vae_gan_jax.inference.codes import Codes, latents
+from vae_gan_jax.explore.preset_values import MAX_SECONDS, Value
+from vae_gan_jax.inference.codes import Codes, as_codes, frame_rate, latents
 from vae_gan_jax.inference.trained_model import Model
 
 
@@ -38,17 +39,15 @@ class PlayableModel(Model):
             size or type.
         """
         if not isinstance(preset, presets.Preset):
-            preset = presets.load(preset)
-        codes = frames if isinstance(frames, Codes) else None
-        items = frames if codes is None else codes.mean
-        if isinstance(items, np.ndarray) and items.ndim == 2:
-            items = latents(items, "codes", self.config.z_dim)
+            preset = presets.load(field.path("preset", preset))
+        codes = as_codes(frames) if getattr(frames, "ndim", 0) == 2 else frames
+        if isinstance(codes, Codes):
+            rate = codes.rate if rate is None else rate
+            items = latents(codes.mean, "mean of codes", self.config.z_dim)
         else:
-            items = self._checked(items)
-        if rate is None:
-            rate = codes.rate if codes is not None and codes.rate else self.film.rate
-        if not rate > 0:
-            raise InputError(f"rate={rate} is not a frame rate: give more than 0.")
+            items = self._checked(frames)
+        rate = frame_rate(self.film.rate if rate is None else rate, "play")
+        time = Value(field.finite("time", time), "time").number(-MAX_SECONDS, MAX_SECONDS)
         pairs = play.play(play.Player(self, preset), items, float(rate), start=time)
         nothing = np.zeros((0, self.config.height, self.config.width, 3), np.uint8)
         return np.concatenate([nothing, *(frames_BHWC for _, frames_BHWC in pairs)])
@@ -56,4 +55,4 @@ class PlayableModel(Model):
 
 def playable(model: Model) -> PlayableModel:
     """The same model with ``play``."""
-    return PlayableModel(*(getattr(model, field.name) for field in dataclasses.fields(Model)))
+    return PlayableModel(*(getattr(model, each.name) for each in dataclasses.fields(Model)))

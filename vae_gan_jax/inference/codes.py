@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_gan_jax.config import InputError, flag_text
+from vae_gan_jax.config import InputError, field, flag_text
 from vae_gan_jax.run import atomic_io, disk_errors
 
 EXTENSION = ".npz"
@@ -62,7 +62,9 @@ class Codes:
                     "code, or leave times out."
                 )
         if self.rate is not None:
-            self.rate = _rate(self.rate, name)
+            self.rate = frame_rate(self.rate, name)
+        if not _is_json(self.made_from):
+            raise InputError(f"made_from of {name} is not a dict of JSON values: give one.")
         if self.shots is not None:
             self.shots = _finite(self.shots, f"shots of {name}", np.int64)
             if self.shots.ndim != 2 or self.shots.shape[1] != 2:
@@ -100,8 +102,8 @@ class Codes:
         Raises:
           InputError: the file cannot be written, or as for ``Codes``.
         """
-        codes = dataclasses.replace(self)  # checks what was changed in place
-        if not os.fspath(path).endswith(EXTENSION):
+        codes, path = dataclasses.replace(self), field.path("path", path)  # checks changes in place
+        if not path.endswith(EXTENSION):
             raise InputError(f"{path} does not end with {EXTENSION}: give such a name.")
         arrays = {
             "mean": codes.mean,
@@ -113,10 +115,8 @@ class Codes:
         }
         file = io.BytesIO()
         np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
-        try:
-            atomic_io.write(os.fspath(path), file.getvalue())
-        except OSError as error:
-            raise InputError(disk_errors.sentence(error)) from None
+        with disk_errors.as_sentences():
+            atomic_io.write(path, file.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Codes":
@@ -125,6 +125,7 @@ class Codes:
         Raises:
           InputError: the file cannot be read, or as for ``Codes``.
         """
+        path = field.path("path", path)
         arrays = _read(path)
         if "mean" not in arrays:
             raise InputError(f"{path} has no array mean: give a file of --mode=encode.")
@@ -134,7 +135,7 @@ class Codes:
                 raise ValueError
         except (ValueError, RecursionError):
             raise InputError(f"provenance of {path} is not a JSON object: leave it out.") from None
-        return cls(**arrays, made_from=made_from, name=os.fspath(path))
+        return cls(**arrays, made_from=made_from, name=path)
 
 
 def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
@@ -153,8 +154,23 @@ def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
     return latent_TZ
 
 
-def _rate(value: Any, name: str) -> Fraction:
-    """Frames per second from a number, a text or an array of one of them."""
+def as_codes(codes: Any) -> Codes:
+    """Codes, or the codes of latents ``[T, Z]``; raises InputError as ``Codes`` does."""
+    return codes if isinstance(codes, Codes) else Codes(codes)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return isinstance(value, dict) and bool(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def frame_rate(value: Any, name: str) -> Fraction:
+    """Frames per second from a number, a text or an array of one of them.
+
+    Raises InputError, which names the rate of ``name``, if it is another value.
+    """
     if isinstance(value, np.ndarray | np.generic) and value.size == 1:
         value = value.item()
     try:
@@ -169,7 +185,7 @@ def _finite(values: Any, name: str, dtype: type) -> np.ndarray:
     """The values as an array of this type, without a copy where that is possible."""
     try:
         array = np.asarray(values)
-        if array.dtype.kind not in "fiu":
+        if array.dtype.kind not in "fiu" and "float" not in array.dtype.name:  # jax's bfloat16
             raise ValueError
         with np.errstate(over="ignore", invalid="ignore"):
             converted = array.astype(dtype, copy=False)
@@ -180,12 +196,15 @@ def _finite(values: Any, name: str, dtype: type) -> np.ndarray:
     return converted
 
 
-def _read(path: str | os.PathLike) -> dict[str, Any]:
+def _read(path: str) -> dict[str, Any]:
     """The arrays of a file that codes may have. Pickled objects are never loaded."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("it is not an ordinary file")
         with open(path, "rb") as opened:
+            if opened.read(2) not in (b"PK", b"\x93N"):
+                raise ValueError("it has another format")
+            opened.seek(0)
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
                 raise ValueError("it is a single array")

@@ -130,7 +130,7 @@ class CodesFilm(Reconstruction):
             )
         if sound:
             ffmpeg.require_file(sound)
-        rate = codes.rate or _learnt_rate(config)
+        rate = _learnt_rate(config) if codes.rate is None else codes.rate
         start = None if codes.times is None or not len(codes) else float(codes.times[0])
         framing = dataclasses.replace(framing_of(config), trim_start=start, trim_end=None)
         codes = dataclasses.replace(codes, rate=rate)

@@ -60,9 +60,9 @@ class FilmCodes:
         return np.stack([np.interp(at_T, length_S, stops_S) for stops_S in stops_SZ.T], axis=1)
 
 
-def evenly_spaced(count: int, most: int = MAX_CODES) -> np.ndarray:
-    """Numbers of at most ``most`` of ``count`` frames."""
-    chosen = min(count, most)
+def evenly_spaced(count: int, most: int = MAX_CODES, least: int = 0) -> np.ndarray:
+    """Numbers of at most ``most`` of ``count`` frames; of fewer than ``least`` some repeat."""
+    chosen = max(least, min(count, most))
     return np.arange(chosen) * count // chosen
 
 

@@ -1,16 +1,19 @@
 """The films and PNGs that a reconstruction writes."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 
-from vae_gan_jax.config import Config
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.write import codecs, encode, segments, source_tracks
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
-from vae_gan_jax.run import film_names
+from vae_gan_jax.run import atomic_io, film_names, provenance
+
+RECORD_NAME_BYTES = 200  # of the name of a film's record, without its extension
 
 LAYOUTS = {
     "output": lambda source_BHWC, output_BHWC: output_BHWC,
@@ -22,19 +25,26 @@ LAYOUTS = {
 def film_paths(config: Config, name: str) -> dict[str, Path]:
     """Paths of the films by layout.
 
-    The first film goes to ``--output``, the others beside it. Without ``--output`` all go to the
-    run's ``films``, under ``name``.
+    The first film goes to ``--output``, the others beside it with their layout in the name. Without
+    ``--output`` all go to the run's ``films``, under ``name``.
     """
-    paths = {}
-    for index, layout in enumerate(config.layout):
-        suffix = "" if layout == "output" else f"_{layout}"
-        if config.output:
-            output = Path(config.output)
-            paths[layout] = output.with_stem(output.stem + suffix) if index else output
-        else:
+    paths, output = {}, Path(config.output)
+    for layout in config.layout:
+        if not config.output:
+            suffix = "" if layout == "output" else f"_{layout}"
             extension = codecs.CODECS[config.codec].extensions[0]
             paths[layout] = Path(config.run_dir) / film_names.FILMS / f"{name}{suffix}.{extension}"
+        elif layout not in paths:
+            paths[layout] = output.with_stem(f"{output.stem}_{layout}") if paths else output
     return paths
+
+
+def record_name(config: Config, film: Path) -> str:
+    """The name of a written film's record; films elsewhere may have equal names."""
+    name, path = film.name, Path(os.path.abspath(film))
+    if str(path.parent) != os.path.abspath(Path(config.run_dir) / film_names.FILMS):
+        name += f"_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    return f"{film_names.FILMS}/{atomic_io.fitting_name(name, RECORD_NAME_BYTES)}"
 
 
 def check(config: Config) -> None:
@@ -42,12 +52,23 @@ def check(config: Config) -> None:
     for source in film_names.sources(config):
         if config.source:
             video.probe(source, config.video_stream, config.fps)
-        for path in film_paths(config, film_names.name_of(source)).values():
+        for index, path in enumerate(film_paths(config, film_names.name_of(source)).values()):
             codecs.picture_arguments(str(path), config.codec, config.quality)
             if config.output:
                 encode.require_writable(str(path), source)
+            if config.output and index:
+                _require_own(config, path)
             if os.path.isfile(source):
                 source_tracks.of(source, path, framing_of(config), config.sound_way).warn(path)
+
+
+def _require_own(config: Config, film: Path) -> None:
+    """Raises InputError if a file that the run did not write stands beside ``--output``."""
+    if film.exists() and not provenance.recorded(config.run_dir, record_name(config, film)):
+        raise InputError(
+            f"{film}, where --layout puts a film beside --output, is not of this run: give another "
+            "--output, or move it."
+        )
 
 
 class FilmOutputs:

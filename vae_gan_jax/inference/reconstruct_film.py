@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -22,15 +20,13 @@ from vae_gan_jax.film.write import segments
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.inference import made_from, opened_run
-from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths
+from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths, record_name
 from vae_gan_jax.inference.reconstruct import reconstruct_frames
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
 from vae_gan_jax.run.team import ALONE, Team
 from vae_gan_jax.training import checkpoint
 from vae_gan_jax.training.distributed import processes
-
-RECORD_NAME_BYTES = 200  # of the name of a film's record, without its extension
 
 logger = logging.getLogger(__name__)
 
@@ -127,14 +123,9 @@ class Reconstruction:
             provenance.record(self.config.run_dir, *record)
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any], list[Path]]]:
-        folder = os.path.abspath(Path(self.config.run_dir) / film_names.FILMS)
         origin = self.made_from | {"source": storage.address(self.source)}
         for layout, path in self.paths.items():
-            name, path = path.name, Path(os.path.abspath(path))
-            if str(path.parent) != folder:  # films elsewhere may have equal names
-                name += f"_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-            name = atomic_io.fitting_name(name, RECORD_NAME_BYTES)
-            yield f"{film_names.FILMS}/{name}", origin | {"layout": layout}, [path]
+            yield record_name(self.config, path), origin | {"layout": layout}, [path]
 
     def write(self, model: Model) -> int | None:
         """Writes the reconstructed film at the source's frame rate and with its sound.

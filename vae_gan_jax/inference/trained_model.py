@@ -11,14 +11,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.config import Config, InputError, field
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics, gaussian, made_from, opened_run
-from vae_gan_jax.inference.codes import Codes, latents
-from vae_gan_jax.inference.film_outputs import film_paths
+from vae_gan_jax.inference.codes import Codes, as_codes, latents
 from vae_gan_jax.inference.reconstruct import decode_batch, encode_batch, map_batches
 from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
 from vae_gan_jax.run import exported, film_names, settings
@@ -104,10 +103,15 @@ class Model:
     def _checked(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         shape = self.config.height, self.config.width, 3
         remedy = f"give an array [T, {shape[0]}, {shape[1]}, 3] of uint8"
-        if not isinstance(frames, Iterable):
-            raise InputError(f"frames are {frames!r:.40}, not an array: {remedy}.")
+        try:
+            frames = iter(frames)
+        except TypeError:
+            raise InputError(f"frames are {frames!r:.40}, not an array: {remedy}.") from None
         for number, frame in enumerate(frames):
-            frame_HWC = np.asarray(frame)
+            try:
+                frame_HWC = np.asarray(frame)
+            except ValueError:  # lists of unequal lengths
+                frame_HWC = np.empty((), object)
             if frame_HWC.dtype != np.uint8 or frame_HWC.shape != shape:
                 found = f"{frame_HWC.dtype} {list(frame_HWC.shape)}"
                 raise InputError(f"frame {number} is {found}, not a frame of this run: {remedy}.")
@@ -139,9 +143,10 @@ class Model:
         Raises:
           InputError: ``n`` is negative, or ``seed`` is not in 0..2^32 - 1.
         """
-        if n < 0:
+        if (n := field.whole("n", n)) < 0:
             raise InputError(f"n={n} is not a number of samples: give 0 or more.")
-        return self._of_prior.decode(prior_draws(dataclasses.replace(self.config, seed=seed), n))
+        config = dataclasses.replace(self.config, seed=field.whole("seed", seed))
+        return self._of_prior.decode(prior_draws(config, n))
 
     @functools.cached_property
     def _of_prior(self) -> "Model":
@@ -163,19 +168,20 @@ class Model:
         variables = autoencoder.with_batch_stats(self.variables, {"decoder": decoder})
         return dataclasses.replace(self, variables=variables)
 
-    def directions(self, n: int, codes: Codes | None = None) -> gaussian.Gaussian:
+    def directions(self, n: int, codes: Codes | np.ndarray | None = None) -> gaussian.Gaussian:
         """The ``n`` principal directions of codes, with the standard deviation along each.
 
         Args:
           n: number of directions, the widest first.
-          codes: default: those of the whole learnt film, which is then encoded.
+          codes: or latents ``[T, Z]``; default: those of the whole learnt film, which is then
+            encoded.
 
         Raises:
           InputError: there are fewer than two codes, or ``n`` is not in 1..Z.
         """
-        if n not in range(1, self.config.z_dim + 1):
+        if not 1 <= (n := field.whole("n", n)) <= self.config.z_dim:
             raise InputError(f"n={n} is not a number of directions: give 1 to {self.config.z_dim}.")
-        codes = self.encode_film() if codes is None else codes
+        codes = self.encode_film() if codes is None else as_codes(codes)
         if len(codes) < 2:
             raise InputError(f"{len(codes)} code has no directions: give two codes or more.")
         fitted = gaussian.fit(latents(codes.mean, "mean of codes", self.config.z_dim))
@@ -209,7 +215,7 @@ class Model:
 
     def decode_film(
         self,
-        codes: Codes,
+        codes: Codes | np.ndarray,
         *,
         output: str | os.PathLike,
         sound: str | os.PathLike | None = None,
@@ -217,7 +223,7 @@ class Model:
         """Writes the film of codes; returns its path.
 
         Args:
-          codes: shown at their times, or one after the other at their rate.
+          codes: shown at their times, or one after the other at their rate; or latents ``[T, Z]``.
           output: the film to write.
           sound: a film or sound file; its sound is taken from the time of the first code on.
 
@@ -226,9 +232,9 @@ class Model:
         """
         from vae_gan_jax.inference.codes_film import CodesFilm
 
-        config = dataclasses.replace(self.config, output=os.fspath(output), frames_out="")
-        CodesFilm.of(self, config, codes, os.fspath(sound or "")).write(self)
-        return Path(output)
+        config, sound = self._with_output(output), field.path("sound", sound or "")
+        CodesFilm.of(self, config, as_codes(codes), sound).write(self)
+        return Path(config.output)
 
     def reconstruct(
         self, film: FilmReader | str | os.PathLike | None = None, *, output: str | os.PathLike
@@ -246,15 +252,22 @@ class Model:
 
         reader = self._reader(film)
         film_names.require(dataclasses.replace(self.config, source=""), reader.path)
-        config = dataclasses.replace(self.config, output=os.fspath(output), frames_out="")
-        paths = film_paths(config, reader.name)
+        config = self._with_output(output)
+        paths = {config.layout[0]: Path(config.output)}
         Reconstruction(config, reader.path, reader.framing, paths).write(self)
-        return Path(output)
+        return Path(config.output)
+
+    def _with_output(self, output: str | os.PathLike) -> Config:
+        """The settings with another output, which replaces no film of the run."""
+        output = field.path("output", output)
+        config = dataclasses.replace(self.config, output=output, frames_out="")
+        film_names.refuse_overwriting(config)
+        return config
 
     def _reader(self, film: FilmReader | str | os.PathLike | None) -> FilmReader:
         if film is None or isinstance(film, FilmReader):
             return film or self.film
-        path = os.fspath(film)
+        path = field.path("film", film)
         config = dataclasses.replace(self.config, source=path)
         config = dataclasses.replace(config, **settings.of_the_source(config))
         framing = framing_of(config)

@@ -1,11 +1,13 @@
 """The folder ``live`` of a run: the token, presets and recordings. Nothing else is reachable."""
 
+import logging
 import os
 import re
 import secrets
 from pathlib import Path
 
 from vae_gan_jax.config import InputError, flagfile
+from vae_gan_jax.explore import presets
 from vae_gan_jax.run import atomic_io
 
 NAME = re.compile(r"[\w-][\w. -]{0,79}")
@@ -13,12 +15,22 @@ TOKEN = re.compile(r"[\w-]{8,80}", re.ASCII)
 SHIPPED = "experiments/presets"
 PRESETS, RECORDINGS = ("presets", ".yaml"), ("recordings", ".mp4")
 
+logger = logging.getLogger(__name__)
+
 
 def shipped_presets() -> list[str]:
     """The names of the presets that come with the program and have controls."""
     folders = [folder / SHIPPED for folder in (flagfile.PACKAGE, flagfile.PACKAGE.parent)]
     paths = [path for folder in folders for path in folder.glob("*.yaml")]
-    return sorted({path.stem for path in paths if "\ncontrols:\n" in path.read_text("utf-8")})
+    return sorted({path.stem for path in paths if _has_controls(path)})
+
+
+def _has_controls(path: Path) -> bool:
+    try:
+        return bool(presets.load(path).controls)
+    except InputError as error:  # a file that somebody put into a checkout
+        logger.warning("%s", error)
+        return False
 
 
 class LiveFolder:

@@ -88,17 +88,13 @@ class LiveRun:
     def find_codes(self, progress: Callable[[float], None]) -> dict[str, Any] | None:
         """Encodes the film, unless the run has its codes, and returns the message ``map``.
 
-        Returns None without a film to encode. It takes as long as a reconstruction.
+        Returns None without a film to encode. It takes as long as a reconstruction. Raises
+        InputError if the film cannot be encoded.
         """
         if self.film is None:
             return None
         self._progress = progress
-        try:
-            self.map = self.film.map_message()
-            self._has_codes = True
-        except InputError as error:
-            logger.warning("%s", error)
-            return None
+        self.map, self._has_codes = self.film.map_message(), True
         if self._has_sound:
             try:
                 path, framing = self.film.film.path, self.film.film.framing

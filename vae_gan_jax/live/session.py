@@ -73,10 +73,11 @@ class Session:
         self._workers.shutdown(wait=False, cancel_futures=True)
         self.live_run.close()
 
-    def spawn(self, work, about: str | None = None, page=None) -> None:
+    def spawn(self, work, about: str | None = None, page=None) -> asyncio.Task:
         """Runs a coroutine in the background; its errors become messages.
 
-        ``about`` is the type of the ``page``'s message that it answers; without one all pages hear.
+        ``about`` is the type of the ``page``'s message that it answers; without one all pages hear,
+        and the log says it too.
         """
 
         def ended(task: asyncio.Task) -> None:
@@ -87,23 +88,24 @@ class Session:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(ended)
+        return task
 
     async def _begin(self) -> None:
         await asyncio.to_thread(self.renderer.show.prepare, True)
         self.source.begin()
         self.tell_state()
-        try:
-            message = await self._loop.run_in_executor(
-                None, self.live_run.find_codes, self._tell_progress
-            )
-            if message:
-                self.tell(message)
-        except Exception as error:  # without codes; not when the show is cancelled
-            self._tell_error(error, None)
+        await asyncio.wait([self.spawn(self._find_codes())])  # may fail: then without codes
         self.source.begin()
         self.desk.components = self.live_run.components
         self.desk.fill()
         await self.rebuild()
+
+    async def _find_codes(self) -> None:
+        message = await self._loop.run_in_executor(
+            None, self.live_run.find_codes, self._tell_progress
+        )
+        if message:
+            self.tell(message)
 
     def _tell_progress(self, done: float) -> None:
         """Sends each new hundredth of the progress to all pages, from any thread."""
@@ -199,6 +201,8 @@ class Session:
         if not isinstance(error, InputError):
             logger.error("an error in the live server:", exc_info=error)
             sentence = f"{about or 'the server'} failed ({sentence}): look into the log."
+        elif page is None:
+            logger.warning("%s", sentence)
         message = {"type": "error", "message": sentence[:600], "about": about}
         (page.tell if page else self.tell)(message)
 

@@ -46,6 +46,15 @@ def readable(problem: str) -> Iterator[None]:
         raise InputError(f"{problem} ({error.strerror}): {advice(error)}.") from None
 
 
+@contextlib.contextmanager
+def as_sentences() -> Iterator[None]:
+    """Turns any error of the file system into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(sentence(error)) from None
+
+
 def sentence(error: OSError) -> str:
     """A sentence: the file, the reason, the remedy."""
     where = f"{error.filename}: " if error.filename else ""

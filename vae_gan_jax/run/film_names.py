@@ -63,6 +63,22 @@ def sources(config: Config) -> list[str]:
     return films
 
 
+def refuse_overwriting(config: Config) -> None:
+    """Raises InputError if a result would replace a film that was learnt, or a file to read."""
+    films = [*learnt_films(config), *map(storage.local, split_films(config.source))]
+    patterns = [film for film in films if not os.path.exists(film)]
+    folders = [os.path.dirname(os.path.abspath(p)) for film in patterns for p in glob.glob(film)]
+    inputs = [*films, *folders, config.sound_file, config.codes, config.preset]
+    for name in ("output", "frames_out"):
+        path = getattr(config, name)
+        for file in filter(os.path.exists, inputs):
+            if os.path.exists(path) and os.path.samefile(path, file):
+                raise InputError(
+                    f"--{name}={path} would replace {file}, which is read or was learnt: give "
+                    f"another --{name}."
+                )
+
+
 def name_of(film: str) -> str:
     """The name of a film's results: that of its file or folder, or of the folder of a glob.
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import InputError, field
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.framing import section
@@ -62,6 +62,10 @@ class FilmReader:
 
         Raises InputError if there is no such frame, or it cannot be decoded.
         """
+        try:
+            numbers = [field.whole("frame", number) for number in numbers]
+        except TypeError:
+            raise InputError(f"{numbers!r:.40} is not a list of frame numbers: give one.") from None
         for number in numbers:
             if not 0 <= number < self.count:
                 raise InputError(
@@ -70,7 +74,7 @@ class FilmReader:
         decoded, next_number, frames = {}, 0, iter(())
         min_seek = MIN_SEEK_SECONDS * float(self.rate)
         with contextlib.ExitStack() as stack:
-            for wanted in sorted(set(map(int, numbers))):
+            for wanted in sorted(set(numbers)):
                 if not decoded or wanted - next_number > min_seek:
                     frames = stack.enter_context(contextlib.closing(self.frames(wanted)))
                     next_number = wanted
@@ -85,7 +89,7 @@ class FilmReader:
                         "repair it, or trim it before that frame."
                     )
         shape = len(numbers), self.framing.height, self.framing.width, 3
-        return np.array([decoded[int(number)] for number in numbers], np.uint8).reshape(shape)
+        return np.array([decoded[number] for number in numbers], np.uint8).reshape(shape)
 
     def seconds(self, number: int) -> float:
         """When a frame is shown, seconds of the film's clock."""
@@ -96,6 +100,7 @@ class FilmReader:
 
         Raises InputError, which begins with ``flag``, if the time lies outside the film.
         """
+        seconds = field.finite("seconds", seconds)
         position = (seconds - self.start) * float(self.rate)
         if not -0.5 <= position <= self.count:
             raise InputError(
