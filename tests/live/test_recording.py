@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import types
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from vae_gan_jax.film import sound
 from vae_gan_jax.film.read import video
 from vae_gan_jax.film.read.reader import FilmReader
 from vae_gan_jax.inference import opened_run
-from vae_gan_jax.live import frames, osc, outputs, server
+from vae_gan_jax.live import frames, osc, outputs, recording, server
 from vae_gan_jax.live.folder import PRESETS, LiveFolder, shipped_presets
+from vae_gan_jax.live.renderer import Result
+from vae_gan_jax.live.sources import Input
 from vae_gan_jax.run import settings
 
 
@@ -207,6 +210,52 @@ def test_the_virtual_camera_gets_the_stage(monkeypatch):
     output.close()
     assert seen[0].shape == (18, 20, 3)
     assert seen[1] == "closed"
+
+
+def test_an_output_that_fails_is_closed_and_the_show_goes_on(live, monkeypatch):
+    def fail(*_):
+        raise OSError("the camera was unplugged")
+
+    monkeypatch.setitem(outputs.OUTPUTS, "camera", ("math", "none", lambda *_: (fail, fail)))
+
+    async def perform(client):
+        await client.say("source", kind="film")
+        await client.say("output", name="camera", on=True)
+        message = (await client.text("error"))["message"]
+        assert message == (
+            "the output camera failed (the camera was unplugged) and is off now: turn it on again."
+        )
+        await client.state(lambda state: not state["outputs"])
+        await client.result()
+
+    run(live, perform)
+
+
+def test_recordings_of_one_second_have_names_of_their_own(tmp_path):
+    folder = LiveFolder(tmp_path)
+    first = recording._free_path(folder)
+    first.touch()
+    assert recording._free_path(folder) != first
+
+
+def test_a_recording_that_cannot_be_written_ends_with_the_reason(small, tmp_path, monkeypatch):
+    """More pictures come than wait for the encoder."""
+
+    def fail(*_):
+        raise OSError("the disk is gone")
+
+    run = types.SimpleNamespace(
+        has_film=False, rate_exact=Fraction(24), model=types.SimpleNamespace(config=small)
+    )
+    monkeypatch.setattr(recording.Encoder, "write", fail)
+    taken = recording.Recording(run, LiveFolder(tmp_path), "none", None)
+    taken.began -= 1.0
+    frame_HWC = np.zeros((small.height, small.width, 3), np.uint8)
+    picture = Result(frame_HWC, Input(frame_HWC), 0.0, 0.0)
+    for _ in range(2 * recording.MAX_WAITING_PICTURES):
+        taken.show(picture)
+    with pytest.raises(OSError, match="the disk is gone"):
+        taken.finish()
 
 
 def test_an_output_without_its_package_is_refused():

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.live.conftest import WAIT_SECONDS, Client, serving
+from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import presets
 from vae_gan_jax.inference import opened_run
 from vae_gan_jax.inference.trained_model import Model
@@ -188,10 +189,14 @@ def test_the_page_gets_what_is_wrong_in_one_sentence_and_the_show_goes_on(live):
         ("source", {"kind": "satellite"}),
         ("source", {"kind": "film", "loop": [1]}),
         ("go", {"time": None}),
+        ("go", {"time": -(10**400)}),
+        ("point", {"x": 1e308, "y": 0}),
+        ("load_text", {"text": "controls: []", "seconds": 10**400}),
         ("record", {"on": True, "sound": "vinyl"}),
         ("record", {"on": False}),
         ("output", {"name": "hologram", "on": True}),
         ("sound", {"loudness": "loud"}),
+        ("sound", {"loudness": True}),
         ("shown", {"number": {}}),
         ("dance", {}),
         ({"a": 1}, {}),
@@ -398,3 +403,22 @@ def test_a_server_that_stops_while_it_encodes_the_film_leaves_no_thread(live_run
     left = {thread.name for thread in set(threading.enumerate()) - before}
     stopped.set()
     assert not left & {"source", "renderer", "recorder"}
+
+
+def test_without_the_films_codes_the_page_hears_why_once_and_the_show_goes_on(
+    live_run, monkeypatch
+):
+    connected, sentence = threading.Event(), "the film's disk is gone: connect it."
+
+    def find_codes(self, tell):
+        connected.wait(WAIT_SECONDS)
+        raise InputError(sentence)
+
+    async def perform(client):
+        connected.set()
+        assert (await client.text("error"))["message"] == sentence
+        await client.state(lambda state: state["controls"] and not state["compiling"])
+
+    monkeypatch.setattr(LiveRun, "find_codes", find_codes)
+    with serving(live_run) as served:
+        run(served, perform)

@@ -12,6 +12,7 @@ from vae_gan_jax.config.flag_text import InputError
 
 MAX_FLOAT32 = 3.4e38  # larger numbers become infinite in the networks' arithmetic
 
+MAX_MAGNITUDE = 1e100  # of numbers from Python and JSON; their squares are finite
 PARSERS = {
     bool: flag_text.parse_bool,
     int: flag_text.parse_whole,
@@ -103,13 +104,14 @@ def whole(name: str, value: Any) -> int:
 
 
 def finite(name: str, value: Any) -> float:
-    """A finite number from Python; raises InputError if it is another value."""
+    """A finite number from Python or JSON; raises InputError if it is another value."""
     try:
-        number = math.nan if isinstance(value, str) else float(value)
+        number = math.nan if isinstance(value, str | bytes | bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{name}={value!r:.40} is not a finite number: give one.")
+    if not abs(number) <= MAX_MAGNITUDE:
+        limit = f"{MAX_MAGNITUDE:g}"
+        raise InputError(f"{name}={value!r:.40} is not a finite number up to {limit}: give one.")
     return number
 
 

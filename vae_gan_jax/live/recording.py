@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,16 @@ class FilmPart:
     stop: float  # in the recording
 
 
+def _free_path(folder: LiveFolder) -> Path:
+    """A path named after this second, or a later one: two recordings can begin within a second."""
+    moment = datetime.datetime.now()
+    while True:
+        path = folder.path_of(RECORDINGS, f"{moment:%Y-%m-%d_%H.%M.%S}{RECORDINGS[1]}")
+        if not (path.exists() or atomic_io.beside(path, ".segments").exists()):
+            return path
+        moment += datetime.timedelta(seconds=1)
+
+
 class Recording:
     """A film of the stage: written as pictures come until ``finish``, on a thread of its own.
 
@@ -54,8 +65,7 @@ class Recording:
             raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
         if sound == "film" and not live_run.has_film:
             raise InputError("--film is not there for its sound: connect its disk.")
-        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
-        path = folder.path_of(RECORDINGS, f"{stamp}{RECORDINGS[1]}")
+        path = _free_path(folder)
         self.path, self.sound, self.page = path, sound, page
         self.began, self.error = time.monotonic(), None
         config, self._rate = live_run.model.config, live_run.rate_exact
@@ -121,7 +131,7 @@ class Recording:
             if self.error is None:
                 try:
                     self._write_until(now)
-                except InputError as error:
+                except Exception as error:  # finish raises it
                     self.error = error
             if frame_HWC is None:
                 return

@@ -4,11 +4,10 @@ A function that returns a coroutine goes on in the background. All raise InputEr
 """
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import InputError, field
 from vae_gan_jax.explore import presets
 from vae_gan_jax.film.sound import FEATURES
 from vae_gan_jax.live import frames, outputs
@@ -21,10 +20,7 @@ MAX_FADE_SECONDS, MAX_ABOUT_LETTERS = 120.0, 300
 
 def number(message: dict[str, Any], name: str, default: float | None = None) -> float:
     """A finite number of a message."""
-    value = message.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{name}={value!r:.40} is not a number: give one.")
-    return float(value)
+    return field.finite(name, message.get(name, default))
 
 
 def text(message: dict[str, Any], name: str, default: str | None = None) -> str:
@@ -209,7 +205,7 @@ def output(session, page, message):
     """``output``."""
     name, config = text(message, "name"), session.live_run.model.config
     if name in session.outputs:
-        session.outputs.pop(name).close()
+        session.close_output(name)
     if flag(message, "on"):
         size = config.width, config.height
         session.outputs[name] = outputs.open_output(name, *size, session.live_run.rate)

@@ -16,6 +16,7 @@ from vae_gan_jax.live.live_sound import LiveSound
 from vae_gan_jax.live.recording import Recording
 from vae_gan_jax.live.renderer import Meter, Renderer, Result, Show
 from vae_gan_jax.live.sources import Input, StageSource
+from vae_gan_jax.run import disk_errors
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +66,14 @@ class Session:
             task.cancel()
         recording, self.recording = self.recording, None
         if recording:
-            await asyncio.to_thread(recording.finish)
+            try:
+                await asyncio.to_thread(recording.finish)
+            except Exception as error:
+                self._tell_error(error, "record")
         self.source.close()
         await asyncio.to_thread(self.renderer.close)
-        for output in self.outputs.values():
-            output.close()
+        for name in list(self.outputs):
+            self.close_output(name)
         self._workers.shutdown(wait=False, cancel_futures=True)
         self.live_run.close()
 
@@ -146,12 +150,26 @@ class Session:
         self.meter.count(result)
         if self.recording:
             self.recording.show(result)
-        for output in self.outputs.values():
-            output.send(result.frame_HWC)
         for page in self.pages:
             page.offer(result)
         self.published.set()
         self.published.clear()
+        for name in list(self.outputs):
+            try:
+                self.outputs[name].send(result.frame_HWC)
+            except Exception as error:  # whatever the library raises
+                self.close_output(name)
+                reason = disk_errors.reason(error)
+                sentence = f"the output {name} failed ({reason}) and is off now: turn it on again."
+                self._tell_error(InputError(sentence), "output")
+                self.tell_state()
+
+    def close_output(self, name: str) -> None:
+        """Closes an output; the library's errors are only logged, as nothing depends on it."""
+        try:
+            self.outputs.pop(name).close()
+        except Exception as error:
+            logger.warning("the output %s: %s", name, disk_errors.reason(error))
 
     async def _count(self) -> None:
         """Sends the meter once a second, and the values of moving parameters more often."""

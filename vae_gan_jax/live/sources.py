@@ -84,6 +84,11 @@ class Playback:
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
         self._thread.start()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether an error ended it, such as a film whose disk was removed."""
+        return not self._thread.is_alive()
+
     def seek(self, seconds: float) -> None:
         """Goes to a time of the film's clock."""
         self._change(_jump=self.track.number(seconds))
@@ -197,7 +202,7 @@ class StageSource:
             raise InputError(f"source={kind!r:.40} is unknown: give one of {', '.join(KINDS)}.")
         if kind == "film" and not self._live_run.has_film:
             raise InputError("--film is not there to be played: connect its disk.")
-        if kind == "film" and self.kind == "film":
+        if kind == "film" and self.kind == "film" and not self._playback.has_ended:
             self.loop = loop
             self._playback.set_loop(loop)
             return
