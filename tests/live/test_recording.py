@@ -134,7 +134,28 @@ def test_a_port_in_use_is_refused():
             server._listen("127.0.0.1", port)
 
 
-@pytest.mark.parametrize("text", ["here", "host:port", ":9000", "host:0", "host:99999"])
+@pytest.mark.parametrize("host", ["", "no.such.host.invalid", "a..b", "é" * 300, "192.0.2.1"])
+def test_an_address_of_another_machine_is_refused(host):
+    with pytest.raises(InputError, match=r"^--host=.* is not an address of this machine: give"):
+        server._listen(host, 0)
+
+
+def test_osc_is_sent_from_a_port_that_reaches_other_machines():
+    """Also without a port that listens; a socket of 127.0.0.1 would reach only this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind(("127.0.0.1", 0))
+        heard.settimeout(WAIT_SECONDS)
+        sender = osc.Osc(None, None, osc.target(f"localhost:{heard.getsockname()[1]}"))
+        sender.send("/a/b", 0.5)
+        assert heard.recv(1000).startswith(b"/a/b")
+        assert sender._sender.getsockname()[0] == "0.0.0.0"
+        sender.close()
+
+
+BAD_TARGETS = ["here", "host:port", ":9000", "host:0", "host:99999", "no.such.host.invalid:9000"]
+
+
+@pytest.mark.parametrize("text", BAD_TARGETS)
 def test_an_address_for_osc_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="--osc_to"):
         osc.target(text)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ class Osc(asyncio.DatagramProtocol):
     Args:
       receive: called with address and values of each message; may raise InputError.
       fail: called with a sentence about a message that cannot be used.
-      target: host and port to send to, or None.
+      target: address and port to send to, or None.
     """
 
     def __init__(
@@ -31,7 +32,11 @@ class Osc(asyncio.DatagramProtocol):
         target: tuple[str, int] | None,
     ):
         self._receive, self._fail, self._target = receive, fail, target
-        self._transport, self._reported = None, 0.0
+        self._transport, self._reported, self._sender = None, 0.0, None
+        if target:  # not from the port that listens: a socket of 127.0.0.1 reaches no other machine
+            family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+            self._sender = socket.socket(family, socket.SOCK_DGRAM)
+            self._sender.setblocking(False)
 
     async def listen(self, host: str, port: int) -> None:
         """Opens the port; raises InputError if that is impossible."""
@@ -46,17 +51,17 @@ class Osc(asyncio.DatagramProtocol):
             ) from None
 
     def close(self) -> None:
-        """Closes the port."""
-        if self._transport:
-            self._transport.close()
+        """Closes the ports."""
+        for opened in filter(None, (self._transport, self._sender)):
+            opened.close()
 
     def send(self, address: str, value: float) -> None:
         """Sends the value of a parameter; it is lost if nobody listens."""
-        if self._target and self._transport:
+        if self._sender:
             message = OscMessageBuilder(address=address)
             message.add_arg(float(value), "f")
             with contextlib.suppress(OSError):
-                self._transport.sendto(message.build().dgram, self._target)
+                self._sender.sendto(message.build().dgram, self._target)
 
     def connection_made(self, transport):
         self._transport = transport
@@ -84,10 +89,17 @@ class Osc(asyncio.DatagramProtocol):
 
 
 def target(text: str) -> tuple[str, int] | None:
-    """The host and port of ``--osc_to``; raises InputError if that is not an address."""
+    """The address and port of ``--osc_to``; raises InputError if that is not an address."""
     if not text:
         return None
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise InputError(f"--osc_to={text} is not an address: give one such as 127.0.0.1:9001.")
-    return host.strip("[]"), int(port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        if not host or not 0 < int(port) < 2**16:
+            raise ValueError
+        found = socket.getaddrinfo(host.strip("[]"), int(port), family, socket.SOCK_DGRAM)
+    except (OSError, TypeError, ValueError):  # UnicodeError is a ValueError
+        raise InputError(
+            f"--osc_to={text} is not an address: give one such as 127.0.0.1:9001."
+        ) from None
+    return found[0][4][:2]
