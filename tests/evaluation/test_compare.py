@@ -108,6 +108,16 @@ def test_other_parts_of_a_film_are_refused_before_measuring(
         modes.compare(given(two_runs[0], other), "evaluate")
 
 
+def test_an_output_that_cannot_be_a_folder_is_refused_before_measuring(
+    two_runs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(compare, "_measure", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").touch()
+    for output in ("file", "none/folder"):
+        with pytest.raises(InputError, match=r"--output=.* cannot be a folder: give"):
+            modes.compare(given(*two_runs, output=str(tmp_path / output)), "evaluate")
+
+
 def test_a_folder_that_is_no_run_is_refused(two_runs, tmp_path):
     with pytest.raises(InputError, match="there is no run in"):
         modes.compare({"compare": (two_runs[0].run_dir, str(tmp_path / "nowhere"))}, "evaluate")

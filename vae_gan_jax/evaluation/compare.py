@@ -43,9 +43,12 @@ def compare(given: dict[str, Any], own: Set[str]) -> None:
     Raises:
       InputError: the runs cannot be compared, or the result cannot be written.
     """
+    output = given.get("output") and Path(given["output"])
+    if output and not (output if output.exists() else output.absolute().parent).is_dir():
+        raise InputError(f"--output={output} cannot be a folder: give one in a folder that exists.")
     configs, results = _measure(given, own)
     beside = Path(configs[0].run_dir).absolute().with_name(FOLDER)
-    _draw(configs, results, Path(given.get("output") or beside))
+    _draw(configs, results, output or beside)
 
 
 def compare_with_others(config: Config, again: bool) -> None:
