@@ -62,6 +62,16 @@ def test_pictures_are_no_larger_than_allowed(tmp_path):
         assert picture.width / picture.height == pytest.approx(10 / 3, rel=0.02)
 
 
+@pytest.mark.parametrize("extension", ["mp4", "mov", "mkv"])
+def test_an_explorations_film_is_linked_whatever_its_codec(extension, tmp_path):
+    folder = tmp_path / "explorations"
+    folder.mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "walk_0h00m01.50s.png")
+    (folder / f"walk_0h00m01.50s.{extension}").touch()
+    (shown,) = report_pictures.figures(folder)
+    assert shown["links"]["film"] == f"explorations/walk_0h00m01.50s.{extension}"
+
+
 def test_measures_have_their_units(page):
     text = re.sub(r"\s+", " ", Reader(page).texts["measures"])
     for words in ("21.34 dB", "50.0%", "0–32", "31.50 dB", "–"):

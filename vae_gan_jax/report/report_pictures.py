@@ -17,6 +17,7 @@ from vae_gan_jax.training.monitoring import run_log
 MAX_GRIDS, MAX_GRIDS_BYTES = 20, 8 << 20
 MAX_FOLDER_BYTES = 3 << 20  # the pictures of one folder of figures
 JPEG_QUALITIES = (88, 75, 60)  # tried in turn until a picture is small enough
+FILM_EXTENSIONS = (".mp4", ".mov", ".mkv")  # of explorations, by codec
 MAX_WIDTH, MIN_WIDTH = 1800, 100  # pixels
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,7 @@ def figures(folder: Path) -> list[dict[str, Any]]:
         if not image:
             continue
         links = {"full size": _link(path)}
-        film = path.with_suffix(".mp4")
-        if film.is_file():
+        for film in filter(Path.is_file, map(path.with_suffix, FILM_EXTENSIONS)):
             links["film"] = _link(film)
         pictures.append({"name": path.stem.replace("_", " "), "image": image, "links": links})
     return pictures
