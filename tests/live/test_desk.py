@@ -18,3 +18,11 @@ def test_sliders_and_random_values_keep_to_the_useful_part_of_a_range():
         for control, name in board.chosen():
             low, high = desk.parameters(control.name)[name]["slider"]
             assert low <= control.curves[name].value <= high
+
+
+def test_a_control_moves_to_the_end_of_its_stage_at_most():
+    controls = desk.Desk(("snap", "noise"))
+    for name in ("snap", "noise"):
+        controls.add(name, None)
+    controls.move("snap_1", 10**400)
+    assert [control.id for control in controls.controls] == ["noise_1", "snap_1"]

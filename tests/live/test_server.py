@@ -182,6 +182,7 @@ def test_the_page_gets_what_is_wrong_in_one_sentence_and_the_show_goes_on(live):
         ("add", {"control": "direction", "options": {"component": 10**9}}),
         ("add", {"control": ["direction"]}),
         ("options", {"id": "direction_1", "options": {"component": 0}}),
+        ("move", {"id": "direction_1", "to": 0.5}),
         ("load", {"name": "../../flags"}),
         ("load", {"name": "absent"}),
         ("load_text", {"text": "controls:\n  - control: [unfinished"}),

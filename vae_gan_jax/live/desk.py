@@ -147,7 +147,7 @@ class Desk:
         same = [c for c in self.controls if CONTROLS[c.name].stage == stage and c is not control]
         if isinstance(to, bool) or not isinstance(to, int):
             raise InputError(f"to={to!r:.40} is not a position: give a whole number from 0.")
-        same.insert(max(0, to), control)
+        same.insert(min(max(0, to), len(same)), control)
         rest = [c for c in self.controls if CONTROLS[c.name].stage != stage]
         self.controls = _in_order([*rest, *same])
 
