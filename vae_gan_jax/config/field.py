@@ -11,7 +11,6 @@ from vae_gan_jax.config import flag_text
 from vae_gan_jax.config.flag_text import InputError
 
 MAX_FLOAT32 = 3.4e38  # larger numbers become infinite in the networks' arithmetic
-
 MAX_MAGNITUDE = 1e100  # of numbers from Python and JSON; their squares are finite
 PARSERS = {
     bool: flag_text.parse_bool,

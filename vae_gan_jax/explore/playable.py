@@ -10,6 +10,7 @@ from vae_gan_jax.config import field
 from vae_gan_jax.explore import play, presets
 from vae_gan_jax.explore.preset_values import MAX_SECONDS, Value
 from vae_gan_jax.inference.codes import Codes, as_codes, frame_rate, latents
+from vae_gan_jax.inference.reconstruct import checked_frames
 from vae_gan_jax.inference.trained_model import Model
 
 
@@ -45,7 +46,7 @@ class PlayableModel(Model):
             rate = codes.rate if rate is None else rate
             items = latents(codes.mean, "mean of codes", self.config.z_dim)
         else:
-            items = self._checked(frames)
+            items = checked_frames(frames, self.config)
         rate = frame_rate(self.film.rate if rate is None else rate, "play")
         time = Value(field.finite("time", time), "time").number(-MAX_SECONDS, MAX_SECONDS)
         pairs = play.play(play.Player(self, preset), items, float(rate), start=time)

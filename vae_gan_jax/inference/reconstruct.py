@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.model import autoencoder, bending, fuse_batch_norm, networks
 from vae_gan_jax.training import train_state
@@ -118,6 +119,25 @@ def reconstruct_frames(
         return batch_function(config.step, variables, source_BHWC, batch_key, noise_std, train)
 
     yield from map_batches(reconstruct, frames, config.batch_size, first_batch, not train)
+
+
+def checked_frames(frames: Iterable[np.ndarray], config) -> Iterator[np.ndarray]:
+    """Yields frames as uint8 ``[H, W, 3]``; raises InputError if one has another size or type."""
+    shape = config.height, config.width, 3
+    remedy = f"give an array [T, {shape[0]}, {shape[1]}, 3] of uint8"
+    try:
+        frames = iter(frames)
+    except TypeError:
+        raise InputError(f"frames are {frames!r:.40}, not an array: {remedy}.") from None
+    for number, frame in enumerate(frames):
+        try:
+            frame_HWC = np.asarray(frame)
+        except ValueError:  # lists of unequal lengths
+            frame_HWC = np.empty((), object)
+        if frame_HWC.dtype != np.uint8 or frame_HWC.shape != shape:
+            found = f"{frame_HWC.dtype} {list(frame_HWC.shape)}"
+            raise InputError(f"frame {number} is {found}, not a frame of this run: {remedy}.")
+        yield frame_HWC
 
 
 def map_batches(

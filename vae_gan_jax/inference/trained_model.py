@@ -18,7 +18,12 @@ from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.inference import batch_norm_statistics, gaussian, made_from, opened_run
 from vae_gan_jax.inference.codes import Codes, as_codes, latents
-from vae_gan_jax.inference.reconstruct import decode_batch, encode_batch, map_batches
+from vae_gan_jax.inference.reconstruct import (
+    checked_frames,
+    decode_batch,
+    encode_batch,
+    map_batches,
+)
 from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
 from vae_gan_jax.run import exported, film_names, settings
 from vae_gan_jax.training import checkpoint, train_state
@@ -93,29 +98,12 @@ class Model:
         def encode(_, frames_BHWC, __):
             return encode_batch(config.step, self.fused, frames_BHWC)
 
-        batches = map_batches(encode, self._checked(frames), config.batch_size)
+        batches = map_batches(encode, checked_frames(frames, config), config.batch_size)
         nothing = np.zeros((0, config.z_dim), np.float32)
         parts = [codes for _, codes in batches] or [(nothing, nothing)]
         mean_TZ, log_variance_TZ = map(np.concatenate, zip(*parts, strict=True))
         origin = {"step": self.step, "checkpoint": self.checkpoint}
         return Codes(mean_TZ, log_variance_TZ, made_from=origin)
-
-    def _checked(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        shape = self.config.height, self.config.width, 3
-        remedy = f"give an array [T, {shape[0]}, {shape[1]}, 3] of uint8"
-        try:
-            frames = iter(frames)
-        except TypeError:
-            raise InputError(f"frames are {frames!r:.40}, not an array: {remedy}.") from None
-        for number, frame in enumerate(frames):
-            try:
-                frame_HWC = np.asarray(frame)
-            except ValueError:  # lists of unequal lengths
-                frame_HWC = np.empty((), object)
-            if frame_HWC.dtype != np.uint8 or frame_HWC.shape != shape:
-                found = f"{frame_HWC.dtype} {list(frame_HWC.shape)}"
-                raise InputError(f"frame {number} is {found}, not a frame of this run: {remedy}.")
-            yield frame_HWC
 
     def decode(self, z_TZ: np.ndarray) -> np.ndarray:
         """Decodes latents ``[T, Z]`` to frames, uint8 ``[T, H, W, 3]``.
