@@ -24,8 +24,8 @@ class Mode:
     """A row of the table."""
 
     help: str  # for --help
-    # Functions of (config, again), in order; a step may return a changed Config. again: also make
-    # results that are current, because the user named this mode rather than all.
+    # Functions of (config, again), in order; a step may return a changed Config. again: whether to
+    # make results again that are up to date, because the user named this mode rather than all.
     steps: tuple[Step, ...]
     learns: bool = False  # whether the settings belong to the learnt film and are recorded
     own: frozenset[str] = frozenset()  # settings that the mode does not inherit from the run
@@ -133,10 +133,7 @@ def use_source(config: Config, again: bool) -> Config:
 
 
 def _step(function: str, *, takes_again: bool = False, extra: str = "") -> Step:
-    """A step that calls ``function``, "MODULE:NAME" in this package, and imports it only then.
-
-    ``extra`` is the extra whose packages it needs.
-    """
+    """A step that imports ``function``, "MODULE:NAME", when it runs; ``extra`` has its packages."""
 
     def step(config: Config, again: bool) -> None:
         try:

@@ -151,7 +151,7 @@ def _machine(config: Config, place: topologies.Topology) -> dict[str, Any]:
 
 
 def _memory(config, place, programs, film_bytes: int, on_device: bool) -> dict[str, Any]:
-    """Whether a step fits, at this mini-batch and at twice its size: the two programs."""
+    """What a step needs and whether it fits; programs: of this mini-batch, of twice its size."""
     step, twice = programs
     other = step.memory.total - on_device * film_bytes
     growth = twice.memory.total - step.memory.total  # of config.batch_size more frames

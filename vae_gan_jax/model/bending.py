@@ -28,7 +28,7 @@ class Bend:
     Attributes:
       layer: one of ``layers``.
       operation: one of ``OPERATIONS``.
-      rank_F: from ``ranks``: features are bent whose rank is below ``share``.
+      rank_F: from ``ranks``; the features whose rank is below ``share`` are bent.
       parameters: ``amount``, ``share`` and those of the operation, ``[B]`` each.
     """
 
@@ -40,7 +40,7 @@ class Bend:
 
 @dataclasses.dataclass(frozen=True)
 class _Site:
-    """Where activations of ``shape`` (H, W, F) pass: inputs or the output of modules."""
+    """Where activations of ``shape`` (H, W, F) are bent: at the input or output of modules."""
 
     shape: tuple[int, int, int]
     modules: tuple[tuple[str, ...], ...]
@@ -73,7 +73,7 @@ def ranks(features: int, seed: int = 0, chosen_F=None) -> np.ndarray:
 
 
 def bend(x_BHWF, bend: Bend):
-    """Applies one bend to activations. With amount 0 they stay bit for bit."""
+    """Applies one bend to activations. Amount 0 leaves every bit as it is."""
     operation, parameters = OPERATIONS[bend.operation], bend.parameters
     result = operation.function(x_BHWF, *(parameters[name] for name in operation.parameters))
     mask_BF = bend.rank_F[None] < parameters["share"][:, None]

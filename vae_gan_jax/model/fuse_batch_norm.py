@@ -69,8 +69,8 @@ def fuse(variables: dict, dtype=None, winograd_form: bool = True) -> dict:
 
     Args:
       variables: collections by network; encoder and decoder must be among them.
-      dtype: of the arithmetic (``networks.compute_dtype``); stored in it, kernels need no
-        conversion in each batch. None keeps theirs.
+      dtype: type to store the kernels in: that of the arithmetic (``networks.compute_dtype``), so
+        that no batch has to convert them. None keeps theirs.
       winograd_form: store the kernels, which no longer change, in Winograd form where that is
         faster. ``autoencoder`` needs that.
 

@@ -17,7 +17,7 @@ from vae_gan_jax.training import checkpoint_folder, train_state
 from vae_gan_jax.training.checkpoint_folder import CHECKSUMS, CheckpointFolder
 from vae_gan_jax.training.distributed import processes
 
-MAX_LATEST_CHECKPOINTS = 2  # not deleted, besides those after whole epochs
+MAX_LATEST_CHECKPOINTS = 2  # that stay, besides those after whole epochs
 
 logger = logging.getLogger(__name__)
 

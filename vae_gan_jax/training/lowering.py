@@ -20,8 +20,8 @@ from vae_gan_jax.training.distributed import mesh
 def training_steps(config: Config, steps: int = 1, film_frames: int = 0) -> jax.stages.Lowered:
     """Lowers a dispatch of ``steps`` training steps; one step is another function than a loop.
 
-    ``film_frames`` are those of the film that stays on the devices; 0: the dispatch gets
-    mini-batches.
+    ``film_frames`` is the number of frames of a film that stays on the devices; 0: the dispatch
+    gets mini-batches.
     """
     step, frame = config.step, (config.height, config.width, 3)
     with jax.set_mesh(mesh.device_mesh()):
