@@ -64,6 +64,13 @@ def test_times(text, seconds):
     assert flag_text.parse_time(text) == seconds
 
 
+def test_a_whole_number_of_many_digits_is_called_that():
+    with pytest.raises(
+        InputError, match=r"--filters=9{20} has too many digits: give at most 18\.$"
+    ):
+        from_text(FIELDS["filters"], "9" * 20)
+
+
 def test_numbers_may_be_fractions():
     assert flag_text.parse_number("1/72") == Config().adversarial_weight
 

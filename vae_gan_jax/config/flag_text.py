@@ -163,6 +163,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def parse_whole(text: str) -> int:
     """An integer, from its decimal digits."""
+    if re.fullmatch("-?[0-9]{19,}", text):
+        raise ValueError("has too many digits: give at most 18")
     if not re.fullmatch(WHOLE_NUMBER, text):
         raise ValueError("is not a whole number: give one such as 0 or 18")
     return int(text)
