@@ -458,6 +458,12 @@ def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
             storage.check({name: path})
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "zip", "filecache", "github"])
+def test_a_film_of_a_file_system_that_needs_more_than_an_address_is_refused(scheme):
+    with pytest.raises(InputError, match=rf"--source={scheme}://a/b\.mp4 \(.*: give gs://"):
+        storage.check({"source": f"{scheme}://a/b.mp4"})
+
+
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(InputError, match=r"--film=s3://films/a.mp4 \(Install s3fs to access S3\)"):

@@ -80,13 +80,15 @@ def check(settings: Mapping[str, Any]) -> None:
                 raise InputError(f"--{flag}={path} is incomplete: give {scheme}://BUCKET/PATH.")
             try:
                 fsspec.get_filesystem_class(scheme)
-            except ValueError as error:
-                raise InputError(f"--{flag}={path} ({error}): give gs:// or https://.") from None
+                if schemes is None:
+                    file_system(path.strip())  # ftp://, for one, needs more than its scheme
             except ImportError as error:  # it names the package
                 raise InputError(
                     f"--{flag}={path} ({error}): install it; pip install 'vae-gan-jax[cloud]', or "
                     "EXTRAS=cloud ./run.sh, installs those for gs://, s3:// and https://."
                 ) from None
+            except (TypeError, ValueError, AttributeError, OSError) as error:
+                raise InputError(f"--{flag}={path} ({error}): give gs:// or https://.") from None
 
 
 def file_system(url: str):
