@@ -43,6 +43,12 @@ def test_a_page_of_the_manual_is_short(path):
     assert len(path.read_text().splitlines()) <= MAX_LINES.get(path.name, 150)
 
 
+@pytest.mark.parametrize("path", [p for p in MANUAL if p.stem != "pictures"], ids=by_name)
+def test_a_line_of_prose_fits_an_editor(path):
+    prose = re.sub(r"^```.*?^```$|^\|.*?$", "", path.read_text(), flags=re.M | re.S)
+    assert max(map(len, prose.splitlines())) <= 120
+
+
 @pytest.mark.parametrize("path", MANUAL, ids=by_name)
 def test_flags_exist(path):
     assert main  # defines the flags

@@ -202,6 +202,7 @@ def test_help_lists_every_mode_and_every_flag_once():
     flags = [line.partition("=")[0].strip() for line in lines if line.startswith("  --")]
     for name in FIELDS:
         assert flags.count(f"--{name}") == 1
+    assert "  --process_timeout=300.0" in lines
     for group in ("films:", "networks:", "objectives:", "training:", "output:", "exploring:"):
         assert group in lines
 
@@ -372,7 +373,9 @@ def test_figures_and_explorations_that_cannot_be_are_refused(
         (["--film=FILM", "--noise_schedule=0.1,-0.1"], "--noise_schedule=-0.1 is too small"),
         (["--film=FILM", "--noise_schedule=0.1,lots"], "not a number"),
         (["--film=FILM", "--batch_size=27"], "--batch_size=27 is more than the film's 26 frames"),
-        (["--film=FILM", "--colour=red"], "colour"),
+        (["--film=FILM", "--colour=red"], "--colour is not a flag: give "),
+        (["--noise_shedule=0.1"], "is not a flag: give --noise_schedule or another flag of --help"),
+        (["--film=FILM", "--mode=paint"], "--mode=paint is not one of all, prepare, train"),
         (["--film=FILM", "red"], "'red' is not a flag"),
         (["--flagfile=missing.flags"], "missing.flags"),
         (["--film=FILM", "--output=missing/folder/out.mp4"], "missing/folder/out.mp4"),

@@ -241,7 +241,8 @@ def help_text() -> str:
                 lines.append(_help_entry(f"--{name}={default}", field.metadata["help"]))
     lines += ["", "several processes and machines:"]
     lines += [
-        _help_entry(f"--{name}", field.metadata["help"]) for name, field in PROCESS_FIELDS.items()
+        _help_entry(f"--{name}={to_text(field, field.default)}", field.metadata["help"])
+        for name, field in PROCESS_FIELDS.items()
     ]
     return "\n".join(lines)
 
@@ -265,10 +266,22 @@ def parse_flags(argv: list[str]) -> list[str]:
     except InputError as error:
         sentence = str(error)
     except (flags.Error, UnicodeError) as error:
-        sentence = " ".join(str(error).removeprefix("flag ").split()) + " (see --help)"
-        neither = r"\1 is neither true nor false: give one of them."
-        sentence = re.sub(r"(--\w+=.*): \('Non-boolean.*", neither, sentence)
+        sentence = _flag_sentence(error)
     sys.exit(_refuse(sentence))
+
+
+def _flag_sentence(error: Exception) -> str:
+    """What absl says of a wrong flag, as one sentence with the remedy."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        similar = re.search(r"Did you mean: (\w+)", str(error))
+        remedy = f"give --{similar[1]} or another flag" if similar else "give a flag"
+        return f"--{error.flagname} is not a flag: {remedy} of --help."
+    sentence = " ".join(str(error).removeprefix("flag ").split())
+    if mode := re.fullmatch(r"(--mode=.*): value should be one of <.*>", sentence):
+        return f"{mode[1]} is not one of {', '.join(modes.MODES)}: give one of them."
+    if flag := re.fullmatch(r"(--\w+=.*): \('Non-boolean.*", sentence):
+        return f"{flag[1]} is neither true nor false: give one of them."
+    return f"{sentence} (see --help)"
 
 
 def start() -> None:

@@ -204,7 +204,7 @@ OF_CODES = frozenset({"seconds", "at", "interpolation", "slowdown"})
 
 MODES = {
     "all": Mode(
-        "Do everything up to the report; skip what is already done. Flags: all groups below.",
+        "The default: do everything up to the report; skip what is done. Flags: all groups below.",
         (
             *(stage_learnt_films, check_output, check_devices, prepare, train, use_source),
             *(reconstruct, evaluate, figures, compare_with_others, report),
@@ -222,8 +222,8 @@ MODES = {
         own=frozenset({"profile"}),
     ),
     "reconstruct": Mode(
-        "Pass the film, or --source, through the networks and write it. Flags: films, output, "
-        "--preset.",
+        "Pass the film, or --source, through the networks and write the result. Flags: films, "
+        "output, --preset.",
         (stage_sources, check_output, reconstruct),
         own=frozenset({"compare"}),
         plays=True,
@@ -234,7 +234,7 @@ MODES = {
         own=frozenset({"output"}),
     ),
     "decode": Mode(
-        "Write the film of a file of codes, with the sound of --source. Flags: --codes, --source, "
+        "Decode a file of codes into a film, with the sound of --source. Flags: --codes, --source, "
         "output.",
         (stage_sound, decode_codes),
         own=OF_A_COMMAND,
@@ -256,18 +256,20 @@ MODES = {
     ),
     "report": Mode("Put the results of the run on one page.", (report,)),
     "explore": Mode(
-        "Film paths through the latent space. Flags: exploring, --source, output, --preset.",
+        "Turn paths through the latent space into films. Flags: exploring, --source, output, "
+        "--preset.",
         (stage_sources, explore),
         own=frozenset({"output", "frames_out", "codes", "layout", "every"}),
         plays=True,
     ),
     "live": Mode(
-        "Perform with the trained run on a page in the browser. Flags: live.",
+        "Open a page in the browser to perform with the trained run. Flags: live.",
         (live,),
         own=frozenset({"host", "port", "osc_port", "osc_to", "open_page", "second_run"}),
     ),
     "passthrough": Mode(
-        "Write the film as it would be learnt, without the networks. Flags: films, output.",
+        "Write the film with the framing and trims that training would use, without the networks. "
+        "Flags: films, output.",
         (stage_sources, pass_through),
         own=frozenset({"output"}),
         needs_run=False,
@@ -280,7 +282,7 @@ MODES = {
         needs_run=False,
     ),
     "plan": Mode(
-        "Say whether the run fits devices that need not be here, and how fast it is at best. "
+        "Say whether the run fits GPUs or TPUs, present or not, and how fast it can be. "
         "Flags: --topology, --estimate_time, --output and those of training.",
         (plan,),
         own=frozenset({"output", "topology", "estimate_time"}),

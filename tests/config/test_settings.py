@@ -152,3 +152,5 @@ def test_a_value_comes_back_from_its_text(name, data):
 def test_every_setting_says_what_it_is():
     for field in dataclasses.fields(Config):
         assert field.metadata["help"].endswith("."), field.name
+        for choice in field.metadata["choices"]:
+            assert choice in field.metadata["help"], (field.name, choice)

@@ -32,25 +32,25 @@ class FilmConfig:
     )  # fmt: skip
     hold_out: flag_text.HoldOut | None = setting(
         "films", None,
-        "Frames to keep from training, so that --mode=evaluate can measure what the networks make "
-        "of frames that they never saw: 10s/60s for the last ten seconds of each minute of the "
-        "film, or shots/5 for every fifth shot.",
+        "Frames to hold out of training, so that --mode=evaluate can measure how the networks "
+        "generalise: 10s/60s for the last ten seconds of each minute of the film, or shots/5 for "
+        "every fifth shot.",
         fixed=True, parse=flag_text.parse_hold_out, show=flag_text.show_hold_out,
     )  # fmt: skip
     crop: str = setting(
         "films", "16:9",
-        "Central crop to the aspect ratio W:H, the rectangle W:H:X:Y, auto (remove black bars, "
-        "then 16:9) or none (letterbox).",
+        "Which part of the picture: the middle, cropped to the aspect ratio W:H; the rectangle "
+        "W:H:X:Y in pixels; auto (without black bars, then 16:9); none (all of it, letterboxed).",
         fixed=True,
     )  # fmt: skip
     video_stream: int | None = setting(
         "films", None,
-        "Which video stream, counted from 0; default: the file's default, the longest, "
-        "the largest.",
+        "Number of the video stream, from 0; default: the stream that is flagged as default, then "
+        "the longest, then the largest.",
         fixed=True, parse=flag_text.parse_whole, minimum=0,
     )  # fmt: skip
     fps: Fraction | None = setting(
-        "films", None, "Frame rate of numbered stills, frames per second.",
+        "films", None, "Frame rate of numbered stills, frames per second; default: 24.",
         fixed=True, parse=flag_text.parse_rate,
     )  # fmt: skip
     strict: bool = setting(
@@ -59,5 +59,5 @@ class FilmConfig:
         "checkpoint, metrics or samples cannot be written.",
     )  # fmt: skip
     frames_dir: str = setting(
-        "films", "", "Folder of prepared frames that runs share; default: inside the run folder."
+        "films", "", "Folder of prepared frames, which runs can share; default: RUN_DIR/frames."
     )

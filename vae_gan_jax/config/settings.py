@@ -21,7 +21,7 @@ class TrainingConfig:
     """Run folder, epochs and hardware: settings that do not change the compiled step."""
 
     run_dir: str = setting(
-        "run", "", "Folder of the run, local or gs://BUCKET/PATH; everything it makes goes there."
+        "run", "", "Folder of the run, local or gs://BUCKET/PATH; it receives all results."
     )
     seed: int = setting(
         "run", 0, "Seed of the weights, the shuffle, the noise and the samples.",
@@ -54,13 +54,13 @@ class TrainingConfig:
     )  # fmt: skip
     data_placement: str = setting(
         "hardware", "auto",
-        "Where the frames are during training: device memory, host memory, or auto: device memory "
-        "if this is an accelerator, they fit, and there is one process.",
+        "Where the frames are during training: device memory (device), host memory (host), or "
+        "auto: device memory if this is an accelerator, they fit, and there is one process.",
         choices=("auto", "device", "host"),
     )  # fmt: skip
     profile: int = setting(
         "hardware", 0,
-        "Trace at least this many training steps with jax's profiler, into "
+        "Number of training steps, at least, that jax's profiler traces into "
         "RUN_DIR/tensorboard/plugins/profile; 0: none.",
         minimum=0,
     )  # fmt: skip
@@ -82,19 +82,19 @@ class OutputConfig:
 
     output: str = setting(
         "output", "",
-        "The film to write; default: RUN_DIR/films/NAME.mp4. With --compare: the folder for "
-        "table and figure. With --mode=export: the folder; default: RUN_DIR/export. With "
-        "--mode=benchmark or plan: the JSON file.",
+        "The film to write; default: RUN_DIR/films/NAME.mp4. With --compare: the folder of "
+        "table and figures. With --mode=encode: the file of codes. With --mode=export: the folder; "
+        "default: RUN_DIR/export. With --mode=benchmark or plan: the JSON file.",
     )  # fmt: skip
     codes: str = setting(
         "output",
         "",
-        "With --mode=decode, or explore and --preset: the file of latent codes, such as "
-        "RUN_DIR/codes/NAME.npz.",
+        "File of latent codes, such as RUN_DIR/codes/NAME.npz, for --mode=decode, and for "
+        "--mode=explore with --preset.",
     )
     preset: str = setting(
         "output", "",
-        "With --mode=reconstruct or explore: a preset, a YAML file of controls that change codes, "
+        "Preset for --mode=reconstruct or explore: a YAML file of controls that change codes, "
         "activations and pictures over time.",
     )  # fmt: skip
     frames_out: str = setting("output", "", "Folder for the reconstructed frames as numbered PNGs.")
@@ -104,20 +104,22 @@ class OutputConfig:
     batch_norm: str = setting(
         "output", "running",
         "Batch-norm statistics when reconstructing: those of the training film (running) or of "
-        "each batch (batch).",
+        "each batch (batch). Residual networks have none.",
         choices=("running", "batch"),
     )  # fmt: skip
     layout: tuple[str, ...] = setting(
         "output", ("output",),
-        "Layouts of the written films, one film for each: output, side_by_side, stacked.",
+        "Layouts of the written films, one film for each: the reconstruction alone (output), to "
+        "the right of the source (side_by_side), or below it (stacked).",
         choices=("output", "side_by_side", "stacked"), parse=flag_text.parse_words,
     )  # fmt: skip
     codec: str = setting(
-        "output", "h264", "Codec of the written films.",
+        "output", "h264", "Codec of the written films: h264, h265, ffv1 or prores.",
         choices=("h264", "h265", "ffv1", "prores"),
     )  # fmt: skip
     quality: int | None = setting(
-        "output", None, "Constant rate factor, 0 (best) to 51; default: the codec's own.",
+        "output", None,
+        "Constant rate factor of h264 and h265, 0 (best) to 51; default: the codec's own.",
         parse=flag_text.parse_whole, minimum=0, maximum=51,
     )  # fmt: skip
     upscale: tuple[int, int] | None = setting(
@@ -126,8 +128,8 @@ class OutputConfig:
     )  # fmt: skip
     sound: str = setting(
         "output", "auto",
-        "Sound of the written films: auto (copy each track, encode it again where it cannot be "
-        "copied, leave it out where it does not decode), copy, encode or none; or a file, whose "
+        "Sound of the written films: auto (copies each track if the container allows it, encodes "
+        "it otherwise, leaves out what does not decode), copy, encode or none; or a file, whose "
         "sound replaces the film's and drives a preset.",
     )  # fmt: skip
     web: bool = setting(
@@ -136,13 +138,13 @@ class OutputConfig:
     )  # fmt: skip
     onnxruntime_web: str = setting(
         "output", "",
-        "With --web: the folder of the npm package onnxruntime-web, to copy it beside the page; or "
-        "cdn: the page loads it from there. Default: npm downloads it; if that fails, cdn.",
+        "With --web: a folder with the npm package onnxruntime-web, which is copied beside the "
+        "page; or cdn: the page loads it from a CDN. Default: npm downloads it, or else cdn.",
     )  # fmt: skip
     compare: tuple[str, ...] = setting(
         "output", (),
-        "Folders of runs: --mode=evaluate compares them with each other, --mode=all with the run, "
-        "on its page.",
+        "Folders of runs, separated by commas: --mode=evaluate compares them with each other, "
+        "--mode=all with the run, in its report.",
         parse=flag_text.parse_words,
     )  # fmt: skip
 
@@ -153,13 +155,13 @@ class ExploreConfig:
 
     every: int | None = setting(
         "exploring", None,
-        "Frames between those that a figure shows; default: as many as fill a page.",
+        "Figures show every Nth frame of the film; default: as many frames as fill a page.",
         parse=flag_text.parse_whole, minimum=1,
     )  # fmt: skip
     at: tuple[float, ...] = setting(
         "exploring", (),
-        "Times of the film, such as 0:01:30,0:02:00: the shots of figures, the frames of an "
-        "interpolation, the frames of --compare; default: the longest shot with a static camera.",
+        "Times of the film, such as 0:01:30,0:02:00: shots for figures, frames for explorations "
+        "and --compare. Default for figures: the longest shot with a static camera.",
         parse=flag_text.parse_times, show=lambda times: ",".join(map(flag_text.show_time, times)),
     )  # fmt: skip
     explore: tuple[str, ...] = setting(
@@ -174,12 +176,13 @@ class ExploreConfig:
     )  # fmt: skip
     interpolation: str = setting(
         "exploring", "film",
-        "Between two latent codes: along the film's codes, on a sphere or on a straight line.",
+        "Path between two latent codes: along the film's codes (film), along an arc (spherical) or "
+        "straight (linear).",
         choices=("film", "spherical", "linear"),
     )  # fmt: skip
     seconds: float | None = setting(
         "exploring", None,
-        "Length of each exploration's film, and of each part of a benchmark, seconds; default: "
+        "Length of an exploration, or of each measurement of a benchmark, in seconds; default: "
         "that of the preset, or 10.",
         parse=flag_text.parse_number, above=0,
     )  # fmt: skip
@@ -208,10 +211,10 @@ class LiveConfig:
         "live", 9000, "UDP port that receives OSC; 0: none.", minimum=0, maximum=65535
     )
     osc_to: str = setting(
-        "live", "", "Where OSC is sent when a control changes, such as 127.0.0.1:9001."
+        "live", "", "HOST:PORT that receives OSC when a control changes, such as 127.0.0.1:9001."
     )
     second_run: str = setting(
-        "live", "", "A second run, to mix its networks with; --run_dir=RUN,RUN2 is short for it."
+        "live", "", "A second run, to mix with the first; short form: --run_dir=RUN,RUN2."
     )
     open_page: bool = setting("live", True, "Open the page in the browser, if there is a desktop.")
 

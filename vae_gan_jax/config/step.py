@@ -24,8 +24,8 @@ class StepConfig:
     # The networks (4.2)
     networks: str = setting(
         "networks", "thesis",
-        "Encoder and decoder: the thesis's, or residual networks with a linear skip, the "
-        "film's principal components, and a learning rate that decays to 0.",
+        "Encoder and decoder: the thesis's, or residual ones, with the film's principal components "
+        "as a linear skip and a learning rate that decays to 0.",
         fixed=True, choices=("thesis", "residual"),
     )  # fmt: skip
     filters: int = setting(
@@ -66,7 +66,8 @@ class StepConfig:
     )  # fmt: skip
     prior: str = setting(
         "objectives", "normal",
-        "Distribution of prior samples: N(0, I), or uniform(-1, 1) as in the released code.",
+        "Distribution of prior samples: N(0, I) (normal), or between -1 and 1 (uniform) as in the "
+        "released code.",
         fixed=True, choices=("normal", "uniform"),
     )  # fmt: skip
 
@@ -92,8 +93,9 @@ class StepConfig:
     )
     precision: str = setting(
         "hardware", "auto",
-        "Precision of the networks' arithmetic; parameters and objectives are always float32. "
-        "auto: bfloat16 on an accelerator, float32 on a CPU. float16: with --mode=export.",
+        "Precision of the networks' arithmetic: float32, bfloat16 or auto, which is bfloat16 on "
+        "an accelerator and float32 on a CPU. Parameters and objectives are always float32. With "
+        "--mode=export: float32 or float16.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )  # fmt: skip
 

@@ -134,7 +134,9 @@ def open_store(
         manifest = read_manifest(folder)
         size = os.path.getsize(os.path.join(folder, FRAMES))
     except FileNotFoundError:
-        raise InputError(f"there are no prepared frames in {folder}: prepare a film.") from None
+        raise InputError(
+            f"there are no prepared frames in {folder}: prepare them, with --mode=prepare."
+        ) from None
     except (OSError, ValueError):
         raise InputError(DAMAGED.format(folder)) from None
     if size != np.prod(manifest["shape"]):

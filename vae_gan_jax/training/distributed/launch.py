@@ -22,14 +22,14 @@ class ProcessFlags:
     )  # fmt: skip
     coordinator_address: str | None = setting(
         "processes", None,
-        "HOST:PORT of process 0, where the launcher does not provide it.", parse=str,
+        "HOST:PORT of process 0; default: the launcher's.", parse=str,
     )  # fmt: skip
     num_processes: int | None = setting(
-        "processes", None, "Number of processes.",
+        "processes", None, "Number of processes; default: the launcher's.",
         parse=flag_text.parse_whole, minimum=1, maximum=1_000_000,
     )  # fmt: skip
     process_id: int | None = setting(
-        "processes", None, "Number of this process, from 0.",
+        "processes", None, "Number of this process, from 0; default: the launcher's.",
         parse=flag_text.parse_whole, minimum=0, maximum=1_000_000,
     )  # fmt: skip
     process_timeout: float = setting(
@@ -37,7 +37,7 @@ class ProcessFlags:
     )
     scratch_dir: str = setting(
         "processes", "",
-        "Local folder for runs and films in a bucket; default: in the user's cache folder.",
+        "Local folder for copies from buckets; default: in the user's cache folder.",
     )  # fmt: skip
 
     def __post_init__(self):
