@@ -256,8 +256,7 @@ MODES = {
     ),
     "report": Mode("Put the results of the run on one page.", (report,)),
     "explore": Mode(
-        "Turn paths through the latent space into films. Flags: exploring, --source, output, "
-        "--preset.",
+        "Paths through the latent space as films. Flags: exploring, --source, output, --preset.",
         (stage_sources, explore),
         own=frozenset({"output", "frames_out", "codes", "layout", "every"}),
         plays=True,
@@ -268,8 +267,7 @@ MODES = {
         own=frozenset({"host", "port", "osc_port", "osc_to", "open_page", "second_run"}),
     ),
     "passthrough": Mode(
-        "Write the film with the framing and trims that training would use, without the networks. "
-        "Flags: films, output.",
+        "Write the film as training would see it, without the networks. Flags: films, output.",
         (stage_sources, pass_through),
         own=frozenset({"output"}),
         needs_run=False,
