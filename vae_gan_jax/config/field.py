@@ -49,7 +49,7 @@ def setting(
 
 
 def check(field: dataclasses.Field, value: Any) -> None:
-    """Raises ``InputError`` if a value is no choice or outside the limits of its field."""
+    """Raises ``InputError`` if a value is not a choice, or outside the limits of its field."""
     limits, choices = field.metadata["limits"], field.metadata["choices"]
     flag = f"--{field.name}={value}"
     if isinstance(value, str) and "\0" in value:

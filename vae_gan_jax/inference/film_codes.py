@@ -61,7 +61,7 @@ class FilmCodes:
 
 
 def evenly_spaced(count: int, most: int = MAX_CODES, least: int = 0) -> np.ndarray:
-    """Numbers of at most ``most`` of ``count`` frames; of fewer than ``least`` some repeat."""
+    """Numbers of at most ``most`` of ``count`` frames; with fewer than ``least``, some repeat."""
     chosen = max(least, min(count, most))
     return np.arange(chosen) * count // chosen
 

@@ -68,22 +68,24 @@ def open_runs(config: Config) -> LiveRun:
 
 def _listen(host: str, port: int) -> socket.socket:
     """The open port; raises InputError if that is impossible."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        if host:  # without one the page would be open to the whole network
-            return socket.create_server((host, port), family=family)
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise InputError(
-                f"--port={port} of {host} cannot be opened ({os.strerror(error.errno)}): give "
-                "another --port, or stop the program that has it."
-            ) from None
-    except (TypeError, UnicodeError):  # of texts that cannot be names
-        pass
-    raise InputError(
+    foreign = InputError(
         f"--host={host} is not an address of this machine: give 127.0.0.1, or 0.0.0.0 for its "
         "network."
     )
+    if not host:  # the page would be open to the whole network
+        raise foreign
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise foreign from None
+        raise InputError(
+            f"--port={port} of {host} cannot be opened ({os.strerror(error.errno)}): give "
+            "another --port, or stop the program that has it."
+        ) from None
+    except (TypeError, UnicodeError):  # texts that cannot be names
+        raise foreign from None
 
 
 class Server:
