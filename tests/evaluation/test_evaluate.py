@@ -120,7 +120,7 @@ def test_held_out_frames_are_measured_apart_but_not_in_another_film(
     config = dataclasses.replace(run, hold_out=parse_hold_out("0.25s/0.5s"))
     entry = {
         "path": str(film), "sha256": provenance.film_checksum([str(film)]), "stream": 0,
-        "count": 26, "rate": "24000/1001", "first_time": 0.0, "shots": [0],
+        "count": 26, "rate": "24000/1001", "first_time": 0.0, "shots": [0], "name": "film",
     }  # fmt: skip
     with pytest.raises(InputError, match=r"learnt_films\.json does not say .* --mode=train"):
         evaluate.evaluate_films(config, again=True)

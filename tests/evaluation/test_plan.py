@@ -94,7 +94,7 @@ def test_a_mini_batch_that_the_devices_cannot_share_is_refused(config, monkeypat
 
 def test_without_a_topology_the_plan_is_for_this_machine(config, compiler, capsys):
     compiler(0)
-    plan.plan_run(dataclasses.replace(config, topology=()))
+    plan.plan_run(dataclasses.replace(config, topology=Config().topology))
     assert capsys.readouterr().out.split()[0] == "here"
 
 

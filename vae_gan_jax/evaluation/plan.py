@@ -38,7 +38,7 @@ def plan_run(config: Config) -> None:
     Raises InputError if a topology is unknown, its compiler is missing, its devices cannot divide
     the mini-batch, or the run fits none of the topologies.
     """
-    names = config.topology or (topologies.HERE,)
+    names = config.topology
     for name in names:
         topologies.check(name)
     if topologies.HERE not in names:

@@ -76,7 +76,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise foreign
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise foreign from None

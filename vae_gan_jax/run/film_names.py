@@ -219,6 +219,6 @@ def is_empty_run(run_dir: Path) -> bool:
         rf"log\.txt|(plan|benchmark)\.json|{FRAMES}(\.partial)?|provenance|.*\.lock"
         rf"|\.?demo_film\..*|{FILMS}|{FILMS}/.*_passthrough\..*"
     )
-    paths = [*run_dir.glob("*"), *run_dir.glob(f"{FILMS}/*")]
+    paths = [*run_dir.iterdir(), *run_dir.glob(f"{FILMS}/*")] if run_dir.exists() else []
     names = [path.relative_to(run_dir).as_posix() for path in paths]
     return all(re.fullmatch(leftovers, name) for name in names)

@@ -6,6 +6,7 @@ the scratch folder. Checkpoints have no local copies: orbax writes them to the b
 
 import contextlib
 import errno
+import inspect
 import logging
 import os
 import re
@@ -79,9 +80,10 @@ def check(settings: Mapping[str, Any]) -> None:
             if len(parts) < 2 or not all(part.strip(".") for part in parts):
                 raise InputError(f"--{flag}={path} is incomplete: give {scheme}://BUCKET/PATH.")
             try:
-                fsspec.get_filesystem_class(scheme)
-                if schemes is None:
-                    file_system(path.strip())  # ftp://, for one, needs more than its scheme
+                kind = fsspec.get_filesystem_class(scheme)
+                if schemes is None:  # ftp:// needs a host, zip:// a file
+                    inspect.signature(kind.__init__).bind(None)
+                    file_system(path.strip())
             except ImportError as error:  # it names the package
                 raise InputError(
                     f"--{flag}={path} ({error}): install it; pip install 'vae-gan-jax[cloud]', or "
