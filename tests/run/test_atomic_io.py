@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
 
 import pytest
@@ -22,6 +23,16 @@ def test_a_failure_leaves_the_earlier_file(tmp_path):
     with pytest.raises(OSError, match="partial"):
         atomic_io.write(tmp_path / "a.txt", "later")
     assert (tmp_path / "a.txt").read_text() == "earlier"
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic_io, "publish", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*/a\.txt'"):
+        atomic_io.write(tmp_path / "a.txt", "text")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

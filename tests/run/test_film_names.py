@@ -84,6 +84,14 @@ def test_learnt_films_of_one_name_get_numbers_that_stay(tmp_path):
     assert film_names.learnt_names(moved) == names
 
 
+def test_a_run_below_a_file_has_no_films_and_an_unreadable_record_is_not_damage(tmp_path):
+    (tmp_path / "file").touch()
+    assert film_names.learnt_entries(tmp_path / "file" / "run") is None
+    (tmp_path / film_names.LEARNT).mkdir()
+    with pytest.raises(IsADirectoryError):
+        film_names.learnt_entries(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["../film", "a/b", 3, "a\nb", ".", ""])
 def test_a_foreign_name_in_the_record_of_learnt_films_is_damage(tmp_path, name):
     (tmp_path / film_names.LEARNT).write_text(json.dumps([ENTRY | {"name": name}]))

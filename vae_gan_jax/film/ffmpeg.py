@@ -25,6 +25,7 @@ DISK_FAULTS = (
 DESCRIPTION = re.compile(
     r"\s*$|\s\s|\s*(Input|Output|Stream|Program|Chapter)s? [#m]|Press \[|(frame|size|video)[=:]"
     r"|\s*Last message repeated|ffmpeg version|(n|config in|color_range):|.*\bcolor_range:"
+    r"|.*misdetection possible"
 )
 PIPE_BYTES = 1 << 20  # the default of 64 KiB would need more system calls per frame
 MAX_GAP_SECONDS = 600  # between frames; later timestamps are joined to the earlier ones

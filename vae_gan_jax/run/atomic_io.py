@@ -46,9 +46,10 @@ def write(path: str | Path, content: bytes | str) -> None:
         with partial.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         publish(partial, path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()  # frees the space on a full disk
+        error.filename = error.filename or str(path)  # a full disk names no file
         raise
 
 

@@ -135,11 +135,13 @@ def learnt_entries(run_dir: str | Path) -> list[dict[str, Any]] | None:
     """
     path = (Path(run_dir) if isinstance(run_dir, str) else run_dir) / LEARNT
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        entries = json.loads(content)
         if not (entries and all(is_entry(entry) and is_name(entry["name"]) for entry in entries)):
             raise ValueError("an entry is not that of a film")
-    except FileNotFoundError:
-        return None
     except DAMAGE:
         raise InputError(f"{path} is damaged: delete it, then the same command resumes.") from None
     return entries

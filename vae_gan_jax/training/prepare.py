@@ -6,8 +6,10 @@ from pathlib import Path
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film
-from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.framing import Framing, chosen_rectangle, section
+from vae_gan_jax.film.read.probe import probe
 from vae_gan_jax.film.store import frames_file, preparation
+from vae_gan_jax.film.store.frame_store import FrameStore
 from vae_gan_jax.film.store.run_frames import framing_of, open_store, store_folder
 from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
@@ -39,7 +41,7 @@ def prepare(config: Config) -> None:
     processes.run_on_first(settings.record_settings, Path(config.run_dir), config)
 
 
-def _check_films(config: Config, films: list[str], framing: video.Framing) -> None:
+def _check_films(config: Config, films: list[str], framing: Framing) -> None:
     """Checks that the run can learn the films, then opens its folder."""
     if config.init_from:
         from vae_gan_jax.training import pretrained
@@ -51,9 +53,19 @@ def _check_films(config: Config, films: list[str], framing: video.Framing) -> No
         demo_film.render(films[0])
     for film in films:
         film_names.require(config, film)
-    probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
-    expected = sum(video.expected_frames(probe, framing) for probe in probes)
-    config.steps_per_epoch(expected)  # refuses a film that is too short
+    probes = [probe(film, framing.video_stream, framing.fps) for film in films]
+    entries = []  # of the manifest, as far as they are known before decoding
+    for film in probes:
+        chosen_rectangle(film, framing)  # refuses a crop outside the picture
+        part = section(film, framing)
+        entry = {"count": part.count, "first_time": part.start, "rate": film.rate, "shots": [0]}
+        entries.append(entry)
+    hold_out = config.hold_out
+    if hold_out and hold_out.unit == "shots":  # only decoding finds them
+        hold_out = None
+    expected = FrameStore("", {"films": entries}, config.exclude, hold_out)
+    expected.require_frames()
+    config.steps_per_epoch(len(expected.training_T))
     learnt = film_names.learnt_entries(config.run_dir)
     if learnt is not None and not frames_file.same_films(learnt, probes):
         raise film_names.film_changed(config.run_dir)

@@ -106,6 +106,33 @@ def test_prepared_again_for_other_settings_or_another_film(tmp_path, film, prepa
     assert len(preparations) == 3
 
 
+def test_a_folder_with_other_files_and_a_file_are_not_replaced(tmp_path, film):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("letters")
+    with pytest.raises(InputError, match=r"not of prepared frames, such as mine\.txt: remove them"):
+        preparation.prepare([film], folder, FRAMING)
+    assert (folder / "mine.txt").read_text() == "letters"
+    file = tmp_path / "file"
+    file.write_text("letters")
+    with pytest.raises(InputError, match=r"\(Not a directory\): remove the file"):
+        preparation.prepare([film], file, FRAMING)
+    assert file.read_text() == "letters"
+    assert entries(tmp_path) == ["file", "film.mp4", "frames"]
+
+
+def test_a_link_leads_to_the_disk_that_holds_the_frames(tmp_path, film):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "frames").symlink_to(disk / "frames")
+    for size in (FRAMING, Framing(32, 24, crop="none")):  # the second store replaces the first
+        store = preparation.prepare([film], tmp_path / "frames", size)
+        assert store.frames_THWC.shape[1:3] == (size.height, size.width)
+        assert (tmp_path / "frames").is_symlink()
+        assert entries(disk) == ["frames"]
+    assert entries(tmp_path) == ["disk", "film.mp4", "frames"]
+
+
 def test_an_interrupted_preparation_leaves_no_store(tmp_path, film, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -9,6 +9,7 @@ from tests.film import films
 from vae_gan_jax.film.read import stills, video
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
+from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 
 FOLDERS = ["a\nb", "l\udce9", "100%d #?;&'\"", " -x [1]", "a" * 255]
 FILES = ["part #2.mp4", "what?.mkv", "a 'b' 50%.mp4", "a:b\\c.mp4"]
@@ -41,3 +42,15 @@ def test_stills_are_read_from_any_folder_through_any_temporary_one(tmp_path, nam
     for path in tmp_path.glob("*.png"):
         path.rename(folder / path.name)
     assert len(list(video.decode(str(folder), Framing(32, 16, crop="none")))) == 3
+
+
+def test_stills_are_written_where_a_link_leads(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "stills").symlink_to(disk / "stills")
+    for count in (2, 1):  # the second folder replaces the first
+        with NumberedPngs(str(tmp_path / "stills"), {"count": count}) as pngs:
+            pngs.write(np.zeros((count, 16, 16, 3), np.uint8))
+        assert len(list((disk / "stills").iterdir())) == count
+        assert (tmp_path / "stills").is_symlink()
+        assert len(list(disk.iterdir())) == 1

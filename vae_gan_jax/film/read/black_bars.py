@@ -15,7 +15,7 @@ LIT_SHARE = 0.9  # of a row or column of the picture that is lit in some frame
 PERCENTILE = 98  # of the levels in a row or column, so that specks of noise do not count as picture
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def picture_inside(film: Probe, first: int, count: int) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the picture inside its bars, in stored pixels.
 

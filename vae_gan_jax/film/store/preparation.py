@@ -51,7 +51,8 @@ def prepare(
     Raises:
       InputError: a film cannot be used, or the disk is too small.
     """
-    job = _Job([os.fspath(film) for film in films], os.fspath(folder), framing, strict, team)
+    # Of a link, the folder that it leads to is replaced, on the disk that the user chose.
+    job = _Job([os.fspath(film) for film in films], os.path.realpath(folder), framing, strict, team)
     if team.index == 0:
         job.make()
         exchange(True)
@@ -81,7 +82,7 @@ class _Job:
 
     @property
     def unfinished(self) -> str:
-        return self.folder.rstrip(os.sep) + ".partial"
+        return self.folder + ".partial"
 
     def make(self) -> None:
         """In process 0: decodes its own films, joins those of the others, publishes the store."""
@@ -96,6 +97,7 @@ class _Job:
                 self.team.barrier("the films are decoded")
                 return
             own = len(self.team.own(len(self.films)))
+            self._require_own_folder()
             self._require_room(probes, own)
             try:
                 os.mkdir(self.unfinished)
@@ -128,6 +130,16 @@ class _Job:
             return False
         same_settings = manifest["settings"] == frames_file.settings_of(self.framing)
         return same_settings and frames_file.same_films(manifest["films"], probes)
+
+    def _require_own_folder(self) -> None:
+        """Raises InputError if the folder, which is replaced, holds files of something else."""
+        files = (frames_file.FRAMES, frames_file.MANIFEST, ".")  # and unfinished or hidden ones
+        names = os.listdir(self.folder) if os.path.exists(self.folder) else []
+        if others := [name for name in names if not name.startswith(files)]:
+            raise InputError(
+                f"{self.folder} holds files that are not of prepared frames, such as {others[0]}: "
+                "remove them, or give another folder."
+            )
 
     def _require_room(self, probes: list[Probe], own: int) -> None:
         frame_bytes = self.framing.height * self.framing.width * 3

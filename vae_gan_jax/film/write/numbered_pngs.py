@@ -34,7 +34,7 @@ class NumberedPngs(contextlib.AbstractContextManager):
     def __init__(self, folder: str, made_from: Any, frame_range: range | None = None):
         self.frames = frame_range.start if frame_range else 0
         self._shared = frame_range is not None
-        self._folder = Path(folder)
+        self._folder = Path(folder).resolve()  # of a link, the folder that it leads to
         if self._folder.exists() and not _holds_only_pngs(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
         self._unfinished = atomic_io.beside(self._folder, ".partial", prefix="")
