@@ -240,7 +240,9 @@ def test_a_file_that_is_no_film_is_refused(tmp_path):
     films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
     with pytest.raises(InputError, match=r"there is no film .*missing\.mp4"):
         probe(tmp_path / "missing.mp4")
-    with pytest.raises(InputError, match=r"not a film that ffmpeg can read \(moov atom not found\)"):
+    with pytest.raises(
+        InputError, match=r"not a film that ffmpeg can read \(moov atom not found\)"
+    ):
         probe(tmp_path / "text.mp4")
     with pytest.raises(InputError, match="has no video"):
         probe(tmp_path / "sound.mp4")
