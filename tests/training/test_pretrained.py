@@ -73,7 +73,7 @@ def test_uses_the_newest_sound_checkpoint_and_renames_none(tuned, other, tmp_pat
     (run_dir / "checkpoints" / "4" / checkpoint.CHECKSUMS).write_text("")
     with caplog.at_level(logging.WARNING):
         _, state = initialise(config)
-    assert "damaged: an older checkpoint is used" in caplog.text
+    assert "damaged: step 2 is used" in caplog.text
     with checkpoint.Checkpoints(run_dir) as checkpoints:
         second = checkpoints.restore(train_state.create(tuned, jax.random.key(0)), 2)
     chex.assert_trees_all_equal(state.params, second.params)

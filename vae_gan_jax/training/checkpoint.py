@@ -83,8 +83,14 @@ class Checkpoints(contextlib.AbstractContextManager):
         """
         self.wait()
         self._saving_step = step = int(jax.device_get(state.step))
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        exists, obstacle = self._prepare(step, size) if processes.index() == 0 else (False, None)
+        exists, obstacle = False, None
+        if processes.index() == 0:
+            try:
+                exists = step in self.steps
+                if not exists:
+                    self._files.prepare(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+            except (OSError, InputError) as error:
+                obstacle = error
         try:
             if processes.broadcast_from_first(exists):
                 return
@@ -93,16 +99,6 @@ class Checkpoints(contextlib.AbstractContextManager):
             self._checkpointer.save(self.folder / str(step), args=_Save(_fields(state)))
         except Exception as error:
             self._handle_failure(error)
-
-    def _prepare(self, step: int, size: int) -> tuple[bool, Exception | None]:
-        """Whether the checkpoint exists, and the error that prevents writing it, if any."""
-        try:
-            if step in self.steps:
-                return True, None
-            self._files.prepare(size)
-        except (OSError, InputError) as error:
-            return False, error
-        return False, None
 
     def wait(self) -> None:
         """Waits until the checkpoint in progress is written; raises like ``save``."""
@@ -155,36 +151,24 @@ class Checkpoints(contextlib.AbstractContextManager):
         state: train_state.TrainState,
         step: int | None = None,
         rename_damaged: bool = True,
+        remedy: str = "copy a sound checkpoint there, or delete the folder to train from the start",
     ) -> train_state.TrainState:
         """Restores the newest sound checkpoint, or the one at ``step``, sharded like ``state``.
 
         Newer checkpoints that are damaged are logged, and with ``rename_damaged`` renamed with the
-        suffix ``.damaged``. Raises InputError if no checkpoint is sound, or its networks do not fit
-        ``state``.
+        suffix ``.damaged``. Raises InputError, with the ``remedy``, if no checkpoint is sound; or
+        if its networks do not fit ``state``.
         """
-        candidate, damages = (0, {}) if processes.index() else self._newest_sound(step)
-        candidate = processes.broadcast_from_first(candidate)
-        restored = self.read(candidate, state)
-        for damaged, problem in damages.items():
-            renamed = ""
-            if rename_damaged:
-                renamed = f"renamed to {self._files.rename_damaged(damaged)}, "
-            logger.warning("%s: %sstep %d is used", problem, renamed, candidate)
-        return restored
-
-    def _newest_sound(self, step: int | None) -> tuple[int, dict[int, str]]:
-        sound, damages = self._files.newest_sound(None if step is None else [step])
-        if sound is None:
-            problems = "; ".join(damages.values()) or "there is none"
-            raise InputError(
-                f"no checkpoint in {self.folder} can be used: {problems}: copy a sound checkpoint "
-                "there, or delete the folder to train from the start."
-            )
-        return sound, damages
-
-    def read(self, step: int, state: train_state.TrainState) -> train_state.TrainState:
-        """Restores the checkpoint at ``step`` without a check of its files; see ``restore``."""
-        folder = self.folder / str(step)
+        sound, damages = 0, {}
+        if processes.index() == 0:
+            sound, damages = self._files.newest_sound(None if step is None else [step])
+            if sound is None:
+                problems = "; ".join(damages.values()) or "there is none"
+                raise InputError(
+                    f"no checkpoint in {self.folder} can be used: {problems}: {remedy}."
+                )
+        sound = processes.broadcast_from_first(sound)
+        folder = self.folder / str(sound)
         saved = self._checkpointer.metadata(folder).item_metadata.tree
         if _shapes(saved) != _shapes(state):
             raise InputError(
@@ -192,7 +176,13 @@ class Checkpoints(contextlib.AbstractContextManager):
                 "the flags in the run's flags.txt."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _fields(state))
-        return state.replace(**self._checkpointer.restore(folder, args=_Restore(abstract)))
+        restored = state.replace(**self._checkpointer.restore(folder, args=_Restore(abstract)))
+        for damaged, problem in damages.items():
+            renamed = ""
+            if rename_damaged:
+                renamed = f"renamed to {self._files.rename_damaged(damaged)}, "
+            logger.warning("%s: %sstep %d is used", problem, renamed, sound)
+        return restored
 
 
 def _fields(state: train_state.TrainState) -> dict:

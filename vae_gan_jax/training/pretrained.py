@@ -11,7 +11,6 @@ from vae_gan_jax.config import FIELDS, Config, InputError, to_text
 from vae_gan_jax.run import exported, storage
 from vae_gan_jax.run.settings import recorded_settings
 from vae_gan_jax.training import checkpoint, train_state
-from vae_gan_jax.training.checkpoint_folder import CheckpointFolder
 from vae_gan_jax.training.distributed import mesh, processes
 from vae_gan_jax.training.train_state import TrainState
 
@@ -73,10 +72,10 @@ def begin(config: Config, fresh: TrainState) -> TrainState:
     other = Path(storage.local(config.init_from))
     if exported.is_export(other):
         return _begin_from_export(config, fresh, other)
-    step = processes.broadcast_from_first(0 if processes.index() else _newest_sound(other))
+    remedy = "give --init_from another run"
     with checkpoint.Checkpoints(other) as checkpoints:
-        other_state = checkpoints.read(step, fresh)
-    logger.info("starting with the networks of %s at step %d", other, step)
+        other_state = checkpoints.restore(fresh, rename_damaged=False, remedy=remedy)
+    logger.info("starting with the networks of %s at step %d", other, other_state.step)
     return fresh.replace(
         params=other_state.params,
         batch_stats=other_state.batch_stats,
@@ -114,16 +113,3 @@ def read_variables(export: exported.Export, config: Config) -> dict[str, Any]:
             "it again with --mode=export."
         )
     return jax.tree.unflatten(jax.tree.structure(variables), [arrays[name] for name in wanted])
-
-
-def _newest_sound(run: Path) -> int:
-    """The step of a run's newest sound checkpoint; damaged ones stay where they are."""
-    step, damages = CheckpointFolder(run).newest_sound()
-    if step is None:
-        reasons = "; ".join(damages.values())
-        raise InputError(
-            f"no checkpoint in {run} can be used: {reasons}: give --init_from another run."
-        )
-    for damage in damages.values():
-        logger.warning("%s: an older checkpoint is used", damage)
-    return step
