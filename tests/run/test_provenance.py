@@ -2,6 +2,7 @@
 
 import pytest
 
+from vae_gan_jax.config import InputError
 from vae_gan_jax.run import provenance
 
 MADE_FROM = {"checkpoint": "ab12", "film": "cd34", "settings": {"crop": "16:9", "at": (1.0, 2.0)}}
@@ -63,12 +64,22 @@ def test_the_checksum_of_a_film_follows_its_content(tmp_path, cache):
 
 
 def test_unfinished_work_is_resumed_only_from_the_same(tmp_path):
-    assert not provenance.resumes(tmp_path, MADE_FROM)
-    provenance.label(tmp_path, MADE_FROM)
-    assert provenance.resumes(tmp_path, MADE_FROM)
-    assert not provenance.resumes(tmp_path, MADE_FROM | {"film": "other"})
-    (tmp_path / provenance.LABEL).write_bytes(b"\xff")
-    assert not provenance.resumes(tmp_path, MADE_FROM)
+    folder = tmp_path / "film.partial"
+
+    def resumed(made_from) -> bool:
+        """Whether a file that the folder holds is still there."""
+        (folder / "work").touch()
+        provenance.open_unfinished(folder, made_from)
+        return (folder / "work").exists()
+
+    with pytest.raises(InputError, match="not made by the first process"):
+        provenance.open_unfinished(folder, MADE_FROM, is_first=False)
+    provenance.open_unfinished(folder, MADE_FROM)
+    assert resumed(MADE_FROM)
+    provenance.open_unfinished(folder, MADE_FROM, is_first=False)
+    assert not resumed(MADE_FROM | {"film": "other"})
+    (folder / provenance.LABEL).write_bytes(b"\xff")
+    assert not resumed(MADE_FROM | {"film": "other"})
 
 
 def test_ignored_keys_may_differ(tmp_path, films):

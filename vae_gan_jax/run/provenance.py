@@ -12,10 +12,12 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from vae_gan_jax.config import InputError
 from vae_gan_jax.run import atomic_io, damaged_json
 
 FOLDER = "provenance"
@@ -88,13 +90,20 @@ def groups(run_dir: str | Path, folder: str) -> dict[str, tuple[dict[str, Any], 
     return result
 
 
-def resumes(folder: str | Path, made_from: dict[str, Any]) -> bool:
-    """Whether a folder holds unfinished work with this ``label``."""
-    return damaged_json.read(Path(folder) / LABEL) == json.loads(json.dumps(made_from))
+def open_unfinished(folder: str | Path, made_from: Any, is_first: bool = True) -> None:
+    """Opens a folder of unfinished work; makes a new one unless it was made from exactly this.
 
-
-def label(folder: str | Path, made_from: dict[str, Any]) -> None:
-    """Labels a folder of unfinished work, so that a later attempt can resume it."""
+    Of several processes the first one makes it. Raises InputError if another process would have to,
+    and OSError if it cannot be written.
+    """
+    if damaged_json.read(Path(folder) / LABEL) == json.loads(json.dumps(made_from)):
+        return
+    if not is_first:
+        raise InputError(
+            f"{folder} was not made by the first process: give all processes the same flags, and a "
+            "folder that they share."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
     atomic_io.write(Path(folder) / LABEL, json.dumps(made_from) + "\n")
 
 
@@ -106,8 +115,7 @@ def checksum(paths: Iterable[str | Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
-            while block := file.read(8 << 20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

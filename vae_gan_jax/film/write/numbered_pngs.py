@@ -38,15 +38,8 @@ class NumberedPngs(contextlib.AbstractContextManager):
         if self._folder.exists() and not _holds_only_pngs(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
         self._unfinished = atomic_io.beside(self._folder, ".partial", prefix="")
-        if not provenance.resumes(self._unfinished, made_from):
-            if self.frames:
-                raise InputError(
-                    f"{self._unfinished} was not made by the first process: give all processes the "
-                    "same flags, and for --frames_out a folder that they share."
-                )
-            shutil.rmtree(self._unfinished, ignore_errors=True)
-            with disk_errors.readable(f"--frames_out={folder} cannot be written"):
-                provenance.label(self._unfinished, made_from)
+        with disk_errors.readable(f"--frames_out={folder} cannot be written"):
+            provenance.open_unfinished(self._unfinished, made_from, is_first=not self.frames)
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and self._png(self.frames + 1).exists():
             self.frames += 1

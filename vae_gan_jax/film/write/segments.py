@@ -50,25 +50,16 @@ class Segments:
         self._extension = os.path.splitext(path)[1]
         self._folder = os.fspath(atomic_io.beside(path, ".segments"))
         self._process = None
+        if not self._resumable:
+            self.remove()
         label = {"film": made_from, "encoding": list(arguments)}
         try:
-            if not self._resumable or not provenance.resumes(self._folder, label):
-                self._make_folder(label)
+            provenance.open_unfinished(self._folder, label, is_first=not self.frames)
         except OSError as error:
             raise failed(path, error.strerror) from None
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and os.path.exists(self._file(self.frames // SEGMENT_FRAMES)):
             self.frames += SEGMENT_FRAMES
-
-    def _make_folder(self, label: dict) -> None:
-        if self._frame_range and self._frame_range.start:
-            raise InputError(
-                f"{self._folder} was not made by the first process: give all processes the same "
-                "flags, and a folder for the film that they share."
-            )
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.mkdir(self._folder)
-        provenance.label(self._folder, label)
 
     def _file(self, name: int | str) -> str:
         return os.path.join(self._folder, f"{name}{self._extension}")
