@@ -34,7 +34,7 @@ __all__ = ["Codes", "InputError", "open", "train"]
 __version__ = "0.2.0.dev0"
 
 
-@disk_errors.as_sentences()
+@disk_errors.readable()
 def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Opens a trained run, or an export, without locking or changing it; a run may be training.
 
@@ -61,7 +61,7 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     return playable(opened_run.open_model(config, read_only=True))
 
 
-@disk_errors.as_sentences()
+@disk_errors.readable()
 def train(film: str | os.PathLike, run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     """Learns a film as ``--mode=train`` does; resumes a run that was interrupted.
 

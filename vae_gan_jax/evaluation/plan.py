@@ -15,6 +15,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import compiled
 from vae_gan_jax.evaluation.benchmark import value_text
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.framing import section
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.model import networks, target
@@ -67,7 +68,7 @@ def _film_frames(config: Config) -> int | None:
             return sum(entry["count"] for entry in entries)
         films = film_names.learnt_films(config)
         probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
-        return sum(video.expected_frames(probe, framing) for probe in probes) or None
+        return sum(section(probe, framing).count for probe in probes) or None
     except InputError as error:
         logger.warning("the plan leaves the film out: %s", error)
         return None

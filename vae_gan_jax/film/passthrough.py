@@ -8,7 +8,9 @@ import tqdm
 
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import source_films
-from vae_gan_jax.film.read.video import Framing, decode_blocks, expected_frames, probe
+from vae_gan_jax.film.read.framing import Framing, section
+from vae_gan_jax.film.read.probe import probe
+from vae_gan_jax.film.read.video import decode_blocks
 from vae_gan_jax.film.store.batches import prefetch
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.write import codecs
@@ -48,7 +50,7 @@ def passthrough(
     cannot be written.
     """
     film = probe(source, framing.video_stream, framing.fps)
-    total = expected_frames(film, framing)
+    total = section(film, framing).count
     with (
         Encoder(output, framing, film.rate, source, film_format=film_format) as encoder,
         tqdm.tqdm(total=total, desc="frames", unit="frame", mininterval=0.5) as progress,

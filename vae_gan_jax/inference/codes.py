@@ -115,7 +115,7 @@ class Codes:
         }
         file = io.BytesIO()
         np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
-        with disk_errors.as_sentences():
+        with disk_errors.readable():
             atomic_io.write(path, file.getvalue())
 
     @classmethod

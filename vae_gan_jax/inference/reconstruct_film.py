@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.framing import section
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
@@ -180,7 +181,7 @@ class Reconstruction:
 
     @property
     def _expected_frames(self) -> int:
-        return video.expected_frames(self._film, self.framing)
+        return section(self._film, self.framing).count
 
     @contextlib.contextmanager
     def _open(self, own: range | None = None) -> Iterator[FilmOutputs]:

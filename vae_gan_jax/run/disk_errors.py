@@ -38,21 +38,13 @@ def reason(error: Exception, max_letters: int = 200) -> str:
 
 
 @contextlib.contextmanager
-def readable(problem: str) -> Iterator[None]:
-    """Turns an error of the file system into an InputError that begins with the problem."""
+def readable(problem: str = "") -> Iterator[None]:
+    """Turns an error of the file system into an InputError, which begins with the problem."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{problem} ({error.strerror}): {advice(error)}.") from None
-
-
-@contextlib.contextmanager
-def as_sentences() -> Iterator[None]:
-    """Turns any error of the file system into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(sentence(error)) from None
+        described = f"{problem} ({error.strerror}): {advice(error)}."
+        raise InputError(described if problem else sentence(error)) from None
 
 
 def sentence(error: OSError) -> str:

@@ -9,8 +9,9 @@ from tests.film import films
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import timeline
+from vae_gan_jax.film.read.framing import Framing, section
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.film.read.video import Framing, decode, expected_frames, probe
+from vae_gan_jax.film.read.video import decode, probe
 
 FULL = Framing(64, 48, crop="none")
 
@@ -18,7 +19,7 @@ FULL = Framing(64, 48, crop="none")
 def agreed_numbers(path) -> list[int]:
     """The numbers that a film shows; the whole film, ranges and random access must agree."""
     shown, film = films.numbers(decode(path, FULL)), FilmReader(str(path), "film", FULL)
-    assert film.count == expected_frames(probe(path), FULL) == len(shown)
+    assert film.count == section(probe(path), FULL).count == len(shown)
     last = len(shown) - 1
     assert films.numbers(film.at([last, 0, last // 2])) == [shown[last], shown[0], shown[last // 2]]
     assert films.numbers(decode(path, FULL, skip=last // 2, count=3)) == shown[last // 2 :][:3]

@@ -9,8 +9,9 @@ from PIL import Image
 
 from tests.film import films
 from vae_gan_jax.config import InputError
+from vae_gan_jax.film.read.framing import Framing, section
 from vae_gan_jax.film.read.probe import list_streams
-from vae_gan_jax.film.read.video import Framing, decode, expected_frames, probe
+from vae_gan_jax.film.read.video import decode, probe
 from vae_gan_jax.film.write.encode import Encoder
 
 FULL = Framing(64, 48, crop="none")
@@ -24,7 +25,7 @@ def test_every_frame_and_the_exact_rate(tmp_path, rate, extension):
     assert film.rate == Fraction(rate)
     assert not film.variable_rate
     framing = Framing(64, 48, crop="none")
-    assert expected_frames(film, framing) == 50
+    assert section(film, framing).count == 50
     assert films.numbers(decode(path, framing)) == list(range(50))
     assert films.numbers(decode(path, framing, skip=20)) == list(range(20, 50))
 
@@ -91,7 +92,7 @@ def test_a_trim_selects_the_frames_shown_from_start_until_end(tmp_path, start, e
     path = films.counting_film(tmp_path / "film.mp4")
     framing = Framing(64, 48, crop="none", trim_start=start, trim_end=end)
     assert films.numbers(decode(path, framing)) == list(selected)
-    assert expected_frames(probe(path), framing) == len(selected)
+    assert section(probe(path), framing).count == len(selected)
 
 
 def test_a_trim_past_the_end_is_refused(tmp_path):

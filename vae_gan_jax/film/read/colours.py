@@ -78,7 +78,8 @@ def to_rgb(film: Probe, even: bool, width: int, height: int) -> list[str]:
     rgb = bool(laid) or is_rgb(film)
     source, pixels = "min=gbr:rin=full", "gbrp16le"
     if not rgb:
-        source, pixels = f"min={matrix_of(film)}:rin={_range(film)}", "yuv444p12le"
+        span = "full" if is_full_range(film) else "limited"
+        source, pixels = f"min={matrix_of(film)}:rin={span}", "yuv444p12le"
     source += ":m=gbr:r=full"
     grey = film.pixel_format.startswith("gray")
     suits_zscale = grey or (even and re.fullmatch(ZSCALE_FORMATS, film.pixel_format))
@@ -100,10 +101,6 @@ def swscale_matrix(film: Probe, side: str) -> str:
     """The options of ffmpeg's scale for the film's matrix and range; ``side`` is in or out."""
     span = "pc" if is_full_range(film) else "tv"
     return f"{side}_color_matrix={matrix_of(film)}:{side}_range={span}"
-
-
-def _range(film: Probe) -> str:
-    return "full" if is_full_range(film) else "limited"
 
 
 def _light(film: Probe) -> list[str]:

@@ -44,7 +44,7 @@ class FilmReader:
     @functools.cached_property
     def count(self) -> int:
         """The number of frames."""
-        return video.expected_frames(self._probe, self.framing)
+        return section(self._probe, self.framing).count
 
     @functools.cached_property
     def shots(self) -> list[Shot]:

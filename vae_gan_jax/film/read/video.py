@@ -16,8 +16,6 @@ from vae_gan_jax.film.read.frame_sizes import STOPPED
 from vae_gan_jax.film.read.framing import Framing, filter_chain, section
 from vae_gan_jax.film.read.probe import Probe, probe
 
-__all__ = ["Decoder", "Framing", "Probe", "decode", "decode_blocks", "expected_frames", "probe"]
-
 BLOCK_BYTES = 8 << 20  # of frames in a block
 
 
@@ -174,11 +172,3 @@ def report_loss(decoder: Decoder, strict: bool) -> str | None:
     if loss:
         logging.getLogger(__name__).warning("%s", loss)
     return loss
-
-
-def expected_frames(film: Probe, framing: Framing) -> int:
-    """The number of frames of a film under a framing.
-
-    Raises InputError if the framing selects no frame of this film.
-    """
-    return section(film, framing).count

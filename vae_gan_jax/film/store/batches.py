@@ -1,6 +1,7 @@
 """Batches of frames in film order, and prefetching in a thread."""
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,8 @@ import numpy as np
 
 def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
     """Frames ``[H, W, C]`` in order as batches ``[B, H, W, C]``; the last may be shorter."""
-    batch = []
-    for frame_HWC in frames:
-        batch.append(frame_HWC)
-        if len(batch) == batch_size:
-            yield np.stack(batch)
-            batch = []
-    if batch:
+    frames = iter(frames)
+    while batch := list(itertools.islice(frames, batch_size)):
         yield np.stack(batch)
 
 

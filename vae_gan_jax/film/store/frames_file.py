@@ -10,9 +10,9 @@ from typing import Any
 
 import tqdm
 
-from vae_gan_jax.film.read.framing import Framing, filter_chain
+from vae_gan_jax.film.read.framing import Framing, filter_chain, section
 from vae_gan_jax.film.read.probe import Probe
-from vae_gan_jax.film.read.video import Decoder, expected_frames, report_loss
+from vae_gan_jax.film.read.video import Decoder, report_loss
 from vae_gan_jax.film.shots import ShotFinder
 from vae_gan_jax.film.store.batches import prefetch
 from vae_gan_jax.run import atomic_io, film_names, provenance, storage
@@ -31,7 +31,7 @@ def decode_into(
     The folder is created if its parent exists. Raises InputError if a film cannot be used, or is
     damaged while ``strict``; and OSError if a file cannot be written.
     """
-    total = sum(expected_frames(film, framing) for film in probes)
+    total = sum(section(film, framing).count for film in probes)
     films, checksums = [], []
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder)

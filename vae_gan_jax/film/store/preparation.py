@@ -8,9 +8,8 @@ import shutil
 from collections.abc import Callable, Sequence
 
 from vae_gan_jax.config import InputError
-from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.read.framing import Framing, section
 from vae_gan_jax.film.read.probe import Probe, probe
-from vae_gan_jax.film.read.video import expected_frames
 from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.film.store.frame_store import FrameStore, open_store
 from vae_gan_jax.film.store.frames_file import decode_into, read_manifest
@@ -143,7 +142,7 @@ class _Job:
 
     def _require_room(self, probes: list[Probe], own: int) -> None:
         frame_bytes = self.framing.height * self.framing.width * 3
-        sizes = [expected_frames(film, self.framing) * frame_bytes for film in probes]
+        sizes = [section(film, self.framing).count * frame_bytes for film in probes]
         needed = sum(sizes) + max(sizes[own:], default=0)  # one film at a time is stored twice
         disk = os.path.abspath(self.folder)
         while not os.path.exists(disk):

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunLog(contextlib.AbstractContextManager):
-    """The log of a run; a context manager. In all processes but process 0 it does nothing.
+    """The log of a run; a context manager. Process 0 writes it; in others ``file`` does nothing.
 
     A full disk does not stop training: lines and files that cannot be written wait in memory, and
     each later call tries again. With ``strict`` it raises InputError instead. Every method that
@@ -60,17 +60,15 @@ class RunLog(contextlib.AbstractContextManager):
 
     def line(self, metrics: dict[str, float | None]) -> None:
         """Appends a line of metrics, with the number of its last step under "step"."""
-        if self._metrics is not None:
-            self._events.metrics(metrics)
-            self._waiting_lines += json.dumps(metrics).encode() + b"\n"
-            self._flush()
+        self._events.metrics(metrics)
+        self._waiting_lines += json.dumps(metrics).encode() + b"\n"
+        self._flush()
 
     def grid(self, name: str, step: int, picture_HWC: np.ndarray) -> None:
         """Writes a grid of samples, uint8 ``[H, W, 3]``, to ``grid_path(name)``."""
-        if self._metrics is not None:
-            png = atomic_io.png(picture_HWC)
-            self._events.picture("samples", step, picture_HWC.shape, png)
-            self.file(self.grid_path(name), png)
+        png = atomic_io.png(picture_HWC)
+        self._events.picture("samples", step, picture_HWC.shape, png)
+        self.file(self.grid_path(name), png)
 
     def grid_path(self, name: str) -> Path:
         """The file of a grid of samples."""
