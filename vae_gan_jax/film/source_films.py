@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.read.probe import probe
@@ -19,6 +19,7 @@ from vae_gan_jax.film.store import frames_file
 from vae_gan_jax.run import atomic_io, damaged_json, film_names, provenance, settings, storage
 
 FILE = Path(provenance.FOLDER, "film_names.json")
+KEYS = "name", "path", "sha256"  # of a film in that file; the path is an address
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +68,6 @@ def stage_sources(config: Config) -> None:
         logger.warning("%s", error)
 
 
-class _Named(NamedTuple):
-    name: str
-    path: str  # address of the film
-    sha256: str
-
-
 def name(config: Config, film: str) -> str:
     """The name of the results of a film: one of the command's films, or any other."""
     return names(config).get(film) or film_names.name_of(film)
@@ -93,28 +88,29 @@ def names(config: Config) -> dict[str, str]:
     known = _learnt(config, learnt) + recorded
     result, new = {}, []
     for film in films:
-        free = [other for other in known if other.name not in result.values()]
+        free = [other for other in known if other["name"] not in result.values()]
         found = _find(config, film, free)
         if found is None:
-            taken = [other.name for other in known + new]
+            taken = [other["name"] for other in known + new]
             found = film_names.distinct_name(film_names.name_of(film), taken)
-            new.append(_Named(found, storage.address(film), _checksum(config, film)))
+            values = found, storage.address(film), _checksum(config, film)
+            new.append(dict(zip(KEYS, values, strict=True)))
         result[film] = found
     if new:
         _record(config, recorded + new)
     return result
 
 
-def _find(config: Config, film: str, known: list[_Named]) -> str | None:
+def _find(config: Config, film: str, known: list[dict[str, Any]]) -> str | None:
     """The name of the same path, else of the same content under this name or no longer there."""
     for other in known:
-        if other.path == storage.address(film):
-            return other.name
+        if other["path"] == storage.address(film):
+            return other["name"]
     for other in known:
-        path = storage.local(other.path)
+        path = storage.local(other["path"])
         is_moved = film_names.name_of(path) == film_names.name_of(film) or not os.path.exists(path)
-        if is_moved and other.sha256 == _checksum(config, film):
-            return other.name
+        if is_moved and other["sha256"] == _checksum(config, film):
+            return other["name"]
     return None
 
 
@@ -123,36 +119,34 @@ def _checksum(config: Config, film: str) -> str:
     return provenance.film_checksum(files, config.run_dir or None)
 
 
-def _learnt(config: Config, learnt: list[tuple[str, str]]) -> list[_Named]:
+def _learnt(config: Config, learnt: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """The learnt films where they are now, and where they were when training began."""
-    entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
-    checksums = [entry["sha256"] for entry in entries or ()] or [""] * len(learnt)
-    known = [
-        _Named(name, storage.address(film), checksum)
-        for (film, name), checksum in zip(learnt, checksums, strict=False)
+    entries = (film_names.learnt_entries(config.run_dir) if config.run_dir else None) or []
+    contents = entries or [{"sha256": ""}] * len(learnt)
+    now = [
+        entry | {"name": name, "path": storage.address(film)}
+        for (film, name), entry in zip(learnt, contents, strict=False)
     ]
-    known += [
-        _Named(name, entry["path"], entry["sha256"])
-        for (_, name), entry in zip(learnt, entries or (), strict=False)
-    ]
-    return known
+    return now + entries
 
 
-def _recorded(config: Config) -> list[_Named]:
+def _recorded(config: Config) -> list[dict[str, str]]:
     """The names of ``film_names.json``; none if it is damaged."""
     if not config.run_dir:
         return []
     try:
-        known = [_Named(**line) for line in damaged_json.read(Path(config.run_dir, FILE))]
+        known = [
+            {key: line[key] for key in KEYS}
+            for line in damaged_json.read(Path(config.run_dir, FILE))
+        ]
     except damaged_json.DAMAGE:
         return []
-    valid = all(isinstance(text, str) for named in known for text in named)
-    return known if valid and all(map(film_names.is_name, (n.name for n in known))) else []
+    valid = all(isinstance(text, str) for named in known for text in named.values())
+    return known if valid and all(film_names.is_name(named["name"]) for named in known) else []
 
 
-def _record(config: Config, known: list[_Named]) -> None:
+def _record(config: Config, known: list[dict[str, str]]) -> None:
     """Writes ``film_names.json`` into a run; a folder that is read-only needs none."""
     if config.run_dir and Path(config.run_dir, settings.FILE).exists():
         with contextlib.suppress(OSError):
-            content = json.dumps([named._asdict() for named in known], indent=1)
-            atomic_io.write(Path(config.run_dir, FILE), content + "\n")
+            atomic_io.write(Path(config.run_dir, FILE), json.dumps(known, indent=1) + "\n")

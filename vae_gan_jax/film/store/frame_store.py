@@ -85,11 +85,9 @@ class FrameStore:
         """
         checksums, size = self.manifest["checksums"], int(np.prod(self.manifest["shape"][1:]))
         ends = np.cumsum([count for count, _ in checksums])
-        chosen = range(len(checksums))
-        if blocks is not None and blocks < len(checksums):
-            chosen = np.unique(np.linspace(0, len(checksums) - 1, blocks).astype(int))
+        spread = np.linspace(0, len(checksums) - 1, blocks or len(checksums))
         with open(os.path.join(self.folder, FRAMES), "rb") as file:
-            for block in chosen:
+            for block in np.unique(spread.astype(int)):
                 count, checksum = checksums[block]
                 file.seek(int(ends[block] - count) * size)
                 if zlib.crc32(file.read(count * size)) != checksum:
