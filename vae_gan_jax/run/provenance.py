@@ -28,10 +28,8 @@ CHECKSUMS = "film_checksums.json"  # cache, by path, size and time of change
 def record(run_dir: str | Path, name: str, made_from: dict[str, Any], files: Iterable) -> None:
     """Records what a group of files was made from, unless the run's folder is read-only.
 
-    Args:
-      run_dir, name: the run's folder, and the name of the group, such as ``"films/mine"``.
-      made_from: JSON values; tuples equal lists.
-      files: paths of the finished files, inside or outside the run's folder.
+    ``name`` is that of the group, such as ``"films/mine"``. ``made_from`` are JSON values; tuples
+    equal lists. ``files`` are paths of the finished files, inside or outside the run's folder.
     """
     if not atomic_io.is_writable(run_dir):
         return  # the files are elsewhere, and are made again by every command

@@ -67,14 +67,9 @@ def resolve(
 ) -> Config:
     """The settings of a command: everything that the run was made with, unless ``given`` again.
 
-    Args:
-      given, recorded: settings of this command, and of the run; empty for a new run.
-      learns: whether the command prepares or trains. Otherwise ``source`` may name another film,
-        which has its own trims, stream and frame rate.
-      own: settings that this command does not inherit.
-
-    Raises:
-      InputError: a given setting disagrees with the trained model, or is outside its limits.
+    ``own`` settings are not inherited. Unless the command ``learns``, which is to prepare or train,
+    ``source`` may name another film, which has its own trims, stream and frame rate. Raises
+    InputError if a given setting disagrees with the trained model, or is outside its limits.
     """
     fixed = {name for name, field in FIELDS.items() if field.metadata["fixed"]}
     inherited = {name: value for name, value in recorded.items() if name not in own}

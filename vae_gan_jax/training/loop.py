@@ -43,12 +43,9 @@ def train(config: Config, film: TrainingFrames, run_dir: str | Path) -> train_st
     resumed run equals an uninterrupted one, bit for bit. Training that diverges (6.2, see
     ``divergence``) rolls back to its newest healthy checkpoint and continues with other noise.
 
-    Returns:
-      The state after the last epoch.
-
-    Raises:
-      InputError: the film has fewer frames than a mini-batch, the checkpoint does not fit the
-        networks, training still diverges after ``MAX_ROLL_BACKS``, or its result cannot be written.
+    Returns the state after the last epoch. Raises InputError if the film has fewer frames than a
+    mini-batch, the checkpoint does not fit the networks, training still diverges after
+    ``MAX_ROLL_BACKS``, or its result cannot be written.
     """
     steps_per_epoch = config.steps_per_epoch(len(film))
     mesh.check_batch(config)
@@ -127,8 +124,7 @@ class _Training:
     def roll_back(self, error: DivergedError) -> train_state.TrainState:
         """The state of the newest healthy checkpoint, or the initial one, with other noise.
 
-        Raises:
-          InputError: training rolled back to this checkpoint ``MAX_ROLL_BACKS`` times before.
+        Raises InputError if training rolled back to it ``MAX_ROLL_BACKS`` times before.
         """
         self.checkpoints.wait()
         self.checkpoints.delete(self.stops.unhealthy())

@@ -43,12 +43,8 @@ def _downscale(config: Config, frames_BHWC: np.ndarray) -> np.ndarray:
 def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
     """Linear maps from pictures to scaled principal components and back, float32.
 
-    Args:
-      small_NP: downscaled pictures in -1..1.
-      z_dim: number of components; those that the pictures do not have are 0.
-
-    Returns:
-      Mean picture ``[P]``, encoding ``[P, Z]``, decoding ``[Z, P]``.
+    ``small_NP`` are downscaled pictures in -1..1. Returns the mean picture ``[P]``, the encoding
+    ``[P, Z]`` and the decoding ``[Z, P]``; components that the pictures do not have are 0.
     """
     difference_NP = small_NP.astype(np.float64)
     count, pixels = difference_NP.shape

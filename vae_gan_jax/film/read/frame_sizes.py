@@ -27,11 +27,8 @@ def crop_each_frame(
 ) -> str:
     """Places the chosen part of every frame, whatever its shape, where the film has its own.
 
-    Args:
-      film: with frames of several shapes.
-      part: left, top, width and height of a part of the picture, fractions of it.
-      ratios: the part is cropped centrally to each of these aspect ratios in turn.
-      area: left, top, width and height of what this gives in the film's first frame, pixels.
+    ``part``, fractions of the picture, is cropped centrally to each of the aspect ratios in turn.
+    In the film's first frame this gives ``area``, pixels. Both are left, top, width and height.
     """
     left, top, across, down = part
     width, height = f"{across}*dar", f"{down}"  # in heights of the frame

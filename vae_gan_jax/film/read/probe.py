@@ -94,14 +94,10 @@ def probe(
 ) -> Probe:
     """Lists the streams of a film and finds out which frames it has.
 
-    Args:
-      path: a file that ffmpeg opens; a folder of stills, or a pattern such as ``a/*.png``.
-      video_stream: index among the video streams, from 0. By default covers are skipped, and the
-        stream marked default is preferred, then the longest, then the largest.
-      fps: frames a second of stills; default: 24.
-
-    Raises:
-      InputError: there is no such file or stream, or the file has no video.
+    ``path`` is a file that ffmpeg opens, a folder of stills, or a pattern such as ``a/*.png``. By
+    default covers are skipped, and the video stream marked default is preferred, then the longest,
+    then the largest. ``fps`` are the frames a second of stills; default: 24. Raises InputError if
+    there is no such file or stream, or the file has no video.
     """
     path = os.fspath(path)
     if stills.are_stills(path):

@@ -30,13 +30,9 @@ class Timeline(Packets):
 def read_timeline(path: str, stream: int, codec: str, first_time: float, area: int) -> Timeline:
     """Reads the packets of a film, and decodes it where they do not tell which frames it has.
 
-    A long film without any sign of damage is decoded only at its start and at its end. Raises
-    InputError if no frame decodes.
-
-    Args:
-      path, stream, codec: the film, the index among its video streams, ffmpeg's name of the codec.
-      first_time: when the first frame that decodes is shown, seconds of the film's clock.
-      area: pixels of a frame.
+    A long film without any sign of damage is decoded only at its start and at its end.
+    ``first_time`` is when the first frame that decodes is shown, seconds of the film's clock;
+    ``area`` are the pixels of a frame. Raises InputError if no frame decodes.
     """
     packets = read_packets(path, stream)
     times_T = None

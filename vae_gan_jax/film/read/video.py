@@ -25,18 +25,10 @@ class Decoder(contextlib.AbstractContextManager):
     A frame's number is its time, times the rate. If a frame does not decode, its number shows the
     frame before it. So numbers, sound and length agree wherever decoding begins.
 
-    Args:
-      film, framing: the film, and which part of it becomes frames.
-      skip: number of frames to leave out at the start of the framing's time range.
-      count: maximum number of frames after those; default: all.
-
-    Attributes:
-      start: when the first frame is shown, seconds of the film's clock.
-      expected: the number of frames.
-      decoded: the number of frames so far.
-
-    Raises:
-      InputError: the framing selects no frame of this film.
+    ``skip`` frames at the start of the framing's time range are left out, and after those at most
+    ``count`` are decoded. ``start`` is when the first one is shown, seconds of the film's clock;
+    ``expected`` is their number, and ``decoded`` that so far. Raises InputError if the framing
+    selects no frame of this film.
     """
 
     def __init__(self, film: Probe, framing: Framing, skip: int = 0, count: int | None = None):

@@ -32,23 +32,14 @@ def prepare(
 ) -> FrameStore:
     """Decodes films into a store, or opens the store in ``folder`` if it holds the same frames.
 
-    The store appears atomically, also in place of one with other frames; the unfinished folder is
-    called ``folder.partial``.
+    The store appears atomically, also in place of one with other frames. The processes of ``team``
+    share the films: each decodes some of them inside the unfinished ``folder.partial``, and process
+    0 joins these. The number of processes does not change the result. A process on another disk
+    leaves its films to process 0 and afterwards makes its own store, unless process 0 can upload
+    one with ``exchange(True)`` and it can download that with ``exchange(False)``.
 
-    Processes with a common disk share the films: each decodes some of them into folders inside the
-    unfinished one, and process 0 joins these. The number of processes does not change the result. A
-    process that does not see the unfinished folder leaves its films to process 0 and afterwards
-    makes its own store.
-
-    Args:
-      films, folder: paths.
-      framing, strict: as for ``decode_blocks``.
-      team: the processes that share the films.
-      exchange: copies the store between machines. First process 0 uploads with ``exchange(True)``,
-        then the others download with ``exchange(False)``.
-
-    Raises:
-      InputError: a film cannot be used, or the disk is too small.
+    Raises InputError if a film cannot be used, or is damaged while ``strict``; or the disk is too
+    small.
     """
     # Of a link, the folder that it leads to is replaced, on the disk that the user chose.
     job = _Job([os.fspath(film) for film in films], os.path.realpath(folder), framing, strict, team)

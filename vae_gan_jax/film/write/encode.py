@@ -48,10 +48,9 @@ class Encoder(contextlib.AbstractContextManager):
     Args:
       path: the film to write; an existing one stays until the new one is complete.
       framing: size of the frames; time range and video stream of ``sound_from``.
-      rate: frames a second, exact.
+      rate: frames a second.
       sound_from: film or sound file with the sound of the frames; a folder of stills has none. It
         may still be set before ``close``.
-      film_format: codec, quality and size.
       resume: what the film is made from, as JSON. An Encoder with the same path and value resumes
         after the last complete segment, at frame ``frames``. None: no resuming.
       frame_range: numbers of the frames that this process encodes, see ``Segments``. Afterwards an

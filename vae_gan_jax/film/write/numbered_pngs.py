@@ -18,17 +18,11 @@ NAME = "{:08d}.png"
 class NumberedPngs(contextlib.AbstractContextManager):
     """Writes frames as PNGs numbered from 1 into a folder that appears whole; a context manager.
 
-    An unfinished folder is called ``folder.partial`` and can be resumed. A folder of earlier PNGs
-    is replaced; a folder with other files is refused. ``frames`` is the number of the next frame to
-    write.
-
-    Args:
-      folder: for the PNGs.
-      made_from: what the frames depend on, as JSON; work with another value is not resumed.
-      frame_range: numbers of the frames, from 0, that this process writes. Afterwards a
-        NumberedPngs without a range publishes the folder.
-
-    Raises InputError if the folder holds other files, or cannot be written.
+    An unfinished ``folder.partial`` is resumed if it was made from the same ``made_from``, which is
+    JSON. A folder of earlier PNGs is replaced. ``frames`` is the number of the next frame to write,
+    from 0. Processes may share the folder: each writes its ``frame_range``, and afterwards a
+    NumberedPngs without a range publishes the folder. Raises InputError if the folder holds other
+    files, or cannot be written.
     """
 
     def __init__(self, folder: str, made_from: Any, frame_range: range | None = None):

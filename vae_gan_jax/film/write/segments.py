@@ -22,19 +22,12 @@ LAST = "last"  # name of the short segment at the end
 class Segments:
     """The picture of a film in files of ``SEGMENT_FRAMES`` frames, in a hidden folder next to it.
 
-    Args:
-      path: the film.
-      arguments: ffmpeg's arguments between raw frames on stdin and the output file.
-      made_from: what the film is made from, as JSON. Segments made from something else are removed.
-        None: no resuming.
-      frame_range: numbers of the frames that this process writes, if processes share a film; both
-        ends are multiples of ``SEGMENT_FRAMES``. The process with frame 0 makes the folder first.
-
-    Attributes:
-      frames: number of the next frame to write; the frames before it are in complete segments.
-
-    Raises:
-      InputError: the folder cannot be written, or another process has not made it.
+    ``arguments`` are ffmpeg's between raw frames on stdin and the output file. ``frames`` is the
+    number of the next frame; those before it are in complete segments. Segments made from something
+    else than ``made_from``, which is JSON, are removed; all are if it is None. Processes may share
+    a film: each writes its ``frame_range``, whose ends are multiples of ``SEGMENT_FRAMES``, and the
+    one with frame 0 makes the folder first. Raises InputError if the folder cannot be written, or
+    was not made by that process.
     """
 
     def __init__(

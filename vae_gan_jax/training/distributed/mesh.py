@@ -134,8 +134,7 @@ def data_parallel(function, replicated: tuple, batch: tuple, dtype=None) -> tupl
       replicated, batch: trees of replicated arrays, and of arrays sharded over their first axis.
       dtype: of the sums of matrices and kernels over the devices; None: that of each.
 
-    Returns:
-      The function's three trees, for the whole mini-batch.
+    Returns the function's three trees, for the whole mini-batch.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:

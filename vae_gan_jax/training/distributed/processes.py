@@ -53,15 +53,10 @@ def count() -> int:
 def start(launch: Launch, settings: dict[str, str], timeout: float) -> None:
     """Joins the other processes; must run before jax computes anything.
 
-    If some are still missing after the timeout, this process ends with exit code 2.
-
-    Args:
-      launch: this process.
-      settings: texts by flag name, which must be equal in all processes.
-      timeout: seconds to wait for the others now, and the longest that a lost one goes unnoticed.
-
-    Raises:
-      InputError: the settings differ, or the flags do not say where process 0 is.
+    ``settings`` are texts by flag name, which must be equal in all processes. ``timeout`` is how
+    long to wait for the others now, seconds, and the longest that a lost one goes unnoticed. If
+    some are still missing then, this process ends with exit code 2. Raises InputError if the
+    settings differ, or the flags do not say where process 0 is.
     """
     global _filter, _team
     _check_port(launch)
