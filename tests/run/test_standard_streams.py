@@ -77,9 +77,9 @@ sys.exit(subprocess.run(child).returncode)
 def test_the_log_of_a_run_has_the_refusal(film, tmp_path):
     command = [
         sys.executable, "-m", "vae_gan_jax.main", "--mode=prepare", f"--film={film}",
-        f"--run_dir={tmp_path}", "--width=20", "--height=18", "--exclude=0:00-end",
+        f"--run_dir={tmp_path}", "--width=20", "--height=18", "--hold_out=shots/99",
     ]  # fmt: skip
     shell = '"$@" 2>&-'
     done = subprocess.run(["bash", "-c", shell, "bash", *command], cwd=PROJECT, check=False)
     assert done.returncode == 2
-    assert "vae_gan_jax: --exclude leaves no frame" in (tmp_path / "log.txt").read_text()
+    assert "vae_gan_jax: --hold_out=shots/99 holds out no frame" in (tmp_path / "log.txt").read_text()
