@@ -82,4 +82,6 @@ def test_the_log_of_a_run_has_the_refusal(film, tmp_path):
     shell = '"$@" 2>&-'
     done = subprocess.run(["bash", "-c", shell, "bash", *command], cwd=PROJECT, check=False)
     assert done.returncode == 2
-    assert "vae_gan_jax: --hold_out=shots/99 holds out no frame" in (tmp_path / "log.txt").read_text()
+    assert (
+        "vae_gan_jax: --hold_out=shots/99 holds out no frame" in (tmp_path / "log.txt").read_text()
+    )
