@@ -108,7 +108,7 @@ def test_a_film_has_times_shots_and_frames(model, film):
     other = model.encode_film(film)  # by its path
     np.testing.assert_array_equal(other.mean, codes.mean)
     assert other.shots.tolist() == [[0, 26]]
-    with pytest.raises(vae_gan_jax.InputError, match="has no frame 26: give a number from 0 to 25"):
+    with pytest.raises(vae_gan_jax.InputError, match="frame=26 is out of range: give 0 to 25"):
         model.film.at([26])
 
 
@@ -282,7 +282,7 @@ def test_other_numbers_are_refused(thesis, film, tmp_path):
         lambda: thesis.directions(0): "give 1 to 3",
         lambda: thesis.directions(1, vae_gan_jax.Codes([[0, 0, 0]])): "two codes or more",
         lambda: thesis.sample(-1): "n=-1",
-        lambda: thesis.sample(2, seed=-1): "--seed=-1",
+        lambda: thesis.sample(2, seed=-1): "seed=-1 is out of range",
         lambda: thesis.reconstruct("none.mp4", output=tmp_path / "a.mp4"): "there is no film",
         lambda: thesis.reconstruct(output=tmp_path / "none" / "a.mp4"): "no folder",
         lambda: thesis.reconstruct(output=tmp_path / "a.txt"): "a.txt",
@@ -295,6 +295,12 @@ def test_other_numbers_are_refused(thesis, film, tmp_path):
         lambda: thesis.sample(2.5): "n=2.5 is not a whole number",
         lambda: thesis.sample(2, seed="a"): "seed='a' is not a whole number",
         lambda: thesis.directions("1"): "n='1' is not a whole number",
+        lambda: thesis.sample(10**12): "n=10+ samples do not fit into memory: give [0-9]+ or fewer",
+        lambda: thesis.encode_film(film, progress=3): "progress=3 is not a function",
+        lambda: thesis.with_latent_statistics(np.zeros((3, 3))): "give 4 latents or more",
+        lambda: thesis.encode_film("x" * 5000): "File name too long",
+        lambda: thesis.play(np.zeros((2, 3)), "a\0b"): "'a.*b' is not a path",
+        lambda: vae_gan_jax.train(film, "a\0b"): "has a NUL character",
         lambda: thesis.film.at(0): "0 is not a list of frame numbers",
         lambda: thesis.film.at([0.5]): "frame=0.5 is not a whole number",
         lambda: thesis.film.number(float("nan")): "seconds=nan is not a finite number",
@@ -303,6 +309,60 @@ def test_other_numbers_are_refused(thesis, film, tmp_path):
     }.items():
         with pytest.raises(vae_gan_jax.InputError, match=words):
             call()
+
+
+def test_every_argument_of_another_kind_is_refused(thesis, film, tmp_path):
+    codes, learnt, output = vae_gan_jax.Codes(np.zeros((2, 3))), thesis.film, tmp_path / "a.mp4"
+    (tmp_path / "mine.yaml").write_text("controls: [{control: truncate, amount: 0.5}]")
+    preset = tmp_path / "mine.yaml"
+    calls = {
+        "encode": thesis.encode,
+        "decode": thesis.decode,
+        "decode_batches": lambda value: list(thesis.decode_batches(value)),
+        "sample": thesis.sample,
+        "seed": lambda value: thesis.sample(1, seed=value),
+        "directions": lambda value: thesis.directions(value, codes),
+        "with_latent_statistics": thesis.with_latent_statistics,
+        "encode_film": lambda value: thesis.encode_film("none" if value is None else value),
+        "progress": lambda value: thesis.encode_film("none", progress=value),
+        "decode_film": lambda value: thesis.decode_film(value, output=output),
+        "output": lambda value: thesis.decode_film(codes, output=value),
+        "sound": lambda value: thesis.decode_film(codes, output=output, sound=value or "none"),
+        "reconstruct": lambda value: thesis.reconstruct(film, output=value),
+        "play": lambda value: thesis.play(value, preset),
+        "preset": lambda value: thesis.play(codes, value),
+        "time": lambda value: thesis.play(codes, preset, time=value),
+        "rate": lambda value: thesis.play(codes, preset, rate=value or "none"),
+        "at": learnt.at,
+        "frame": lambda value: learnt.at([value]),
+        "number": learnt.number,
+        "seconds": learnt.seconds,
+        "frames": learnt.frames,
+        "Codes": vae_gan_jax.Codes,
+        "times": lambda value: vae_gan_jax.Codes(codes.mean, times=value or "none"),
+        "codes' rate": lambda value: vae_gan_jax.Codes(codes.mean, rate=value or "none"),
+        "film_frames": codes.film_frames,
+        "save": codes.save,
+        "load": vae_gan_jax.Codes.load,
+        "open": vae_gan_jax.open,
+        "width": lambda value: vae_gan_jax.open(thesis.config.run_dir, codec=value),
+    }
+    values = None, "none", "a\0b", "x" * 5000, [1.5], float("nan"), 10**5000, object(), 1j
+    for name, call in calls.items():
+        for value in values:
+            try:
+                call(value)
+            except vae_gan_jax.InputError as refusal:
+                assert str(refusal).endswith(".")
+            else:
+                pytest.fail(f"{name} takes a {type(value)}")
+
+
+def test_codes_that_were_changed_in_place_are_checked_again(thesis, tmp_path):
+    codes = vae_gan_jax.Codes(np.zeros((2, 3)))
+    codes.made_from = None
+    with pytest.raises(vae_gan_jax.InputError, match="made_from of codes is not a dict"):
+        thesis.decode_film(codes, output=tmp_path / "a.mp4")
 
 
 def test_numpys_and_jaxs_numbers_are_as_good_as_pythons(thesis, film, tmp_path):

@@ -12,6 +12,7 @@ from vae_gan_jax.config.flag_text import InputError
 
 MAX_FLOAT32 = 3.4e38  # larger numbers become infinite in the networks' arithmetic
 MAX_MAGNITUDE = 1e100  # of numbers from Python and JSON; their squares are finite
+MAX_WHOLE = 10**18  # of whole numbers from Python
 PARSERS = {
     bool: flag_text.parse_bool,
     int: flag_text.parse_whole,
@@ -52,8 +53,6 @@ def check(field: dataclasses.Field, value: Any) -> None:
     """Raises ``InputError`` if a value is not a choice, or outside the limits of its field."""
     limits, choices = field.metadata["limits"], field.metadata["choices"]
     flag = f"--{field.name}={value}"
-    if isinstance(value, str) and "\0" in value:
-        raise InputError(f"{flag} has a NUL character: give a text without it.")
     if choices and value not in choices:
         raise InputError(f"{flag} is not one of {', '.join(choices)}: give one of them.")
     if isinstance(value, float) and abs(value) > MAX_FLOAT32:
@@ -89,17 +88,35 @@ def from_text(field: dataclasses.Field, text: str) -> Any:
         return field.default
     parse = field.metadata["parse"] or PARSERS[field.type]
     try:
-        return parse(flag_text.unquote(text))
+        return parse(_without_nul(flag_text.unquote(text)))
     except ValueError as error:
         raise InputError(f"--{field.name}={text} {error}.") from None
 
 
-def whole(name: str, value: Any) -> int:
-    """A whole number from Python; raises InputError if it is another value."""
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("has a NUL character: give a text without it")
+    return text
+
+
+def shown(value: Any) -> str:
+    """The start of a value for a message."""
     try:
-        return operator.index(value)
+        return f"{value!r:.40}"
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "(thousands of digits)"
+
+
+def whole(name: str, value: Any, minimum: int = 0, maximum: int = MAX_WHOLE) -> int:
+    """A whole number from Python; raises InputError if it is another value, or out of range."""
+    try:
+        number = operator.index(value)
     except TypeError:
-        raise InputError(f"{name}={value!r:.40} is not a whole number: give one.") from None
+        raise InputError(f"{name}={shown(value)} is not a whole number: give one.") from None
+    if not minimum <= number <= maximum:
+        limits = f"{minimum} to {maximum}"
+        raise InputError(f"{name}={shown(number)} is out of range: give {limits}.")
+    return number
 
 
 def finite(name: str, value: Any) -> float:
@@ -110,16 +127,16 @@ def finite(name: str, value: Any) -> float:
         number = math.nan
     if not abs(number) <= MAX_MAGNITUDE:
         limit = f"{MAX_MAGNITUDE:g}"
-        raise InputError(f"{name}={value!r:.40} is not a finite number up to {limit}: give one.")
+        raise InputError(f"{name}={shown(value)} is not a finite number up to {limit}: give one.")
     return number
 
 
 def path(name: str, value: Any) -> str:
     """A path from Python; raises InputError if it is another value."""
     try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise InputError(f"{name}={value!r:.40} is not a path: give one.") from None
+        return _without_nul(os.fsdecode(value))
+    except (TypeError, ValueError):
+        raise InputError(f"{name}={shown(value)} is not a path: give one.") from None
 
 
 def from_python_value(field: dataclasses.Field, value: Any) -> Any:
@@ -137,5 +154,5 @@ def from_python_value(field: dataclasses.Field, value: Any) -> Any:
         raise
     except (TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(
-            f"--{field.name}={value!r} is not a value of this setting: give one as in --help."
+            f"--{field.name}={shown(value)} is not a value of this setting: give one as in --help."
         ) from None

@@ -41,8 +41,8 @@ class PlayableModel(Model):
         """
         if not isinstance(preset, presets.Preset):
             preset = presets.load(field.path("preset", preset))
-        codes = as_codes(frames) if getattr(frames, "ndim", 0) == 2 else frames
-        if isinstance(codes, Codes):
+        if isinstance(frames, Codes) or getattr(frames, "ndim", 0) == 2:
+            codes = as_codes(frames)
             rate = codes.rate if rate is None else rate
             items = latents(codes.mean, "mean of codes", self.config.z_dim)
         else:

@@ -82,13 +82,14 @@ class Codes:
         A code is shown from its time until that of the next one.
 
         Raises:
-          InputError: there is no code, or the film would be too long.
+          InputError: there is no code, the rate is invalid, or the film would be too long.
         """
+        rate = float(frame_rate(rate, "the film"))
         if not len(self):
             raise InputError(f"mean of codes has the length {len(self)}: give one code or more.")
         if self.times is None:
             return np.arange(len(self))
-        position_T = np.rint((self.times - self.times[0]) * float(rate))
+        position_T = np.rint((self.times - self.times[0]) * rate)
         if position_T[-1] >= MAX_FILM_FRAMES:
             raise InputError(
                 f"times of codes cover {position_T[-1]:.0f} frames, more than {MAX_FILM_FRAMES}: "
@@ -155,8 +156,8 @@ def latents(values: Any, name: str, z_dim: int | None = None) -> np.ndarray:
 
 
 def as_codes(codes: Any) -> Codes:
-    """Codes, or the codes of latents ``[T, Z]``; raises InputError as ``Codes`` does."""
-    return codes if isinstance(codes, Codes) else Codes(codes)
+    """Codes, checked again, or the codes of latents ``[T, Z]``; InputError as for ``Codes``."""
+    return dataclasses.replace(codes) if isinstance(codes, Codes) else Codes(codes)
 
 
 def _is_json(value: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_gan_jax.config import InputError
+from vae_gan_jax.config import InputError, field
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.model import autoencoder, bending, fuse_batch_norm, networks
 from vae_gan_jax.training import train_state
@@ -128,7 +128,7 @@ def checked_frames(frames: Iterable[np.ndarray], config) -> Iterator[np.ndarray]
     try:
         frames = iter(frames)
     except TypeError:
-        raise InputError(f"frames are {frames!r:.40}, not an array: {remedy}.") from None
+        raise InputError(f"frames are {field.shown(frames)}, not an array: {remedy}.") from None
     for number, frame in enumerate(frames):
         try:
             frame_HWC = np.asarray(frame)

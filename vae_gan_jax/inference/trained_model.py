@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config, InputError, field
 from vae_gan_jax.film.film_scan import FilmScan
 from vae_gan_jax.film.read.reader import FilmReader
@@ -25,7 +26,7 @@ from vae_gan_jax.inference.reconstruct import (
     map_batches,
 )
 from vae_gan_jax.model import autoencoder, fuse_batch_norm, networks
-from vae_gan_jax.run import exported, film_names, settings
+from vae_gan_jax.run import disk_errors, exported, film_names, settings
 from vae_gan_jax.training import checkpoint, train_state
 from vae_gan_jax.training.distributed import mesh
 
@@ -129,11 +130,14 @@ class Model:
         """Frames that the model invents, uint8 ``[n, H, W, 3]``: decoded draws of the prior.
 
         Raises:
-          InputError: ``n`` is negative, or ``seed`` is not in 0..2^32 - 1.
+          InputError: ``n`` is negative, or more than fit into this machine's memory, or ``seed``
+            is not in 0..2^32 - 1.
         """
-        if (n := field.whole("n", n)) < 0:
-            raise InputError(f"n={n} is not a number of samples: give 0 or more.")
-        config = dataclasses.replace(self.config, seed=field.whole("seed", seed))
+        frame_bytes = 2 * 3 * self.config.height * self.config.width  # the parts and the whole
+        most = operating_system.memory_bytes() // (frame_bytes + 12 * self.config.z_dim)
+        if (n := field.whole("n", n)) > most:
+            raise InputError(f"n={n} samples do not fit into memory: give {most} or fewer.")
+        config = dataclasses.replace(self.config, seed=field.whole("seed", seed, maximum=2**32 - 1))
         return self._of_prior.decode(prior_draws(config, n))
 
     @functools.cached_property
@@ -149,7 +153,13 @@ class Model:
 
         Args:
           z_TZ: latents, at least one mini-batch; better some hundreds of draws of one distribution.
+
+        Raises:
+          InputError: there are fewer latents, or as for ``decode``.
         """
+        z_TZ, least = latents(z_TZ, "z", self.config.z_dim), self.config.batch_size
+        if len(z_TZ) < least:
+            raise InputError(f"z has the length {len(z_TZ)}: give {least} latents or more.")
         if not self.variables["decoder"]["batch_stats"]:
             return self
         decoder = batch_norm_statistics.estimate_from_latents(self.config, self.variables, z_TZ)
@@ -167,14 +177,14 @@ class Model:
         Raises:
           InputError: there are fewer than two codes, or ``n`` is not in 1..Z.
         """
-        if not 1 <= (n := field.whole("n", n)) <= self.config.z_dim:
-            raise InputError(f"n={n} is not a number of directions: give 1 to {self.config.z_dim}.")
+        n = field.whole("n", n, 1, self.config.z_dim)
         codes = self.encode_film() if codes is None else as_codes(codes)
         if len(codes) < 2:
             raise InputError(f"{len(codes)} code has no directions: give two codes or more.")
         fitted = gaussian.fit(latents(codes.mean, "mean of codes", self.config.z_dim))
         return gaussian.Gaussian(fitted.mean_Z, fitted.std_K[:n], fitted.components_KZ[:n])
 
+    @disk_errors.as_sentences()
     def encode_film(
         self,
         film: FilmReader | str | os.PathLike | None = None,
@@ -189,6 +199,10 @@ class Model:
         Raises:
           InputError: the film cannot be read.
         """
+        if not (progress is None or callable(progress)):
+            raise InputError(
+                f"progress={field.shown(progress)} is not a function: give one of a fraction."
+            )
         reader, scan = self._reader(film), FilmScan()
         frames = tqdm(reader.frames(), f"codes of {reader.name}", reader.count, unit="frame")
 
@@ -201,6 +215,7 @@ class Model:
         times_T = reader.start + np.arange(len(codes)) / float(reader.rate)
         return dataclasses.replace(codes, times=times_T, rate=reader.rate, shots=scan.shots)
 
+    @disk_errors.as_sentences()
     def decode_film(
         self,
         codes: Codes | np.ndarray,
@@ -224,6 +239,7 @@ class Model:
         CodesFilm.of(self, config, as_codes(codes), sound).write(self)
         return Path(config.output)
 
+    @disk_errors.as_sentences()
     def reconstruct(
         self, film: FilmReader | str | os.PathLike | None = None, *, output: str | os.PathLike
     ) -> Path:

@@ -58,7 +58,7 @@ def test_a_frame_that_does_not_decode_is_named(film_reader, monkeypatch):
 
 @pytest.mark.parametrize("number", [-1, 26, 10**12])
 def test_a_number_outside_the_film_is_refused(film_reader, number):
-    with pytest.raises(InputError, match=f"has no frame {number}: give a number from 0 to 25"):
+    with pytest.raises(InputError, match=f": frame={number} is out of range: give 0 to 25"):
         film_reader.at([2, number])
 
 

@@ -54,7 +54,11 @@ class FilmReader:
         return scan.shots
 
     def frames(self, first: int = 0) -> Iterator[np.ndarray]:
-        """The frames from number ``first`` on, in order: uint8 ``[H, W, 3]``."""
+        """The frames from number ``first`` on, in order: uint8 ``[H, W, 3]``.
+
+        Raises InputError if ``first`` is not a number from 0 on, or as decoding does.
+        """
+        first = field.whole("first", first)
         return video.decode(self.path, self.framing, skip=first, strict=self.strict)
 
     def at(self, numbers: Sequence[int]) -> np.ndarray:
@@ -63,14 +67,12 @@ class FilmReader:
         Raises InputError if there is no such frame, or it cannot be decoded.
         """
         try:
-            numbers = [field.whole("frame", number) for number in numbers]
+            numbers = list(numbers)
         except TypeError:
-            raise InputError(f"{numbers!r:.40} is not a list of frame numbers: give one.") from None
-        for number in numbers:
-            if not 0 <= number < self.count:
-                raise InputError(
-                    f"{self.path} has no frame {number}: give a number from 0 to {self.count - 1}."
-                )
+            wrong = field.shown(numbers)
+            raise InputError(f"{wrong} is not a list of frame numbers: give one.") from None
+        name, last = f"{self.path}: frame", self.count - 1
+        numbers = [field.whole(name, number, maximum=last) for number in numbers]
         decoded, next_number, frames = {}, 0, iter(())
         min_seek = MIN_SEEK_SECONDS * float(self.rate)
         with contextlib.ExitStack() as stack:
@@ -92,8 +94,11 @@ class FilmReader:
         return np.array([decoded[number] for number in numbers], np.uint8).reshape(shape)
 
     def seconds(self, number: int) -> float:
-        """When a frame is shown, seconds of the film's clock."""
-        return self.start + float(number / self.rate)
+        """When a frame is shown, seconds of the film's clock.
+
+        Raises InputError if ``number`` is not a number from 0 on.
+        """
+        return self.start + float(field.whole("number", number) / self.rate)
 
     def number(self, seconds: float, flag: str = "--at=") -> int:
         """The number of the frame that begins nearest to a time of the film's clock.
