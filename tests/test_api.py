@@ -350,11 +350,8 @@ def test_every_argument_of_another_kind_is_refused(thesis, film, tmp_path):
     values = None, "none", "a\0b", "x" * 5000, [1.5], float("nan"), 10**5000, object(), 1j
     for name, call in calls.items():
         for value in values:
-            try:
+            with pytest.raises(vae_gan_jax.InputError, match=r"\.$"):
                 call(value)
-            except vae_gan_jax.InputError as refusal:
-                assert str(refusal).endswith(".")
-            else:
                 pytest.fail(f"{name} takes a {type(value)}")
 
 
