@@ -184,7 +184,7 @@ class Model:
         fitted = gaussian.fit(latents(codes.mean, "mean of codes", self.config.z_dim))
         return gaussian.Gaussian(fitted.mean_Z, fitted.std_K[:n], fitted.components_KZ[:n])
 
-    @disk_errors.as_sentences()
+    @disk_errors.readable()
     def encode_film(
         self,
         film: FilmReader | str | os.PathLike | None = None,
@@ -215,7 +215,7 @@ class Model:
         times_T = reader.start + np.arange(len(codes)) / float(reader.rate)
         return dataclasses.replace(codes, times=times_T, rate=reader.rate, shots=scan.shots)
 
-    @disk_errors.as_sentences()
+    @disk_errors.readable()
     def decode_film(
         self,
         codes: Codes | np.ndarray,
@@ -239,7 +239,7 @@ class Model:
         CodesFilm.of(self, config, as_codes(codes), sound).write(self)
         return Path(config.output)
 
-    @disk_errors.as_sentences()
+    @disk_errors.readable()
     def reconstruct(
         self, film: FilmReader | str | os.PathLike | None = None, *, output: str | os.PathLike
     ) -> Path:
