@@ -78,10 +78,10 @@ def features(path: str | os.PathLike, rate: float, framing: Framing | None = Non
     of a film. Raises InputError if the file cannot be read, or has no sound.
     """
     path, start, seconds = os.fspath(path), 0.0, math.inf
-    if os.path.isdir(path):
-        raise InputError(f"{path} has no sound: give --sound=FILE for what the sound drives.")
-    ffmpeg.require_file(path)
-    streams, clock_start, _ = list_streams(path)
+    streams, clock_start = (), 0.0
+    if not os.path.isdir(path):
+        ffmpeg.require_file(path)
+        streams, clock_start, _ = list_streams(path)
     if not any(stream.kind == "Audio" for stream in streams):
         raise InputError(f"{path} has no sound: give --sound=FILE for what the sound drives.")
     if framing and any(stream.kind == "Video" and not stream.is_picture for stream in streams):

@@ -16,8 +16,8 @@ def sequential(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[np.nda
         yield np.stack(batch)
 
 
-def prefetch(batches: Iterable, depth: int = 2) -> Iterator:
-    """The same batches, read by a thread, at most ``depth`` in advance.
+def prefetch(batches: Iterable) -> Iterator:
+    """The same batches, read by a thread, at most two in advance.
 
     An exception in ``batches`` is raised in place of its batch. Closing the generator ends the
     thread and closes ``batches``.
@@ -28,7 +28,7 @@ def prefetch(batches: Iterable, depth: int = 2) -> Iterator:
             stack.callback(iterator.close)
         pool = ThreadPoolExecutor(1, "prefetch")
         stack.callback(pool.shutdown, cancel_futures=True)
-        waiting = deque(pool.submit(next, iterator, end) for _ in range(depth))
+        waiting = deque(pool.submit(next, iterator, end) for _ in range(2))
         while (batch := waiting.popleft().result()) is not end:
             waiting.append(pool.submit(next, iterator, end))
             yield batch

@@ -23,16 +23,15 @@ class Profile(contextlib.AbstractContextManager):
 
     def __init__(self, run_dir: str | Path, steps: int):
         self._run_dir, self._steps = Path(run_dir), steps
-        self._dispatches = self._start = 0
+        self._dispatches, self._start = 0, None  # the step where the trace starts, while it runs
         self._folder = self._run_dir / ".profile"  # until the trace is whole
-        self._tracing, self._done = False, not steps
 
     def update(self, step: int) -> None:
         """Starts or ends the trace; the devices have finished all steps up to ``step``."""
-        if self._tracing and step - self._start >= self._steps:
+        if self._start is not None and step - self._start >= self._steps:
             self._end(step - self._start)
-        elif self._dispatches and not (self._tracing or self._done):
-            self._tracing, self._start = True, step
+        elif self._dispatches == 1 and self._steps:
+            self._start = step
             shutil.rmtree(self._folder, ignore_errors=True)
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # every Python call would hide the steps
@@ -40,7 +39,7 @@ class Profile(contextlib.AbstractContextManager):
         self._dispatches += 1
 
     def _end(self, steps: int | None) -> None:
-        self._tracing, self._done = False, True
+        self._start = None
         try:
             jax.profiler.stop_trace()
             (trace,) = (self._folder / "plugins" / "profile").iterdir()
@@ -53,7 +52,7 @@ class Profile(contextlib.AbstractContextManager):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __exit__(self, *exception):
-        if self._tracing:
+        if self._start is not None:
             self._end(None)
-        elif not self._done:
+        elif self._steps and self._dispatches < 2:
             logger.warning("--profile: training ended within its first dispatch, nothing is traced")
