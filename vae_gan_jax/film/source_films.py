@@ -34,21 +34,17 @@ def with_moved_film(
     text = given.get("film")
     if not text or text in (film_names.DEMO, recorded.get("film")):
         return recorded
-    entries = film_names.learnt_entries(folder) or _prepared_entries(folder)
+    entries = film_names.learnt_entries(folder)
     if entries is None:
-        return recorded
+        try:
+            entries = frames_file.read_manifest(str(folder / film_names.FRAMES))["films"]
+        except (OSError, ValueError):
+            return recorded
     films = film_names.split_films(text)
     stage(text)
     stream, fps = recorded.get("video_stream"), recorded.get("fps")
     probes = [probe(storage.local(film), stream, fps) for film in films]
     return recorded | {"film": text} if frames_file.same_films(entries, probes) else recorded
-
-
-def _prepared_entries(folder: Path) -> list[dict[str, Any]] | None:
-    try:
-        return frames_file.read_manifest(str(folder / film_names.FRAMES))["films"]
-    except (OSError, ValueError):
-        return None
 
 
 def stage(*films: str) -> None:

@@ -26,18 +26,17 @@ def begin(config: Config, fresh: TrainState, film: TrainingFrames) -> TrainState
     count = min(MAX_FRAMES, len(film))
     chosen = film.training_T[np.arange(count) * len(film) // count]
     blocks = np.split(chosen, range(BLOCK_FRAMES, count, BLOCK_FRAMES))
-    small_NHWC = np.concatenate([_downscale(config, film.frames_THWC[block]) for block in blocks])
-    linear_maps = components(small_NHWC.reshape(count, -1), config.z_dim)
+    size = residual.skip_size(config.height, config.width)
+    small = [
+        np.asarray(residual.resize(autoencoder.from_frames(film.frames_THWC[block]), size))
+        for block in blocks
+    ]
+    linear_maps = components(np.concatenate(small).reshape(count, -1), config.z_dim)
     centre_P, encoding_PZ, decoding_ZP = processes.broadcast_from_first(linear_maps)
     centre_HWC = centre_P.reshape(fresh.constants["encoder"]["pca"]["centre"].shape)
     encoder = {"centre": centre_HWC, "linear": {"kernel": encoding_PZ}}
     decoder = {"linear": {"kernel": decoding_ZP, "bias": centre_P}}
     return fresh.replace(constants={"encoder": {"pca": encoder}, "decoder": {"pca": decoder}})
-
-
-def _downscale(config: Config, frames_BHWC: np.ndarray) -> np.ndarray:
-    size = residual.skip_size(config.height, config.width)
-    return np.asarray(residual.resize(autoencoder.from_frames(frames_BHWC), size))
 
 
 def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:

@@ -106,7 +106,12 @@ def chosen_rectangle(film: Probe, framing: Framing) -> Rectangle:
 def _part(film: Probe, framing: Framing) -> Rectangle:
     """The part of the displayed picture that is then cropped centrally to ``_ratios``."""
     if framing.crop == "auto":
-        return _without_bars(film, framing)
+        trimmed = section(film, framing)
+        first_shape = dataclasses.replace(film, several_shapes=False)
+        left, top, right, bottom = picture_inside(first_shape, trimmed.first, trimmed.count)
+        across, down = film.width / film.stored_width, film.height / film.stored_height
+        size = (right - left) * across, (bottom - top) * down
+        return Rectangle(*size, left * across, top * down)
     if framing.crop == "none" or framing.crop.count(":") == 1:
         return Rectangle(film.width, film.height, 0, 0)
     part = Rectangle(*map(int, framing.crop.split(":")))
@@ -125,14 +130,6 @@ def _ratios(framing: Framing) -> list[Fraction]:
     return [*first, Fraction(framing.width, framing.height)]
 
 
-def _without_bars(film: Probe, framing: Framing) -> Rectangle:
-    trimmed = section(film, framing)
-    first_shape = dataclasses.replace(film, several_shapes=False)
-    left, top, right, bottom = picture_inside(first_shape, trimmed.first, trimmed.count)
-    across, down = film.width / film.stored_width, film.height / film.stored_height
-    return Rectangle((right - left) * across, (bottom - top) * down, left * across, top * down)
-
-
 def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
     """ffmpeg's filters from the decoded picture to RGB frames of the framing's size.
 
@@ -145,7 +142,8 @@ def filter_chain(film: Probe, framing: Framing, cut: Sequence[str] = ()) -> str:
         filters.append(_one_size(film, framing, area))
     if film.several_shapes and framing.crop == "none":
         film = dataclasses.replace(film, width=framing.width, height=framing.height)
-    if _may_be_interlaced(film):
+    suits = film.interlaced or re.fullmatch(DEINTERLACED_FORMATS, film.pixel_format)
+    if suits and min(film.stored_width, film.stored_height) >= MIN_DEINTERLACED_SIDE:
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")  # flagged frames only
     filters += cut
     if (area.width, area.height) != (film.stored_width, film.stored_height):
@@ -175,11 +173,6 @@ def _one_size(film: Probe, framing: Framing, area: Rectangle) -> str:
     )
     pixels = area.x, area.y, area.width, area.height
     return frame_sizes.crop_each_frame(film, fractions, _ratios(framing), pixels)
-
-
-def _may_be_interlaced(film: Probe) -> bool:
-    suits = film.interlaced or re.fullmatch(DEINTERLACED_FORMATS, film.pixel_format) is not None
-    return suits and min(film.stored_width, film.stored_height) >= MIN_DEINTERLACED_SIDE
 
 
 def _stored(film: Probe, area: Rectangle) -> Rectangle:

@@ -113,7 +113,9 @@ def _probe_film(path: str, video_stream: int | None) -> Probe:
     streams, clock_start, claimed_seconds = list_streams(path)
     stream = _choose(path, streams, video_stream)
     chosen = [one for one in streams if one.kind == "Video"][stream]
-    opened = (*_decoder(chosen), *_keep_filters(chosen.turned), "-i", ffmpeg.url(path))
+    opened = (*_keep_filters(chosen.turned), "-i", ffmpeg.url(path))
+    if chosen.has_alpha and chosen.codec in ALPHA_DECODERS:
+        opened = (f"-c:v:{stream}", ALPHA_DECODERS[chosen.codec], *opened)
     sample, first_time, claimed_rate = _decode_sample(path, opened, stream)
     area = sample["stored_width"] * sample["stored_height"]
     timeline = read_timeline(path, stream, chosen.codec, first_time - clock_start, area)
@@ -238,13 +240,6 @@ def _longest(path: str, videos: list[Stream]) -> list[Stream]:
         for stream, (count, length) in zip(videos, lengths, strict=True)
         if count >= MIN_FRAMES_SHARE * frames and length >= MIN_LENGTH_SHARE * seconds
     ] or videos
-
-
-def _decoder(stream: Stream) -> tuple[str, ...]:
-    """ffmpeg's arguments for a stream whose alpha only another decoder reads."""
-    if not (stream.has_alpha and stream.codec in ALPHA_DECODERS):
-        return ()
-    return (f"-c:v:{stream.index}", ALPHA_DECODERS[stream.codec])
 
 
 def _keep_filters(turned: bool) -> tuple[str, ...]:

@@ -97,12 +97,8 @@ class Encoder(contextlib.AbstractContextManager):
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Appends uint8 RGB frames ``[B, H, W, 3]``; raises InputError if ffmpeg failed."""
-        expected = self.framing.height, self.framing.width, 3
-        if frames_BHWC.shape[1:] != expected or frames_BHWC.dtype != np.uint8:
-            raise ValueError(
-                f"frames must be uint8 [B, *{expected}], "
-                f"not {frames_BHWC.dtype} {list(frames_BHWC.shape)}"
-            )
+        assert frames_BHWC.shape[1:] == (self.framing.height, self.framing.width, 3)
+        assert frames_BHWC.dtype == np.uint8
         self.segments.write(frames_BHWC)
 
     def close(self) -> None:

@@ -59,8 +59,7 @@ class Segments:
 
     def truncate(self, frames: int) -> None:
         """Before writing: removes the segments after ``frames``, a multiple of their length."""
-        if frames % SEGMENT_FRAMES or frames > self.frames or self._process is not None:
-            raise ValueError(f"cannot truncate {self.frames} frames to {frames}")
+        assert frames in range(0, self.frames + 1, SEGMENT_FRAMES)
         self.frames = frames
         if self._frame_range is None:
             valid = {os.path.basename(self._file(name)) for name in range(frames // SEGMENT_FRAMES)}
