@@ -61,11 +61,11 @@ def read(folder: str | os.PathLike) -> Export:
     try:
         settings = from_python(content["settings"])
         Config(**settings)
-        checkpoint = content["checkpoint"]
-        if not isinstance(checkpoint, str | None):
+        step, checkpoint, files = (content[name] for name in ("step", "checkpoint", "files"))
+        valid = damaged_json.is_whole(step) and isinstance(checkpoint, str | None)
+        if not (valid and isinstance(files, list)):
             raise ValueError
-        step, files = int(content["step"]), frozenset(map(str, content["files"]))
-        return Export(Path(folder), settings, step, checkpoint, files)
+        return Export(Path(folder), settings, step, checkpoint, frozenset(map(str, files)))
     except damaged_json.DAMAGE:  # InputError is a ValueError
         raise InputError(
             f"{path} is damaged or foreign: make it again with --mode=export."

@@ -148,6 +148,7 @@ encoder, decoder = (
 )
 assert encoder.platforms == decoder.platforms == ("cpu", "cuda", "tpu")
 mean, log_variance = encoder.call(frames)
+assert len(encoder.call(frames[:0])[0]) == len(decoder.call(mean[:0])) == 0
 np.savez("results.npz", mean=mean, log_variance=log_variance, frames=decoder.call(mean))
 """,
         copy,
@@ -238,6 +239,15 @@ def test_a_damaged_export_is_refused(copy, file, content):
     else:
         (copy / file).write_bytes(content)
     refuse(f"{file}|is not a run folder", vae_gan_jax.open, copy)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"step": "3"}, {"step": 3.5}, {"step": -3}, {"files": "a"}, {"checkpoint": 3}]
+)
+def test_a_config_with_a_value_of_another_kind_is_refused(copy, wrong):
+    path = copy / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    refuse("config.json is damaged or foreign", exported.read, copy)
 
 
 def test_weights_of_other_networks_are_refused(copy):

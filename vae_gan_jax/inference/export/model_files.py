@@ -50,7 +50,8 @@ def functions(model: Model) -> dict[str, Callable]:
 
 def write_stablehlo(folder: Path, model: Model) -> None:
     """Writes ``encoder.stablehlo`` and ``decoder.stablehlo`` for batches of any size."""
-    config, (batch,) = model.config, jax_export.symbolic_shape("N")
+    # A variable of jax is 1 or more, and a batch may be empty.
+    config, (batch,) = model.config, jax_export.symbolic_shape("N - 1")
     inputs = {
         "encoder": jax.ShapeDtypeStruct((batch, config.height, config.width, 3), np.uint8),
         "decoder": jax.ShapeDtypeStruct((batch, config.z_dim), np.float32),
