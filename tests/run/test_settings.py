@@ -97,7 +97,7 @@ def test_a_damaged_or_foreign_settings_file_is_named(tmp_path, content, sentence
 @pytest.mark.parametrize("foreign", ["letter.txt", "films/letter.txt", "films/mine.mp4"])
 def test_what_commands_leave_before_the_training_is_accepted(tmp_path, foreign):
     """A refused first command, ``--mode=passthrough``, ``plan`` and ``benchmark``."""
-    for name in ("frames", "frames.partial", ".demo_film.segments", "films"):
+    for name in ("frames", "frames.partial", ".frames.former", ".demo_film.segments", "films"):
         (tmp_path / name).mkdir()
     (tmp_path / "films" / ".mine_passthrough.mp4.segments").mkdir()
     for name in (

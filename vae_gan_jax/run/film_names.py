@@ -218,7 +218,7 @@ def film_changed(run_dir: str | Path) -> InputError:
 def is_empty_run(run_dir: Path) -> bool:
     """Whether a folder holds at most what commands leave there before the first frame is learnt."""
     leftovers = (
-        rf"log\.txt|(plan|benchmark)\.json|{FRAMES}(\.partial)?|provenance|.*\.lock"
+        rf"log\.txt|(plan|benchmark)\.json|\.?{FRAMES}(\.partial|\.former)?|provenance|.*\.lock"
         rf"|\.?demo_film\..*|{FILMS}|{FILMS}/.*_passthrough\..*"
     )
     paths = [*run_dir.iterdir(), *run_dir.glob(f"{FILMS}/*")] if run_dir.exists() else []

@@ -176,6 +176,7 @@ def test_leftovers_of_a_killed_process_are_removed(has_store, films, decoded, tm
         prepare(films[:2], shared)
     leftovers = tmp_path / "shared.partial" / "1"
     leftovers.mkdir(parents=True)
+    (tmp_path / ".shared.former").mkdir()
     (leftovers / "frames.u8").write_bytes(b"torn")
     (leftovers / "manifest.json").write_text("{")
     decoded.clear()

@@ -81,7 +81,9 @@ class _Job:
         with self._readable_errors(), contextlib.ExitStack() as stack:
             if not current:
                 stack.enter_context(atomic_io.locked(self.folder))
-            shutil.rmtree(self.unfinished, ignore_errors=True)  # left by a killed process
+            # A killed process may have left them.
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            shutil.rmtree(atomic_io.beside(self.folder, ".former"), ignore_errors=True)
             if current or self._is_current(probes):  # another process may have made it
                 self.team.barrier("films can be decoded")  # without an unfinished folder, none is
                 self.team.barrier("the films are decoded")

@@ -144,7 +144,7 @@ class Encoder(contextlib.AbstractContextManager):
             ["-i", ffmpeg.url(self.segments.concat_list(self.rate))],
             tracks.input_arguments(stop) if tracks else [],
             ["-map", "0:v", "-c:v", "copy", "-movflags", "+faststart", "-fflags", "+bitexact"],
-            tracks.output_arguments if tracks else [],
+            source_tracks.output_arguments(tracks.choices) if tracks else [],
             ["-f", codecs.MUXERS[codecs.extension_of(self.path)]],
             ["-t", f"{stop:.6f}", ffmpeg.url(self._joined)],
         )

@@ -61,11 +61,6 @@ class SourceTracks:
             arguments += ["-f", "null", "-"]
         return arguments
 
-    @property
-    def output_arguments(self) -> list[str]:
-        """ffmpeg's arguments among those of the film."""
-        return _output_arguments(self.choices)
-
     def warn(self, path: str | os.PathLike) -> None:
         """Logs a warning about each part that the film ``path`` goes without."""
         for loss in self.losses:
@@ -166,8 +161,8 @@ class _Trial:
             LOG_ERRORS_AND_CHANGES,
             ["-y", "-max_error_rate", "1", "-f", "lavfi", "-i", "color=size=64x64:duration=0.04"],
             ["-itsoffset", f"{-self.start:.6f}", "-i", ffmpeg.url(self.source)],
-            ["-map", "0:v", "-c:v", "libx264", *_output_arguments(others), *whole, *target],
-            [*_output_arguments(encoded), *some, *target] if encoded else [],
+            ["-map", "0:v", "-c:v", "libx264", *output_arguments(others), *whole, *target],
+            [*output_arguments(encoded), *some, *target] if encoded else [],
             *(["-map", f"1:a:{a.index}", *whole, "-f", "null", "-"] for a in copied),
         )
         if code:
@@ -188,7 +183,7 @@ def _encodes(part: Part, way: dict[str, str]) -> bool:
     return part.kind == "a" and way != codecs.COPY
 
 
-def _output_arguments(choices: Choices) -> list[str]:
+def output_arguments(choices: Choices) -> list[str]:
     """ffmpeg's arguments that write parts of input 1, and no other chapters or metadata."""
     arguments, written = [], collections.Counter()
     for part, way in choices:
