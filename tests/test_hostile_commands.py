@@ -96,6 +96,8 @@ def run_command(program, film, small, frames_THWC, tmp_path_factory):
 
 def _arguments(command, work: Path) -> list[str]:
     chosen = dict(SMALL) if command["run"] in ("new", "none") else {"seconds": "0.2"}
+    if command["mode"] not in ("all", "prepare", "train", "explore", "benchmark"):
+        del chosen["seconds"]
     chosen |= {"film": command["film"]} if command["film"] else {}
     chosen |= {"run_dir": command["run"]} if command["run"] != "none" else {}
     chosen |= {"mode": command["mode"]} | dict(command["flags"])

@@ -23,7 +23,7 @@ A digit is an axis of that length: ``matrix_B23`` is [B, 2, 3]. The code explain
 import os
 from typing import TYPE_CHECKING, Any
 
-from vae_gan_jax.config import InputError, from_python
+from vae_gan_jax.config import InputError, from_python, mode_flags
 from vae_gan_jax.inference.codes import Codes
 from vae_gan_jax.run import disk_errors
 
@@ -57,7 +57,7 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
         from vae_gan_jax.inference.export import opened_export
 
         return playable(opened_export.open_model(given))
-    config = modes.resolve(given, "decode")
+    config = modes.resolve(given, "decode", mode_flags.OF_FILMS)
     return playable(opened_run.open_model(config, read_only=True))
 
 

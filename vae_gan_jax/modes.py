@@ -5,11 +5,11 @@ Steps import jax and what depends on it themselves, so that bad input is refused
 
 import dataclasses
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
-from vae_gan_jax.config import FIELDS, Config, InputError
+from vae_gan_jax.config import Config, InputError, mode_flags
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.store.run_frames import open_store
 from vae_gan_jax.inference import film_outputs
@@ -29,14 +29,14 @@ class Mode:
     steps: tuple[Step, ...]
     learns: bool = False  # whether the settings belong to the learnt film and are recorded
     own: frozenset[str] = frozenset()  # settings that the mode does not inherit from the run
-    plays: bool = False  # whether it takes a preset
     needs_run: bool = True  # whether it needs --run_dir even if --output is given
 
 
-def resolve(given: dict[str, Any], mode: str) -> Config:
+def resolve(given: dict[str, Any], mode: str, takes: Set[str] = frozenset()) -> Config:
     """Opens the run; returns all settings, those given and those inherited from the run.
 
-    Raises InputError if the settings contradict each other or the run.
+    ``takes`` are settings that may be given besides those that the mode uses. Raises InputError if
+    the settings contradict each other or the run, or one changes nothing.
     """
     if mode == "live" and len(runs := film_names.split_films(given.get("run_dir", ""))) == 2:
         given = given | dict(zip(("run_dir", "second_run"), runs, strict=True))
@@ -53,13 +53,8 @@ def resolve(given: dict[str, Any], mode: str) -> Config:
             recorded = settings.recorded_settings(folder)
             recorded = source_films.with_moved_film(given, recorded, folder)
     own = row.own | (OF_CODES if given.get("preset") else frozenset())
+    mode_flags.refuse_ignored(given, recorded, mode, own, takes)
     config = settings.resolve(given, recorded, row.learns, own)
-    if config.preset and not row.plays:
-        raise InputError("--preset is for --mode=reconstruct and --mode=explore: leave it out.")
-    if config.preset and mode == "reconstruct":
-        for name in given:
-            if FIELDS[name].metadata["group"] == "exploring" or name == "codes":
-                raise InputError(f"--{name} does not change a preset on a film: leave it out.")
     if config.sound_file and not Path(config.sound_file).is_file():
         raise InputError(
             f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
@@ -179,6 +174,7 @@ def compare(given: dict[str, Any], mode: str) -> None:
     if mode != "evaluate":
         raise InputError("--compare needs --mode=evaluate, or --mode=all: add it.")
     Config(**given)  # refuses values outside their limits
+    mode_flags.refuse_ignored(given, {}, mode, takes={"output", "at"})
     from vae_gan_jax.evaluation import compare as comparison
 
     comparison.compare(given, MODES["evaluate"].own)
@@ -225,8 +221,7 @@ MODES = {
         "Pass the film, or --source, through the networks and write the result. Flags: films, "
         "output, --preset.",
         (stage_sources, check_output, reconstruct),
-        own=frozenset({"compare"}),
-        plays=True,
+        own=frozenset({"compare", "preset"}),
     ),
     "encode": Mode(
         "Write the latent codes of the film, or of --source, to a file. Flags: films, --output.",
@@ -258,8 +253,7 @@ MODES = {
     "explore": Mode(
         "Paths through the latent space as films. Flags: exploring, --source, output, --preset.",
         (stage_sources, explore),
-        own=frozenset({"output", "frames_out", "codes", "layout", "every"}),
-        plays=True,
+        own=frozenset({"output", "frames_out", "codes", "preset", "layout", "every"}),
     ),
     "live": Mode(
         "Open a page in the browser to perform with the trained run. Flags: live.",

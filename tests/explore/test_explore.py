@@ -348,8 +348,6 @@ def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
         ({"at": (0.5,)}, "--at changes nothing with codes of a walk"),
         ({"interpolation": "linear"}, "--interpolation changes nothing"),
         ({"codes": "a.npz", "seconds": 3.0}, "--seconds changes nothing with codes of a file"),
-        ({"layout": ("stacked",)}, "--layout is for --mode=reconstruct"),
-        ({"every": 3}, "--every is for --mode=figures"),
         ({"explore": ("map",)}, "--explore and --preset exclude each other"),
         ({"preset": "", "codes": "a.npz"}, "--codes needs --preset"),
         ({"preset": "", "output": "a.mkv"}, "--output is for one film and there are several"),

@@ -126,5 +126,7 @@ def test_presets_that_cannot_be_played_are_refused(play, run, text, message):
 )
 def test_flags_of_explorations_are_refused_with_a_film(run, flag):
     given = {"run_dir": run.run_dir, "preset": "experiments/presets/stutter.yaml"} | flag
-    with pytest.raises(InputError, match=f"--{next(iter(flag))} does not change a preset on a fil"):
+    with pytest.raises(
+        InputError, match=rf"--{next(iter(flag))} is for .* nothing with --mode=rec"
+    ):
         modes.resolve(given, "reconstruct")

@@ -69,9 +69,6 @@ def explore_run(config: Config) -> None:
 
 def _refuse_flags(config: Config, preset: presets.Preset | None) -> None:
     """Raises InputError if a flag would change nothing."""
-    for name, mode in (("layout", "reconstruct"), ("every", "figures")):
-        if getattr(config, name) != FIELDS[name].default:
-            raise InputError(f"--{name} is for --mode={mode}: leave it out.")
     if config.codes and not preset:
         raise InputError("--codes needs --preset, or --mode=decode: add one.")
     for name in ("output", "frames_out"):

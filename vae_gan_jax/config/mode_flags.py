@@ -1,0 +1,64 @@
+"""Which modes use a flag; a flag that changes nothing is refused."""
+
+from collections.abc import Set
+from typing import Any
+
+from vae_gan_jax.config.flag_text import InputError
+from vae_gan_jax.config.settings import FIELDS
+
+GROUPS = ("output", "exploring", "live")  # of flags that only some modes use
+OTHERS = {"source", "profile", "topology", "estimate_time"}  # such flags of other groups
+_names = {group: {n for n, f in FIELDS.items() if f.metadata["group"] == group} for group in GROUPS}
+FORMAT = {"codec", "quality", "upscale", "sound"}  # of films that are written
+PASS = {"reconstruct_noise", "batch_norm"}  # how frames pass the networks
+# Flags of reading and writing films, which flagfiles of runs hold and the Python API takes.
+OF_FILMS = {"source", "layout"} | FORMAT | PASS
+# What commands that learn record for later ones.
+LATER = OF_FILMS | _names["exploring"] | {"output", "frames_out"}
+LEARN = ("all", "prepare", "train")
+TAKES = {
+    "all": {"compare", "profile"},
+    "train": {"profile"},
+    "reconstruct": OF_FILMS | {"output", "frames_out", "preset"},
+    "encode": {"source", "output"},
+    "decode": {"codes", "source", "output", "frames_out"} | FORMAT,
+    "export": {"source", "output", "web", "onnxruntime_web"},
+    "evaluate": {"source", "compare"} | PASS,
+    "figures": {"source", "every", "at"} | PASS,
+    "explore": _names["exploring"] - {"every"}
+    | {"preset", "codes", "source", "output", "frames_out", "batch_norm"}
+    | FORMAT,
+    "live": _names["live"] | PASS,
+    "passthrough": {"source", "output"} | FORMAT,
+    "benchmark": OF_FILMS | {"seconds", "output"},
+    "plan": OF_FILMS | {"topology", "estimate_time", "output"},
+}
+
+
+def refuse_ignored(
+    given: dict[str, Any],
+    recorded: dict[str, Any],
+    mode: str,
+    own: Set[str] = frozenset(),
+    takes: Set[str] = frozenset(),
+) -> None:
+    """Raises InputError if a given setting changes nothing.
+
+    Args:
+      given, recorded: settings of this command and of its run; a flagfile may repeat the run's.
+      mode: the mode of the command.
+      own: settings that the mode does not inherit from the run.
+      takes: settings that may be given besides those of the mode.
+    """
+    taken = TAKES.get(mode, set()) | takes | (LATER if mode in LEARN else set())
+    for name in sorted(given.keys() & OTHERS.union(*_names.values()) - taken):
+        neutral = [FIELDS[name].default]
+        if name in recorded and name not in own:
+            neutral.append(recorded[name])
+        if given[name] not in neutral:
+            modes = " or ".join(mode for mode, names in TAKES.items() if name in names)
+            alone = " without --compare" if mode == "evaluate" and "compare" not in given else ""
+            raise InputError(
+                f"--{name} is for --mode={modes} and changes nothing with --mode={mode}{alone}: "
+                "leave it out."
+            )
