@@ -181,6 +181,12 @@ def test_bad_input_on_the_command_line_is_one_sentence(arguments, two_runs, prog
     assert sentence.startswith("vae_gan_jax: --")
 
 
+def test_a_time_outside_the_film_is_refused_before_anything_is_measured(two_runs, monkeypatch):
+    monkeypatch.setattr(evaluate, "load", lambda *_: pytest.fail("measures are read"))
+    with pytest.raises(InputError, match=r"--at=0:01:39\.00 lies outside the film"):
+        modes.compare(given(*two_runs, at=(99.0,)), "evaluate")
+
+
 def test_at_shows_frames_of_all_runs(two_runs, without_figures, tmp_path, monkeypatch):
     """One row of the film and one of each run, at the given times."""
     pages = []

@@ -350,6 +350,7 @@ def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
         ({"codes": "a.npz", "seconds": 3.0}, "--seconds changes nothing with codes of a file"),
         ({"explore": ("map",)}, "--explore and --preset exclude each other"),
         ({"preset": "", "codes": "a.npz"}, "--codes needs --preset"),
+        ({"preset": "", "explore": ("interpolation",), "at": (0.5,)}, "--at names fewer than two"),
         ({"preset": "", "output": "a.mkv"}, "--output is for one film and there are several"),
         ({"preset": "", "frames_out": "a"}, "--frames_out is for one film"),
         ({"preset": "", "explore": ("map",), "frames_out": "a"}, "has no frames of the map"),

@@ -12,6 +12,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.explore.played_film import PlayedFilm
 from vae_gan_jax.film.write import segments
 from vae_gan_jax.inference import opened_run
+from vae_gan_jax.run import storage
 
 pytestmark = pytest.mark.usefixtures("log_closed")
 MOVING = """controls:
@@ -119,6 +120,16 @@ def test_presets_that_cannot_be_played_are_refused(play, run, text, message):
     with pytest.raises(InputError, match=message):
         play(text)
     assert not list(Path(run.run_dir, "films").glob("*.mkv"))
+
+
+def test_a_bucket_that_does_not_answer_is_refused_at_the_first_contact(play, monkeypatch):
+    def contact(url):
+        raise InputError(f"{url} does not answer: check the network.")
+
+    monkeypatch.setattr(storage, "contact", contact)
+    monkeypatch.setattr(storage, "check", lambda settings: None)  # it needs the extra cloud
+    with pytest.raises(InputError, match=r"mine\.yaml:2: gs://bucket/run does not answer"):
+        play("controls:\n  - {control: mix_run, run: 'gs://bucket/run'}")
 
 
 @pytest.mark.parametrize(

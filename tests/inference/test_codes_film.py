@@ -151,7 +151,10 @@ REFUSALS = {
     "no codes": ({"codes": ""}, "--codes is missing"),
     "no file": ({"codes": "none.npz"}, "none.npz: No such file"),
     "a bucket": ({"codes": "gs://bucket/mine.npz"}, "--codes=gs://bucket/mine.npz cannot be used"),
-    "a layout": ({"layout": ("side_by_side",)}, "--layout is for films with source frames"),
+    "a layout": (
+        {"layout": ("side_by_side",)},
+        "--layout is for --mode=reconstruct and",
+    ),
     "no sound": ({"source": "none.wav"}, "there is no film none.wav"),
     "two sounds": ({"source": "a.wav,b.wav"}, "there is no film a.wav,b.wav"),
     "no container": ({"output": "film.txt"}, "film.txt"),

@@ -119,15 +119,14 @@ def whole(name: str, value: Any, minimum: int = 0, maximum: int = MAX_WHOLE) -> 
     return number
 
 
-def finite(name: str, value: Any) -> float:
+def finite(name: str, value: Any, limit: float = MAX_MAGNITUDE) -> float:
     """A finite number from Python or JSON; raises InputError if it is another value."""
     try:
         number = math.nan if isinstance(value, str | bytes | bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not abs(number) <= MAX_MAGNITUDE:
-        limit = f"{MAX_MAGNITUDE:g}"
-        raise InputError(f"{name}={shown(value)} is not a finite number up to {limit}: give one.")
+    if not abs(number) <= limit:
+        raise InputError(f"{name}={shown(value)} is not a finite number up to {limit:g}: give one.")
     return number
 
 

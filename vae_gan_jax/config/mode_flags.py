@@ -30,8 +30,8 @@ TAKES = {
     | FORMAT,
     "live": _names["live"] | PASS,
     "passthrough": {"source", "output"} | FORMAT,
-    "benchmark": OF_FILMS | {"seconds", "output"},
-    "plan": OF_FILMS | {"topology", "estimate_time", "output"},
+    "benchmark": {"source", "seconds", "output"} | FORMAT | PASS,
+    "plan": {"topology", "estimate_time", "output"},
 }
 
 
@@ -50,7 +50,8 @@ def refuse_ignored(
       own: settings that the mode does not inherit from the run.
       takes: settings that may be given besides those of the mode.
     """
-    taken = TAKES.get(mode, set()) | takes | (LATER if mode in LEARN else set())
+    taken = TAKES.get(mode, set()) | takes
+    taken |= LATER if mode in LEARN else OF_FILMS if mode in ("benchmark", "plan") else set()
     for name in sorted(given.keys() & OTHERS.union(*_names.values()) - taken):
         neutral = [FIELDS[name].default]
         if name in recorded and name not in own:

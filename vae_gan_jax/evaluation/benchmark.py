@@ -249,7 +249,7 @@ def _film(model: Model, source: str, rate: float) -> dict[str, Any]:
         framing = dataclasses.replace(framing, trim_end=end)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"film.{codecs.CODECS[config.codec].extensions[0]}"
+        path = Path(folder) / codecs.file_name("film", config.codec)
         film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound_way)
         reconstruction = Reconstruction(config, source, framing, {"output": path}, {})
         start = time.perf_counter()

@@ -92,6 +92,7 @@ def _measure(given: dict[str, Any], own: Set[str]) -> tuple[list[Config], list[d
     require_one_film(runs, origins)
     if given.get("at"):
         require_one_size(runs, origins)
+        opened_run.open_sources(configs[0])  # refuses times outside the film
     # Measures may come from a reconstruction with other settings than the defaults, unless this
     # command gives the settings.
     ignored = [name for name in SETTINGS if name not in given]

@@ -74,6 +74,8 @@ def _refuse_flags(config: Config, preset: presets.Preset | None) -> None:
     for name in ("output", "frames_out"):
         if getattr(config, name) and not preset and len(config.explore) != 1:
             raise InputError(f"--{name} is for one film and there are several: leave it out.")
+    if "interpolation" in config.explore and len(config.at) < 2:
+        raise InputError("--at names fewer than two times: give two or more to interpolate.")
     if config.frames_out and "map" in config.explore:
         raise InputError("--frames_out has no frames of the map: leave it out.")
     if config.output:
@@ -187,8 +189,7 @@ class Explorer:
         """The path of an exploration's film; the contact sheet lies beside it as PNG."""
         if self.config.output:
             return Path(self.config.output)
-        extension = codecs.CODECS[self.config.codec].extensions[0]
-        return self.folder / f"{self.film.name}_{name}.{extension}"
+        return self.folder / codecs.file_name(f"{self.film.name}_{name}", self.config.codec)
 
     def _write_map(self) -> None:
         """The path of the film's codes in the plane of their first two principal components."""

@@ -18,7 +18,7 @@ from vae_gan_jax.inference import batch_norm_statistics, film_codes, opened_run
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.model import autoencoder
 from vae_gan_jax.model.bend_operations import Parameter, lerp
-from vae_gan_jax.run import settings
+from vae_gan_jax.run import remote_run, settings
 from vae_gan_jax.training import checkpoint
 
 SAME = ("networks", "width", "height", "filters", "z_dim", "leak", "first_batch_norm")
@@ -51,7 +51,7 @@ class ModelMix:
         Raises:
           InputError: there is no such run, its networks differ, or they have no such layer.
         """
-        config = first.config
+        config, run_dir = first.config, remote_run.open_run(run_dir)
         checkpoint.newest_step(run_dir)
         recorded = Config(**settings.recorded_settings(Path(run_dir)))
         for name in SAME:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vae_gan_jax.config import field
 from vae_gan_jax.explore import play, presets
-from vae_gan_jax.explore.preset_values import MAX_SECONDS, Value
+from vae_gan_jax.explore.preset_values import MAX_SECONDS
 from vae_gan_jax.inference.codes import Codes, as_codes, frame_rate, latents
 from vae_gan_jax.inference.reconstruct import checked_frames
 from vae_gan_jax.inference.trained_model import Model
@@ -48,7 +48,7 @@ class PlayableModel(Model):
         else:
             items = checked_frames(frames, self.config)
         rate = frame_rate(self.film.rate if rate is None else rate, "play")
-        time = Value(field.finite("time", time), "time").number(-MAX_SECONDS, MAX_SECONDS)
+        time = field.finite("time", time, MAX_SECONDS)
         pairs = play.play(play.Player(self, preset), items, float(rate), start=time)
         nothing = np.zeros((0, self.config.height, self.config.width, 3), np.uint8)
         return np.concatenate([nothing, *(frames_BHWC for _, frames_BHWC in pairs)])

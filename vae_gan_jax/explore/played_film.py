@@ -19,7 +19,7 @@ from vae_gan_jax.inference.codes_film import CodesFilm
 from vae_gan_jax.inference.film_outputs import film_paths
 from vae_gan_jax.inference.reconstruct_film import Reconstruction
 from vae_gan_jax.inference.trained_model import Model
-from vae_gan_jax.run import film_names, provenance
+from vae_gan_jax.run import film_names, provenance, remote_run
 from vae_gan_jax.run.team import ALONE, Team
 from vae_gan_jax.training import checkpoint
 
@@ -131,8 +131,8 @@ def origin_of(
         origin["driven_by"] = provenance.checksum([config.sound_file])
     for use in preset.controls:
         if use.name == "mix_run":
-            run_dir = dict(use.options)["run"]
             with errors_at(use.place):
+                run_dir = remote_run.open_run(dict(use.options)["run"])
                 step = checkpoint.newest_step(run_dir)
             origin.setdefault("mixed_with", []).append(made_from.networks(run_dir, step))
     return origin

@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 def write_films(config: Config) -> None:
     """Writes the source films as the networks would see them, to ``--output`` or into the run."""
     framing = framing_of(config)
-    extension = codecs.CODECS[config.codec].extensions[0]
     film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound_way)
     for source in film_names.sources(config):
         output = Path(config.output)
         if not config.output:
-            name = f"{source_films.name(config, source)}_passthrough.{extension}"
+            name = f"{source_films.name(config, source)}_passthrough"
+            name = codecs.file_name(name, config.codec)
             output = Path(config.run_dir) / film_names.FILMS / name
             probe(source, config.video_stream, config.fps)
             run_folder.open_run(config)

@@ -91,8 +91,7 @@ def decode_film(config: Config) -> None:
     if not config.output:
         run_folder.open_run(config)
         Path(config.run_dir, FOLDER).mkdir(exist_ok=True)
-        extension = codecs.CODECS[config.codec].extensions[0]
-        name = f"{film_names.name_of(config.codes)}.{extension}"
+        name = codecs.file_name(film_names.name_of(config.codes), config.codec)
         config = dataclasses.replace(config, output=str(Path(config.run_dir, FOLDER, name)))
         record = f"{FOLDER}/{name}"
     model = opened_run.open_model(config, read_only=record is None)

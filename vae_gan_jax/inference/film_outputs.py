@@ -32,8 +32,8 @@ def film_paths(config: Config, name: str) -> dict[str, Path]:
     for layout in config.layout:
         if not config.output:
             suffix = "" if layout == "output" else f"_{layout}"
-            extension = codecs.CODECS[config.codec].extensions[0]
-            paths[layout] = Path(config.run_dir) / film_names.FILMS / f"{name}{suffix}.{extension}"
+            file = codecs.file_name(f"{name}{suffix}", config.codec)
+            paths[layout] = Path(config.run_dir) / film_names.FILMS / file
         elif layout not in paths:
             paths[layout] = output.with_stem(f"{output.stem}_{layout}") if paths else output
     return paths

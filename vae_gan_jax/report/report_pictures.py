@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from vae_gan_jax.film.write import codecs
 from vae_gan_jax.report import report_curves
 from vae_gan_jax.training.monitoring import run_log
 
 MAX_GRIDS, MAX_GRIDS_BYTES = 20, 8 << 20
 MAX_FOLDER_BYTES = 3 << 20  # the pictures of one folder of figures
 JPEG_QUALITIES = (88, 75, 60)  # tried in turn until a picture is small enough
-FILM_EXTENSIONS = (".mp4", ".mov", ".mkv")  # of explorations, by codec
 MAX_WIDTH, MIN_WIDTH = 1800, 100  # pixels
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ def figures(folder: Path) -> list[dict[str, Any]]:
         if not image:
             continue
         links = {"full size": _link(path)}
-        for film in filter(Path.is_file, map(path.with_suffix, FILM_EXTENSIONS)):
+        films = {path.with_name(codecs.file_name(path.stem, codec)) for codec in codecs.CODECS}
+        for film in filter(Path.is_file, sorted(films)):
             links["film"] = _link(film)
         pictures.append({"name": path.stem.replace("_", " "), "image": image, "links": links})
     return pictures

@@ -241,10 +241,13 @@ def test_a_file_that_is_no_film_is_refused(tmp_path):
     films.run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mp4")
     with pytest.raises(InputError, match=r"there is no film .*missing\.mp4"):
         probe(tmp_path / "missing.mp4")
-    with pytest.raises(
-        InputError, match=r"not a film that ffmpeg can read \(moov atom not found\)"
-    ):
-        probe(tmp_path / "text.mp4")
+    (tmp_path / "text.txt").write_text("not a film\n" * 100)  # ffmpeg would draw it as a terminal
+    for name in ("text.mp4", "text.txt"):
+        with pytest.raises(InputError, match=f"{name} is not a film that ffmpeg can read: give"):
+            probe(tmp_path / name)
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(InputError, match=r"empty\.mp4 is empty: give another file"):
+        probe(tmp_path / "empty.mp4")
     with pytest.raises(InputError, match="has no video"):
         probe(tmp_path / "sound.mp4")
     with pytest.raises(InputError, match="holds no PNG or JPEG"):

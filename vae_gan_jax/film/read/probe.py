@@ -177,11 +177,13 @@ def list_streams(path: str) -> tuple[tuple[Stream, ...], float, float]:
     Raises InputError if ffmpeg cannot open the file.
     """
     _, _, text = ffmpeg.output_of(["-hide_banner", "-nostdin", "-i", ffmpeg.url(path)])
-    if "Input #0" not in text:
-        raise InputError(
-            f"{path} is not a film that ffmpeg can read ({_open_failure(text, path)}): "
-            "give another file."
-        )
+    if not re.search("Input #0, (?!tty,)", text):  # ffmpeg draws texts as pictures of a terminal
+        if not os.path.getsize(path):
+            raise InputError(f"{path} is empty: give another file.")
+        reason = f" ({_open_failure(text, path)})"
+        if "only with low score" in text or "Input #0" in text:  # it has the name of a film alone
+            reason = ""
+        raise InputError(f"{path} is not a film that ffmpeg can read{reason}: give another file.")
     streams, count = [], {}
     listed = (
         r"^\s+Stream #0:(\d+).*?: (Video|Audio|Subtitle|Attachment): (.*)"

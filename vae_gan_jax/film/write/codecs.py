@@ -49,6 +49,11 @@ CODECS = {
 }
 
 
+def file_name(name: str, codec: str) -> str:
+    """The name of a film in the codec's default container."""
+    return f"{name}.{CODECS[codec].extensions[0]}"
+
+
 def extension_of(path: str) -> str:
     """The container of a path: ``mp4`` for ``a/film.MP4``."""
     return os.path.splitext(path)[1][1:].lower()
