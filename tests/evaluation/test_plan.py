@@ -98,6 +98,15 @@ def test_without_a_topology_the_plan_is_for_this_machine(config, compiler, capsy
     assert capsys.readouterr().out.split()[0] == "here"
 
 
+def test_a_topology_that_is_given_twice_is_planned_once(config, compiler, monkeypatch):
+    compiler(0)
+    opened = []
+    original = topologies.open_topology
+    monkeypatch.setattr(topologies, "open_topology", lambda n: opened.append(n) or original(n))
+    plan.plan_run(dataclasses.replace(config, topology=("here", "here")))
+    assert opened == ["here"]
+
+
 def test_the_bound_of_the_time_counts_arithmetic_and_memory():
     lines = [
         "  %convert = bf16[1000]{0} fusion(), kind=kLoop",

@@ -39,7 +39,7 @@ def plan_run(config: Config) -> None:
     Raises InputError if a topology is unknown, its compiler is missing, its devices cannot divide
     the mini-batch, or the run fits none of the topologies.
     """
-    names = config.topology
+    names = dict.fromkeys(config.topology)  # each once
     for name in names:
         topologies.check(name)
     if topologies.HERE not in names:

@@ -9,13 +9,19 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.training.distributed import topologies
 
 
-@pytest.mark.parametrize("name", ["v9:2x2", "v5e", "v5e:4", "v5e:2x2x2x2", "h100", "h100:2x2", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("v9:2x2", "v5e", "v5e:4", "v5e:0x4", "v5e:4x4x4", "v5p:2x2", "v5p:2x2x2x2"),
+        *("h100", "h100:2x2", "h100:0", "h100:08", "h100:８", ""),
+    ],
+)
 def test_unknown_topologies_are_refused_with_the_known_ones(name):
     with pytest.raises(InputError, match=r"v5e:4x4, v5p:2x2x1, .* h100:8, .* or here"):
         topologies.check(name)
 
 
-@pytest.mark.parametrize("name", ["h100:0", "a100:12"])
+@pytest.mark.parametrize("name", ["h100:1000001", "a100:12"])
 def test_parts_of_a_machine_are_refused(name):
     with pytest.raises(InputError, match="a multiple of 8"):
         topologies.check(name)

@@ -97,10 +97,13 @@ def check(name: str) -> None:
         return
     kind, _, size = name.partition(":")
     tpu = kind.startswith("v")
-    if kind not in ACCELERATORS or not re.fullmatch(r"\d+(x\d+){1,2}" if tpu else r"\d+", size):
+    sides = (3 if kind == "v5p" else 2) if tpu else 1  # a v5p slice is a torus in three dimensions
+    if kind not in ACCELERATORS or not re.fullmatch(
+        "x".join([r"[1-9]\d*"] * sides), size, re.ASCII
+    ):
         raise InputError(f"--topology={name} is not known: give one such as {EXAMPLES}.")
     gpus = 0 if tpu else int(size)
-    if not tpu and (gpus < 1 or (gpus > GPUS_PER_MACHINE and gpus % GPUS_PER_MACHINE)):
+    if gpus > GPUS_PER_MACHINE and gpus % GPUS_PER_MACHINE:
         raise InputError(
             f"--topology={name} are not whole machines of {GPUS_PER_MACHINE} GPUs: give "
             f"{kind}:1 to {kind}:{GPUS_PER_MACHINE}, or a multiple of {GPUS_PER_MACHINE}."
