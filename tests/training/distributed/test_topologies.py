@@ -13,7 +13,7 @@ from vae_gan_jax.training.distributed import topologies
     "name",
     [
         *("v9:2x2", "v5e", "v5e:4", "v5e:0x4", "v5e:4x4x4", "v5p:2x2", "v5p:2x2x2x2"),
-        *("h100", "h100:2x2", "h100:0", "h100:08", "h100:８", ""),
+        *("h100", "h100:2x2", "h100:0", "h100:08", "h100:\uff18", ""),
     ],
 )
 def test_unknown_topologies_are_refused_with_the_known_ones(name):
