@@ -57,7 +57,7 @@ def refuse_ignored(
         if name in recorded and name not in own:
             neutral.append(recorded[name])
         if given[name] not in neutral:
-            modes = " or ".join(mode for mode, names in TAKES.items() if name in names)
+            modes = ", ".join(mode for mode, names in TAKES.items() if name in names)
             alone = " without --compare" if mode == "evaluate" and "compare" not in given else ""
             raise InputError(
                 f"--{name} is for --mode={modes} and changes nothing with --mode={mode}{alone}: "
