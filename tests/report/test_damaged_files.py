@@ -11,7 +11,7 @@ import numpy as np
 from tests.report.runs_to_report import FRAMES, NAME, RATE, Reader
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
-from vae_gan_jax.report import player_film, report_page
+from vae_gan_jax.report import measure_tables, player_film, report_page
 from vae_gan_jax.run import atomic_io, provenance
 
 HOSTILE = '<script>alert(\'1\')</script>"><b onload="x">&amp; {{ 7*7 }}'
@@ -107,3 +107,11 @@ def test_damaged_files_never_end_in_a_traceback(config, tmp_path, caplog, monkey
     labels = Reader(report_page.write(config).read_text()).all("figure")
     assert "epoch 2, step 12" not in [one.get("data-label") for one in labels]
     assert "epoch_002.png is damaged" in caplog.text
+
+
+def test_a_frame_rate_near_zero_is_damage(tmp_path, caplog):
+    """The time of a shot would be infinite."""
+    measures = {"frames": 2, "rate": 1e-320, "whole": {}, "shots": [{"first": 1, "stop": 2}]}
+    atomic_io.write(tmp_path / "measures" / "a.json", json.dumps(measures))
+    assert measure_tables.read(tmp_path) == {}
+    assert "a.json is damaged" in caplog.text

@@ -101,7 +101,7 @@ def _film_measures(content: dict[str, Any]) -> FilmMeasures:
     shots = [damaged_json.numbers(shot) for shot in content.get("shots") or ()]
     are_ranges = all(0 <= shot["first"] < shot["stop"] <= frames for shot in shots)
     have_limits = all(band["low"] <= band["high"] for band in bands)
-    if not (frames > 0 and 0 < rate < 1e6 and are_ranges and have_limits):
+    if not (frames > 0 and 1e-6 < rate < 1e6 and are_ranges and have_limits):
         raise ValueError("a number is out of range")
     whole = damaged_json.numbers(content["whole"])
     parts = {part: damaged_json.numbers(content[part]) for part in PARTS if part in content}
