@@ -97,8 +97,11 @@ def test_a_trim_selects_the_frames_shown_from_start_until_end(tmp_path, start, e
 
 def test_a_trim_past_the_end_is_refused(tmp_path):
     path = films.counting_film(tmp_path / "film.mp4", count=24)
-    with pytest.raises(InputError, match=r"keep no frame of .* lasts until 1.00 s"):
+    words = r"no frame of .*, which lasts from 0.00 to 1.00 s, is within "
+    with pytest.raises(InputError, match=rf"{words}--trim_start=5: give"):
         next(decode(path, Framing(64, 48, trim_start=5.0)))
+    with pytest.raises(InputError, match=rf"{words}--trim_start=0.501 and --trim_end=0.502: give"):
+        next(decode(path, Framing(64, 48, trim_start=0.501, trim_end=0.502)))
     with pytest.raises(InputError, match=r"--trim_end=60 is after the end of .*, 1.00 s"):
         next(decode(path, Framing(64, 48, trim_end=60.0)))
 

@@ -133,6 +133,19 @@ def test_a_link_leads_to_the_disk_that_holds_the_frames(tmp_path, film):
     assert entries(tmp_path) == ["disk", "film.mp4", "frames"]
 
 
+def test_a_film_that_still_grows_is_refused(tmp_path, film, monkeypatch):
+    def grow(_):
+        with open(film, "ab") as file:
+            file.write(b"more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video.Decoder, "loss", grow)
+        with pytest.raises(InputError, match=r"film\.mp4 changed while it was read: wait"):
+            preparation.prepare([film], tmp_path / "frames", FRAMING)
+    assert entries(tmp_path) == ["film.mp4"]
+    preparation.prepare([film], tmp_path / "frames", FRAMING)
+
+
 def test_an_interrupted_preparation_leaves_no_store(tmp_path, film, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -61,10 +61,11 @@ def section(film: Probe, framing: Framing) -> Section:
             )
         stop = min(stop, max(0, math.ceil(_position(film, end))))
     if stop <= first:
+        trims = {"--trim_start": framing.trim_start, "--trim_end": end}
+        given = " and ".join(f"{flag}={time:g}" for flag, time in trims.items() if time is not None)
         raise InputError(
-            f"--trim_start={framing.trim_start or 0:g} and --trim_end="
-            f"{film.end if end is None else end:g} keep no frame of {film.path}, which lasts until "
-            f"{film.end:.2f} s: give other times."
+            f"no frame of {film.path}, which lasts from {film.start:.2f} to {film.end:.2f} s, is "
+            f"within {given}: give other times."
         )
     return Section(first, stop - first, film.start + float(first / film.rate))
 

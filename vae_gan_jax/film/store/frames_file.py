@@ -10,6 +10,7 @@ from typing import Any
 
 import tqdm
 
+from vae_gan_jax.config import InputError
 from vae_gan_jax.film.read.framing import Framing, filter_chain, section
 from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.read.video import Decoder, report_loss
@@ -42,7 +43,7 @@ def decode_into(
         ) as progress,
     ):
         for film in probes:
-            finder = ShotFinder()
+            finder, status = ShotFinder(), _file_status(film)
             # ffmpeg decodes in the prefetching thread while a block is written.
             with (
                 Decoder(film, framing) as decoder,
@@ -55,6 +56,11 @@ def decode_into(
                     finder.add(frames_BHWC)
                     progress.update(len(frames_BHWC))
                 loss = report_loss(decoder, strict)
+            if _file_status(film) != status:
+                raise InputError(
+                    f"{film.path} changed while it was read: wait until it is complete, then give "
+                    "the same command again."
+                )
             entry = _entry(film, framing, decoder, loss)
             films.append(entry | {"shots": [shot.first for shot in finder.shots()]})
         file.flush()
