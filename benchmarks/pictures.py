@@ -53,7 +53,7 @@ FILMS = {
 THESIS = "the thesis's recipe"
 FINALISTS = (THESIS, "best.flags")
 RESIDUAL = [
-    *("--networks=residual", "--z_dim=400", "--learning_rate=1.3e-3"),
+    *("--networks=residual", "--z_dim=800", "--learning_rate=1.3e-3"),
     *("--pixel_share=0.99", "--adversarial_weight=0.0005", "--kl_weight=0.001"),
 ]
 # Name: flags.

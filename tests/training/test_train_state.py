@@ -16,10 +16,16 @@ def cosine(small):
 
 
 @pytest.mark.parametrize(
-    ("step", "factor"), [(0, 0.0), (25, 0.5), (50, 1.0), (525, 0.5), (1000, 0.0)]
+    ("middle", "factor"), [(0, 0.0), (25, 0.5), (50, 1.0), (525, 0.5), (1000, 0.0)]
 )
-def test_the_rate_rises_for_a_twentieth_then_falls_along_a_cosine(cosine, step, factor):
-    assert np.isclose(train_state.decay(cosine, step, np.int32(1000)), factor, atol=1e-6)
+def test_the_rate_rises_for_a_twentieth_then_falls_along_a_cosine(cosine, middle, factor):
+    decay = train_state.decay(cosine, middle - 0.5, np.int32(1000))
+    assert np.isclose(decay, factor, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 19, 1000])
+def test_the_rate_of_every_step_is_above_0(cosine, steps):
+    assert train_state.decay(cosine, np.arange(steps), np.int32(steps)).min() > 0
 
 
 def test_the_rate_is_constant_for_the_thesis_s_networks_and_without_a_known_length(small, cosine):

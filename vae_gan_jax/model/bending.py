@@ -163,14 +163,14 @@ def _thesis_sites(config) -> dict[str, _Site]:
 def _residual_sites(config) -> dict[str, _Site]:
     levels = residual.halvings(config.height, config.width)
     size, sites = (config.height, config.width), {}
-    for level in range(1, levels + 2):
+    for level in range(1, levels + 1):
         size = output_side(size[0]), output_side(size[1])
-        modules = ((f"down_{level + 1}",),) if level <= levels else (("mean",), ("log_variance",))
+        following = f"down_{level + 1}" if level < levels else "mean"
         shape = (*size, residual.features_at(config.filters, level - 1))
-        sites[f"encoder/residual_{level}"] = _Site(shape, modules)
+        sites[f"encoder/residual_{level}"] = _Site(shape, ((following,),))
     small = (*residual.skip_size(config.height, config.width), 3)
     sites["encoder/linear"] = _Site(small, (("linear",),))
-    rows, columns = (-(-side // 2**levels) for side in (config.height, config.width))
+    rows, columns = size
     shape = rows, columns, residual.features_at(config.filters, levels)
     sites["decoder/projection"] = _Site(shape, (("projection",),), False)
     for level in range(levels, 0, -1):

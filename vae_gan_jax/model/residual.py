@@ -17,15 +17,15 @@ from flax import linen as nn
 from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
 MIN_SKIP_PIXELS, MAX_SKIP_PIXELS = 18, 36  # shorter side of the skip's picture
-GRID_PIXELS = 9  # the decoder starts from a grid whose shorter side is nearest to this
+GRID_PIXELS = 4.5  # shorter side of the smallest grid, about: encoder's last, decoder's first
 MAX_FEATURES_AT_FRAME_SIZE = 32  # of a convolution; each halving of the size doubles them
 MAX_FEATURES = 128  # of a convolution of any size
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
 
 
 def halvings(height: int, width: int) -> int:
-    """How often a frame's size is halved to reach the decoder's first grid."""
-    return max(1, round(math.log2(min(height, width) / GRID_PIXELS)))
+    """How often a frame's size is halved to reach the smallest grid."""
+    return round(math.log2(min(height, width) / GRID_PIXELS))
 
 
 def features_at(filters: int, level: int) -> int:
@@ -89,7 +89,8 @@ class ResidualEncoder(nn.Module):
     """Maps frames to the mean and log variance of their latent codes.
 
     Each level halves the size. The linear skip is added to the mean; it subtracts the film's mean
-    picture first, which is ``centre`` in the collection ``pca``.
+    picture first, which is ``centre`` in the collection ``pca``. The log variance depends on the
+    features' means over the grid.
     """
 
     filters: int
@@ -102,7 +103,7 @@ class ResidualEncoder(nn.Module):
         del train  # nothing depends on the mini-batch
         batch, height, width, _ = x_BHWC.shape
         features_BHWF = x_BHWC
-        for level in range(1, halvings(height, width) + 2):
+        for level in range(1, halvings(height, width) + 1):
             features = features_at(self.filters, level - 1)
             features_BHWF = _convolution(self, features_BHWF, features, f"down_{level}", stride=2)
             norm = nn.LayerNorm(dtype=self.dtype, name=f"norm_{level}")
@@ -110,17 +111,16 @@ class ResidualEncoder(nn.Module):
             features_BHWF += nn.gelu(
                 _convolution(self, features_BHWF, features, f"residual_{level}")
             )
-        features_BF = features_BHWF.reshape(batch, -1)
 
-        def dense(name):
-            return at_least_float32(nn.Dense(self.z_dim, dtype=self.dtype, name=name)(features_BF))
+        def dense(name, x_BF):
+            return at_least_float32(nn.Dense(self.z_dim, dtype=self.dtype, name=name)(x_BF))
 
         small_BHWC = resize(x_BHWC, skip_size(height, width))
         centre_HWC = self.variable("pca", "centre", jnp.zeros, small_BHWC.shape[1:]).value
         linear = PrincipalComponents(self.z_dim, use_bias=False, name="linear")
         mean_BZ = linear((small_BHWC - centre_HWC[None]).reshape(batch, -1))
-        mean_BZ += _gain(self) * dense("mean")
-        log_variance_BZ = bound_log_variance(dense("log_variance"))
+        mean_BZ += _gain(self) * dense("mean", features_BHWF.reshape(batch, -1))
+        log_variance_BZ = bound_log_variance(dense("log_variance", features_BHWF.mean((1, 2))))
         chex.assert_shape([mean_BZ, log_variance_BZ], (batch, self.z_dim))
         return mean_BZ, log_variance_BZ
 

@@ -61,11 +61,12 @@ def optimiser(config) -> optax.GradientTransformation:
 def decay(config, step, total_steps):
     """The factor on the learning rate at a step: a linear rise, then half a cosine down to 0.
 
-    It is 1 for the thesis's networks, and while ``total_steps`` is unknown.
+    It is that of the step's middle, so that it is nowhere 0. It is 1 for the thesis's networks, and
+    while ``total_steps`` is unknown.
     """
     if config.networks == "thesis":
         return 1.0
-    progress = step / jnp.maximum(total_steps, 1)
+    progress = (step + 0.5) / jnp.maximum(total_steps, 1)
     cosine = 0.5 + 0.5 * jnp.cos(jnp.pi * (progress - WARM_UP) / (1 - WARM_UP))
     factor = jnp.where(progress < WARM_UP, progress / WARM_UP, cosine)
     return jnp.where(total_steps > 0, factor, 1.0)

@@ -16,8 +16,8 @@ from vae_gan_jax.training import train_state
 
 PLAIN_OPERATORS = {
     *("Add", "Cast", "Clip", "Conv", "DepthToSpace", "Div", "Flatten", "Identity"),
-    *("LayerNormalization", "LeakyRelu", "MatMul", "Mul", "Relu", "Reshape", "Round", "Slice"),
-    *("Sub", "Tanh", "Transpose"),
+    *("LayerNormalization", "LeakyRelu", "MatMul", "Mul", "ReduceMean", "Relu", "Reshape"),
+    *("Round", "Slice", "Sub", "Tanh", "Transpose"),
 }
 SIZES = {"thesis": [(20, 18), (19, 17)], "residual": [(20, 18), (39, 45)]}
 

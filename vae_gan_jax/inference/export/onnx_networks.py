@@ -155,24 +155,26 @@ def _residual_encoder(graph: Graph, config: Config, variables: dict, x: str):
         _from_pixels(variables["pca"]["linear"], (*small, 3)),
     )
     x = graph.enter(x)
-    for level in range(1, residual.halvings(*size) + 2):
+    for level in range(1, residual.halvings(*size) + 1):
         x = graph.convolution(x, params[f"down_{level}"], size, stride=2)
         size = tuple(-(-side // 2) for side in size)
         x = graph.gelu(graph.layer_norm(x, params[f"norm_{level}"]))
         x = graph.node(
             "Add", x, graph.gelu(graph.convolution(x, params[f"residual_{level}"], size))
         )
-    features = graph.leave(graph.node("Flatten", x))
+    x = graph.leave(x)
     deepest = *size, params[f"residual_{level}"]["bias"].size
 
-    def output(name, factor):
-        return graph.dense(features, _scaled(_from_pixels(params[name], deepest), factor))
+    def mean():
+        layer = _scaled(_from_pixels(params["mean"], deepest), params["gain"])
+        return graph.node("Add", linear, graph.dense(graph.node("Flatten", x), layer))
 
     def log_variance():
-        tanh = graph.node("Tanh", output("log_variance", np.float32(1)))
+        pooled = graph.node("ReduceMean", x, axes=[2, 3], keepdims=0)
+        tanh = graph.node("Tanh", graph.dense(pooled, params["log_variance"]))
         return graph.node("Mul", tanh, np.float32(0.5))
 
-    return lambda: graph.node("Add", linear, output("mean", params["gain"])), log_variance
+    return mean, log_variance
 
 
 def _residual_decoder(graph: Graph, config: Config, variables: dict, z: str) -> str:
