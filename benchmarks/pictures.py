@@ -52,10 +52,7 @@ FILMS = {
 }
 THESIS = "the thesis's recipe"
 FINALISTS = (THESIS, "best.flags")
-RESIDUAL = [
-    *("--networks=residual", "--z_dim=800", "--learning_rate=1.3e-3"),
-    *("--pixel_share=0.99", "--adversarial_weight=0.0005", "--kl_weight=0.001"),
-]
+PRESET = (HERE.parent / "experiments" / "best.flags").read_text(encoding="utf-8")
 # Name: flags.
 CANDIDATES = {
     THESIS: [],
@@ -69,7 +66,7 @@ CANDIDATES = {
     "pixel share 0.5": ["--pixel_share=0.5"],
     # The usual alternative without a discriminator.
     "plain VAE on pixels": ["--pixel_share=1", "--adversarial_weight=0", "--kl_weight=0.01"],
-    "best.flags": RESIDUAL,
+    "best.flags": [line for line in PRESET.splitlines() if line.startswith("--")],
 }
 # Key in the measures of the whole film, column, decimals.
 COLUMNS = (

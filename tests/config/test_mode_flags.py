@@ -57,6 +57,7 @@ def test_a_flagfile_may_repeat_what_the_run_was_made_with():
 
 
 def test_flagfiles_of_runs_suit_all_modes_that_learn_measure_speed_or_plan():
+    assert set(LEARN) == {mode for mode, row in modes.MODES.items() if row.learns}
     given = dict.fromkeys(OF_FILMS, "x")
     for mode in (*LEARN, "benchmark", "plan"):
         refuse_ignored(given, {}, mode)

@@ -8,29 +8,32 @@ from vae_gan_jax.config.settings import FIELDS
 
 GROUPS = ("output", "exploring", "live")  # of flags that only some modes use
 OTHERS = {"source", "profile", "topology", "estimate_time"}  # such flags of other groups
-_names = {group: {n for n, f in FIELDS.items() if f.metadata["group"] == group} for group in GROUPS}
-FORMAT = {"codec", "quality", "upscale", "sound"}  # of films that are written
-PASS = {"reconstruct_noise", "batch_norm"}  # how frames pass the networks
+_names = {
+    group: {name for name, field in FIELDS.items() if field.metadata["group"] == group}
+    for group in GROUPS
+}
+FILM_FORMAT = {"codec", "quality", "upscale", "sound"}
+INFERENCE = {"reconstruct_noise", "batch_norm"}
 # Flags of reading and writing films, which flagfiles of runs hold and the Python API takes.
-OF_FILMS = {"source", "layout"} | FORMAT | PASS
-# What commands that learn record for later ones.
-LATER = OF_FILMS | _names["exploring"] | {"output", "frames_out"}
+OF_FILMS = {"source", "layout"} | FILM_FORMAT | INFERENCE
+# Flags that commands which learn record for later commands.
+RECORDED = OF_FILMS | _names["exploring"] | {"output", "frames_out"}
 LEARN = ("all", "prepare", "train")
 TAKES = {
     "all": {"compare", "profile"},
     "train": {"profile"},
     "reconstruct": OF_FILMS | {"output", "frames_out", "preset"},
     "encode": {"source", "output"},
-    "decode": {"codes", "source", "output", "frames_out"} | FORMAT,
+    "decode": {"codes", "source", "output", "frames_out"} | FILM_FORMAT,
     "export": {"source", "output", "web", "onnxruntime_web"},
-    "evaluate": {"source", "compare"} | PASS,
-    "figures": {"source", "every", "at"} | PASS,
+    "evaluate": {"source", "compare"} | INFERENCE,
+    "figures": {"source", "every", "at"} | INFERENCE,
     "explore": _names["exploring"] - {"every"}
     | {"preset", "codes", "source", "output", "frames_out", "batch_norm"}
-    | FORMAT,
-    "live": _names["live"] | PASS,
-    "passthrough": {"source", "output"} | FORMAT,
-    "benchmark": {"source", "seconds", "output"} | FORMAT | PASS,
+    | FILM_FORMAT,
+    "live": _names["live"] | INFERENCE,
+    "passthrough": {"source", "output"} | FILM_FORMAT,
+    "benchmark": {"source", "seconds", "output"} | FILM_FORMAT | INFERENCE,
     "plan": {"topology", "estimate_time", "output"},
 }
 
@@ -51,7 +54,7 @@ def refuse_ignored(
       takes: settings that may be given besides those of the mode.
     """
     taken = TAKES.get(mode, set()) | takes
-    taken |= LATER if mode in LEARN else OF_FILMS if mode in ("benchmark", "plan") else set()
+    taken |= RECORDED if mode in LEARN else OF_FILMS if mode in ("benchmark", "plan") else set()
     for name in sorted(given.keys() & OTHERS.union(*_names.values()) - taken):
         neutral = [FIELDS[name].default]
         if name in recorded and name not in own:

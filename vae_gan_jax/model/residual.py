@@ -17,7 +17,8 @@ from flax import linen as nn
 from vae_gan_jax.model.layers import at_least_float32, bound_log_variance
 
 MIN_SKIP_PIXELS, MAX_SKIP_PIXELS = 18, 36  # shorter side of the skip's picture
-GRID_PIXELS = 4.5  # shorter side of the smallest grid, about: encoder's last, decoder's first
+# Approximate shorter side of the smallest grid, where the encoder ends and the decoder begins.
+GRID_PIXELS = 4.5
 MAX_FEATURES_AT_FRAME_SIZE = 32  # of a convolution; each halving of the size doubles them
 MAX_FEATURES = 128  # of a convolution of any size
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip

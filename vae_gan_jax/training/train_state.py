@@ -61,8 +61,8 @@ def optimiser(config) -> optax.GradientTransformation:
 def decay(config, step, total_steps):
     """The factor on the learning rate at a step: a linear rise, then half a cosine down to 0.
 
-    It is that of the step's middle, so that it is nowhere 0. It is 1 for the thesis's networks, and
-    while ``total_steps`` is unknown.
+    It is taken in the middle of the step, so that no step has the rate 0. It is 1 for the thesis's
+    networks, and while ``total_steps`` is unknown.
     """
     if config.networks == "thesis":
         return 1.0
