@@ -140,7 +140,10 @@ def drop_red(browser) -> None:
     file = io.BytesIO()
     Image.new("RGB", (64, 36), RED).save(file, "PNG")
     drop(browser, "red.png", file.getvalue(), "image/png")
-    until(lambda: (picture(browser, "input") == RED).all())
+    try:
+        until(lambda: (picture(browser, "input") == RED).all())
+    except AssertionError as error:
+        raise AssertionError(f"the page says: {text(browser, 'message')!r}") from error
 
 
 def too_large(z_dim: int) -> bytes:

@@ -138,7 +138,7 @@ VALUES = {
     "seed": st.integers(-(10**17), 10**17),
     "upscale": st.tuples(st.integers(1, 10**6 - 1), st.integers(1, 10**6 - 1)),
     "strict": st.booleans(),
-    "codec": st.text(),
+    "codec": st.text(st.characters(codec="utf-8", exclude_characters="\0")),
 }  # fmt: skip
 
 

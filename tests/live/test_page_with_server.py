@@ -15,6 +15,7 @@ from tests.browser import check_requests
 from tests.film.films import run_ffmpeg
 from tests.live.conftest import serving, wait_for_controls
 from tests.page_in_browser import (
+    RED,
     check_frames,
     difference,
     drop,
@@ -36,10 +37,11 @@ from vae_gan_jax.live.page_connection import MAX_UNCONFIRMED
 
 WIDTH, HEIGHT, FRAMES, RATE = 32, 18, 40, 10
 MAX_DIFFERENCE = 3.0  # of 255, mean over pixels and channels
-# Logs the controls that the page sets, and the mean of each result.
+# Logs the controls that the page sets, and the sum of each result; the page's socket is ``socket``.
 WATCH = """window.log = [];
 const send = WebSocket.prototype.send;
 WebSocket.prototype.send = function (data) {
+  window.socket = this;
   if (typeof data === "string" && JSON.parse(data).type === "set") log.push("set");
   if (!this.watched) this.addEventListener("message", ({ data: result }) => {
     const bytes = typeof result === "string" ? [] : new Uint8Array(result);
@@ -149,6 +151,18 @@ def test_a_slider_changes_the_pixels_within_three_results(page):
         tries.append(old_results())
     assert min(tries) < 3
     assert max(tries) <= MAX_UNCONFIRMED + 2
+
+
+def test_a_late_picture_of_the_servers_film_does_not_cover_a_dropped_one(page):
+    drop_red(page)
+    page.execute_async_script(
+        """const [done] = arguments, { width, height } = document.getElementById("input");
+        const picture = new Uint8Array(24 + 4 * width * height);
+        picture[0] = 3;
+        socket.onmessage({ data: picture.buffer });
+        requestAnimationFrame(() => requestAnimationFrame(done));"""
+    )
+    assert (picture(page, "input") == RED).all()
 
 
 def test_a_click_on_the_map_shows_that_moment(page, model):

@@ -36,6 +36,7 @@ function setSource(next) {
   source?.close();
   source = next;
   isOwn = false;
+  stage.isInputOwn = Boolean(source);
   sender.isFrozen = false;
   sender.start(source);
   if (source) send("source", { kind: "page" });

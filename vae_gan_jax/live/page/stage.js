@@ -66,9 +66,10 @@ class Upscaler {
 }
 
 export class Stage {
+  // While `isInputOwn`, the page draws the input itself, and the server's late pictures are not shown.
   // `shown(picture, count)` is called after a result is painted; count: results received so far.
   constructor(width, height, shown) {
-    Object.assign(this, { shown, count: 0, pending: {}, width, height });
+    Object.assign(this, { shown, count: 0, pending: {}, width, height, isInputOwn: false });
     this.contexts = { output: $("output").getContext("2d", { willReadFrequently: true }), input: $("input").getContext("2d", { willReadFrequently: true }) };
     for (const { canvas } of Object.values(this.contexts)) [canvas.width, canvas.height] = [width, height];
     for (const id of ["stage", "input"]) $(id).style.setProperty("--aspect", width / height);
@@ -88,8 +89,10 @@ export class Stage {
     const picture = this.pending[name];
     this.pending[name] = null;
     const { count } = this;
-    if (picture.rgba) this.contexts[name].putImageData(new ImageData(picture.rgba, this.width, this.height), 0, 0);
-    else this.contexts[name].drawImage(await createImageBitmap(picture.blob), 0, 0);
+    const image = picture.rgba ? new ImageData(picture.rgba, this.width, this.height) : await createImageBitmap(picture.blob);
+    if (name === "input" && this.isInputOwn) return;
+    if (picture.rgba) this.contexts[name].putImageData(image, 0, 0);
+    else this.contexts[name].drawImage(image, 0, 0);
     if (name === "input") return;
     this.enlarge();
     this.shown(picture, count);
