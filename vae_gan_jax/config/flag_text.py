@@ -51,9 +51,11 @@ def parse_time(text: str) -> float:
     """Seconds, from ``"90.5"``, ``"1:30"`` or ``"0:01:30"``."""
     if not re.fullmatch(r"([0-9]{1,9}:){0,2}[0-9]{1,13}(\.[0-9]*)?", text):
         raise ValueError("is not a time: give seconds (90.5) or H:MM:SS (0:01:30.5)")
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = 60 * seconds + float(part)
+    seconds, *rest = map(float, text.split(":"))
+    for part in rest:
+        if part >= 60:
+            raise ValueError("is not a time: give less than 60 after a colon")
+        seconds = 60 * seconds + part
     if seconds > MAX_SECONDS:
         raise ValueError(f"is too late: give at most {MAX_SECONDS:.0f} seconds")
     return seconds

@@ -1,5 +1,6 @@
 """Writes a film as the network would see it, so that users can check the framing."""
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -33,7 +34,7 @@ def write_films(config: Config) -> None:
             probe(source, config.video_stream, config.fps)
             run_folder.open_run(config)
             output.parent.mkdir(exist_ok=True)
-        count = passthrough(source, output, framing, film_format, config.strict)
+        count = passthrough(source, output, framing, film_format, config.strict, config.sound_file)
         logger.info("%d frames in %s", count, output)
 
 
@@ -43,16 +44,24 @@ def passthrough(
     framing: Framing,
     film_format: FilmFormat = FilmFormat(),  # noqa: B008
     strict: bool = False,
+    sound_file: str | os.PathLike = "",
 ) -> int:
     """Writes the frames that would be learnt as a film with sound; returns their number.
+
+    The sound is that of ``sound_file``, from its start, or else that of the source.
 
     Raises InputError if the source cannot be read, or is damaged while ``strict``; or the output
     cannot be written.
     """
     film = probe(source, framing.video_stream, framing.fps)
     total = section(film, framing).count
+    of_sound = (
+        dataclasses.replace(framing, trim_start=None, trim_end=None) if sound_file else framing
+    )
     with (
-        Encoder(output, framing, film.rate, source, film_format=film_format) as encoder,
+        Encoder(
+            output, of_sound, film.rate, sound_file or source, film_format=film_format
+        ) as encoder,
         tqdm.tqdm(total=total, desc="frames", unit="frame", mininterval=0.5) as progress,
     ):
         for frames_BHWC in prefetch(decode_blocks(source, framing, strict=strict)):

@@ -240,9 +240,9 @@ def test_a_picture_larger_than_pillow_s_limit(tmp_path, monkeypatch):
 
 
 def test_stills_that_differ_are_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no PNG or JPEG"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG, TIFF or BMP"):
         probe(tmp_path)
-    with pytest.raises(InputError, match="holds no PNG or JPEG"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG, TIFF or BMP"):
         probe(tmp_path / "*.png")
     Image.new("RGB", (32, 32)).save(tmp_path / "1.png")
     Image.new("RGB", (32, 30)).save(tmp_path / "2.png")

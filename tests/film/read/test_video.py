@@ -253,7 +253,7 @@ def test_a_file_that_is_no_film_is_refused(tmp_path):
         probe(tmp_path / "empty.mp4")
     with pytest.raises(InputError, match="has no video"):
         probe(tmp_path / "sound.mp4")
-    with pytest.raises(InputError, match="holds no PNG or JPEG"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG, TIFF or BMP"):
         probe(tmp_path)
 
 

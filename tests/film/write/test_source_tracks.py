@@ -8,8 +8,8 @@ import pytest
 from tests.film import films
 from tests.film.test_variants import SOUND_RATE, beep_start, flash_start
 from tests.film.write.test_encode import listing
-from vae_gan_jax.config import InputError
-from vae_gan_jax.film.passthrough import passthrough
+from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film.passthrough import passthrough, write_films
 from vae_gan_jax.film.read.video import Framing, decode, probe
 from vae_gan_jax.film.write import source_tracks
 from vae_gan_jax.film.write.encode import FilmFormat
@@ -117,6 +117,19 @@ def test_sound_that_is_encoded_begins_with_the_film(tmp_path, late, trims):
     write(tmp_path / "late.mkv", tmp_path / "out.mp4", "encode", Framing(128, 72, **trims))
     expected = -0.1 if late == "picture" else 0.1
     assert delay(tmp_path / "out.mp4") == pytest.approx(expected - 0.02, abs=0.025)
+
+
+def test_a_passthrough_takes_its_sound_from_another_file(tmp_path, film):
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "sine=frequency=700:duration=0.4", "-af", "adelay=200:all=1"),
+        tmp_path / "other.wav",
+    )
+    settings = {"source": str(film), "output": str(tmp_path / "out.mp4"), "trim_start": 0.2}
+    write_films(
+        Config(width=128, height=72, sound=str(tmp_path / "other.wav"), crop="none", **settings)
+    )
+    ((start, pitch),) = beeps(tmp_path / "out.mp4")
+    assert (start, pitch) == (pytest.approx(0.2, abs=0.03), pytest.approx(700, abs=5))
 
 
 def test_gaps_in_sound_that_is_encoded_are_silent(tmp_path):

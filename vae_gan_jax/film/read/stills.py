@@ -46,7 +46,9 @@ def find_pictures(path: str) -> tuple[str, ...]:
         names = glob.glob(path)
     files = [name for name in names if _kind(name) and os.path.isfile(name)]
     if not files:
-        raise InputError(f"{path} holds no PNG or JPEG pictures: give a folder of stills.")
+        raise InputError(
+            f"{path} holds no PNG, JPEG, TIFF or BMP pictures: give a folder of stills."
+        )
     files.sort(key=lambda name: (_numbers(name), name))
     if len({_kind(name) for name in files}) > 1:
         raise InputError(f"{path} holds pictures of several kinds: give a pattern for one of them.")
