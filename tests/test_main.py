@@ -402,6 +402,28 @@ def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("plan --topology=here", "plan.json"),
+        ("benchmark", "speed.json"),
+        ("encode --source=FILM", "codes.npz"),
+        ("explore --explore=prior", "prior.mp4"),
+        ("passthrough --source=FILM", "film.mp4"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_at_once(mode, name, film, tmp_path, refused):
+    (tmp_path / name).mkdir()
+    flags = [f"--mode={mode}".replace("FILM", str(film)), f"--run_dir={tmp_path / 'run'}"]
+    flags = [flag for words in flags for flag in words.split()]
+    for path, words in (
+        (tmp_path / name, "is not an ordinary file"),
+        (tmp_path / "missing" / name, f"there is no folder {tmp_path / 'missing'}"),
+    ):
+        assert words in refused(*flags, f"--output={path}", *SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path, refused):
     variant = next(variant for variant in films.VARIANTS if variant.name == "mp3_at_11025.flv")
     film = variant.make(tmp_path)
@@ -417,7 +439,10 @@ def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path, refus
         ("--seed=1", "--seed=1 disagrees"),
         ("--noise_schedule=0.1", "--noise_schedule=0.1 disagrees"),
         ("--film=other.mp4", "there is no film other.mp4"),
-        ("--output=missing/folder/out.mp4", "--output=missing/folder/out.mp4"),
+        (
+            "--output=missing/folder/out.mp4",
+            "there is no folder missing/folder for missing/folder/out",
+        ),
     ],
 )
 def test_a_run_is_held_to_its_settings_and_keeps_all_it_has(

@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from vae_gan_jax import operating_system
+from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
 from vae_gan_jax.film.read import stills
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, disk_errors
 
 PROJECT = Path(__file__).parent.parent
 # What Python lacks on Windows, of what programs for POSIX use.
@@ -78,11 +79,20 @@ def test_every_module_is_imported_where_posix_is_absent():
 
 def test_no_other_file_asks_for_the_operating_system():
     asks = r"sys\.platform|os\.name\b|/proc/(?!driver)|\bselect\.|platform\.system"
-    asks += r"|os\.(kill|fork|set_blocking|symlink|O_NONBLOCK)\b"
+    asks += r"|os\.(kill|fork|pathconf|set_blocking|symlink|O_NONBLOCK)\b"
     asks += r"|import (fcntl|resource|_winapi|msvcrt|termios|pwd)"
     for path in (PROJECT / "vae_gan_jax").rglob("*.py"):
         if path.name != "operating_system.py":
             assert not re.search(asks, path.read_text()), path
+
+
+def test_windows_has_a_limit_of_names(monkeypatch, tmp_path):
+    limit = operating_system.max_name_bytes(tmp_path)
+    (tmp_path / ("n" * limit)).write_text("")
+    monkeypatch.delattr(os, "pathconf")
+    disk_errors.require_writable(str(tmp_path / "film.mp4"))
+    with pytest.raises(InputError, match="longer than 255 bytes"):
+        disk_errors.require_writable(str(tmp_path / ("n" * 256)))
 
 
 def test_windows_waits_for_a_pipe(windows):

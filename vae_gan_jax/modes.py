@@ -13,7 +13,7 @@ from vae_gan_jax.config import Config, InputError, mode_flags
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.store.run_frames import open_store
 from vae_gan_jax.inference import film_outputs
-from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
+from vae_gan_jax.run import disk_errors, film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
 
 Step = Callable[[Config, bool], Config | None]
@@ -60,6 +60,8 @@ def resolve(given: dict[str, Any], mode: str, takes: Set[str] = frozenset()) -> 
             f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
         )
     film_names.refuse_overwriting(config)
+    if given.get("output") and mode != "export":  # which writes a folder
+        disk_errors.require_writable(config.output)
     if config.precision == "float16" and mode != "export":
         raise InputError(
             "--precision=float16 is for --mode=export: give auto, float32 or bfloat16."
@@ -87,8 +89,6 @@ def check_output(config: Config, again: bool) -> None:
     It warns of sound that will be lost.
     """
     remote_run.recorded_runs(config.compare)
-    if config.output and not Path(config.output).absolute().parent.is_dir():
-        raise InputError(f"--output={config.output} is in a folder that does not exist: make it.")
     if config.source or config.film:
         processes.run_on_first(film_outputs.check, use_source(config, again))
 

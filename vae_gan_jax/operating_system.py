@@ -61,6 +61,11 @@ def sync(path: str | Path) -> None:
             os.close(descriptor)
 
 
+def max_name_bytes(folder: str | Path) -> int:
+    """How long the name of a file in a folder can be."""
+    return os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255  # Windows
+
+
 def replace(source: str | Path, target: str | Path) -> None:
     """Renames a file over another, or a folder over an empty one."""
     if sys.platform == "win32" and os.path.isdir(target):

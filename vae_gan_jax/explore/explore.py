@@ -18,7 +18,7 @@ from vae_gan_jax.figures import latent_map, picture_page, style
 from vae_gan_jax.figures.picture_page import Labels
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.reader import FilmReader
-from vae_gan_jax.film.write import codecs, encode
+from vae_gan_jax.film.write import codecs
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.inference import made_from, opened_run
 from vae_gan_jax.inference.codes import Codes
@@ -51,7 +51,6 @@ def explore_run(config: Config) -> None:
     _refuse_flags(config, preset)
     films = open_sources(config)
     if config.output:
-        encode.require_writable(config.output)
         style.require_replaceable(_sheet(Path(config.output)))
     if not preset and set(config.explore or NAMES) - set(WITHOUT_FILM):
         for film in films:

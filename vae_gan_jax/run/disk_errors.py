@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Iterator
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.config import InputError
 
 ADVICE = {
@@ -51,3 +52,17 @@ def sentence(error: OSError) -> str:
     """A sentence: the file, the reason, the remedy."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}: {advice(error)}."
+
+
+def require_writable(path: str) -> None:
+    """Raises InputError unless a file can be written to ``path``."""
+    folder, name = os.path.split(path)
+    folder = folder or "."
+    if not os.path.isdir(folder):
+        raise InputError(f"there is no folder {folder} for {path}: make it first.")
+    if len(os.fsencode(name)) > (longest := operating_system.max_name_bytes(folder)):
+        raise InputError(f"the name {name} is longer than {longest} bytes: give a shorter one.")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} is not an ordinary file: give another output.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} is not writable: give another output.")

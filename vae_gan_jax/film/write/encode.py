@@ -16,7 +16,7 @@ from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.read.packets import read_packets
 from vae_gan_jax.film.write import codecs, source_tracks
 from vae_gan_jax.film.write.segments import Segments, failed
-from vae_gan_jax.run import atomic_io
+from vae_gan_jax.run import atomic_io, disk_errors
 
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
 TAGS = "color_primaries=bt709:color_trc=bt709"
@@ -163,16 +163,7 @@ class Encoder(contextlib.AbstractContextManager):
 
 def require_writable(path: str, source: str | None = None) -> None:
     """Raises InputError unless a film made from ``source`` can be written to ``path``."""
-    folder, name = os.path.split(path)
-    folder = folder or "."
-    if not os.path.isdir(folder):
-        raise InputError(f"there is no folder {folder} for {path}: make it first.")
-    if len(os.fsencode(name)) > (longest := os.pathconf(folder, "PC_NAME_MAX")):
-        raise InputError(f"the name {name} is longer than {longest} bytes: give a shorter one.")
-    if os.path.lexists(path) and not os.path.isfile(path):
-        raise InputError(f"{path} is not an ordinary file: give another output.")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder} is not writable: give another output.")
+    disk_errors.require_writable(path)
     if source and os.path.exists(path) and os.path.samefile(source, path):
         raise InputError(f"{path} is the film that is read: give another output.")
 
