@@ -3,7 +3,7 @@
 #   docker build --tag=vae-gan-jax .
 #   docker build --tag=vae-gan-jax:cuda --build-arg=EXTRAS=cloud,cuda .
 #   docker run --rm --volume="$PWD:/work" vae-gan-jax --flagfile=experiments/demo.flags
-#   docker run --rm --gpus=all --volume="$PWD:/work" vae-gan-jax:cuda --mode=benchmark
+#   docker run --rm --gpus=all --volume="$PWD:/work" vae-gan-jax:cuda --mode=benchmark --output=speed.json
 FROM python:3.12-slim
 ARG EXTRAS=cloud
 ENV GLIBC_TUNABLES=glibc.malloc.hugetlb=1 NVIDIA_DRIVER_CAPABILITIES=compute,utility

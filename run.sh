@@ -11,7 +11,8 @@ usage:
   ./run.sh lock                                     renew requirements.lock
   ./run.sh --help                                   this text
 
-Paths are relative to the project's folder, wherever this is called from.
+Paths are relative to the project's folder, wherever this is called from. A flagfile in the current
+folder comes first.
 
 environment:
   PLATFORM=cpu|cuda13|tpu   the build of jax; default: cuda13 where an NVIDIA driver answers, else cpu

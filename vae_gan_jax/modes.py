@@ -200,7 +200,8 @@ OF_CODES = frozenset({"seconds", "at", "interpolation", "slowdown"})
 
 MODES = {
     "all": Mode(
-        "The default: do everything up to the report; skip what is done. Flags: all groups below.",
+        "The default: do everything up to the report; skip what is done. Flags: all groups below "
+        "but live.",
         (
             *(stage_learnt_films, check_output, check_devices, prepare, train, use_source),
             *(reconstruct, evaluate, figures, compare_with_others, report),

@@ -7,7 +7,7 @@ from vae_gan_jax.config.flag_text import InputError
 from vae_gan_jax.config.settings import FIELDS
 
 GROUPS = ("output", "exploring", "live")  # of flags that only some modes use
-OTHERS = {"source", "profile", "topology", "estimate_time"}  # such flags of other groups
+OF_OTHER_GROUPS = {"source", "profile", "topology", "estimate_time"}  # that some modes use
 _names = {
     group: {name for name, field in FIELDS.items() if field.metadata["group"] == group}
     for group in GROUPS
@@ -55,7 +55,7 @@ def refuse_ignored(
     """
     taken = TAKES.get(mode, set()) | takes
     taken |= RECORDED if mode in LEARN else OF_FILMS if mode in ("benchmark", "plan") else set()
-    for name in sorted(given.keys() & OTHERS.union(*_names.values()) - taken):
+    for name in sorted(given.keys() & OF_OTHER_GROUPS.union(*_names.values()) - taken):
         neutral = [FIELDS[name].default]
         if name in recorded and name not in own:
             neutral.append(recorded[name])

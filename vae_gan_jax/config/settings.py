@@ -82,9 +82,10 @@ class OutputConfig:
 
     output: str = setting(
         "output", "",
-        "The film to write; default: RUN_DIR/films/NAME.mp4. With --compare: the folder of "
-        "table and figures. With --mode=encode: the file of codes. With --mode=export: the folder; "
-        "default: RUN_DIR/export. With --mode=benchmark or plan: the JSON file.",
+        "The film to write; default: one in RUN_DIR/films, RUN_DIR/codes (--mode=decode) or "
+        "RUN_DIR/explorations (--mode=explore). With --compare: the folder of table and figures. "
+        "With --mode=encode: the file of codes. With --mode=export: the folder; default: "
+        "RUN_DIR/export. With --mode=benchmark or plan: the JSON file.",
     )  # fmt: skip
     codes: str = setting(
         "output",
