@@ -223,6 +223,7 @@ OPENINGS = {
     "a setting": (lambda run, empty: vae_gan_jax.open(run, colour=3), "no setting colour"),
     "a value": (lambda run, empty: vae_gan_jax.open(run, codec=3), "--codec=3 is not one of h264"),
     "a type": (lambda run, empty: vae_gan_jax.open(run, upscale=3), "--upscale=3 is not a value"),
+    "a source": (lambda run, empty: vae_gan_jax.open(run, source="a.mp4"), "does not take source"),
     "a fixed one": (lambda run, empty: vae_gan_jax.open(run, z_dim=8), "--z_dim=8 disagrees"),
     "no film": (lambda run, empty: vae_gan_jax.train("none.mp4", empty), "there is no film"),
 }

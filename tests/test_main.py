@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import vae_gan_jax
 from tests.film import films
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS
@@ -394,6 +395,8 @@ def test_figures_and_explorations_that_cannot_be_are_refused(
         (["--mode=explore"], "has no checkpoint"),
         (["--mode=explore", "--explore=astral"], "--explore=astral is not one of prior, fitted"),
         (["--mode=report"], "there is no run in"),
+        (["--film=FILM", "--fps=12"], "--fps is for stills, and films have their own rate"),
+        (["--mode=live", "--run_dir=a,b", "--second_run=c"], "exclude each other"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(arguments, words, film, tmp_path, refused):
@@ -422,6 +425,26 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(mode, name, film, t
     ):
         assert words in refused(*flags, f"--output={path}", *SMALL)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_gone_sound_is_missed_only_where_a_film_is_written(trained, tmp_path, call, refused):
+    run = shutil.copytree(trained, tmp_path / "run")
+    flags = (run / "flags.txt").read_text()
+    (run / "flags.txt").write_text(flags.replace("--sound=auto", "--sound=gone.wav"))
+    code, stderr = call("--mode=report", f"--run_dir={run}")
+    assert code == 0, stderr
+    assert "--sound=gone.wav is neither a file" in refused("--mode=reconstruct", f"--run_dir={run}")
+    model = vae_gan_jax.open(run)
+    with pytest.raises(vae_gan_jax.InputError, match=r"gone\.wav is neither a file"):
+        model.reconstruct(output=tmp_path / "film.mp4")
+
+
+def test_the_demo_film_passes_through_before_it_is_learnt(tmp_path, call, refused):
+    demo = ("--mode=passthrough", "--film=demo", f"--output={tmp_path / 'film.mp4'}", *SMALL)
+    assert "--run_dir is missing: give a folder for the demo film" in refused(*demo)
+    code, stderr = call(*demo, f"--run_dir={tmp_path / 'run'}", "--trim_end=0.5")
+    assert code == 0, stderr
+    assert video.probe(tmp_path / "film.mp4").frames == 12
 
 
 def test_sound_that_cannot_be_written_is_refused_before_training(tmp_path, refused):

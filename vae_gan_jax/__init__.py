@@ -53,6 +53,9 @@ def open(run_dir: str | os.PathLike, **settings: Any) -> "PlayableModel":
     from vae_gan_jax.run import exported
 
     given = from_python({**settings, "run_dir": run_dir})
+    for name in ("source", "output", "frames_out", "codes"):
+        if name in given:
+            raise InputError(f"open() does not take {name}: give it to a method of the model.")
     if exported.is_export(given["run_dir"]):
         from vae_gan_jax.inference.export import opened_export
 

@@ -24,30 +24,15 @@ from tqdm import tqdm
 import vae_gan_jax
 from vae_gan_jax import modes
 from vae_gan_jax.config import FIELDS, Config, InputError, flag_text, flagfile, from_text, to_text
-from vae_gan_jax.run import (
-    disk_errors,
-    film_names,
-    remote_run,
-    signals,
-    standard_streams,
-    storage,
-)
+from vae_gan_jax.run import disk_errors, film_names, remote_run, signals, standard_streams, storage
 from vae_gan_jax.training import xla_flags
 from vae_gan_jax.training.distributed import processes
 from vae_gan_jax.training.distributed.launch import ProcessFlags, detect
 
 GROUPS = (
-    "run",
-    "films",
-    "networks",
-    "objectives",
-    "training",
-    "hardware",
-    "output",
-    "exploring",
-    "live",
+    *("run", "films", "networks", "objectives", "training", "hardware", "output", "exploring"),
+    *("live", "processes"),
 )
-
 MAX_SHOWN_LETTERS = 1000  # of a word in a sentence: a flag may have 5,000 digits
 
 logger = logging.getLogger("vae_gan_jax")
@@ -235,15 +220,10 @@ def help_text() -> str:
     lines += [_help_entry(f"--mode={name}", mode.help) for name, mode in modes.MODES.items()]
     for group in GROUPS:
         lines += ["", f"{group}:"]
-        for name, field in FIELDS.items():
+        for name, field in (FIELDS | PROCESS_FIELDS).items():
             if field.metadata["group"] == group:
                 default = to_text(field, field.default)
                 lines.append(_help_entry(f"--{name}={default}", field.metadata["help"]))
-    lines += ["", "several processes and machines:"]
-    lines += [
-        _help_entry(f"--{name}={to_text(field, field.default)}", field.metadata["help"])
-        for name, field in PROCESS_FIELDS.items()
-    ]
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ class Mode:
 
     help: str  # for --help
     # Functions of (config, again), in order; a step may return a changed Config. again: whether to
-    # make results again that are up to date, because the user named this mode rather than all.
+    # remake results that are up to date; true unless the mode is all.
     steps: tuple[Step, ...]
     learns: bool = False  # whether the settings belong to the learnt film and are recorded
     own: frozenset[str] = frozenset()  # settings that the mode does not inherit from the run
@@ -39,6 +39,8 @@ def resolve(given: dict[str, Any], mode: str, takes: Set[str] = frozenset()) -> 
     the settings contradict each other or the run, or one changes nothing.
     """
     if mode == "live" and len(runs := film_names.split_films(given.get("run_dir", ""))) == 2:
+        if "second_run" in given:
+            raise InputError("--run_dir=RUN,RUN2 and --second_run exclude each other: give one.")
         given = given | dict(zip(("run_dir", "second_run"), runs, strict=True))
     row, run_dir, recorded = MODES[mode], given.get("run_dir"), {}
     if not run_dir and (row.needs_run or not given.get("output")):
@@ -55,10 +57,11 @@ def resolve(given: dict[str, Any], mode: str, takes: Set[str] = frozenset()) -> 
     own = row.own | (OF_CODES if given.get("preset") else frozenset())
     mode_flags.refuse_ignored(given, recorded, mode, own, takes)
     config = settings.resolve(given, recorded, row.learns, own)
-    if config.sound_file and not Path(config.sound_file).is_file():
-        raise InputError(
-            f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
-        )
+    # A recorded sound may be gone, and a model from Python checks it when it writes a film.
+    writes_sound = row.learns or "sound" in mode_flags.TAKES.get(mode, ())
+    needs_sound = "sound" in given or (writes_sound and not takes)
+    if needs_sound:
+        film_names.require_sound(config)
     film_names.refuse_overwriting(config)
     if given.get("output") and mode != "export":  # which writes a folder
         disk_errors.require_writable(config.output)

@@ -123,7 +123,7 @@ def work_of(process: int) -> tuple[float, int]:
 
 
 def memory_bytes() -> int:
-    """Memory and swap that this process may use, within the limits of its control groups."""
+    """Memory that this process may use, within the limits of its control groups, and all swap."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some containers hide how much is swapped
         swap = psutil.swap_memory().total

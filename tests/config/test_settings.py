@@ -107,6 +107,7 @@ def test_time_ranges():
         *(("upscale", text) for text in ("1280", "0x5", "axb", "9999999x2")),
         *(("trim_start", text) for text in ("1:99", "1:60:00", "-1", "1:2:3:4", "soon")),
         *(("fps", text) for text in ("-24", "24/0", "1e5000", "0", "24/1/1")),
+        *(("kl_weight", text) for text in ("2.5/", "1_000", "1/inf", "/2", "1/2/3")),
         *(("quality", text) for text in ("1.5", "abc", "²", "9" * 5000)),
         *(("learning_rate", text) for text in ("1e99999999", "inf", "9" * 400, "1/0", "fast")),
         ("at", "90,soon"),

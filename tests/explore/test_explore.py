@@ -344,8 +344,8 @@ def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"slowdown": 3}, "--slowdown changes nothing with codes of a walk"),
-        ({"at": (0.5,)}, "--at changes nothing with codes of a walk"),
+        ({"slowdown": 3}, "--slowdown changes nothing if codes come from walk"),
+        ({"at": (0.5,)}, "--at changes nothing if codes come from walk"),
         ({"interpolation": "linear"}, "--interpolation changes nothing"),
         ({"codes": "a.npz", "seconds": 3.0}, "--seconds changes nothing with codes of a file"),
         ({"explore": ("map",)}, "--explore and --preset exclude each other"),

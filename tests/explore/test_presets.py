@@ -118,7 +118,7 @@ def one(lines: str) -> str:
         ("controls:\n  - control: mix\n    time: soon", 3, "not a time"),
         ("about: &a x\nnetworks: *a", 2, "write the value itself"),
         ("about: !!python/name:os.system x", 1, "is a tag"),
-        ("about: " + "[" * 60_000, 1, "lies in more than 12 lists"),
+        ("about: " + "[" * 60_000, 1, "is nested in over 12 levels"),
         (f"controls: [{'{control: snap}, ' * 65}]", 1, "holds 65 controls: give at most 64"),
         ("controls: [{control: }]", 1, "control is nothing: give bend_ablate or"),
         ("? [a]\n: 1", 1, "has a list as the name of a value"),

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import runs
@@ -38,6 +39,14 @@ def config(small, film, frames_THWC, tmp_path, log_closed):
     """A run whose film may be replaced."""
     path = shutil.copy(film, tmp_path / "film.mp4")
     return runs.make(tmp_path / "run", small, path, frames_THWC)
+
+
+def test_each_checkpoint_is_opened_for_its_epoch(config, frames_THWC):
+    runs.add_checkpoint(config, frames_THWC, seed=1, step=12)
+    models = [opened_run.open_model(config, step) for step in (6, 12)]
+    assert [model.step for model in models] == [6, 12]
+    first, second = (model.decode(np.ones((1, config.z_dim), np.float32)) for model in models)
+    assert (first != second).any()
 
 
 def replace_film(config, frames_THWC):

@@ -6,6 +6,7 @@ import matplotlib
 import pytest
 from PIL import Image
 
+from vae_gan_jax.config import InputError
 from vae_gan_jax.figures import style
 
 PACKAGE = Path(__file__).parents[2] / "vae_gan_jax"
@@ -54,3 +55,10 @@ def test_a_failure_leaves_the_earlier_figure(tmp_path):
 def test_no_figure_is_drawn_through_global_state():
     for path in PACKAGE.rglob("*.py"):
         assert "pyplot" not in path.read_text(), path
+
+
+def test_a_huge_picture_of_the_user_is_never_replaced(tmp_path, monkeypatch):
+    Image.new("L", (64, 64)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # twice as many are an error
+    with pytest.raises(InputError, match=r"huge\.png is not a picture of this program"):
+        style.require_replaceable(tmp_path / "huge.png")

@@ -1,5 +1,6 @@
 """The levels of a sound follow it frame by frame, and silence has none."""
 
+import tracemalloc
 import wave
 
 import numpy as np
@@ -114,6 +115,21 @@ def test_the_sound_of_a_film_is_in_step_with_its_trimmed_picture(tmp_path, click
         assert all(min(abs(number - np.array(shown))) <= 1 for number in heard)
 
 
+def test_long_silence_before_the_sound_takes_no_memory(tmp_path, click_track):
+    path = tmp_path / "late.mkv"
+    films.run_ffmpeg(
+        *("-f", "lavfi", "-i", "color=s=16x16:r=1:d=304", "-itsoffset", 300, "-i", click_track),
+        *("-c:a", "flac", path),
+    )
+    tracemalloc.start()
+    level_T = sound.features(path, 24).levels["loudness"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not level_T[: 300 * 24].any()
+    assert level_T[300 * 24 :].max() == 1
+    assert peak < 100e6  # it was 600 MB
+
+
 def test_a_file_without_sound_is_refused_in_a_sentence(tmp_path):
     mute = films.counting_film(tmp_path / "mute.mp4", count=4)
     text = tmp_path / "text.wav"
@@ -123,6 +139,7 @@ def test_a_file_without_sound_is_refused_in_a_sentence(tmp_path):
         (text, "ffmpeg can read"),
         (tmp_path / "absent.wav", "there is no"),
         (tmp_path, "has no sound"),
+        (tmp_path / "*.png", "has no sound"),
         (write(tmp_path / "empty.wav", []), "does not decode"),
     ]:
         with pytest.raises(InputError, match=reason):

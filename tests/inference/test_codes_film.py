@@ -135,7 +135,7 @@ def test_codes_of_another_checkpoint_are_decoded_with_a_warning(run, frames_THWC
     shutil.rmtree(Path(run.run_dir) / "checkpoints")
     runs.add_checkpoint(run, frames_THWC, seed=1, step=6)
     assert decode(run).exists()
-    assert "the codes are those of another checkpoint" in caplog.text
+    assert "the codes were made with another checkpoint" in caplog.text
 
 
 def test_decoding_needs_neither_film_nor_write_access(run, tmp_path):

@@ -31,6 +31,11 @@ def test_a_path_between_codes_that_the_film_lacks_begins_and_ends_there(circle_N
     assert path_TZ[50] == pytest.approx([0, 1], abs=0.06)
 
 
+def test_a_path_between_equal_codes_stays(circle_NZ):
+    path_TZ = FilmCodes(circle_NZ).shortest_path(circle_NZ[3], circle_NZ[3], FRACTIONS)
+    np.testing.assert_allclose(path_TZ, np.tile(circle_NZ[3], (101, 1)), atol=1e-12)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_without_codes_in_between_a_path_is_straight(count):
     codes_NZ = np.zeros((count, 3))

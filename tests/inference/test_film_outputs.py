@@ -49,6 +49,14 @@ def test_a_film_beside_the_output_replaces_only_one_of_the_run(run, tmp_path):
     film_outputs.check(config)  # the same command may replace it
 
 
+def test_a_film_too_large_for_its_codec_is_refused(run):
+    config = dataclasses.replace(run, upscale=(9000, 900), layout=("output", "side_by_side"))
+    with pytest.raises(InputError, match=r"18000x900 pixels, and h264 encodes no side longer"):
+        film_outputs.check(config)
+    film_outputs.check(dataclasses.replace(config, layout=("stacked",)))
+    film_outputs.check(dataclasses.replace(config, codec="prores"))
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -79,7 +79,7 @@ class FakeLiveServer:
                 control("models_1", "models", "model", {}, amount=(0.0, 1.0, 0.0, "")),
             ],
             "preset": None, "presets": ["storm", "calm"], "recordings": [], "recording": None,
-            "fading": 0.0, "compiling": False,
+            "outputs": [], "fading": 0.0, "compiling": False,
         }  # fmt: skip
 
     def __enter__(self) -> "FakeLiveServer":

@@ -259,6 +259,20 @@ def test_recordings_of_one_second_have_names_of_their_own(tmp_path):
     assert recording._free_path(folder) != first
 
 
+def test_a_pause_during_a_recording_has_no_sound(small, tmp_path):
+    film = types.SimpleNamespace(film=types.SimpleNamespace(path="film.mp4"))
+    model = types.SimpleNamespace(config=small)
+    run = types.SimpleNamespace(has_film=True, film=film, rate_exact=Fraction(24), model=model)
+    taken = recording.Recording(run, LiveFolder(tmp_path), "film", None)
+    frame_HWC = np.zeros((small.height, small.width, 3), np.uint8)
+    for seconds in (1.0, 1.05, *[1.1] * 20, 1.15):
+        taken.show(Result(frame_HWC, Input(frame_HWC, seconds=seconds), 0.0, 0.0))
+        taken.began -= 0.05
+    assert [round(part.film, 2) for part in taken._parts] == [1.0, 1.15]
+    taken._film = None  # which is no film
+    taken.finish()
+
+
 def test_a_recording_that_cannot_be_written_ends_with_the_reason(small, tmp_path, monkeypatch):
     """More pictures come than wait for the encoder."""
 

@@ -26,7 +26,8 @@ def film():
     return film
 
 
-def test_a_film_whose_disk_comes_back_plays_again(film):
+@pytest.mark.parametrize("again", [lambda source: source.use("film", None), lambda s: s.go(0.0)])
+def test_a_film_whose_disk_comes_back_plays_again(film, again):
     live_run = types.SimpleNamespace(has_film=True, film=types.SimpleNamespace(film=film))
     shown, errors = queue.Queue(), queue.Queue()
     source = StageSource(live_run, shown.put, errors.put)
@@ -39,7 +40,7 @@ def test_a_film_whose_disk_comes_back_plays_again(film):
         film.disk = True
         while not shown.empty():
             shown.get()
-        source.use("film", None)
+        again(source)
         shown.get(timeout=WAIT_SECONDS)
     finally:
         source.close()

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
+from vae_gan_jax import operating_system
 from vae_gan_jax.run import atomic_io
 
 
@@ -66,3 +68,14 @@ def test_a_folder_replaces_an_earlier_one_or_leaves_it(tmp_path):
     with pytest.raises(OSError, match="partial"):
         atomic_io.publish_folder(partial, folder)  # there is none
     assert (folder / "file").read_text() == "second"
+
+
+def test_a_signal_while_a_folder_is_replaced_leaves_the_earlier_one(tmp_path, monkeypatch):
+    folder, partial = tmp_path / "frames", tmp_path / "frames.partial"
+    for path in (folder, partial):
+        atomic_io.write(path / "file", path.name)
+    monkeypatch.setattr(operating_system, "replace", lambda *_: sys.exit(143))
+    with pytest.raises(SystemExit):
+        atomic_io.publish_folder(partial, folder)
+    assert (folder / "file").read_text() == "frames"
+    assert (partial / "file").read_text() == "frames.partial"

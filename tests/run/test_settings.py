@@ -85,7 +85,7 @@ def test_settings_come_back_from_their_file(tmp_path):
         (b"\xff\xfe-\x00", "cannot be read"),
         (b"--novelty=0.5\n", "another version of this program made the run"),
         (b"{}", "another version"),
-        (b"--filters=many\n", "--filters=many is not a whole number"),
+        (b"--filters=many\n", r"flags\.txt: --filters=many is not a whole number: restore it"),
     ],
 )
 def test_a_damaged_or_foreign_settings_file_is_named(tmp_path, content, sentence):
@@ -102,7 +102,8 @@ def test_what_commands_leave_before_the_training_is_accepted(tmp_path, foreign):
     (tmp_path / "films" / ".mine_passthrough.mp4.segments").mkdir()
     for name in (
         *("log.txt", ".lock", ".frames.lock", "demo_film.mp4", ".demo_film.joined.mp4"),
-        *("plan.json", "benchmark.json", "films/mine_passthrough.mp4"),
+        *("plan.json", "benchmark.json", "films/mine_passthrough.mp4", "learnt_films.json"),
+        *("flags.txt.partial", "plan.json.partial", "learnt_films.json.partial"),
     ):
         (tmp_path / name).touch()
     assert recorded_settings(tmp_path) == {}

@@ -26,6 +26,7 @@ import pytest
 import vae_gan_jax
 from tests.run.gcs import served
 from vae_gan_jax.config import Config, InputError
+from vae_gan_jax.film import source_films
 from vae_gan_jax.film.store import frame_store, preparation
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.run import remote_run, storage
@@ -458,6 +459,14 @@ def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
             storage.check({name: path})
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "gopher"])
+def test_a_run_refuses_a_moved_film_at_such_an_address(scheme, tmp_path):
+    (tmp_path / "learnt_films.json").write_text("[]")
+    film = {"film": f"{scheme}://a/b.mp4"}
+    with pytest.raises(InputError, match=rf"--film={scheme}://a/b\.mp4 \(.*: give gs://"):
+        source_films.with_moved_film(film, {}, tmp_path)
+
+
 @pytest.mark.parametrize("scheme", ["ftp", "zip", "filecache", "github"])
 def test_a_film_of_a_file_system_that_needs_more_than_an_address_is_refused(scheme):
     with pytest.raises(InputError, match=rf"--source={scheme}://a/b\.mp4 \(.*: give gs://"):
@@ -527,6 +536,14 @@ def test_a_bucket_that_denies_access_is_named(code, monkeypatch):
         with pytest.raises(InputError, match=r"is denied .*not allowed.*: run gcloud auth"):
             remote_run.open_run("gs://denied/run")
     fsspec.filesystem("gs").clear_instance_cache()
+
+
+def test_a_server_that_denies_access_is_not_google():
+    with (
+        pytest.raises(InputError, match=r"access to s3://a/b\.mp4 is denied .*: log in there\.$"),
+        storage.readable_errors("s3://a/b.mp4"),
+    ):
+        raise OSError("Unable to locate credentials")
 
 
 @contextlib.contextmanager

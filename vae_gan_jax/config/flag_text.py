@@ -131,11 +131,12 @@ def show_hold_out(hold_out: HoldOut) -> str:
 def parse_number(text: str) -> float:
     """A finite float, from ``"0.5"``, ``"1e-3"`` or a fraction such as ``"1/72"``."""
     try:
-        numerator, _, denominator = text.partition("/")
-        number = float(numerator) / float(denominator or 1)
+        numerator, *denominators = map(float, text.split("/", 1))
+        number = numerator / (denominators[0] if denominators else 1.0)
+        is_number = "_" not in text and all(map(math.isfinite, (number, *denominators)))
     except (ValueError, ZeroDivisionError):
-        number = math.nan
-    if not math.isfinite(number):
+        is_number = False
+    if not is_number:
         raise ValueError("is not a number: give one such as 0.5, 1e-3 or 1/72")
     return number
 

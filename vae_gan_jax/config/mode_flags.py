@@ -16,7 +16,7 @@ FILM_FORMAT = {"codec", "quality", "upscale", "sound"}
 INFERENCE = {"reconstruct_noise", "batch_norm"}
 # Flags of reading and writing films, which flagfiles of runs hold and the Python API takes.
 OF_FILMS = {"source", "layout"} | FILM_FORMAT | INFERENCE
-# Flags that commands which learn record for later commands.
+# Flags that the modes of ``LEARN`` record for later commands.
 RECORDED = OF_FILMS | _names["exploring"] | {"output", "frames_out"}
 LEARN = ("all", "prepare", "train")
 TAKES = {

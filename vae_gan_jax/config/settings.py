@@ -60,7 +60,7 @@ class TrainingConfig:
     )  # fmt: skip
     profile: int = setting(
         "hardware", 0,
-        "Number of training steps, at least, that jax's profiler traces into "
+        "Minimum number of training steps that jax's profiler traces into "
         "RUN_DIR/tensorboard/plugins/profile; 0: none.",
         minimum=0,
     )  # fmt: skip

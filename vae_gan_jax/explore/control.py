@@ -52,11 +52,11 @@ class Control:
     """A control of one stage: codes, bend (activations), picture or model.
 
     Attributes:
-      constants: of (film, options): arrays that ``function`` takes, computed once.
+      constants: function of (film, options) that computes, once, what ``function`` takes as such.
       function: of (x, Inputs): the changed x, which is ``z_BZ`` or pictures ``[B, H, W, 3]``,
         float32 0..255. With a state it is of (x, Inputs, state) and returns both.
-      start: of the shape of x without B: the state before the first frame. None: a control without
-        state, for which frames do not depend on those before.
+      start: function of the shape of x without B that returns the state before the first frame;
+        None: the control has no state, so frames do not depend on earlier ones.
     """
 
     stage: str

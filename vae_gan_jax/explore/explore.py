@@ -140,7 +140,9 @@ class Explorer:
         """Writes a preset that comes with the program."""
         preset = presets.load(f"experiments/presets/{name}.yaml")
         controls = tuple(  # small networks have fewer components than a sweep shows
-            use for use in preset.controls if dict(use.options)["component"] <= self.config.z_dim
+            use
+            for use in preset.controls
+            if dict(use.options).get("component", 1) <= self.config.z_dim
         )
         self.write(name, dataclasses.replace(preset, controls=controls))
 

@@ -147,7 +147,7 @@ def read(text: str, file: str) -> Value:
             if getattr(event, "tag", None):
                 refuse(event.start_mark, f"{event.tag} is a tag: leave it out")
             if depth > MAX_DEPTH:
-                refuse(event.start_mark, f"this lies in more than {MAX_DEPTH} lists: give a preset")
+                refuse(event.start_mark, f"this is nested in over {MAX_DEPTH} levels: give fewer")
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or getattr(error, "reason", "")

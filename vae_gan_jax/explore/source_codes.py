@@ -34,7 +34,7 @@ class SourceCodes:
       rate: frames a second.
       model: decodes them.
       caption: where they come from.
-      suffix: of the names of files.
+      suffix: appended to the names of the files.
       label_T: what each frame shows; default: its time in the film that is written.
     """
 
@@ -187,7 +187,7 @@ def check(preset: presets.Preset, config: Config) -> None:
     for name, kinds in FLAGS.items():
         if getattr(config, name) != FIELDS[name].default and not codes.keys() & {*kinds}:
             kind = next(iter(codes))
-            raise InputError(f"--{name} changes nothing with codes of a {kind}: leave it out.")
+            raise InputError(f"--{name} changes nothing if codes come from {kind}: leave it out.")
 
 
 def make(

@@ -156,15 +156,16 @@ class LatentMap:
 
     def _draw_current(self, frame: Image.Image, picture_HWC, pixel_2, number: int) -> None:
         """The current frame beside the map, its time, and its point on the map."""
-        left, width = MAP_WIDTH + 20, SIZE[0] - MAP_WIDTH - 40
-        height = round(width * picture_HWC.shape[0] / picture_HWC.shape[1])
-        picture = Image.fromarray(picture_HWC).resize((width, height), Image.Resampling.LANCZOS)
-        top = (SIZE[1] - height) // 2
+        left, (height, width, _) = MAP_WIDTH + 20, picture_HWC.shape
+        scale = min((SIZE[0] - MAP_WIDTH - 40) / width, (SIZE[1] - 100) / height)  # 50 for the time
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        picture = Image.fromarray(picture_HWC).resize(size, Image.Resampling.LANCZOS)
+        top = (SIZE[1] - size[1]) // 2
         frame.paste(picture, (left, top))
         pen = ImageDraw.Draw(frame)
         pen.ellipse([*(pixel_2 - 7), *(pixel_2 + 7)], "white", "#202020", width=3)
         time = time_code(self.film.seconds(int(number)))
-        pen.text((left, top + height + 12), time, style.COLOURS["text"], style.picture_font(22))
+        pen.text((left, top + size[1] + 12), time, style.COLOURS["text"], style.picture_font(22))
 
     def _canvas(self) -> tuple[Image.Image, np.ndarray]:
         """The empty map, supersampled, and the pixel of each frame's code on it."""

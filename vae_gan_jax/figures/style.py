@@ -105,7 +105,7 @@ def require_replaceable(path: Path) -> None:
         with Image.open(path, formats=["PNG"]) as picture:
             if picture.info.get("Software") == PROGRAM:
                 return
-    except (OSError, SyntaxError, ValueError):  # it is no PNG, or damaged
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # no PNG, or damaged
         pass
     raise InputError(f"{path} is not a picture of this program: give another --output, or move it.")
 

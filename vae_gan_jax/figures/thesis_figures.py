@@ -1,5 +1,6 @@
 """The figures of chapters 5 and 6 of the thesis, of any film and model, as PNG and PDF."""
 
+import collections
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
@@ -119,7 +120,9 @@ def make(model: Model, film: FilmReader, folder: Path, model_caption: str) -> li
     InputError if a time lies outside the film.
     """
     config, figures = model.config, FilmFigures(model, film, folder, model_caption)
-    scan = scan_film(film)
+    scan = FilmScan()
+    frames = tqdm(scan.watch(film.frames()), f"scanning {film.name}", film.count, unit="frame")
+    collections.deque(frames, maxlen=0)
     paths = figures.alternating(len(scan.cells_TYX), config.every)
     shots = [scan.shot_at(film.number(seconds)) for seconds in config.at]
     if not config.at:
@@ -170,15 +173,6 @@ def write(path: Path, rows, title: str, caption: str, labels: Labels) -> list[Pa
         paths = style.save(figure, path)
     logger.info("figure: %s", ", ".join(map(str, paths)))
     return paths
-
-
-def scan_film(film: FilmReader) -> FilmScan:
-    """Scans a whole film, with a progress bar."""
-    scan = FilmScan()
-    frames = scan.watch(film.frames())
-    for _ in tqdm(frames, f"scanning {film.name}", film.count, unit="frame", mininterval=1):
-        pass
-    return scan
 
 
 def by_epoch(

@@ -8,6 +8,7 @@ network can tell the shots apart.
 ``time`` runs from 0 at the first frame of a shot to 1 at its last.
 """
 
+import logging
 import os
 import tempfile
 import wave
@@ -17,9 +18,13 @@ from fractions import Fraction
 
 import numpy as np
 
+from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film.canvas import TAU, Canvas, keyed, linger, polar, smooth
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
+from vae_gan_jax.run import film_names, run_folder
+
+logger = logging.getLogger(__name__)
 
 RATE = 24  # frames a second
 SOUND_RATE = 48_000  # samples a second
@@ -222,16 +227,32 @@ def _tones(scene: Scene) -> np.ndarray:
     return sound_N * LOUDNESS / max(np.sqrt(np.mean(sound_N**2)), 1e-9)
 
 
+def require(config: Config) -> None:
+    """Renders the demo film into the run's folder if the run learns it and it is not there.
+
+    Raises InputError if there is no run, or the film cannot be written.
+    """
+    if config.film != film_names.DEMO:
+        return
+    if not config.run_dir:
+        raise InputError("--run_dir is missing: give a folder for the demo film.")
+    (path,) = film_names.learnt_films(config)
+    if not os.path.exists(path):
+        run_folder.open_run(config)
+        logger.info("rendering the demo film: %s", path)
+        render(path)
+
+
 def render(path: str | os.PathLike) -> None:
     """Writes the film atomically, 256x144, as H.264 and AAC.
 
     Raises InputError if the file cannot be written.
     """
-    with tempfile.NamedTemporaryFile(suffix=".wav") as sound:
+    with tempfile.TemporaryDirectory() as folder:
+        sound = os.path.join(folder, "sound.wav")
         with wave.open(sound, "wb") as file:
             file.setparams((1, 2, SOUND_RATE, 0, "NONE", "not compressed"))
             file.writeframes(soundtrack().astype("<i2").tobytes())
-        sound.flush()
-        with Encoder(path, Framing(256, 144), Fraction(RATE), sound.name) as encoder:
+        with Encoder(path, Framing(256, 144), Fraction(RATE), sound) as encoder:
             for frame_HWC in frames(256, 144):
                 encoder.write(frame_HWC[None])

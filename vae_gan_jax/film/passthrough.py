@@ -8,7 +8,7 @@ from pathlib import Path
 import tqdm
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film import source_films
+from vae_gan_jax.film import demo_film, source_films
 from vae_gan_jax.film.read.framing import Framing, section
 from vae_gan_jax.film.read.probe import probe
 from vae_gan_jax.film.read.video import decode_blocks
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 def write_films(config: Config) -> None:
     """Writes the source films as the networks would see them, to ``--output`` or into the run."""
+    if not config.source:
+        demo_film.require(config)
     framing = framing_of(config)
     film_format = FilmFormat(config.codec, config.quality, config.upscale, config.sound_way)
     for source in film_names.sources(config):

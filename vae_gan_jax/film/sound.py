@@ -17,6 +17,7 @@ import scipy.ndimage
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.film.read import stills
 from vae_gan_jax.film.read.framing import Framing, section
 from vae_gan_jax.film.read.packets import first_packet
 from vae_gan_jax.film.read.probe import list_streams, probe
@@ -79,7 +80,7 @@ def features(path: str | os.PathLike, rate: float, framing: Framing | None = Non
     """
     path, start, seconds = os.fspath(path), 0.0, math.inf
     streams, clock_start = (), 0.0
-    if not os.path.isdir(path):
+    if not stills.are_stills(path):
         ffmpeg.require_file(path)
         streams, clock_start, _ = list_streams(path)
     if not any(stream.kind == "Audio" for stream in streams):
@@ -110,8 +111,6 @@ def _per_hop(path: str, start: float, seconds: float) -> tuple[np.ndarray, np.nd
         last_HN = np.concatenate([last_HN, logarithm_HN])
         growths.append(np.maximum(logarithm_HN - last_HN[:-ONSET_LAG], 0).sum(axis=1))
         last_HN = last_HN[-ONSET_LAG:]
-    if not squares:
-        raise InputError(f"the sound of {path} does not decode: give another file.")
     # A hop's window reaches beyond the hop; one hop later, no onset comes before its sound.
     return np.concatenate(squares), np.concatenate([[0], *growths])[:-1]
 
@@ -122,7 +121,10 @@ def _membership(hz_F: np.ndarray, bands) -> np.ndarray:
 
 
 def _blocks(path: str, start: float, seconds: float) -> Iterator[np.ndarray]:
-    """Overlapping blocks of mono samples, float32 ``[N]``, of whole hops and their windows."""
+    """Overlapping blocks of mono samples, float32 ``[N]``, of whole hops and their windows.
+
+    Raises InputError if no sound decodes.
+    """
     sound = ["-copyts", "-i", ffmpeg.url(path), "-map", "0:a:0"]
     _, first = first_packet(sound, ["-c:a", "pcm_s16le", "-frames:a", "1"])
     end = f":end={start + seconds:.6f}" if seconds < math.inf else ""
@@ -133,14 +135,22 @@ def _blocks(path: str, start: float, seconds: float) -> Iterator[np.ndarray]:
         ["-max_error_rate", "1", "-f", "f32le", "pipe:1"],
         stdout=subprocess.PIPE,
     )
-    silence = np.zeros(
-        LEAD + round(min(max(0.0, (first or 0.0) - start), seconds) * SAMPLE_RATE), np.float32
-    )
-    kept, buffer, decoded = silence.tobytes(), bytearray(BLOCK_BYTES), 0
-    try:
+    silent_seconds = min(max(0.0, (first or 0.0) - start), seconds)
+    silent_bytes = 4 * (LEAD + round(silent_seconds * SAMPLE_RATE))
+
+    def chunks() -> Iterator[tuple[bytes, bool]]:
+        """The bytes before the first sound, then its own; whether they are decoded."""
+        for first_byte in range(0, silent_bytes, BLOCK_BYTES):
+            yield bytes(min(BLOCK_BYTES, silent_bytes - first_byte)), False
+        buffer = bytearray(BLOCK_BYTES)
         while count := process.read_into(memoryview(buffer)):
-            decoded += count
-            kept += buffer[:count]
+            yield bytes(buffer[:count]), True
+
+    kept, has_sound = b"", False
+    try:
+        for chunk, is_decoded in chunks():
+            has_sound |= is_decoded
+            kept += chunk
             hops = (len(kept) // 4 - WINDOW) // HOP + 1
             if hops >= HOPS_PER_SECOND:
                 yield _finite(kept, (hops - 1) * HOP + WINDOW)
@@ -148,8 +158,10 @@ def _blocks(path: str, start: float, seconds: float) -> Iterator[np.ndarray]:
         process.wait()
     finally:
         process.kill()
+    if not has_sound:
+        raise InputError(f"the sound of {path} does not decode: give another file.")
     hops = max(0, math.ceil((len(kept) // 4 - LEAD) / HOP))
-    if decoded and hops:
+    if hops:
         yield _finite(kept + bytes(4 * WINDOW), (hops - 1) * HOP + WINDOW)
 
 

@@ -41,6 +41,7 @@ def with_moved_film(
         except (OSError, ValueError):
             return recorded
     films = film_names.split_films(text)
+    storage.check({"film": text})
     stage(text)
     stream, fps = recorded.get("video_stream"), recorded.get("fps")
     probes = [probe(storage.local(film), stream, fps) for film in films]
@@ -98,7 +99,7 @@ def names(config: Config) -> dict[str, str]:
 
 
 def _find(config: Config, film: str, known: list[dict[str, Any]]) -> str | None:
-    """The name of the same path, else of the same content under this name or no longer there."""
+    """The name recorded for this path, else for the same content if that film was moved here."""
     for other in known:
         if other["path"] == storage.address(film):
             return other["name"]

@@ -15,7 +15,7 @@ from vae_gan_jax.run import atomic_io, disk_errors
 EXTENSION = ".npz"
 NAMES = ("mean", "log_variance", "times", "rate", "shots", "provenance")  # arrays of a file
 MAX_FILM_FRAMES = 10**7  # of a film of codes; five days at 24 frames a second
-# A file whose arrays are larger than both limits is made to fill the memory.
+# A file whose arrays exceed both limits was made to fill the memory, and is refused.
 MAX_UNPACKED_BYTES, MAX_EXPANSION = 2**28, 100
 
 

@@ -124,8 +124,8 @@ class CodesFilm(Reconstruction):
         checkpoint = codes.made_from.get("checkpoint")
         if checkpoint and model.checkpoint and checkpoint != model.checkpoint:
             logger.warning(
-                "the codes are those of another checkpoint: the film can differ from what they "
-                "showed there; encode the film again for codes of this one"
+                "the codes were made with another checkpoint, so this film can differ from that "
+                "checkpoint's: encode the film again with --mode=encode"
             )
         if sound:
             ffmpeg.require_file(sound)

@@ -14,6 +14,7 @@ MAX_CODES = 2000  # of a longer film this many, evenly spaced; a path needs the 
 NEIGHBOURS = 5  # codes that a mixture is made of
 # A step costs its length to this power, so that many short steps are cheaper than a long one.
 STEP_POWER = 3
+MIN_DISTANCE = 1e-2  # SciPy takes costs below 1e-8 for missing edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class FilmCodes:
         start to 1 at the end.
         """
         codes_NZ = np.concatenate([[start_Z], self.codes_NZ, [end_Z]]).astype(np.float64)
-        distance_NN = _distances(codes_NZ, codes_NZ)
+        distance_NN = np.maximum(_distances(codes_NZ, codes_NZ), MIN_DISTANCE)
         _, before_N = csgraph.dijkstra(distance_NN**STEP_POWER, indices=0, return_predecessors=True)
         stops = [len(codes_NZ) - 1]
         while before_N[stops[-1]] >= 0:

@@ -39,6 +39,13 @@ def film_paths(config: Config, name: str) -> dict[str, Path]:
     return paths
 
 
+def film_size(layout: str, frame: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a film in a layout; those of each of its frames are given."""
+    pixel_BHWC = np.empty((1, 1, 1, 3))
+    _, rows, columns, _ = LAYOUTS[layout](pixel_BHWC, pixel_BHWC).shape
+    return frame[0] * columns, frame[1] * rows
+
+
 def record_name(config: Config, film: Path) -> str:
     """The name of a written film's record; films elsewhere may have equal names."""
     name, path = film.name, Path(os.path.abspath(film))
@@ -52,7 +59,15 @@ def check(config: Config) -> None:
     for source in film_names.sources(config):
         if config.source:
             video.probe(source, config.video_stream, config.fps)
-        for index, path in enumerate(film_paths(config, film_names.name_of(source)).values()):
+        paths = film_paths(config, film_names.name_of(source))
+        for index, (layout, path) in enumerate(paths.items()):
+            size = film_size(layout, config.upscale or (config.width, config.height))
+            max_side = codecs.CODECS[config.codec].max_side
+            if max_side and max(size) > max_side:
+                raise InputError(
+                    f"{path} would have {size[0]}x{size[1]} pixels, and {config.codec} encodes no "
+                    f"side longer than {max_side}: give a smaller --upscale, or another --codec."
+                )
             codecs.picture_arguments(str(path), config.codec, config.quality)
             if config.output:
                 encode.require_writable(str(path), source)

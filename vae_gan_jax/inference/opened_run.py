@@ -111,11 +111,11 @@ def results_folder(config: Config, name: str) -> Path:
     return folder
 
 
-def open_model(config: Config, read_only: bool = False):
-    """The run as a ``trained_model.Model``; argument and errors as for ``trained_model.load``."""
+def open_model(config: Config, step: int | None = None, *, read_only: bool = False):
+    """The run as a ``trained_model.Model``; arguments and errors as for ``trained_model.load``."""
     from vae_gan_jax.inference import trained_model
 
-    return trained_model.load(config, lambda: training_frames(config), read_only=read_only)
+    return trained_model.load(config, lambda: training_frames(config), step, read_only)
 
 
 def steps_per_epoch(config: Config) -> int:

@@ -149,16 +149,18 @@ def map_batches(
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Applies a compiled function to batches of items; yields each batch and its result.
 
-    The device computes a batch while the result of the one before is fetched. A short last batch is
-    filled at its front: with the items before it, so that the batch's own statistics come from as
-    many items as in other batches; otherwise, with ``pad_first``, with its first item. So one
-    compilation suffices for all lengths.
+    The device computes a batch while the result of the previous one is fetched. A short last batch
+    is padded at its front to the batch size, so that the function compiles once: with the items
+    before it, or, if it is the only batch, with copies of its first item. Without ``pad_first`` an
+    only batch stays short, so that padding does not change its own statistics.
 
     Args:
       function: takes the number of the batch, counted from ``first_batch``, the batch, and how many
         of its first rows are padding.
       items: arrays of one shape, read by a thread.
       batch_size: items in a batch.
+      first_batch: number of the first batch.
+      pad_first: whether a short only batch is padded.
     """
     previous = pending = None
     prefetched = batches.prefetch(batches.sequential(items, batch_size))

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from vae_gan_jax.config import Config, InputError
@@ -21,7 +20,7 @@ from vae_gan_jax.film.write import segments
 from vae_gan_jax.film.write.encode import Encoder, FilmFormat
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 from vae_gan_jax.inference import made_from, opened_run
-from vae_gan_jax.inference.film_outputs import LAYOUTS, FilmOutputs, film_paths, record_name
+from vae_gan_jax.inference.film_outputs import FilmOutputs, film_paths, film_size, record_name
 from vae_gan_jax.inference.reconstruct import reconstruct_frames
 from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, film_names, provenance, run_folder, storage
@@ -200,13 +199,8 @@ class Reconstruction:
         config, origin = self.config, self.made_from
         if origin is not None:  # the picture in the segments does not depend on the sound
             origin = {name: value for name, value in origin.items() if name != "sound"}
-        frame_BHWC = np.empty((1, config.height, config.width, 3), np.uint8)
-        _, height, width, _ = LAYOUTS[layout](frame_BHWC, frame_BHWC).shape
-        upscale = config.upscale
-        if upscale:
-            upscale = (
-                upscale[0] * (width // config.width), upscale[1] * (height // config.height),
-            )  # fmt: skip
+        width, height = film_size(layout, (config.width, config.height))
+        upscale = config.upscale and film_size(layout, config.upscale)
         framing = dataclasses.replace(self.framing, width=width, height=height)
         if config.sound_file:  # it starts with the film
             framing = dataclasses.replace(framing, trim_start=None, trim_end=None)

@@ -266,6 +266,7 @@ class Model:
         output = field.path("output", output)
         config = dataclasses.replace(self.config, output=output, frames_out="")
         film_names.refuse_overwriting(config)
+        film_names.require_sound(config)
         return config
 
     def _reader(self, film: FilmReader | str | os.PathLike | None) -> FilmReader:

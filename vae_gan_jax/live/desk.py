@@ -170,7 +170,10 @@ class Desk:
         """The parameters that reset and random mean: one, those of a control, or all."""
         controls = self.controls if id is None else [self.control(id)]
         pairs = [(control, name) for control in controls for name in control.curves]
-        return [pair for pair in pairs if parameter in (None, pair[1])]
+        pairs = [pair for pair in pairs if parameter in (None, pair[1])]
+        if parameter is not None and not pairs:
+            raise InputError(f"there is no parameter {parameter!r:.60}: give one of a control.")
+        return pairs
 
     def reset(self, chosen: list[tuple[DeskControl, str]]) -> None:
         """Turns controls off."""

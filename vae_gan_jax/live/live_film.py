@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.explore import latent_paths
 from vae_gan_jax.explore.film_context import FilmContext
 from vae_gan_jax.inference import codes_film, film_codes
+
+logger = logging.getLogger(__name__)
 
 WALK_STOPS, WALK_LEG_SECONDS = 12, 4.0  # of the walk through the film's codes
 MAX_WALK_CODES = 400  # that a walk goes along; a path needs the square of it
@@ -49,7 +52,7 @@ class LiveFilm(FilmContext):
             "points": self.map_T2[shown].round(4).tolist(),
             "times": [round(self.film.seconds(int(number)), 3) for number in shown],
             "shots": np.searchsorted(firsts, shown, side="right").tolist(),
-            "variance": (variance_K[:2] / variance_K.sum()).round(4).tolist(),
+            "variance": (variance_K[:2] / max(variance_K.sum(), 1e-30)).round(4).tolist(),
         }
 
     def nearest(self, x: float, y: float) -> int:
@@ -68,9 +71,10 @@ class LiveFilm(FilmContext):
 
 
 def learnt(model, progress: Callable[[float], None]) -> LiveFilm | None:
-    """The first learnt film of a run; None if neither the film nor a record of it is there."""
+    """The first learnt film of a run; None if the film cannot be read and has no record."""
     try:
         model.film.rate  # raises if the film cannot be read  # noqa: B018
         return LiveFilm(model, model.film, progress)
-    except InputError:
+    except InputError as error:
+        logger.warning("%s", error)
         return None

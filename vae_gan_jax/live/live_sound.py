@@ -28,14 +28,15 @@ class LiveSound:
         self, times_T: np.ndarray, feature: str, smooth: float = 0.0, decay: float = 0.0
     ) -> np.ndarray:
         """The level now, for each time; arguments as for ``SoundFeatures.at``."""
-        now, newest = time.monotonic(), 0.0
-        levels = [(now - at, levels[feature]) for at, levels in list(self._levels)]
-        levels = [(age, level) for age, level in levels if age < HISTORY_SECONDS]
-        if levels:
-            newest = levels[-1][1]
-        if decay:
-            newest = max([newest, *(level - age / decay for age, level in levels)])
-        recent = [level for age, level in levels if age < smooth]
-        if recent:
-            newest = sum(recent) / len(recent)
-        return np.full(len(times_T), max(0.0, newest), np.float32)
+        now, falling = time.monotonic(), []  # ages and levels, oldest first, with the decay
+        for moment, levels in list(self._levels):
+            age, level = now - moment, levels[feature]
+            if age >= HISTORY_SECONDS:
+                continue
+            if decay and falling:
+                older, before = falling[-1]
+                level = max(level, before - (older - age) / decay)
+            falling.append((age, level))
+        recent = [level for age, level in falling if age < smooth]
+        recent = recent or [level for _, level in falling[-1:]]
+        return np.full(len(times_T), np.mean(recent) if recent else 0.0, np.float32)

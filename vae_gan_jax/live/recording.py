@@ -64,7 +64,9 @@ class Recording:
         if sound not in SOUNDS:
             raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
         if sound == "film" and not live_run.has_film:
-            raise InputError("--film is not there for its sound: connect its disk.")
+            raise InputError(
+                "the learnt film is gone, so its sound is not recorded: connect its disk."
+            )
         path = _free_path(folder)
         self.path, self.sound, self.page = path, sound, page
         self.began, self.error = time.monotonic(), None
@@ -75,7 +77,7 @@ class Recording:
         self._film_sound, self._parts = atomic_io.beside(path, ".wav"), []
         if self._page_sound:
             self._page_sound.write_bytes(b"")
-        self._written, self._last = 0, None
+        self._written, self._last, self._film_seconds = 0, None, math.nan
         self._waiting: queue.Queue = queue.Queue(MAX_WAITING_PICTURES)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -88,15 +90,18 @@ class Recording:
         """Takes a picture of the stage that is shown from now on."""
         now = time.monotonic() - self.began
         film_seconds = math.nan if result.input.number else result.input.seconds
+        is_still = film_seconds == self._film_seconds  # a pause or a single code: silence
+        self._film_seconds = film_seconds
         try:
             self._waiting.put_nowait((now, result.frame_HWC))
         except queue.Full:
             return
+        if is_still or not math.isfinite(film_seconds):
+            return
         part = self._parts[-1] if self._parts else None
-        offset = film_seconds - now
-        if part and abs(offset - part.film + part.recording) < MAX_CLOCK_SECONDS:
+        if part and abs(film_seconds - now - part.film + part.recording) < MAX_CLOCK_SECONDS:
             part.stop = now
-        elif math.isfinite(film_seconds):
+        else:
             self._parts.append(FilmPart(film_seconds, now, now))
 
     def hear(self, content: bytes) -> None:

@@ -91,7 +91,7 @@ class Renderer:
     Args:
       show: the first to be played.
       rate: pictures a second of an input that stays the same.
-      sound: of (input): the level of the sound for curves, or None.
+      sound: function of the input that returns the sound that curves follow, or None.
       publish: called with each Result, on this thread.
       fail: called with a sentence if a picture cannot be computed.
     """
@@ -109,6 +109,7 @@ class Renderer:
         self._began, self._next, self._reported = time.monotonic(), None, 0.0
         self._fade = (0.0, 0.0)  # start of time.monotonic() and length in seconds
         self._is_closed = False
+        self._switching = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="renderer", daemon=True)
 
     def start(self) -> None:
@@ -126,11 +127,12 @@ class Renderer:
         """Plays another show, after a crossfade; ``restart`` sets the clock of curves to 0."""
         if restart:
             self._began = time.monotonic()
-        if fade_seconds > 0:
-            self._fade = time.monotonic(), fade_seconds
-            self._next = show
-        else:
-            self.show, self._next = show, None
+        with self._switching:
+            if fade_seconds > 0:
+                self._fade = time.monotonic(), fade_seconds
+                self._next = show
+            else:
+                self.show, self._next = show, None
 
     @property
     def fading(self) -> float:
@@ -140,7 +142,7 @@ class Renderer:
 
     def seconds(self, item: Input) -> float:
         """The time of curves: the film's if the learnt film plays, else that of the show."""
-        if np.isfinite(item.seconds) and not item.number:
+        if item.array.ndim == 3 and np.isfinite(item.seconds) and not item.number:
             return max(0.0, item.seconds - self.film_start)
         return time.monotonic() - self._began
 
@@ -169,7 +171,9 @@ class Renderer:
             return frame_HWC
         next_HWC = following.play(item, seconds, sound)
         if share >= 1:
-            self.show, self._next = following, None
+            with self._switching:
+                if self._next is following:  # no other show came meanwhile
+                    self.show, self._next = following, None
             return next_HWC
         mixed_HWC = frame_HWC * np.float32(1 - share) + next_HWC * np.float32(share)
         return np.rint(mixed_HWC).astype(np.uint8)
@@ -206,7 +210,7 @@ class Meter:
         since = time.monotonic() - METER_SECONDS
         pictures = [pair for pair in self._pictures if pair[0] > since]
         latencies = [milliseconds for at, milliseconds in self._latencies if at > since]
-        slot, item = session.renderer.slot, session.latest and session.latest.input
+        slot = session.renderer.slot
         dropped, self._dropped = slot.dropped - self._dropped, slot.dropped
         span = pictures[-1][0] - pictures[0][0] if len(pictures) > 1 else 0
         rendering = [seconds for _, seconds in pictures]
@@ -217,5 +221,5 @@ class Meter:
             "latency_ms": round(float(np.percentile(latencies, 95)), 1) if latencies else None,
             "dropped": dropped,
             "pages": len(session.pages),
-            "seconds": round(session.renderer.seconds(item), 2) if item else 0.0,
+            "seconds": round(time.monotonic() - session.began, 2),
         }

@@ -77,16 +77,6 @@ def set_parameter(session, page, message):
     session.set(message.get("id"), message.get("parameter"), value, by=page)
 
 
-def reset(session, page, message):
-    """``reset``."""
-    _change(session, message, session.desk.reset)
-
-
-def randomise(session, page, message):
-    """``random``."""
-    _change(session, message, session.desk.randomise)
-
-
 def _change(session, message, change: Callable) -> None:
     chosen = session.desk.chosen(message.get("id"), message.get("parameter"))
     change(chosen)
@@ -206,10 +196,12 @@ def output(session, page, message):
     name, config = text(message, "name"), session.live_run.model.config
     if name in session.outputs:
         session.close_output(name)
-    if flag(message, "on"):
-        size = config.width, config.height
-        session.outputs[name] = outputs.open_output(name, *size, session.live_run.rate)
-    session.tell_state()
+    try:
+        if flag(message, "on"):
+            size = config.width, config.height
+            session.outputs[name] = outputs.open_output(name, *size, session.live_run.rate)
+    finally:
+        session.tell_state()
 
 
 def picture_format(session, page, message):
@@ -231,7 +223,9 @@ def shown(session, page, message):
 
 REQUESTS = {
     "source": use_source, "go": go, "point": point, "play": play,
-    "set": set_parameter, "reset": reset, "random": randomise,
+    "set": set_parameter,
+    "reset": lambda session, page, message: _change(session, message, session.desk.reset),
+    "random": lambda session, page, message: _change(session, message, session.desk.randomise),
     "load": load, "load_text": load_text, "clear": clear, "save": save,
     "record": record, "sound": hear, "output": output, "format": picture_format, "shown": shown,
     "add": _restructured(lambda desk, m: desk.add(m.get("control"), m.get("options"))),

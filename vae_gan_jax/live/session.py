@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -38,6 +39,7 @@ class Session:
         self.osc_send: Callable[[str, float], None] = lambda address, value: None
         self._loop = asyncio.get_running_loop()
         self._workers = ThreadPoolExecutor(1, "compiler")  # one change after the other
+        self.began, self._has_ended = time.monotonic(), False
         self._shown_progress = math.nan  # of encoding the film
         self._wanted = self._compiled = 0  # versions of the desk's structure
         self._tasks: set[asyncio.Task] = set()
@@ -62,6 +64,7 @@ class Session:
 
     async def close(self) -> None:
         """Ends the show; completes the recording."""
+        self._has_ended = True
         for task in self._tasks:
             task.cancel()
         recording, self.recording = self.recording, None
@@ -112,7 +115,12 @@ class Session:
             self.tell(message)
 
     def _tell_progress(self, done: float) -> None:
-        """Sends each new hundredth of the progress to all pages, from any thread."""
+        """Sends each new hundredth of the progress to all pages, from any thread.
+
+        Raises InputError after the show, which ends the encoding of the film.
+        """
+        if self._has_ended:
+            raise InputError("the film is not encoded, because the show has ended: start it again.")
         done = round(done, 2)
         if done != self._shown_progress:
             self._shown_progress = done

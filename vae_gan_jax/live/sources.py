@@ -118,11 +118,13 @@ class Playback:
     def _run(self) -> None:
         try:
             while not self._is_closed:
-                first, self._jump = self._jump, None
+                with self._changed:
+                    first, self._jump = self._jump, None
                 with contextlib.closing(self.track.items(first)) as items:
                     self._play(first, items)
-                if self._jump is None:
-                    self._jump = self.loop[0] if self.loop else 0
+                with self._changed:
+                    if self._jump is None:
+                        self._jump = self.loop[0] if self.loop else 0
         except Exception as error:
             self._fail(str(error))
 
@@ -220,10 +222,12 @@ class StageSource:
 
     def go(self, seconds: float) -> None:
         """Goes to a time of the film: seeks it, or shows that moment's code."""
-        if self.kind == "film":
-            self._playback.seek(seconds)
-        else:
+        if self.kind != "film":
             self.show_frame(self._live_run.number(seconds))
+            return
+        if self._playback.has_ended:  # by a disk that was removed
+            self.use("film", None, self.loop)
+        self._playback.seek(seconds)
 
     def show_frame(self, number: int) -> None:
         """Makes the code of a frame of the film the source."""

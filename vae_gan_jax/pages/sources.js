@@ -50,7 +50,10 @@ async function ofStream(kind, stream, ended) {
   const close = () => stream.getTracks().forEach((track) => track.stop());
   const video = document.createElement("video");
   video.srcObject = stream;
-  await playing(video);
+  await playing(video).catch((error) => {
+    close();
+    throw error;
+  });
   stream.getVideoTracks()[0].addEventListener("ended", ended);
   return new Source(kind, video, video.videoWidth, video.videoHeight, close);
 }

@@ -14,7 +14,7 @@ from PIL import Image
 
 from vae_gan_jax import operating_system
 
-MAX_HIDDEN_BYTES = 143  # of the name of a file or folder beside another; eCryptfs has no more
+MAX_HIDDEN_BYTES = 143  # of the name of a temporary file or folder: eCryptfs's limit
 
 
 def beside(path: str | Path, suffix: str, prefix: str = ".") -> Path:
@@ -94,8 +94,8 @@ def publish_folder(partial: str | Path, folder: str | Path) -> None:
         os.rename(folder, former)
     try:
         publish(partial, folder)
-    except OSError:
-        if former.exists():
+    except BaseException:  # a signal too
+        if former.exists() and not os.path.exists(folder):
             os.rename(former, folder)
         raise
     shutil.rmtree(former, ignore_errors=True)

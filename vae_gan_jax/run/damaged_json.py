@@ -30,7 +30,7 @@ def parse(text: str) -> Any:
 
 
 def numbers(content: dict[str, Any]) -> dict[str, float | None]:
-    """The entries that are numbers or null; numbers that are not finite become None."""
+    """The entries that are numbers or null; NaN and those beyond ``MAX_MAGNITUDE`` become None."""
     return {
         key: value if value is None or abs(value) <= MAX_MAGNITUDE else None
         for key, value in content.items()

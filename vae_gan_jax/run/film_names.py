@@ -79,6 +79,14 @@ def refuse_overwriting(config: Config) -> None:
                 )
 
 
+def require_sound(config: Config) -> None:
+    """Raises InputError if ``--sound`` names a file that is not there."""
+    if config.sound_file and not os.path.isfile(config.sound_file):
+        raise InputError(
+            f"--sound={config.sound} is neither a file nor auto, copy, encode or none: give one."
+        )
+
+
 def name_of(film: str) -> str:
     """The name of a film's results: that of its file or folder, or of the folder of a glob.
 
@@ -218,7 +226,8 @@ def film_changed(run_dir: str | Path) -> InputError:
 def is_empty_run(run_dir: Path) -> bool:
     """Whether a folder holds at most what commands leave there before the first frame is learnt."""
     leftovers = (
-        rf"log\.txt|(plan|benchmark)\.json|\.?{FRAMES}(\.partial|\.former)?|provenance|.*\.lock"
+        r"log\.txt|flags\.txt\.partial|(plan|benchmark|learnt_films)\.json(\.partial)?|"
+        rf"\.?{FRAMES}(\.partial|\.former)?|provenance|.*\.lock"
         rf"|\.?demo_film\..*|{FILMS}|{FILMS}/.*_passthrough\..*"
     )
     paths = [*run_dir.iterdir(), *run_dir.glob(f"{FILMS}/*")] if run_dir.exists() else []

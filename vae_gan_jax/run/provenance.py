@@ -91,8 +91,8 @@ def groups(run_dir: str | Path, folder: str) -> dict[str, tuple[dict[str, Any], 
 def open_unfinished(folder: str | Path, made_from: Any, is_first: bool = True) -> None:
     """Opens a folder of unfinished work; makes a new one unless it was made from exactly this.
 
-    Of several processes the first one makes it. Raises InputError if another process would have to,
-    and OSError if it cannot be written.
+    If several processes share the folder, only the first one makes it. Raises InputError in another
+    process that does not find it, and OSError if it cannot be written.
     """
     if damaged_json.read(Path(folder) / LABEL) == json.loads(json.dumps(made_from)):
         return

@@ -33,9 +33,9 @@ class LogFile(logging.FileHandler):
 def open_run(config: Config, lock: bool = True) -> None:
     """Creates the run's folder, locks it and logs into its ``log.txt``.
 
-    The lock lasts until the process ends or opens another run. Without ``lock`` it only reads a run
-    that another process may use. Raises InputError if another process uses the run, or its folder
-    is read-only or has no UTF-8 name.
+    The lock lasts until the process ends or opens another run. Without ``lock``, another process
+    may use the run at the same time. Raises InputError if another process uses the run, or its
+    folder is read-only or has no UTF-8 name.
     """
     run_dir = Path(config.run_dir).absolute()
     if re.search("[\ud800-\udfff]", str(run_dir)):  # checkpoints could not be written there

@@ -38,7 +38,11 @@ def recorded_settings(run_dir: Path) -> dict[str, Any]:
                 f"{path} has the unknown setting {name[:40]!r}: another version of this program "
                 "made the run; give another --run_dir."
             )
-        settings[name] = from_text(FIELDS[name], text)
+        try:
+            settings[name] = from_text(FIELDS[name], text)
+        except InputError as error:
+            problem = str(error).partition(": ")[0]
+            raise InputError(f"{path}: {problem}: restore it from a copy.") from None
     return settings
 
 

@@ -68,7 +68,7 @@ def path_of(path: str | os.PathLike):
 
 
 def check(settings: Mapping[str, Any]) -> None:
-    """Raises InputError for an address that its flag cannot have; only films may be elsewhere."""
+    """Raises InputError for an address that its flag cannot have; films may be on any server."""
     for flag, schemes in SCHEMES.items():
         value = settings.get(flag, "")
         for path in filter(is_remote, value.split(",") if isinstance(value, str) else value):
@@ -125,9 +125,9 @@ def readable_errors(path: str | os.PathLike) -> Iterator[None]:
         elif isinstance(error, FileNotFoundError):
             sentence = f"{url} does not exist: create the bucket or file, or give another address."
         elif re.search("^401|^403|, 40[13]$|^Forbidden|credentials", text, re.IGNORECASE):
-            sentence = (
-                f"access to {url} is denied ({text}): run gcloud auth application-default login."
-            )
+            google = url.startswith("gs://")
+            remedy = "run gcloud auth application-default login" if google else "log in there"
+            sentence = f"access to {url} is denied ({text}): {remedy}."
         raise InputError(sentence) from error
 
 

@@ -13,7 +13,7 @@ class Team:
     barrier: Callable[[str], None] = lambda name: None  # waits until all have called it
 
     def own(self, items: int) -> range:
-        """This process's contiguous part of ``range(items)``; earlier processes get more."""
+        """This process's contiguous part of ``range(items)``; parts differ by at most one item."""
         first, stop = (-(-items * index // self.count) for index in (self.index, self.index + 1))
         return range(first, stop)
 

@@ -1,11 +1,11 @@
 """Makes the frames of a run's films, before anything is learnt."""
 
 import logging
-import os
 from pathlib import Path
 
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film
+from vae_gan_jax.film.read import stills
 from vae_gan_jax.film.read.framing import Framing, chosen_rectangle, section
 from vae_gan_jax.film.read.probe import probe
 from vae_gan_jax.film.store import frames_file, preparation
@@ -47,12 +47,11 @@ def _check_films(config: Config, films: list[str], framing: Framing) -> None:
         from vae_gan_jax.training import pretrained
 
         pretrained.check(config)
-    if config.film == film_names.DEMO and not os.path.exists(films[0]):
-        run_folder.open_run(config)
-        logger.info("rendering the demo film: %s", films[0])
-        demo_film.render(films[0])
+    demo_film.require(config)
     for film in films:
         film_names.require(config, film)
+    if config.fps is not None and not any(map(stills.are_stills, films)):
+        raise InputError("--fps is for stills, and films have their own rate: leave it out.")
     probes = [probe(film, framing.video_stream, framing.fps) for film in films]
     entries = []  # of the manifest, as far as they are known before decoding
     for film in probes:
@@ -65,6 +64,7 @@ def _check_films(config: Config, films: list[str], framing: Framing) -> None:
         hold_out = None
     expected = FrameStore("", {"films": entries}, config.exclude, hold_out)
     expected.require_frames()
+    expected.warn_of_vain_exclusions()
     config.steps_per_epoch(len(expected.training_T))
     learnt = film_names.learnt_entries(config.run_dir)
     if learnt is not None and not frames_file.same_films(learnt, probes):

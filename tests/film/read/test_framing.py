@@ -233,6 +233,18 @@ def test_turned_stills(tmp_path, kind):
         assert frame_HWC[:, 36:].max() <= 10
 
 
+def test_a_damaged_picture_among_turned_ones_is_named(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.jpg", exif=exif if number else b"")
+    content = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"1\.jpg cannot be turned \(.*\): remove it\."):
+        list(decode(tmp_path, Framing(64, 64)))
+
+
 def test_a_picture_larger_than_pillow_s_limit(tmp_path, monkeypatch):
     Image.new("L", (64, 36), 100).save(tmp_path / "1.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

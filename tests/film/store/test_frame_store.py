@@ -64,6 +64,15 @@ def test_excluded_frames_are_stored_but_not_learnt(tmp_path, film):
         frame_store.open_store(tmp_path / "frames", exclude=((0, None),))
 
 
+def test_an_exclusion_without_frames_is_named(caplog):
+    film = {"count": 48, "rate": "24", "first_time": 0.0, "shots": [0]}
+    exclude = ((0.5, 1.0), (2.0, 3.0), (500.0, None))
+    store = frame_store.FrameStore("", {"films": [film]}, exclude)
+    store.warn_of_vain_exclusions()
+    expected = ["--exclude=2-3 excludes no frame.", "--exclude=500-end excludes no frame."]
+    assert [record.getMessage() for record in caplog.records] == expected
+
+
 def learnt(store):
     return store.training_T[np.arange(len(store.training_T))].tolist()
 

@@ -11,7 +11,7 @@ from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.write.encode import Encoder
 from vae_gan_jax.film.write.numbered_pngs import NumberedPngs
 
-FOLDERS = ["a\nb", "l\udce9", "100%d #?;&'\"", " -x [1]", "a" * 255]
+FOLDERS = ["a\nb", "a\rb", "l\udce9", "100%d #?;&'\"", " -x [1]", "a" * 255]
 FILES = ["part #2.mp4", "what?.mkv", "a 'b' 50%.mp4", "a:b\\c.mp4"]
 
 

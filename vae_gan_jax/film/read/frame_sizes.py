@@ -25,7 +25,7 @@ def same_shape(film: Probe) -> str:
 def crop_each_frame(
     film: Probe, part: Sequence[float], ratios: Sequence[Fraction], area: Sequence[int]
 ) -> str:
-    """Places the chosen part of every frame, whatever its shape, where the film has its own.
+    """Moves the chosen part of every frame, whatever its shape, to where the first frame has it.
 
     ``part``, fractions of the picture, is cropped centrally to each of the aspect ratios in turn.
     In the film's first frame this gives ``area``, pixels. Both are left, top, width and height.

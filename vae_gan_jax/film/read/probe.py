@@ -19,7 +19,7 @@ from vae_gan_jax.film.read.timeline import Timeline, read_timeline
 
 PICTURES = ("attached pic", "still image", "timed thumbnails")  # as ffmpeg lists them
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # ffmpeg's own ignore the alpha
-# A stream with fewer of the frames than most others, or shorter, is not a rendition of the film.
+# Of the most frames and the greatest length: a stream with less is not a rendition of the film.
 MIN_FRAMES_SHARE, MIN_LENGTH_SHARE = 0.2, 0.6
 DEFAULT_PEAK_NITS = 1000.0  # of most HDR masters, and the nominal peak of HLG
 SAMPLED_FRAMES = 12  # decoded at the start of a film to detect interlacing

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from vae_gan_jax import operating_system
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film import ffmpeg
+from vae_gan_jax.run import disk_errors
 
 KINDS = {"png": "png", "jpg": "jpg", "jpeg": "jpg", "tif": "tif", "tiff": "tif", "bmp": "bmp"}
 DEFAULT_RATE = Fraction(24)  # frames a second
@@ -148,7 +149,12 @@ def sequence(files: tuple[str, ...]) -> str:
         if alike or not _header(name).turned:
             operating_system.link_or_copy(name, still)
         else:
-            with Image.open(name) as picture:
-                options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
-                ImageOps.exif_transpose(picture).save(still, **options)
+            options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
+            try:
+                with Image.open(name) as picture:
+                    ImageOps.exif_transpose(picture).save(still, **options)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise InputError(
+                    f"the picture {name} cannot be turned ({disk_errors.reason(error)}): remove it."
+                ) from None
     return os.path.join(folder.replace("%", "%%"), f"%08d.{kind}")

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import math
 import os
 import zlib
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from vae_gan_jax.config import FIELDS, InputError, to_text
-from vae_gan_jax.config.flag_text import HoldOut
+from vae_gan_jax.config.flag_text import HoldOut, show_ranges
 from vae_gan_jax.film.read.framing import Framing
 from vae_gan_jax.film.store.frames_file import FRAMES, read_manifest, settings_of
 from vae_gan_jax.film.store.training_frames import TrainingFrames
 from vae_gan_jax.run import film_names, storage
+
+logger = logging.getLogger(__name__)
 
 MICROSECONDS = 10**6  # in a second
 CHECKED_BLOCKS = 4  # blocks whose checksums are compared when a store is opened
@@ -70,6 +73,13 @@ class FrameStore:
                 f"--hold_out={to_text(FIELDS['hold_out'], self.hold_out)} holds out no frame of "
                 "the film: give a shorter period."
             )
+
+    def warn_of_vain_exclusions(self) -> None:
+        """Warns of each range of ``exclude`` that has no frame."""
+        for entry in self.exclude:
+            parts = [learnt_and_held_out(film, [entry], None)[0] for film in self.manifest["films"]]
+            if all(map(np.all, parts)):
+                logger.warning("--exclude=%s excludes no frame.", show_ranges((entry,)))
 
     @property
     def digest(self) -> int:

@@ -37,10 +37,11 @@ class Codec:
     pixel_format: str
     extensions: tuple[str, ...]  # the first is the default
     quality: int | None  # default constant rate factor; None: the codec has no such setting
+    max_side: int | None = None  # pixels; None: ffmpeg's own limit
 
 
 CODECS = {
-    "h264": Codec(("-c:v", "libx264"), "yuv420p", (*MP4, *MOV, *MKV), 18),
+    "h264": Codec(("-c:v", "libx264"), "yuv420p", (*MP4, *MOV, *MKV), 18, 16384),
     "h265": Codec(
         ("-c:v", "libx265", "-x265-params", "log-level=error"), "yuv420p", (*MP4, *MOV, *MKV), 20
     ),

@@ -20,8 +20,8 @@ from vae_gan_jax.run import atomic_io, disk_errors
 
 TO_BT709 = "out_color_matrix=bt709:out_range=tv"
 TAGS = "color_primaries=bt709:color_trc=bt709"
-# Sound is cut in whole packets of about 21 ms. With half a packet less for the start of the last
-# packet, the sound ends within half a packet of the picture.
+# Sound is cut in whole packets of about 21 ms. The last one must start at least half a packet
+# before the picture ends, so that both end within half a packet of each other.
 HALF_PACKET_SECONDS = 0.0105
 
 logger = logging.getLogger(__name__)

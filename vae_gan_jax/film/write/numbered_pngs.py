@@ -32,7 +32,8 @@ class NumberedPngs(contextlib.AbstractContextManager):
         if self._folder.exists() and not _holds_only_pngs(self._folder):
             raise InputError(f"--frames_out={folder} holds other files: give a new folder.")
         self._unfinished = atomic_io.beside(self._folder, ".partial", prefix="")
-        with disk_errors.readable(f"--frames_out={folder} cannot be written"):
+        self._problem = f"--frames_out={folder} cannot be written"
+        with disk_errors.readable(self._problem):
             provenance.open_unfinished(self._unfinished, made_from, is_first=not self.frames)
         stop = None if frame_range is None else frame_range.stop
         while self.frames != stop and self._png(self.frames + 1).exists():
@@ -51,12 +52,13 @@ class NumberedPngs(contextlib.AbstractContextManager):
 
     def write(self, frames_BHWC: np.ndarray) -> None:
         """Writes the next frames, uint8 ``[B, H, W, 3]``."""
-        for frame_HWC in frames_BHWC:
-            self.frames += 1
-            path = self._png(self.frames)
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(atomic_io.png(frame_HWC))
-            os.replace(partial, path)
+        with disk_errors.readable(self._problem):
+            for frame_HWC in frames_BHWC:
+                self.frames += 1
+                path = self._png(self.frames)
+                partial = path.with_suffix(".partial")
+                partial.write_bytes(atomic_io.png(frame_HWC))
+                os.replace(partial, path)
 
     def __exit__(self, exception, *_):
         if self._shared:

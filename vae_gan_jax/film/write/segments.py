@@ -115,7 +115,9 @@ class Segments:
             # The path is absolute, because ffmpeg would cut the list's own path at a # or ?. A path
             # with a line break does not fit into the list.
             segment = os.path.abspath(self._file(name))
-            segment = os.path.basename(segment) if "\n" in segment else ffmpeg.url(segment)
+            segment = (
+                os.path.basename(segment) if set("\r\n") & set(segment) else ffmpeg.url(segment)
+            )
             segment = segment.replace("'", r"'\''")
             lines += [f"file '{segment}'", f"duration {count / float(rate):.9f}"]
             rest -= count

@@ -11,14 +11,8 @@ from vae_gan_jax.run import damaged_json, film_names, provenance
 
 TEMPLATE = "model_card.md"
 SETTINGS = (
-    "networks",
-    "width",
-    "height",
-    "filters",
-    "z_dim",
-    "noise_schedule",
-    "batch_size",
-    "prior",
+    *("networks", "width", "height", "filters", "z_dim"),
+    *("noise_schedule", "batch_size", "prior"),
 )
 MEASURES = {  # name in measures/NAME.json, label and decimals
     "psnr": ("PSNR, dB", 2),

@@ -178,6 +178,10 @@ const messages = {
   },
   state(message) {
     if (message.compiling !== state.compiling) say(message.compiling ? COMPILING : $("message").textContent.replace(COMPILING, ""));
+    if (soundRecorder && state.recording && !message.recording) {
+      soundRecorder.stop(); // another page ended the recording
+      soundRecorder = null;
+    }
     state = message;
     if (state.source.own) isOwn = true;
     else if (isOwn && source) {

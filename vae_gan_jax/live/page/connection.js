@@ -60,7 +60,7 @@ export class Connection {
   receive(buffer) {
     const view = new DataView(buffer);
     const [kind, format, number] = [view.getUint8(0), view.getUint8(1), view.getUint32(4, true)];
-    if (kind === KINDS.result && number) this.answered = Math.max(this.answered, number);
+    if (kind === KINDS.result && number <= this.sent) this.answered = Math.max(this.answered, number);
     const picture = { isSource: kind === KINDS.film, captured: view.getFloat64(8, true), seconds: view.getFloat64(16, true) };
     if (format in TYPES) picture.blob = new Blob([new Uint8Array(buffer, HEADER_BYTES)], { type: TYPES[format] });
     else picture.rgba = new Uint8ClampedArray(buffer, HEADER_BYTES);

@@ -18,11 +18,8 @@ export class Library {
     $("shipped").append(...["", ...shipped].map((name) => element("option", {}, name)));
     $("shipped").addEventListener("change", () => this.load($("shipped").value));
     $("outputs").replaceChildren(...outputs.map(({ name, there, about }) => {
-      const toggle = button(name, () => {
-        const on = toggle.getAttribute("aria-pressed") !== "true";
-        toggle.setAttribute("aria-pressed", on);
-        send("output", { name, on });
-      }, { "aria-pressed": false, disabled: !there });
+      const isOn = () => toggle.getAttribute("aria-pressed") === "true";
+      const toggle = button(name, () => send("output", { name, on: !isOn() }), { value: name, "aria-pressed": false, disabled: !there });
       return element("p", { className: "line" }, toggle, element("span", { className: "note" }, about ?? ""));
     }));
   }
@@ -48,7 +45,8 @@ export class Library {
     $("save-button").textContent = this.presets.includes(this.name) ? "Replace" : "Save";
   }
 
-  update({ preset, presets, fading, recording, recordings }) {
+  update({ preset, presets, fading, recording, recordings, outputs }) {
+    for (const toggle of $("outputs").querySelectorAll("button")) toggle.setAttribute("aria-pressed", outputs.includes(toggle.value));
     const names = JSON.stringify([presets, recordings]);
     this.presets = presets;
     if (names !== this.names) {

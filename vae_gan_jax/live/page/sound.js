@@ -98,10 +98,12 @@ export class SoundRecorder {
 
   // Ends after the last part was sent.
   async stop() {
-    await new Promise((resolve) => {
-      this.recorder.onstop = resolve;
-      this.recorder.stop();
-    });
+    // The recorder stops by itself when the page hears nothing any more.
+    if (this.recorder.state !== "inactive")
+      await new Promise((resolve) => {
+        this.recorder.onstop = resolve;
+        this.recorder.stop();
+      });
     await this.last;
   }
 }
