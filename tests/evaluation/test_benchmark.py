@@ -1,7 +1,9 @@
 """Benchmark: its figures agree with one another and with the run."""
 
 import dataclasses
+import shutil
 import types
+from pathlib import Path
 
 import jax
 import pytest
@@ -88,6 +90,20 @@ def test_compilation_is_timed_without_the_cache():
 def test_a_film_that_is_too_short_is_refused(config, frames_THWC):
     with pytest.raises(InputError, match="more than the film's 2 frames"):
         benchmark.measure(config, TrainingFrames(frames_THWC[:2]))
+
+
+def test_a_benchmark_of_several_films_has_an_output(config, film, tmp_path, monkeypatch):
+    sources = []
+    monkeypatch.setattr(
+        benchmark, "measure", lambda config, film, source: sources.append(source) or {}
+    )
+    monkeypatch.setattr(benchmark, "table", lambda figures: "")
+    films = f"{film},{shutil.copy(film, tmp_path / 'other.mp4')}"
+    output = str(tmp_path / "speed.json")
+    config = dataclasses.replace(config, run_dir="", film=films, output=output)
+    benchmark.benchmark_run(config, None)
+    assert sources == [str(film)]
+    assert Path(output).exists()
 
 
 def test_a_missing_film_is_refused_at_once(config, frames_THWC, monkeypatch):

@@ -14,7 +14,7 @@ from vae_gan_jax.config import InputError
 from vae_gan_jax.evaluation import compare, compare_plot, evaluate
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.report import report_page
-from vae_gan_jax.run import run_folder
+from vae_gan_jax.run import atomic_io, run_folder
 
 pytestmark = pytest.mark.usefixtures("log_closed")
 
@@ -118,6 +118,17 @@ def test_an_output_that_cannot_be_a_folder_is_refused_before_measuring(
             modes.compare(given(*two_runs, output=str(tmp_path / output)), "evaluate")
 
 
+def test_what_would_be_ignored_or_cannot_be_written_is_refused_before_measuring(
+    two_runs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(compare, "_measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(InputError, match="--run_dir is not compared: add that run to --compare"):
+        modes.compare(given(*two_runs, run_dir=str(tmp_path)), "evaluate")
+    monkeypatch.setattr(atomic_io, "is_writable", lambda folder: folder != tmp_path)
+    with pytest.raises(InputError, match="new is not writable: give another --output"):
+        modes.compare(given(*two_runs, output=str(tmp_path / "new")), "evaluate")
+
+
 def test_a_folder_that_is_no_run_is_refused(two_runs, tmp_path):
     with pytest.raises(InputError, match="there is no run in"):
         modes.compare({"compare": (two_runs[0].run_dir, str(tmp_path / "nowhere"))}, "evaluate")
@@ -143,6 +154,15 @@ def test_a_run_beside_others_has_them_on_its_page(two_runs, without_figures, tmp
     assert "Compared with other runs" in page
     assert "film_frames" in page
     assert "Compared with other runs" not in report_page.write(first).read_text()
+
+
+def test_a_run_that_cannot_be_compared_is_a_warning_after_the_training(
+    two_runs, small, film, frames_THWC, tmp_path, caplog
+):
+    other = runs.make(tmp_path / "other", small, film, frames_THWC, trim_end=0.5)
+    config = dataclasses.replace(two_runs[1], compare=(other.run_dir,))
+    modes.compare_with_others(config, again=False)
+    assert "the page has no comparison: " in caplog.text
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import logging
+import types
 
 import imageio_ffmpeg
 import jax
@@ -68,7 +69,7 @@ def test_the_files_contain_the_measures(run, measured):
     names = {path.name for path in files(run).iterdir()}
     assert names == {"film.json", "film_frames.csv", "film_shots.csv", "film.png", "film.pdf"}
     assert json.loads((files(run) / "film.json").read_text()) == measured
-    expected = {"version": 6, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
+    expected = {"version": 7, "name": "film", "step": 6, "frames": 26, "width": 20, "height": 18}
     assert {name: measured[name] for name in expected} == expected
     assert measured["rate"] == pytest.approx(24000 / 1001)
     assert set(measured["whole"]) == WHOLE
@@ -139,7 +140,7 @@ def test_held_out_frames_are_measured_apart_but_not_in_another_film(
         assert result[part]["psnr"] == pytest.approx(psnr)
         assert f"psnr {psnr:.3f}" in caplog.text
     assert result["gap"]["psnr"] == result["held_out"]["psnr"] - result["learnt"]["psnr"]
-    assert "held-out frames, never seen in training: frames" in caplog.text
+    assert "held out: frames" in caplog.text
     with monkeypatch.context() as patch:
         patch.setattr(film_names, "learnt_entries", lambda _: [entry | {"count": 30}])
         with pytest.raises(InputError, match="the film has changed"):
@@ -191,6 +192,10 @@ def test_shots_of_a_film_with_a_cut(run, tmp_path):
     result = evaluate.evaluate_films(trimmed, again=True)["two"]
     spans = [(shot["first"], shot["start_seconds"]) for shot in result["shots"]]
     assert spans == [(0, 1.0), (8, pytest.approx(20 / 12))]
+    between = dataclasses.replace(run, source=str(path), trim_start=0.97)  # frame 12 is at 1 s
+    result = evaluate.evaluate_films(between, again=True)["two"]
+    spans = [(shot["first"], shot["start_seconds"]) for shot in result["shots"]]
+    assert spans == [(0, pytest.approx(1.0)), (8, pytest.approx(20 / 12))]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_film_is_read(
@@ -233,6 +238,20 @@ def test_without_libvmaf_a_warning_replaces_the_scores(monkeypatch, caplog):
     with vmaf.Vmaf(64, 36) as scorer, caplog.at_level(logging.WARNING):
         for _ in range(20):
             scorer.add(frames_THWC, frames_THWC)
+        assert scorer.scores() is None
+    assert "VMAF is left out" in caplog.text
+
+
+def test_a_cut_log_of_a_killed_ffmpeg_is_a_warning(monkeypatch, caplog):
+    with vmaf.Vmaf(64, 36) as scorer:
+        scorer.add(scene(0, 4), scene(0, 4))
+        scorer._process.stdin.close()
+        scorer._process.wait()
+        cut = types.SimpleNamespace(read=lambda: b"Frame,vmaf\n0,90.0\n1")
+        process = types.SimpleNamespace(
+            stdin=scorer._process.stdin, stdout=cut, wait=lambda: (-9, ""), kill=lambda: None
+        )
+        monkeypatch.setattr(scorer, "_process", process)
         assert scorer.scores() is None
     assert "VMAF is left out" in caplog.text
 

@@ -70,14 +70,21 @@ def test_networks_that_are_too_large_for_one_frame_do_not_fit(config, compiler):
 def test_the_advised_batch_fits_and_leaves_many_steps(config, compiler, frames, batch):
     here = compiler(50_000_000)  # 85 frames fit into 90% of the memory
     config = dataclasses.replace(config, batch_size=4, data_placement="host")
-    figures = plan.plan(config, here, frames)
+    figures = plan.plan(config, here, frames, frames)
     assert figures["advice"]["batch_size"] == batch
     assert f"--batch_size={batch} " in figures["advice"]["flags"]
 
 
+def test_excluded_and_held_out_frames_are_stored_but_not_learnt(config, film):
+    learning = dataclasses.replace(config, film=str(film), crop="none")  # 26 frames
+    assert plan._film_frames(learning) == (26, 26)
+    assert plan._film_frames(dataclasses.replace(learning, exclude=((0, 0.5),))) == (26, 14)
+    assert plan._film_frames(config) == (None, None)
+
+
 def test_twice_the_batch_may_not_fit(config, compiler):
     here = compiler(500_000_000)
-    memory = plan.plan(dataclasses.replace(config, batch_size=40), here, None)["memory"]
+    memory = plan.plan(dataclasses.replace(config, batch_size=40), here, None, None)["memory"]
     assert (memory["fits"], memory["fits_twice_the_batch"]) == (True, False)
 
 

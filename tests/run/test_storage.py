@@ -29,7 +29,7 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import source_films
 from vae_gan_jax.film.store import frame_store, preparation
 from vae_gan_jax.film.store.run_frames import framing_of
-from vae_gan_jax.run import remote_run, storage
+from vae_gan_jax.run import film_names, remote_run, storage
 from vae_gan_jax.run.settings import record_settings, recorded_settings
 from vae_gan_jax.run.team import Team
 from vae_gan_jax.training import checkpoint, checkpoint_folder, pretrained, train_state
@@ -460,8 +460,8 @@ def test_an_address_that_cannot_be_used_is_refused_by_its_flag(flag, sentence):
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "gopher"])
-def test_a_run_refuses_a_moved_film_at_such_an_address(scheme, tmp_path):
-    (tmp_path / "learnt_films.json").write_text("[]")
+def test_a_run_refuses_a_moved_film_at_such_an_address(scheme, tmp_path, monkeypatch):
+    monkeypatch.setattr(film_names, "learnt_entries", lambda _: [{}])
     film = {"film": f"{scheme}://a/b.mp4"}
     with pytest.raises(InputError, match=rf"--film={scheme}://a/b\.mp4 \(.*: give gs://"):
         source_films.with_moved_film(film, {}, tmp_path)

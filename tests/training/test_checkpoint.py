@@ -184,6 +184,17 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_others(run_dir, state, c
             checkpoints.wait()
 
 
+def test_a_folder_that_cannot_be_removed_is_no_error(run_dir, state, caplog, monkeypatch):
+    def held(_):
+        raise OSError(16, "Device or resource busy")
+
+    with Checkpoints(run_dir) as checkpoints:
+        monkeypatch.setattr(checkpoint_folder.CheckpointFolder, "remove_incomplete", held)
+        checkpoints.save(at(state, 4))
+        checkpoints.wait()
+    assert "step 4 cannot be written" in caplog.text
+
+
 def test_a_deleted_run_folder_ends_training(run_dir, state):
     with Checkpoints(run_dir) as checkpoints:
         shutil.rmtree(run_dir)

@@ -15,7 +15,7 @@ import pytest
 
 from vae_gan_jax.config import InputError
 from vae_gan_jax.film.store.training_frames import TrainingFrames
-from vae_gan_jax.training import checkpoint, divergence, loop, train_step
+from vae_gan_jax.training import checkpoint, checkpoint_folder, divergence, loop, train_step
 from vae_gan_jax.training.monitoring import run_log
 
 STEP = train_step.train_step
@@ -158,6 +158,28 @@ def test_a_run_stopped_at_every_step_equals_an_uninterrupted_one(
     assert not (tmp_path / "stops.json").exists()
 
 
+def test_a_signal_during_the_last_step_ends_the_program(small, film, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(train_step, "train_step", stopping_at(3))
+        with pytest.raises(SystemExit) as exit:
+            loop.train(small, film, tmp_path)
+    assert exit.value.code == 128 + signal.SIGTERM
+    assert_same_run(loop.train(small, film, tmp_path), tmp_path, *whole)
+
+
+def test_a_stop_whose_checkpoint_cannot_be_written_says_where_it_resumes(
+    small, film, tmp_path, monkeypatch, caplog
+):
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_folder, "seal", full)
+    monkeypatch.setattr(train_step, "train_step", stopping_at(0))
+    with caplog.at_level("INFO"), pytest.raises(SystemExit):
+        loop.train(small, film, tmp_path)
+    assert "the same command resumes from the newest checkpoint" in caplog.text
+
+
 def test_a_damaged_record_of_a_stop_only_shortens_a_line(
     small, film, whole, tmp_path, monkeypatch, caplog
 ):
@@ -278,6 +300,9 @@ class Processes:
 
     def index(self):
         return self._index
+
+    def gather(self, value):
+        return [value]
 
     def broadcast_from_first(self, value):
         if self._index:

@@ -18,6 +18,7 @@ from vae_gan_jax import operating_system
 from vae_gan_jax.config import Config
 from vae_gan_jax.film import passthrough
 from vae_gan_jax.film.read import video
+from vae_gan_jax.film.read.framing import section
 from vae_gan_jax.film.store import batches
 from vae_gan_jax.film.store.run_frames import framing_of
 from vae_gan_jax.film.store.training_frames import TrainingFrames
@@ -36,10 +37,10 @@ FILE = "benchmark.json"  # in the run folder
 NOISE_FRAMES = 1200  # frames of noise to learn, if no film is given
 DEFAULT_SECONDS = 10.0  # of each part
 MIN_DISPATCHES = 3  # timed on slow devices, even if they take longer than --seconds
-MAX_QUEUED_BATCHES = 4  # that the device may have to do
+MAX_QUEUED_BATCHES = 4  # that may wait for the device
 MATMUL_SIDE, CPU_MATMUL_SIDE = 8192, 2048
 MATMUL_TRIES = 5  # the fastest counts
-MIN_FILM_SECONDS = 2.0  # of the source that are reconstructed
+MIN_FILM_SECONDS = 2.0  # at least, of the source that is reconstructed
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,9 @@ def benchmark_run(config: Config, film: TrainingFrames | None) -> None:
     path = Path(config.output or Path(config.run_dir) / FILE)
     if config.run_dir:
         run_folder.open_run(config)
-    source = film_names.sources(config)[0] if config.film or config.source else None
+    source = None
+    if config.film or config.source:  # --output is not for the films
+        source = film_names.sources(dataclasses.replace(config, output=""))[0]
     frames = max(NOISE_FRAMES, LOG_EVERY_STEPS * config.batch_size)
     devices.check_memory(config, 0 if film else frames * config.height * config.width * 3)
     if film is None:
@@ -244,8 +247,8 @@ def _film(model: Model, source: str, rate: float) -> dict[str, Any]:
     config, framing = model.config, framing_of(model.config)
     film = video.probe(source, framing.video_stream, framing.fps)
     seconds = max(MIN_FILM_SECONDS, rate * config.seconds / float(film.rate))
-    end = (framing.trim_start or 0.0) + seconds
-    if end < min(framing.trim_end or np.inf, film.duration or 0.0):
+    end = section(film, framing).start + seconds
+    if end < min(framing.trim_end or np.inf, film.end):
         framing = dataclasses.replace(framing, trim_end=end)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:

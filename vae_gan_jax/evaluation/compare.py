@@ -17,7 +17,15 @@ from vae_gan_jax.evaluation.compare_plot import MEASURES
 from vae_gan_jax.figures import thesis_figures
 from vae_gan_jax.film import source_films
 from vae_gan_jax.inference import made_from, opened_run
-from vae_gan_jax.run import atomic_io, film_names, provenance, remote_run, settings
+from vae_gan_jax.run import (
+    atomic_io,
+    disk_errors,
+    film_names,
+    provenance,
+    remote_run,
+    run_folder,
+    settings,
+)
 from vae_gan_jax.training import checkpoint
 
 VERSION = 2
@@ -33,8 +41,8 @@ def compare(given: dict[str, Any], own: Set[str]) -> None:
     """Prints the measures of runs and writes the table and the figure; measures what is missing.
 
     The files go to ``--output``, by default to ``comparison`` beside the first run. If all runs
-    have one frame size, a second figure shows frames of the film, those at ``--at`` or some of all,
-    above their reconstructions.
+    have one frame size, a second figure shows frames of the film, those at ``--at``, otherwise
+    evenly spaced ones, above their reconstructions.
 
     Args:
       given: the settings that the command line gives, by name.
@@ -46,19 +54,31 @@ def compare(given: dict[str, Any], own: Set[str]) -> None:
     output = given.get("output") and Path(given["output"])
     if output and not (output if output.exists() else output.absolute().parent).is_dir():
         raise InputError(f"--output={output} cannot be a folder: give one in a folder that exists.")
+    if given.get("run_dir"):
+        raise InputError("--run_dir is not compared: add that run to --compare.")
+    folder = output or Path(given["compare"][0]).absolute().with_name(FOLDER)
+    if not atomic_io.is_writable(folder if folder.exists() else folder.parent):
+        raise InputError(f"{folder} is not writable: give another --output.")
     configs, results = _measure(given, own)
-    beside = Path(configs[0].run_dir).absolute().with_name(FOLDER)
-    _draw(configs, results, output or beside)
+    with disk_errors.readable(f"{folder} cannot be written"):
+        _draw(configs, results, folder)
 
 
 def compare_with_others(config: Config, again: bool) -> None:
     """Compares the run with the runs of ``--compare``, for its page, unless that is done already.
 
-    With ``again`` a current comparison is drawn again. Raises InputError like ``compare``.
+    With ``again`` a current comparison is drawn again. Runs that cannot be compared are a warning,
+    so that the report is written nevertheless.
     """
     if not config.compare:
         return
-    configs, results = _measure({"compare": (*config.compare, config.run_dir)}, frozenset())
+    try:
+        configs, results = _measure({"compare": (*config.compare, config.run_dir)}, frozenset())
+    except InputError as error:
+        logger.warning("the page has no comparison: %s", error)
+        return
+    finally:
+        run_folder.open_run(config)  # measuring another run locks that one instead
     folder = Path(config.run_dir) / FOLDER
     origin = {
         "version": VERSION,

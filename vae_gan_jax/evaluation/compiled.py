@@ -71,7 +71,7 @@ def compile_for(lowered: jax.stages.Lowered, quick: bool = True) -> Program:
 
 
 def _memory_from(error: Exception, lowered: jax.stages.Lowered) -> Memory:
-    """The memory that a function needs that exceeds the device's; raises any other error."""
+    """The memory that a function needs, from the error that it does not fit; else raises it."""
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     used = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", str(error))
     if used is None or "RESOURCE_EXHAUSTED" not in str(error):
@@ -91,7 +91,7 @@ def _bytes(shapes: str) -> int:
 
 
 def collectives(text: str) -> dict[str, list[int]]:
-    """The bytes that each collective results in, by kind."""
+    """The size of each collective's result in bytes, by kind."""
     found = {}
     for result, kind in re.findall(rf"= (.*?) ({COLLECTIVES})(?:-start)?\(", text):
         found.setdefault(kind, []).append(_bytes(result))

@@ -26,17 +26,11 @@ from vae_gan_jax.inference.trained_model import Model
 from vae_gan_jax.run import atomic_io, disk_errors, film_names, provenance, run_folder, storage
 from vae_gan_jax.training import checkpoint
 
-FOLDER, VERSION = "measures", 6
+FOLDER, VERSION = "measures", 7
 FRAME_COLUMNS = (
     *("brightness", "psnr", "ssim", "ms_ssim", "vmaf", "similarity", "absolute_error"),
     *("source_change", "output_change", "recognised_shot", "recognised_half_second"),
 )
-
-PARTS_IN_WORDS = {
-    "learnt": "learnt frames",
-    "held_out": "held-out frames, never seen in training",
-    "gap": "gap, held out minus learnt",
-}
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +126,7 @@ def evaluate(model: Model, source: str) -> dict[str, Any]:
         "ms_ssim_scales": measures.scales(config.height, config.width),
         "vmaf_scale": Vmaf.scale_for(config.height),
         "made_from": origin,
-        **assess(frame_T, film_shots, film.rate, config.trim_start or 0.0, parts),
+        **assess(frame_T, film_shots, film.rate, film.start, parts),
     }
     result["whole"] |= space.measures() if space else dict.fromkeys(latent_space.MEASURES)
     if "held_out" in result:
@@ -143,7 +137,7 @@ def evaluate(model: Model, source: str) -> dict[str, Any]:
     path = paths["measures"].with_suffix("")
     whole = _measures_text(result["whole"])
     logger.info("%d frames measured in %s: %s", result["frames"], path, whole)
-    for part, words in PARTS_IN_WORDS.items():
+    for part, words in summary.PARTS.items():
         if part in result:
             logger.info("%s: %s", words, _measures_text(result[part]))
     return result

@@ -1,4 +1,4 @@
-"""Measures of what the decoder makes of codes between and beyond those of the film's frames."""
+"""Measures of pictures of codes that no frame has: between codes, beside them, from the prior."""
 
 from functools import partial
 
@@ -18,18 +18,19 @@ MEASURES = (
     *("half_way_probability", "prior_probability", "film_probability"),
 )
 COUNT = 64  # pairs of frames, samples of the prior, mixtures of codes
-MIN_SECONDS_APART = 10.0  # of the frames of a pair, or the quarter of a shorter film
+MIN_SECONDS_APART = 10.0  # of the two frames of a pair; a quarter of a short film's length
 SEED = 0  # of the pairs, so that they are the same in every run of a film
-MIN_DISTANCE = 0.5  # RMS, 1/255; below it a picture is a frame of the film, but for rounding
+MIN_DISTANCE = 0.5  # RMS, 1/255; a nearer picture equals a frame up to rounding
 GREY = 127.5  # of 255
 BATCH = 16  # pictures that the discriminator judges together; divides COUNT
 
 
 class LatentSpace:
-    """Compares decoded codes between and beyond a film's frames with all its learnt frames.
+    """Measures how far decoded pictures are from the nearest learnt frame.
 
-    They are half-way codes, on the straight line and on the path over the film's codes; samples of
-    the prior; and mixtures of neighbouring codes (``inference.film_codes``).
+    The pictures are decoded from codes half-way between two frames', on the straight line and on
+    the path over the film's codes; from samples of the prior; and from mixtures of neighbouring
+    codes (``inference.film_codes``).
 
     The pictures are decoded at once; ``add`` then takes the frames of the film in order. Only the
     pictures and their distances stay in memory, not the film. ``learnt_T``, booleans, tells which
@@ -157,7 +158,7 @@ def _probability(model: Model, frames_NHWC: np.ndarray) -> float:
 
 @jax.jit
 def _least_squared_distance(x_NP, square_N, frames_BP, learnt_B):
-    """Mean squared difference of each picture, minus ``GREY``, from the nearest learnt frame."""
+    """Mean squared difference of each picture, ``x_NP`` plus ``GREY``, from the nearest frame."""
     y_BP = frames_BP.astype(jnp.float32) - GREY
     product_NB = jnp.matmul(x_NP, y_BP.T, precision="highest") / x_NP.shape[1]
     distance_NB = square_N[:, None] + jnp.square(y_BP).mean(1)[None] - 2 * product_NB

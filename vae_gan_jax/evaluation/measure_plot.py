@@ -87,14 +87,10 @@ def _retention(axis, result: dict[str, Any]) -> None:
         ("aligned_retention", "first", "aligned retention β"),
         ("correlation", "second", "correlation ρ"),
     )
+    spans = [[shot[f"{end}_seconds"] for shot in result["shots"]] for end in ("start", "stop")]
     for name, colour, label in lines:
-        for number, shot in enumerate(result["shots"]):
-            value = np.nan if shot[name] is None else shot[name]
-            axis.plot(
-                [shot["start_seconds"], shot["stop_seconds"]], [value, value],
-                color=style.COLOURS[colour], solid_capstyle="butt", linewidth=1.4,
-                label=None if number else label,
-            )  # fmt: skip
+        values = [np.nan if shot[name] is None else shot[name] for shot in result["shots"]]
+        axis.hlines(values, *spans, color=style.COLOURS[colour], linewidth=1.4, label=label)
     for shot in result["shots"]:
         if is_collapsed(shot):
             span = shot["start_seconds"], shot["stop_seconds"]

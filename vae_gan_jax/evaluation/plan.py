@@ -15,8 +15,8 @@ from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.evaluation import compiled
 from vae_gan_jax.evaluation.benchmark import value_text
 from vae_gan_jax.film.read import video
-from vae_gan_jax.film.read.framing import section
-from vae_gan_jax.film.store.run_frames import framing_of
+from vae_gan_jax.film.store.frame_store import FrameStore
+from vae_gan_jax.film.store.run_frames import expected_store, framing_of
 from vae_gan_jax.inference import reconstruct
 from vae_gan_jax.model import networks, target
 from vae_gan_jax.run import atomic_io, film_names, run_folder
@@ -51,7 +51,7 @@ def plan_run(config: Config) -> None:
     for place in places:
         _for_place(config, place)  # refuses a mini-batch before the first compilation
     frames = _film_frames(config)
-    plans = {place.name: plan(config, place, frames) for place in places}
+    plans = {place.name: plan(config, place, *frames) for place in places}
     atomic_io.write(path, json.dumps(plans, indent=1) + "\n")
     print(table(plans))
     logger.info("plan: %s", path)
@@ -59,19 +59,24 @@ def plan_run(config: Config) -> None:
         raise InputError("; ".join(_refusal(name, one) for name, one in plans.items()) + ".")
 
 
-def _film_frames(config: Config) -> int | None:
-    """The number of frames to learn; None if this machine has no film."""
+def _film_frames(config: Config) -> tuple[int | None, int | None]:
+    """How many frames the films have, and how many are learnt; None if they are not here."""
     framing = framing_of(config)
     try:
         entries = film_names.learnt_entries(config.run_dir) if config.run_dir else None
         if entries:
-            return sum(entry["count"] for entry in entries)
-        films = film_names.learnt_films(config)
-        probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
-        return sum(section(probe, framing).count for probe in probes) or None
+            store = FrameStore("", {"films": entries}, config.exclude, config.hold_out)
+        else:
+            films = film_names.learnt_films(config)
+            probes = [video.probe(film, framing.video_stream, framing.fps) for film in films]
+            store = expected_store(config, probes)
     except InputError as error:
         logger.warning("the plan leaves the film out: %s", error)
-        return None
+        return None, None
+    films = store.manifest["films"]
+    if not films:
+        return None, None
+    return sum(film["count"] for film in films), len(store.training_T)
 
 
 def _for_place(config: Config, place: topologies.Topology) -> Config:
@@ -83,12 +88,15 @@ def _for_place(config: Config, place: topologies.Topology) -> Config:
 
 
 def plan(
-    config: Config, place: topologies.Topology, film_frames: int | None
+    config: Config,
+    place: topologies.Topology,
+    film_frames: int | None,
+    learnt: int | None,
 ) -> dict[str, dict[str, Any]]:
     """The plan for one topology: figures by group and name; ``None`` is unknown.
 
-    Sizes of memory are those of one device. ``film_frames`` is the number of frames to learn.
-    Raises InputError if the devices cannot divide the mini-batch.
+    Sizes of memory are those of one device. ``film_frames`` is the number of all frames,
+    ``learnt`` of those to learn. Raises InputError if the devices cannot divide the mini-batch.
     """
     config = _for_place(config, place)
     with jax.set_mesh(place.mesh):
@@ -109,9 +117,9 @@ def plan(
             "machine": _machine(config, place),
             "memory": memory,
             "step": {"gflop_per_frame": gflop, **_kernels(step.text)},
-            **_times(config, place, step, gflop, film_frames),
+            **_times(config, place, step, gflop, learnt),
             "reconstruction": reconstruction,
-            "advice": _advice(config, place, memory, film_frames),
+            "advice": _advice(config, place, memory, learnt),
         }
 
 
@@ -152,7 +160,10 @@ def _machine(config: Config, place: topologies.Topology) -> dict[str, Any]:
 
 
 def _memory(config, place, programs, film_bytes: int, on_device: bool) -> dict[str, Any]:
-    """What a step needs and whether it fits; programs: of this mini-batch, of twice its size."""
+    """What a step needs, and whether it fits.
+
+    ``programs`` are the steps of this mini-batch and of one twice its size.
+    """
     step, twice = programs
     other = step.memory.total - on_device * film_bytes
     growth = twice.memory.total - step.memory.total  # of config.batch_size more frames
@@ -185,7 +196,7 @@ def _kernels(text: str) -> dict[str, Any]:
     }
 
 
-def _times(config, place, step, gflop, film_frames) -> dict[str, dict[str, Any]]:
+def _times(config, place, step, gflop, learnt) -> dict[str, dict[str, Any]]:
     """The compiler's estimate under ``--estimate_time``, otherwise a lower bound of the time."""
     known = place.accelerator
     if known is None or not step.text or gflop is None:
@@ -198,13 +209,13 @@ def _times(config, place, step, gflop, film_frames) -> dict[str, dict[str, Any]]
         group = "time_at_best"
         seconds = _lower_bound_seconds(known, step.text, share)
     frames_per_second = config.batch_size / seconds
-    learnt = film_frames and config.epochs * film_frames
+    passed = learnt and config.epochs * learnt
     return {
         group: {
             "step_milliseconds": 1e3 * seconds,
             "share_of_peak": share / seconds / known.flop_per_second,
             "frames_per_second": frames_per_second,
-            "hours_of_training": learnt and learnt / frames_per_second / 3600,
+            "hours_of_training": passed and passed / frames_per_second / 3600,
         }
     }
 
@@ -218,25 +229,19 @@ def _lower_bound_seconds(known: topologies.Accelerator, text: str, flop: float) 
     return flop / known.flop_per_second + traffic
 
 
-def _largest_batch(config: Config, place, memory: dict[str, Any]) -> int:
-    """The largest mini-batch that fits into the usable memory, by linear extrapolation."""
-    used = memory["arguments_bytes"] + memory["temporaries_bytes"]
-    room = USABLE_FRACTION * place.memory_bytes - used
-    further_frames = room // memory["each_further_frame_bytes"]
-    frames = config.batch_size // place.mesh.size + further_frames
-    return max(0, int(frames)) * place.mesh.size
-
-
-def _advice(config: Config, place, memory: dict[str, Any], film_frames) -> dict[str, Any]:
+def _advice(config: Config, place, memory: dict[str, Any], learnt) -> dict[str, Any]:
     """The mini-batch that uses the devices well, and the flags of the run."""
     if place.memory_bytes is None or target.on_cpu():
         batch = config.batch_size
     else:
-        largest = _largest_batch(config, place, memory) // place.mesh.size
-        largest = min(largest, MAX_FRAMES_PER_DEVICE)
-        if film_frames:
-            frames = film_frames * config.epochs // MIN_STEPS // place.mesh.size
-            largest = min(largest, max(frames, config.batch_size // place.mesh.size))
+        used = memory["arguments_bytes"] + memory["temporaries_bytes"]
+        room = USABLE_FRACTION * place.memory_bytes - used
+        frames = config.batch_size // place.mesh.size  # of each device
+        largest = frames + int(room // memory["each_further_frame_bytes"])
+        largest = min(max(0, largest), MAX_FRAMES_PER_DEVICE)
+        if learnt:
+            longest = learnt * config.epochs // MIN_STEPS // place.mesh.size
+            largest = min(largest, max(longest, frames))
         batch = (largest // MULTIPLE * MULTIPLE or largest) * place.mesh.size
     on_device = memory["film_on_device"] and memory["fits_with_film_on_device"] is not False
     flags = [

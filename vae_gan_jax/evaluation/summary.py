@@ -106,7 +106,7 @@ def summarise_film(
 def summarise_parts(
     frame_T: dict[str, np.ndarray], shots: list[dict[str, Any]], parts: dict[str, np.ndarray]
 ) -> dict[str, dict[str, float | None]]:
-    """Summarises the learnt and the held-out frames apart, and the gap between them.
+    """Summarises the learnt and the held-out frames separately, and the gap between the two.
 
     Args:
       frame_T, shots: as for ``summarise_film``.

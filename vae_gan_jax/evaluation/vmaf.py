@@ -63,7 +63,8 @@ class Vmaf(contextlib.AbstractContextManager):
         self._process.stdin.close()
         log = self._process.stdout.read().decode()
         code, messages = self._process.wait()
-        scores_T = np.array([float(row["vmaf"]) for row in csv.DictReader(io.StringIO(log))])
+        rows = [] if code else csv.DictReader(io.StringIO(log))  # a killed one's last line is cut
+        scores_T = np.array([float(row["vmaf"]) for row in rows])
         if code or len(scores_T) != self._frames:
             reason = ffmpeg.failure_reason(messages)
             logger.warning("VMAF is left out, because this ffmpeg cannot score it (%s)", reason)

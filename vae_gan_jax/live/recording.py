@@ -65,7 +65,7 @@ class Recording:
             raise InputError(f"sound={sound!r:.40} is unknown: give one of {', '.join(SOUNDS)}.")
         if sound == "film" and not live_run.has_film:
             raise InputError(
-                "the learnt film is gone, so its sound is not recorded: connect its disk."
+                f"sound={sound!r} cannot be recorded without the learnt film: connect its disk."
             )
         path = _free_path(folder)
         self.path, self.sound, self.page = path, sound, page

@@ -120,7 +120,8 @@ class Session:
         Raises InputError after the show, which ends the encoding of the film.
         """
         if self._has_ended:
-            raise InputError("the film is not encoded, because the show has ended: start it again.")
+            run = self.live_run.model.config.run_dir
+            raise InputError(f"the show of {run} ended before the film was encoded: start again.")
         done = round(done, 2)
         if done != self._shown_progress:
             self._shown_progress = done

@@ -1,7 +1,8 @@
 """The operations of network bending: pure functions of a layer's activations and parameters.
 
 Every operation takes activations ``x_BHWF`` and its parameters, ``[B]`` each, and returns
-activations of the same shape. ``OPERATIONS`` describes them. Beyond its edges a layer repeats.
+activations of the same shape. ``OPERATIONS`` describes them. Translate, rotate and zoom wrap
+around at the edges of a layer; blur, dilate and erode repeat its outermost pixels.
 """
 
 import dataclasses
@@ -105,7 +106,7 @@ def _flip(x_BHWF, horizontal_B, vertical_B):
 
 
 def _root_mean_square(x_BHWF):
-    """Of each frame's layer, ``[B, 1, 1, 1]``, measured at some of its pixels."""
+    """That of each frame's layer, ``[B, 1, 1, 1]``, estimated from some of its pixels."""
     rows, columns = (-(-side // RMS_ROWS) for side in x_BHWF.shape[1:3])
     squares = jnp.square(x_BHWF[:, ::rows, ::columns])
     return jnp.sqrt(squares.mean(axis=(1, 2, 3), keepdims=True))

@@ -58,7 +58,7 @@ def layers(config) -> dict[str, tuple[int, int, int]]:
 
 
 def ranks(features: int, seed: int = 0, chosen_F=None) -> np.ndarray:
-    """Ranks ``[F]`` in 0..1 that decide which features a ``share`` includes.
+    """Ranks ``[F]`` that decide which features a ``share`` includes: 0..1; 2 for those not chosen.
 
     Args:
       features: number of the layer's features.

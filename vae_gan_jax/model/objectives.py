@@ -19,8 +19,8 @@ CLIPPING_RANGE = {
 def kl_divergence(mean_BZ, log_variance_BZ):
     """L_KL, eq. 4.8: the divergence of N(mean, variance) from N(0, I), averaged.
 
-    Eq. 4.8 lacks the minus sign. It prints a sum over the dimensions; a sum over 200 dimensions
-    would outweigh the similarity, which is a mean.
+    As printed, eq. 4.8 lacks the minus sign and sums over the dimensions. This is a mean, like the
+    similarity, which a sum over 200 dimensions would outweigh.
     """
     return -0.5 * jnp.mean(1 + log_variance_BZ - jnp.square(mean_BZ) - jnp.exp(log_variance_BZ))
 

@@ -17,7 +17,7 @@ from vae_gan_jax.training import checkpoint_folder, train_state
 from vae_gan_jax.training.checkpoint_folder import CHECKSUMS, CheckpointFolder
 from vae_gan_jax.training.distributed import processes
 
-MAX_LATEST_CHECKPOINTS = 2  # that stay, besides those after whole epochs
+MAX_LATEST_CHECKPOINTS = 2  # kept besides those after whole epochs
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,8 @@ class Checkpoints(contextlib.AbstractContextManager):
                     "give the same command again."
                 ) from error
             if processes.index() == 0:
-                self._files.remove_incomplete()  # makes room on a full disk
+                with contextlib.suppress(OSError):  # the next checkpoint tries again
+                    self._files.remove_incomplete()  # makes room on a full disk
         if self._strict:
             raise InputError(
                 f"{sentence}, with --strict ({reason}): {disk_errors.advice(reason)}, then give "

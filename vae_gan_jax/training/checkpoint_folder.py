@@ -22,7 +22,8 @@ class CheckpointFolder:
     """The checkpoints of a run as folders, each named by its step.
 
     On disk a checkpoint is complete once orbax has renamed its folder, in a bucket once it has the
-    file ``COMMIT``. All methods raise ``OSError`` for the disk and ``InputError`` for a bucket.
+    file ``COMMIT``. Errors are ``OSError`` for the disk and ``InputError`` for a
+    bucket; ``damage`` reports those of the disk as damage.
     """
 
     def __init__(self, run_dir: str | Path):

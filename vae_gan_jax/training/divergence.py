@@ -18,7 +18,7 @@ MAX_BAD_STEPS = 50  # in a row that are skipped
 MAX_HIGH_LINES = 50  # lines in a row above MAX_SIMILARITY_RATIO
 COLLAPSE_LINES = 100  # lines in a row that show a collapse
 
-COLLAPSES = {  # each with the open intervals that these metrics then lie in
+COLLAPSES = {  # for each, the open interval in which each metric then lies
     "the discriminator separates film and reconstructions perfectly, above 0.99 and below 0.01": {
         "discriminator/real": (0.99, math.inf),
         "discriminator/reconstructed": (-math.inf, 0.01),

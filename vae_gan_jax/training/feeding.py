@@ -30,7 +30,7 @@ class Dispatch:
 
     @property
     def _is_single(self) -> bool:
-        """Whether this is a single step, which is another compiled function than a loop."""
+        """Whether this is a single step, which is compiled separately from a loop."""
         return self.count_on_device is None
 
     def run(self, state, key, config: Config) -> tuple[Any, dict[str, jax.Array]]:

@@ -96,6 +96,8 @@ class _Training:
                     state = _Attempt(self, state).run(signal)
                 except DivergedError as error:
                     state = self.roll_back(error)
+            if stop := max(processes.gather(signal.received)):
+                raise _Stopped(128 + stop)  # it came during the last steps
         self.checkpoints.wait()
         if not processes.broadcast_from_first(self.total_steps in self.checkpoints.steps):
             processes.refuse_together(
@@ -252,8 +254,8 @@ class _Attempt:
         if self._ends_epoch():
             self.training.write_grid(self.state, f"epoch_{epoch + 1:03d}", title)
 
-    def _save(self, at_stop: bool = False) -> bool:
-        """Saves the state if it is finite and fit for a roll-back; returns whether it did.
+    def _save(self, at_stop: bool = False) -> None:
+        """Saves the state if it is finite and fit for a roll-back.
 
         At a stop and at the end of training an unhealthy state is saved too, and marked as such.
         Nothing is saved while metrics or grids wait for room on the disk: they would be lost.
@@ -263,11 +265,11 @@ class _Attempt:
         healthy = self.monitor.healthy and not any(step["skipped"] for step in self.line.steps)
         wanted = (healthy or at_stop or last) and not self.log.waiting
         if not processes.broadcast_from_first(wanted):
-            return False
+            return
         if not divergence.is_finite(self.state):
             if last and not at_stop:
                 self._diverge(None)
-            return False
+            return
         self.save_time = time.perf_counter()
         if not healthy:
             # Otherwise unhealthy checkpoints would displace those that a roll-back needs.
@@ -278,13 +280,16 @@ class _Attempt:
         self.checkpoint_seconds = time.perf_counter() - self.save_time
         self.save_due = False
         self.agree = mesh.MaxOverProcesses()  # forgets that a checkpoint was due
-        return True
 
     def _stop(self, signal: int) -> None:
         """Saves at once, also in the middle of a line of metrics."""
         if processes.index() == 0:
             self.line.fetch(self.step)
-        where = "here" if self._save(at_stop=True) else "from the newest checkpoint"
+        self._save(at_stop=True)
+        checkpoints = self.training.checkpoints
+        checkpoints.wait()  # only now a failure to write is known
+        is_saved = processes.broadcast_from_first(self.step in checkpoints.steps)
+        where = "here" if is_saved else "from the newest checkpoint"
         logger.info("stopped at step %d: the same command resumes %s", self.step, where)
         raise _Stopped(128 + signal)
 

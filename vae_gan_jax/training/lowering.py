@@ -18,7 +18,7 @@ from vae_gan_jax.training.distributed import mesh
 
 
 def training_steps(config: Config, steps: int = 1, film_frames: int = 0) -> jax.stages.Lowered:
-    """Lowers a dispatch of ``steps`` training steps; one step is another function than a loop.
+    """Lowers a dispatch of ``steps`` training steps; a single step is no loop.
 
     ``film_frames`` is the number of frames of a film that stays on the devices; 0: the dispatch
     gets mini-batches.

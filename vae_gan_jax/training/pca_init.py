@@ -50,7 +50,7 @@ def components(small_NP: np.ndarray, z_dim: int) -> tuple[np.ndarray, ...]:
     centre_P = difference_NP.mean(0)
     difference_NP -= centre_P  # in place: 4,000 pictures of 64x36 take 0.2 GB
     rank = min(z_dim, pixels, count)
-    # The smaller of the two matrices of products has the same eigenvalues, but for zeros.
+    # Both matrices of products have the same non-zero eigenvalues; the smaller one is cheaper.
     few = count < pixels
     product_MM = difference_NP @ difference_NP.T if few else difference_NP.T @ difference_NP
     size = len(product_MM)

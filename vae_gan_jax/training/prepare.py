@@ -6,11 +6,15 @@ from pathlib import Path
 from vae_gan_jax.config import Config, InputError
 from vae_gan_jax.film import demo_film
 from vae_gan_jax.film.read import stills
-from vae_gan_jax.film.read.framing import Framing, chosen_rectangle, section
+from vae_gan_jax.film.read.framing import Framing, chosen_rectangle
 from vae_gan_jax.film.read.probe import probe
 from vae_gan_jax.film.store import frames_file, preparation
-from vae_gan_jax.film.store.frame_store import FrameStore
-from vae_gan_jax.film.store.run_frames import framing_of, open_store, store_folder
+from vae_gan_jax.film.store.run_frames import (
+    expected_store,
+    framing_of,
+    open_store,
+    store_folder,
+)
 from vae_gan_jax.run import film_names, remote_run, run_folder, settings, storage
 from vae_gan_jax.training.distributed import processes
 
@@ -53,16 +57,9 @@ def _check_films(config: Config, films: list[str], framing: Framing) -> None:
     if config.fps is not None and not any(map(stills.are_stills, films)):
         raise InputError("--fps is for stills, and films have their own rate: leave it out.")
     probes = [probe(film, framing.video_stream, framing.fps) for film in films]
-    entries = []  # of the manifest, as far as they are known before decoding
     for film in probes:
         chosen_rectangle(film, framing)  # refuses a crop outside the picture
-        part = section(film, framing)
-        entry = {"count": part.count, "first_time": part.start, "rate": film.rate, "shots": [0]}
-        entries.append(entry)
-    hold_out = config.hold_out
-    if hold_out and hold_out.unit == "shots":  # only decoding finds them
-        hold_out = None
-    expected = FrameStore("", {"films": entries}, config.exclude, hold_out)
+    expected = expected_store(config, probes)
     expected.require_frames()
     expected.warn_of_vain_exclusions()
     config.steps_per_epoch(len(expected.training_T))

@@ -1,10 +1,12 @@
 """The prepared frames of a run."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from vae_gan_jax.config import Config
-from vae_gan_jax.film.read.framing import Framing
+from vae_gan_jax.film.read.framing import Framing, section
+from vae_gan_jax.film.read.probe import Probe
 from vae_gan_jax.film.store import frame_store
 from vae_gan_jax.run import film_names, remote_run, storage
 
@@ -30,3 +32,19 @@ def store_folder(config: Config) -> Path:
     entries, framing = film_names.learnt_entries(config.run_dir), framing_of(config)
     films = [entry["path"] for entry in entries or ()] or film_names.learnt_films(config)
     return Path(storage.local(config.frames_dir)) / frame_store.name_for(films, framing)
+
+
+def expected_store(config: Config, probes: Sequence[Probe]) -> frame_store.FrameStore:
+    """The frame store of films before they are decoded: without frames and shots.
+
+    Without shots, ``--hold_out=shots/5`` holds out nothing. Raises InputError if a film has no
+    frame within the trims.
+    """
+    parts = [(film, section(film, framing_of(config))) for film in probes]
+    films = [
+        {"count": part.count, "first_time": part.start, "rate": film.rate, "shots": [0]}
+        for film, part in parts
+    ]
+    of_shots = config.hold_out and config.hold_out.unit == "shots"
+    hold_out = None if of_shots else config.hold_out
+    return frame_store.FrameStore("", {"films": films}, config.exclude, hold_out)

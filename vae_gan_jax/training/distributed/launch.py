@@ -57,8 +57,9 @@ class Launch:
 def detect(flags: ProcessFlags) -> Launch | None:
     """Decides whether this process is one of several; ``None``: it works alone.
 
-    It is if Slurm, Open MPI or a TPU pod started several, unless ``distributed`` says otherwise. An
-    indexed Kubernetes job supplies the index. Raises InputError if the flags contradict each other.
+    It is one of several if Slurm, Open MPI or a TPU pod started them, unless ``distributed`` says
+    otherwise. An indexed Kubernetes job supplies the index. Raises InputError if the flags
+    contradict each other.
     """
     if flags.distributed is False:
         return None

@@ -53,9 +53,9 @@ def count() -> int:
 def start(launch: Launch, settings: dict[str, str], timeout: float) -> None:
     """Joins the other processes; must run before jax computes anything.
 
-    ``settings`` are texts by flag name, which must be equal in all processes. ``timeout`` is how
-    long to wait for the others now, seconds, and the longest that a lost one goes unnoticed. If
-    some are still missing then, this process ends with exit code 2. Raises InputError if the
+    ``settings`` are texts by flag name, which must be equal in all processes. ``timeout`` is in
+    seconds. If the other processes have not all joined by then, this one ends with exit code 2.
+    Later a lost process is noticed within the same time. Raises InputError if the
     settings differ, or the flags do not say where process 0 is.
     """
     global _filter, _team

@@ -3,7 +3,8 @@
 The runtime then aborts this process from a thread of its own, and no public option prevents it.
 File descriptor 2 therefore leads to a filter: this file, run as a script. The filter outlives the
 abort, so no other message is lost. Before it aborts, the runtime prints a stack trace, which takes
-about 0.2 s. Meanwhile a thread of this process ends it in its own way.
+about 0.2 s. Meanwhile a thread calls ``on_lost_peer``, which ends the process with the right exit
+code.
 """
 
 import contextlib

@@ -30,7 +30,10 @@ class MetricsLine:
     def fetch(self, step: int) -> None:
         """Fetches all metrics and numbers the steps; ``step`` is the last one."""
         for count, metrics in jax.device_get(self._on_devices):
-            self.steps += by_step(metrics, count)
+            self.steps += [
+                {name: float(np.ravel(values)[index]) for name, values in metrics.items()}
+                for index in range(count)
+            ]
         self._on_devices = []
         for number, metrics in enumerate(self.steps, step - len(self.steps) + 1):
             metrics["step"] = number
@@ -49,11 +52,3 @@ class MetricsLine:
         """The speed of the steps of this line that were done since it began or was resumed."""
         done = len(self.steps) - self._resumed_steps
         return done / (time.perf_counter() - self._start)
-
-
-def by_step(metrics: dict[str, np.ndarray], count: int) -> list[dict[str, float]]:
-    """The fetched metrics of a dispatch as one dict for each of its ``count`` steps."""
-    return [
-        {name: float(np.ravel(values)[index]) for name, values in metrics.items()}
-        for index in range(count)
-    ]
