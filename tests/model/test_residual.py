@@ -53,14 +53,23 @@ def test_at_the_thesis_size_the_networks_have_under_20_million_parameters():
     ("height", "width", "size"),
     [
         (16, 20, (16, 20)),
-        (36, 64, (18, 32)),
-        (54, 96, (27, 48)),
-        (256, 144, (64, 36)),
-        (576, 1024, (36, 64)),
+        (36, 64, (22, 38)),
+        (54, 96, (32, 58)),
+        (256, 144, (128, 72)),
+        (576, 1024, (72, 128)),
     ],
 )
-def test_the_skip_has_half_the_frames_size_within_limits(height, width, size):
+def test_the_skip_has_three_fifths_of_the_frames_size_within_limits(height, width, size):
     assert residual.skip_size(height, width) == size
+
+
+def test_frames_survive_the_skip_s_size():
+    """A bilinear filter blurs a film's frames far more: 8 dB less here."""
+    random_BHWC = np.random.default_rng(0).normal(size=(4, 18, 32, 3)).astype(np.float32)
+    frames_BHWC = residual.resize(random_BHWC, (36, 64))  # without the finest details
+    again_BHWC = residual.resize(residual.resize(frames_BHWC, (22, 38)), (36, 64))
+    error = float(jnp.mean(jnp.square(again_BHWC - frames_BHWC)) / jnp.var(frames_BHWC))
+    assert error < 0.05
 
 
 def test_pixel_shuffle_puts_four_features_into_a_square():
@@ -76,20 +85,20 @@ def test_without_gain_the_networks_are_the_linear_skip():
     for name in ("encoder", "decoder"):
         variables[name]["params"]["gain"] = jnp.zeros(())
     random = np.random.default_rng(3)
-    centre_HWC = np.float32(random.normal(size=(18, 20, 3)) / 9)
-    kernel_PZ, kernel_ZP = np.float32(random.normal(size=(2, 1080, 5)) / 9)
+    centre_HWC = np.float32(random.normal(size=(22, 24, 3)) / 9)
+    kernel_PZ, kernel_ZP = np.float32(random.normal(size=(2, 1584, 5)) / 9)
     layer = {"kernel": kernel_ZP.T, "bias": centre_HWC.ravel()}
     variables["encoder"]["pca"] = {"centre": centre_HWC, "linear": {"kernel": kernel_PZ}}
     variables["decoder"]["pca"] = {"linear": layer}
     colour_BC, z_BZ = random.uniform(-1, 1, (2, 3)), np.float32(random.normal(size=(2, 5)))
     plain_BHWC = np.broadcast_to(np.float32(colour_BC)[:, None, None], (2, 36, 40, 3))
     mean_BZ, _ = apply(SMALL, variables, "encoder", plain_BHWC)
-    difference_BP = np.tile(colour_BC, 360) - centre_HWC.reshape(1, -1)
+    difference_BP = np.tile(colour_BC, 528) - centre_HWC.reshape(1, -1)
     chex.assert_trees_all_close(mean_BZ, np.float32(difference_BP @ kernel_PZ), rtol=1e-4)
-    small_BHWC = (z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 18, 20, 3)
-    corners = np.ix_([0, 1], [0, -1], [0, -1], range(3))  # which upscaling does not change
+    small_BHWC = (z_BZ @ layer["kernel"] + layer["bias"][None]).reshape(2, 22, 24, 3)
     x_BHWC = apply(SMALL, variables, "decoder", z_BZ)
-    chex.assert_trees_all_close(x_BHWC[corners], small_BHWC[corners], rtol=1e-4, atol=1e-6)
+    linear_BHWC = residual.resize(small_BHWC, (36, 40))
+    chex.assert_trees_all_close(x_BHWC, linear_BHWC, rtol=1e-4, atol=1e-5)
 
 
 def test_the_convolutions_add_to_the_linear_skip():
