@@ -347,7 +347,7 @@ def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
         ({"slowdown": 3}, "--slowdown changes nothing if codes come from walk"),
         ({"at": (0.5,)}, "--at changes nothing if codes come from walk"),
         ({"interpolation": "linear"}, "--interpolation changes nothing"),
-        ({"codes": "a.npz", "seconds": 3.0}, "--seconds changes nothing with codes of a file"),
+        ({"codes": "a.npz", "seconds": 3.0}, "--seconds changes nothing if codes come from file"),
         ({"explore": ("map",)}, "--explore and --preset exclude each other"),
         ({"preset": "", "codes": "a.npz"}, "--codes needs --preset"),
         ({"preset": "", "explore": ("interpolation",), "at": (0.5,)}, "--at names fewer than two"),
