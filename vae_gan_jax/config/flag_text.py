@@ -82,8 +82,8 @@ def parse_ranges(text: str) -> tuple[tuple[float, float | None], ...]:
             start, end = 0.0, 0.0
         if end is not None and end <= start:
             raise ValueError(
-                f"has the entry {entry!r}, which is no range from a time to a later one: give time "
-                "ranges such as 0:00-1:30"
+                f"has the entry {entry!r}, which is not a time range: give ranges that end after "
+                "their start, such as 0:00-1:30"
             )
         ranges.append((start, end))
     return tuple(ranges)

@@ -61,7 +61,7 @@ def _check_films(config: Config, films: list[str], framing: Framing) -> None:
         chosen_rectangle(film, framing)  # refuses a crop outside the picture
     expected = expected_store(config, probes)
     expected.require_frames()
-    expected.warn_of_vain_exclusions()
+    expected.warn_of_empty_exclusions()
     config.steps_per_epoch(len(expected.training_T))
     learnt = film_names.learnt_entries(config.run_dir)
     if learnt is not None and not frames_file.same_films(learnt, probes):

@@ -68,7 +68,7 @@ def test_an_exclusion_without_frames_is_named(caplog):
     film = {"count": 48, "rate": "24", "first_time": 0.0, "shots": [0]}
     exclude = ((0.5, 1.0), (2.0, 3.0), (500.0, None))
     store = frame_store.FrameStore("", {"films": [film]}, exclude)
-    store.warn_of_vain_exclusions()
+    store.warn_of_empty_exclusions()
     expected = ["--exclude=2-3 excludes no frame.", "--exclude=500-end excludes no frame."]
     assert [record.getMessage() for record in caplog.records] == expected
 

@@ -74,7 +74,7 @@ class FrameStore:
                 "the film: give a shorter period."
             )
 
-    def warn_of_vain_exclusions(self) -> None:
+    def warn_of_empty_exclusions(self) -> None:
         """Warns of each range of ``exclude`` that has no frame."""
         for entry in self.exclude:
             parts = [learnt_and_held_out(film, [entry], None)[0] for film in self.manifest["films"]]
