@@ -54,7 +54,7 @@ def resolve(given: dict[str, Any], mode: str, takes: Set[str] = frozenset()) -> 
             folder = storage.path_of(run_dir) if team.index else Path(run_dir)
             recorded = settings.recorded_settings(folder)
             recorded = source_films.with_moved_film(given, recorded, folder)
-    own = row.own | (OF_CODES if given.get("preset") else frozenset())
+    own = row.own | (OF_CODES if given.get("preset") or given.get("explore") else frozenset())
     mode_flags.refuse_ignored(given, recorded, mode, own, takes)
     config = settings.resolve(given, recorded, row.learns, own)
     # A recorded sound may be gone, and a model from Python checks it when it writes a film.
@@ -198,7 +198,8 @@ def benchmark(config: Config, again: bool) -> None:
 
 # Settings of one command. Neither --mode=decode nor a run opened from Python inherits them.
 OF_A_COMMAND = frozenset({"source", "output", "frames_out", "codes", "layout", "at"})
-# Settings of explorations that a preset may give; with a preset, the run's own are not inherited.
+# Settings of explorations. With a preset or named explorations the run's own are not inherited, as
+# they may change nothing.
 OF_CODES = frozenset({"seconds", "at", "interpolation", "slowdown"})
 
 MODES = {

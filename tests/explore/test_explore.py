@@ -351,6 +351,11 @@ def test_output_and_frames_out_name_the_film(run, tmp_path, monkeypatch):
         ({"explore": ("map",)}, "--explore and --preset exclude each other"),
         ({"preset": "", "codes": "a.npz"}, "--codes needs --preset"),
         ({"preset": "", "explore": ("interpolation",), "at": (0.5,)}, "--at names fewer than two"),
+        (
+            {"preset": "", "explore": ("prior", "map"), "slowdown": 3},
+            "--slowdown changes nothing with --explore=prior,map: leave it out",
+        ),
+        ({"preset": "", "explore": ("prior",), "at": (0.5,)}, "--at changes nothing with"),
         ({"preset": "", "output": "a.mkv"}, "--output is for one film and there are several"),
         ({"preset": "", "frames_out": "a"}, "--frames_out is for one film"),
         ({"preset": "", "explore": ("map",), "frames_out": "a"}, "has no frames of the map"),
@@ -365,11 +370,12 @@ def test_flags_that_would_change_nothing_are_refused(settings, message):
         explore.explore_run(Config(run_dir="no run", **settings))
 
 
-def test_a_preset_comes_before_what_the_run_was_made_with(run):
+def test_a_preset_and_named_explorations_come_before_what_the_run_was_made_with(run):
     given = {"run_dir": run.run_dir, "preset": "experiments/presets/sweep.yaml"}
     record_settings(Path(run.run_dir), dataclasses.replace(run, seconds=3.0, at=(0.5,), every=5))
-    config = modes.resolve(given, "explore")
-    assert (config.seconds, config.at, config.every) == (None, (), None)
+    for wanted in (given, {"run_dir": run.run_dir, "explore": ("prior",)}):
+        config = modes.resolve(wanted, "explore")
+        assert (config.seconds, config.at, config.every) == (None, (), None)
     assert modes.resolve({"run_dir": run.run_dir}, "explore").seconds == 3
 
 

@@ -221,6 +221,22 @@ def test_the_page_gets_what_is_wrong_in_one_sentence_and_the_show_goes_on(live):
     run(live, perform)
 
 
+def test_two_changes_at_once_that_cannot_be_played_leave_the_desk_as_it_was(live):
+    async def perform(client):
+        count = len((await client.state(lambda state: state["controls"]))["controls"])
+        for _ in range(2):
+            await client.say("add", control="direction", options={"component": 10**9})
+        for _ in range(2):
+            await client.text("error")
+        await client.state(lambda state: len(state["controls"]) == count)
+        await client.say("add", control="direction", options={"component": 2})
+        await client.state(
+            lambda state: len(state["controls"]) == count + 1 and not state["compiling"]
+        )
+
+    run(live, perform)
+
+
 def test_a_message_that_is_too_large_closes_only_its_page(live):
     async def too_much(client):
         await client.socket.send_bytes(bytes(17 * 2**20))

@@ -86,6 +86,20 @@ def _refuse_flags(config: Config, preset: presets.Preset | None) -> None:
             raise InputError(
                 f"{preset.name} follows a sound, and codes have none: give --sound=FILE."
             )
+    elif config.explore:
+        kinds = {kind for name in config.explore for kind in _shipped_codes(name)}
+        when = f"with --explore={','.join(config.explore)}"
+        source_codes.refuse_unused_flags(config, kinds, when)
+
+
+def _shipped(name: str) -> presets.Preset:
+    """A preset that comes with the program."""
+    return presets.load(f"experiments/presets/{name}.yaml")
+
+
+def _shipped_codes(name: str) -> set[str]:
+    """The kinds of codes of an exploration; the map shows codes for some seconds, like a walk."""
+    return {"walk"} if name == "map" else {*_shipped(name).codes}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +151,7 @@ class Explorer:
                 logger.warning("%s is left out: %s", name, error)
 
     def _write_shipped(self, name: str) -> None:
-        """Writes a preset that comes with the program."""
-        preset = presets.load(f"experiments/presets/{name}.yaml")
+        preset = _shipped(name)
         controls = tuple(  # small networks have fewer components than a sweep shows
             use
             for use in preset.controls

@@ -184,10 +184,14 @@ def check(preset: presets.Preset, config: Config) -> None:
             f"{preset.name} has no codes to start from: add a walk or another source as codes, "
             "or give --mode=reconstruct."
         )
-    for name, kinds in FLAGS.items():
-        if getattr(config, name) != FIELDS[name].default and not codes.keys() & {*kinds}:
-            kind = next(iter(codes))
-            raise InputError(f"--{name} changes nothing if codes come from {kind}: leave it out.")
+    refuse_unused_flags(config, {*codes}, f"if codes come from {next(iter(codes))}")
+
+
+def refuse_unused_flags(config: Config, kinds: set[str], when: str) -> None:
+    """Raises InputError if a flag was given that changes none of these kinds of codes."""
+    for name, its_kinds in FLAGS.items():
+        if getattr(config, name) != FIELDS[name].default and not kinds & {*its_kinds}:
+            raise InputError(f"--{name} changes nothing {when}: leave it out.")
 
 
 def make(

@@ -200,6 +200,16 @@ class Desk:
         uses = [control.use() for control in self.controls if not control.is_neutral]
         return Preset(about=about, controls=tuple(uses), codes=codes or {})
 
+    def structure(self) -> list[tuple]:
+        """The controls and their options, for ``restore``."""
+        return [(control, control.options) for control in self.controls]
+
+    def restore(self, structure: list[tuple]) -> None:
+        """Brings back controls and options; values stay as they are."""
+        self.controls = [control for control, _ in structure]
+        for control, options in structure:
+            control.options = options
+
     def preset_of_all(self) -> Preset:
         """All controls, also those that are off."""
         return Preset(controls=tuple(control.use() for control in self.controls))

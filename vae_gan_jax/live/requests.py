@@ -89,34 +89,16 @@ def _restructured(change: Callable) -> Callable:
     """Handles a message that changes which controls there are."""
 
     async def work(session, message):
-        before = _structure(session.desk)
         change(session.desk, message)
         session.is_changed = True
-        await _rebuild(session, before)
+        await session.rebuild()
 
     return lambda session, page, message: work(session, message)
 
 
-def _structure(desk) -> list[tuple]:
-    return [(control, control.options) for control in desk.controls]
-
-
-async def _rebuild(session, before: list[tuple], *arguments) -> None:
-    """Plays the desk's controls; restores those ``before`` if they cannot be played."""
-    try:
-        await session.rebuild(*arguments)
-    except InputError:
-        session.desk.controls = [control for control, _ in before]
-        for control, options in before:
-            control.options = options
-        session.spawn(session.rebuild())
-        raise
-
-
 async def _play_preset(session, preset, name: str | None, fade_seconds: float) -> None:
-    before = _structure(session.desk)
     session.desk.load(preset)
-    await _rebuild(session, before, fade_seconds, True)
+    await session.rebuild(fade_seconds, restart=True)
     session.preset_name, session.preset_about, session.is_changed = name, preset.about, False
     session.tell_state()
     if fade_seconds:

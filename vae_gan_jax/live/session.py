@@ -42,6 +42,7 @@ class Session:
         self.began, self._has_ended = time.monotonic(), False
         self._shown_progress = math.nan  # of encoding the film
         self._wanted = self._compiled = 0  # versions of the desk's structure
+        self._playing: list[tuple] = []  # the desk's structure that plays
         self._tasks: set[asyncio.Task] = set()
         self.renderer = Renderer(
             live_run.show(presets.Preset()),
@@ -128,15 +129,24 @@ class Session:
             self._loop.call_soon_threadsafe(self.tell, {"type": "codes", "done": done})
 
     async def rebuild(self, fade_seconds: float = 0.0, restart: bool = False) -> None:
-        """Compiles the desk's controls in the background, then plays them."""
+        """Compiles the desk's controls in the background, then plays them.
+
+        If they cannot be played, the desk gets back those that play. Raises InputError then.
+        """
         self._wanted += 1
-        version, preset = self._wanted, self.desk.preset_of_all()
+        version, preset, structure = self._wanted, self.desk.preset_of_all(), self.desk.structure()
         self.tell_state()
         try:
             show = await self._loop.run_in_executor(self._workers, self._build, version, preset)
             if show and version == self._wanted:
                 self.renderer.replace(show, fade_seconds, restart)
                 self._workers.submit(show.prepare, not self.source.gives_frames)
+                self._playing = structure
+        except InputError:
+            if version == self._wanted:
+                self.desk.restore(self._playing)
+                self.spawn(self.rebuild())
+            raise
         finally:
             self._compiled = max(self._compiled, version)
             self.tell_state()
