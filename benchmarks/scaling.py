@@ -34,7 +34,7 @@ class Device(NamedTuple):
 
 
 DEVICES = {
-    "H200": Device(989e12, 0.23, 450e9, 50e9, math.inf),
+    "H200": Device(989e12, 0.135, 450e9, 50e9, math.inf),
     "TPU v5p": Device(459e12, 0.20, 600e9, None, 8960),
     "TPU v5e": Device(197e12, 0.22, 200e9, None, 256),
 }

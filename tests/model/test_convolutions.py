@@ -10,7 +10,7 @@ from vae_gan_jax.model import convolutions, plain_convolutions, winograd
 
 SIZES = [(8, 6), (1, 2), (9, 1), (13, 19)]
 MORE_SIZES = [(7, 5), (3, 16)]  # like the others: odd, and longer than a tile
-FEW, MORE = 3, convolutions.MIN_PHASE_FEATURES + 1  # features, below and above a threshold
+FEW, MORE = 3, convolutions.FEW_FEATURES + 1  # features, below and above a threshold
 MANY = winograd.MIN_FEATURES
 FEATURES = [(FEW, 4), (MORE, 4), (MANY, MANY)]
 CASES = [(size, count) for size in SIZES for count in FEATURES]
@@ -67,3 +67,17 @@ def test_every_form_is_the_transpose(arrays):
         np.testing.assert_allclose(
             np.vdot(x_BHWF, form(y_BHWG, kernel, x_BHWF.shape[1:3])), expected
         )
+
+
+def test_by_squares_with_its_transpose_and_kernel_gradient(arrays):
+    """The forms of accelerators, which no CPU chooses."""
+    x_BHWF, y_BHWG, kernel = arrays
+    squares = plain_convolutions.strided_by_squares
+    result, pullback = jax.vjp(squares, x_BHWF, kernel)
+    expected, expected_pullback = jax.vjp(plain_convolutions.strided_convolution, x_BHWF, kernel)
+    chex.assert_trees_all_close(result, expected, rtol=1e-9, atol=1e-11)
+    chex.assert_trees_all_close(pullback(y_BHWG), expected_pullback(y_BHWG), rtol=1e-9, atol=1e-11)
+    x_again = plain_convolutions.transposed_convolution(y_BHWG, kernel, x_BHWF.shape[1:3], squares)
+    gradient = plain_convolutions.kernel_gradient(x_BHWF, y_BHWG, kernel, squares)
+    expected = expected_pullback(y_BHWG)
+    chex.assert_trees_all_close((x_again, gradient), expected, rtol=1e-9, atol=1e-11)

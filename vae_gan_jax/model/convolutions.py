@@ -13,7 +13,7 @@ from jax import lax
 
 from vae_gan_jax.model import plain_convolutions, winograd
 
-MIN_PHASE_FEATURES = 8  # outputs; with fewer, four small convolutions are slower than one
+FEW_FEATURES = 8  # fewer are slow by phases on a CPU, and in all forms but squares on a GPU
 MAX_WINOGRAD_WEIGHTS = 2**21  # of a kernel; a larger one's transform takes too much memory
 
 
@@ -27,8 +27,21 @@ def _uses_winograd(kernel) -> bool:
     return kernel.size <= MAX_WINOGRAD_WEIGHTS and winograd.fits(kernel.shape, kernel.dtype)
 
 
+def _by_squares_on_gpu(function, *arrays):
+    """Calls a function of a form of the strided convolution, with squares on an NVIDIA GPU."""
+    squares = partial(function, strided=plain_convolutions.strided_by_squares)
+    return lax.platform_dependent(*arrays, cuda=squares, default=function)
+
+
+def _has_few_features(kernel) -> bool:
+    return kernel.shape[2] < FEW_FEATURES
+
+
 def _strided(x_BHWF, kernel):
     plain = plain_convolutions.strided_convolution
+    if _has_few_features(kernel):
+        squares = plain_convolutions.strided_by_squares
+        return lax.platform_dependent(x_BHWF, kernel, cuda=squares, default=plain)
     if not _uses_winograd(kernel):
         return plain(x_BHWF, kernel)
 
@@ -40,8 +53,8 @@ def _strided(x_BHWF, kernel):
 
 def _transposed(y_BHWG, kernel, size):
     plain = partial(plain_convolutions.transposed_convolution, size=size)
-    if kernel.shape[2] < MIN_PHASE_FEATURES:
-        return plain(y_BHWG, kernel)
+    if _has_few_features(kernel):
+        return _by_squares_on_gpu(plain, y_BHWG, kernel)
     if not _uses_winograd(kernel):
         form = partial(plain_convolutions.transposed_by_phases, size=size)
         return _on_cpu(form, plain, y_BHWG, kernel)
@@ -55,6 +68,8 @@ def _transposed(y_BHWG, kernel, size):
 
 def _kernel_gradient(x_BHWF, y_BHWG, kernel, residual):
     plain = plain_convolutions.kernel_gradient
+    if _has_few_features(kernel):
+        return _by_squares_on_gpu(plain, x_BHWF, y_BHWG, kernel)
     if not winograd.fits(kernel.shape, kernel.dtype):
         return plain(x_BHWF, y_BHWG, kernel)
 
