@@ -153,7 +153,7 @@ def test_the_best_preset_nests_in_any_experiment(load):
         blade,
         networks="residual",
         learning_rate=1.3e-3,
-        z_dim=800,
+        z_dim=1200,
         pixel_share=0.99,
         adversarial_weight=0.0005,
         kl_weight=0.001,

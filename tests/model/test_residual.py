@@ -44,7 +44,7 @@ def test_any_size_is_restored(height, width, halvings):
 
 
 def test_at_the_thesis_size_the_networks_have_under_20_million_parameters():
-    config = Config(networks="residual", z_dim=800)
+    config = Config(networks="residual", z_dim=1200)
     state = jax.eval_shape(lambda key: train_state.create(config, key), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) < 20e6
 

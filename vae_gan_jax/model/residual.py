@@ -21,7 +21,7 @@ MIN_SKIP_PIXELS, MAX_SKIP_PIXELS = 18, 72  # its shorter side
 # Approximate shorter side of the smallest grid, where the encoder ends and the decoder begins.
 GRID_PIXELS = 4.5
 MAX_FEATURES_AT_FRAME_SIZE = 32  # of a convolution; each halving of the size doubles them
-MAX_FEATURES = 128  # of a convolution of any size
+MAX_FEATURES = 96  # of a convolution of any size
 INITIAL_GAIN = 0.1  # of the convolutions beside the linear skip
 
 
