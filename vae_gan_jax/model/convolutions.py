@@ -22,15 +22,14 @@ def _on_cpu(form, plain, *arrays):
     return lax.platform_dependent(*arrays, cpu=form, default=plain)
 
 
+def _on_gpu(form, plain, *arrays):
+    """Calls ``form`` on an NVIDIA GPU, and ``plain`` elsewhere."""
+    return lax.platform_dependent(*arrays, cuda=form, default=plain)
+
+
 def _uses_winograd(kernel) -> bool:
     """Whether the Winograd form is faster although every step transforms the kernel."""
     return kernel.size <= MAX_WINOGRAD_WEIGHTS and winograd.fits(kernel.shape, kernel.dtype)
-
-
-def _by_squares_on_gpu(function, *arrays):
-    """Calls a function of a form of the strided convolution, with squares on an NVIDIA GPU."""
-    squares = partial(function, strided=plain_convolutions.strided_by_squares)
-    return lax.platform_dependent(*arrays, cuda=squares, default=function)
 
 
 def _has_few_features(kernel) -> bool:
@@ -40,8 +39,7 @@ def _has_few_features(kernel) -> bool:
 def _strided(x_BHWF, kernel):
     plain = plain_convolutions.strided_convolution
     if _has_few_features(kernel):
-        squares = plain_convolutions.strided_by_squares
-        return lax.platform_dependent(x_BHWF, kernel, cuda=squares, default=plain)
+        return _on_gpu(plain_convolutions.strided_by_squares, plain, x_BHWF, kernel)
     if not _uses_winograd(kernel):
         return plain(x_BHWF, kernel)
 
@@ -54,7 +52,8 @@ def _strided(x_BHWF, kernel):
 def _transposed(y_BHWG, kernel, size):
     plain = partial(plain_convolutions.transposed_convolution, size=size)
     if _has_few_features(kernel):
-        return _by_squares_on_gpu(plain, y_BHWG, kernel)
+        form = partial(plain, strided=plain_convolutions.strided_by_squares)
+        return _on_gpu(form, plain, y_BHWG, kernel)
     if not _uses_winograd(kernel):
         form = partial(plain_convolutions.transposed_by_phases, size=size)
         return _on_cpu(form, plain, y_BHWG, kernel)
@@ -69,7 +68,8 @@ def _transposed(y_BHWG, kernel, size):
 def _kernel_gradient(x_BHWF, y_BHWG, kernel, residual):
     plain = plain_convolutions.kernel_gradient
     if _has_few_features(kernel):
-        return _by_squares_on_gpu(plain, x_BHWF, y_BHWG, kernel)
+        form = partial(plain, strided=plain_convolutions.strided_by_squares)
+        return _on_gpu(form, plain, x_BHWF, y_BHWG, kernel)
     if not winograd.fits(kernel.shape, kernel.dtype):
         return plain(x_BHWF, y_BHWG, kernel)
 
